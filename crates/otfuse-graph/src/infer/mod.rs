@@ -1,0 +1,2 @@
+//! Shape inference: the type, shape and, for small integer tensors, the contents of every value.
+
