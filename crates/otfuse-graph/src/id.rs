@@ -1,7 +1,5 @@
 //! Typed ids: an id of one kind cannot be used as another.
 
-use std::fmt;
-
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -20,13 +18,14 @@ macro_rules! id {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, concat!($prefix, "{}"), self.0)
             }
         }
     };
 }
+pub(crate) use id;
 
 id!(
     /// A tensor that flows through a [`Graph`](crate::Graph): an input, an initializer or an output of a node.

@@ -10,7 +10,9 @@ mod editor;
 mod error;
 mod graph;
 mod id;
+mod infer;
 mod operator;
+mod symmetry;
 mod tensor;
 
 pub use builder::GraphBuilder;
@@ -20,8 +22,10 @@ pub use editor::GraphEditor;
 pub use error::GraphError;
 pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
+pub use infer::{Element, Fact, Facts, InferenceError, Mismatch};
 pub use operator::{
     Binary, Conv, ConvTranspose, Gemm, Operator, PadMode, Padding, Pool, PoolKind, Reduce, ReduceKind, Unary, Variadic,
     Window,
 };
+pub use symmetry::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, permute};
 pub use tensor::{Tensor, TensorSizeError};

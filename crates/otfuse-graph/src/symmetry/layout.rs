@@ -1,0 +1,367 @@
+//! How an axis is made up of blocks of neurons, and the unification of such layouts.
+//!
+//! A *block* is a set of neurons whose order is so far unconstrained. An axis need not be one block: behind a concat it
+//! is a *sequence* of blocks, behind a flatten a *product* of blocks (channel times position, row-major). Requiring two
+//! axes to share their order is the unification of two such terms: a block that meets a composite becomes that
+//! composite, blocks are cut where the other side has a boundary, and what cannot be matched part by part is pinned.
+
+use crate::Dim;
+use crate::id::id;
+use crate::symmetry::PinReason;
+
+id!(
+    /// A block in the analysis.
+    BlockId,
+    "b"
+);
+
+/// The make-up of one axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Layout {
+    Block(BlockId),
+    /// Parts behind one another.
+    Sequence(Vec<Layout>),
+    /// Factors, the first being the slowest; the empty product has length 1.
+    Product(Vec<Layout>),
+}
+
+impl Layout {
+    pub(crate) fn unit() -> Self {
+        Self::Product(Vec::new())
+    }
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Free,
+    Pinned(PinReason),
+    Bound(Layout),
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    size: Dim,
+    state: State,
+}
+
+/// All blocks of an analysis: a union-find whose representatives may be composite.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Blocks {
+    blocks: Vec<Block>,
+}
+
+impl Blocks {
+    fn add(&mut self, size: Dim, state: State) -> Layout {
+        if size.is_one() {
+            return Layout::unit();
+        }
+        self.blocks.push(Block { size, state });
+        Layout::Block(BlockId::new(self.blocks.len() - 1))
+    }
+
+    pub(crate) fn fresh(&mut self, size: Dim) -> Layout {
+        self.add(size, State::Free)
+    }
+
+    pub(crate) fn pinned(&mut self, size: Dim, reason: PinReason) -> Layout {
+        self.add(size, State::Pinned(reason))
+    }
+
+    /// Why a block is pinned, if it is.
+    pub(crate) fn pin_reason(&self, block: BlockId) -> Option<&PinReason> {
+        match &self.blocks[block.index()].state {
+            State::Pinned(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn size(&self, layout: &Layout) -> Dim {
+        match layout {
+            Layout::Block(block) => self.blocks[block.index()].size.clone(),
+            Layout::Product(factors) => {
+                factors.iter().fold(Dim::known(1), |product, factor| product.times(&self.size(factor)))
+            }
+            Layout::Sequence(parts) => {
+                let lengths: Option<Vec<usize>> = parts.iter().map(|part| self.size(part).as_known()).collect();
+                lengths.map_or_else(|| Dim::symbol("sequence"), |lengths| Dim::known(lengths.iter().sum()))
+            }
+        }
+    }
+
+    /// The normal form: bound blocks replaced, nested sequences and products flattened, a product over a sequence in
+    /// the slowest place turned into a sequence of products.
+    pub(crate) fn resolve(&self, layout: &Layout) -> Layout {
+        match layout {
+            Layout::Block(block) => match &self.blocks[block.index()].state {
+                State::Bound(target) => self.resolve(target),
+                _ => layout.clone(),
+            },
+            Layout::Sequence(parts) => {
+                let mut flat = Vec::new();
+                for part in parts {
+                    match self.resolve(part) {
+                        Layout::Sequence(inner) => flat.extend(inner),
+                        part => flat.push(part),
+                    }
+                }
+                if flat.len() == 1 { flat.remove(0) } else { Layout::Sequence(flat) }
+            }
+            Layout::Product(factors) => {
+                let mut flat = Vec::new();
+                for factor in factors {
+                    match self.resolve(factor) {
+                        Layout::Product(inner) => flat.extend(inner),
+                        factor => flat.push(factor),
+                    }
+                }
+                match flat.as_slice() {
+                    [_] => flat.remove(0),
+                    [Layout::Sequence(parts), inner @ ..] => Layout::Sequence(
+                        parts
+                            .iter()
+                            .map(|part| {
+                                let mut factors = vec![part.clone()];
+                                factors.extend_from_slice(inner);
+                                self.resolve(&Layout::Product(factors))
+                            })
+                            .collect(),
+                    ),
+                    _ => Layout::Product(flat),
+                }
+            }
+        }
+    }
+
+    /// The blocks that a layout consists of.
+    pub(crate) fn leaves(&self, layout: &Layout) -> Vec<BlockId> {
+        match self.resolve(layout) {
+            Layout::Block(block) => vec![block],
+            Layout::Sequence(parts) | Layout::Product(parts) => {
+                parts.iter().flat_map(|part| self.leaves(part)).collect()
+            }
+        }
+    }
+
+    /// Whether some neurons of the layout may still be reordered.
+    pub(crate) fn is_free(&self, layout: &Layout) -> bool {
+        self.leaves(layout).iter().any(|leaf| matches!(self.blocks[leaf.index()].state, State::Free))
+    }
+
+    /// Takes away the freedom of every block in the layout.
+    pub(crate) fn pin(&mut self, layout: &Layout, reason: &PinReason) {
+        for leaf in self.leaves(layout) {
+            let state = &mut self.blocks[leaf.index()].state;
+            match state {
+                State::Free | State::Pinned(PinReason::Position) => *state = State::Pinned(reason.clone()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Requires two layouts to share one order; pins both where their parts cannot be matched.
+    pub(crate) fn unify(&mut self, a: &Layout, b: &Layout, reason: &PinReason) {
+        let (a, b) = (self.resolve(a), self.resolve(b));
+        if a == b {
+            return;
+        }
+        match (a, b) {
+            (Layout::Block(a), Layout::Block(b)) => self.link(a, b),
+            (Layout::Block(block), other) | (other, Layout::Block(block)) => self.bind(block, other, reason),
+            (Layout::Sequence(a), Layout::Sequence(b)) => self.unify_sequences(a, b, reason),
+            (Layout::Product(a), Layout::Product(b)) => self.unify_products(a, b, reason),
+            (Layout::Sequence(parts), product @ Layout::Product(_))
+            | (product @ Layout::Product(_), Layout::Sequence(parts)) => {
+                self.unify_sequences(parts, vec![product], reason);
+            }
+        }
+    }
+
+    fn link(&mut self, a: BlockId, b: BlockId) {
+        let (first, second) = (a.min(b), a.max(b));
+        let second_state = self.blocks[second.index()].state.clone();
+        if let State::Pinned(reason) = second_state {
+            self.pin(&Layout::Block(first), &reason);
+        }
+        self.blocks[second.index()].state = State::Bound(Layout::Block(first));
+    }
+
+    fn bind(&mut self, block: BlockId, composite: Layout, reason: &PinReason) {
+        let state = self.blocks[block.index()].state.clone();
+        match state {
+            State::Pinned(pin) => self.pin(&composite, &pin),
+            _ if self.leaves(&composite).contains(&block) => self.pin(&composite, reason),
+            _ => self.blocks[block.index()].state = State::Bound(composite),
+        }
+    }
+
+    fn pin_all(&mut self, layouts: impl IntoIterator<Item = Layout>, reason: &PinReason) {
+        for layout in layouts {
+            self.pin(&layout, reason);
+        }
+    }
+
+    fn unify_sequences(&mut self, a: Vec<Layout>, b: Vec<Layout>, reason: &PinReason) {
+        let mut a: Vec<Layout> = a.into_iter().rev().collect();
+        let mut b: Vec<Layout> = b.into_iter().rev().collect();
+        while let (Some(first), Some(second)) = (a.pop(), b.pop()) {
+            let (m, n) = (self.size(&first), self.size(&second));
+            if m == n {
+                // A product met as a whole by a single part cannot be cut further: unify() has handled these.
+                self.unify(&first, &second, reason);
+                continue;
+            }
+            let cut = match (m.as_known(), n.as_known()) {
+                (Some(m), Some(n)) if m > n => self.split(&first, n).map(|(head, rest)| (head, second.clone(), rest, true)),
+                (Some(m), Some(_)) => self.split(&second, m).map(|(head, rest)| (first.clone(), head, rest, false)),
+                _ => None,
+            };
+            let Some((left, right, rest, rest_is_first)) = cut else {
+                self.pin_all([first, second].into_iter().chain(a).chain(b), reason);
+                return;
+            };
+            if rest_is_first { a.push(rest) } else { b.push(rest) }
+            self.unify(&left, &right, reason);
+        }
+        self.pin_all(a.into_iter().chain(b), reason);
+    }
+
+    fn unify_products(&mut self, a: Vec<Layout>, b: Vec<Layout>, reason: &PinReason) {
+        let mut a: Vec<Layout> = a.into_iter().rev().collect();
+        let mut b: Vec<Layout> = b.into_iter().rev().collect();
+        while let (Some(first), Some(second)) = (a.pop(), b.pop()) {
+            let (m, n) = (self.size(&first), self.size(&second));
+            if m == n {
+                self.unify(&first, &second, reason);
+                continue;
+            }
+            let cut = if let Some(inner) = m.divided_by(&n) {
+                self.factor(&first, n, inner).map(|(outer, inner)| (outer, second.clone(), inner, true))
+            } else if let Some(inner) = n.divided_by(&m) {
+                self.factor(&second, m, inner).map(|(outer, inner)| (first.clone(), outer, inner, false))
+            } else {
+                None
+            };
+            let Some((left, right, rest, rest_is_first)) = cut else {
+                self.pin_all([first, second].into_iter().chain(a).chain(b), reason);
+                return;
+            };
+            if rest_is_first { a.push(rest) } else { b.push(rest) }
+            self.unify(&left, &right, reason);
+        }
+        self.pin_all(a.into_iter().chain(b), reason);
+    }
+
+    /// Cuts a layout of known length in two at `at`, cutting blocks where needed; `None` where a factor is in the way.
+    pub(crate) fn split(&mut self, layout: &Layout, at: usize) -> Option<(Layout, Layout)> {
+        let layout = self.resolve(layout);
+        let total = self.size(&layout).as_known()?;
+        if at == 0 || at >= total {
+            let empty = Layout::Sequence(Vec::new());
+            return match at {
+                0 => Some((empty, layout)),
+                at if at == total => Some((layout, empty)),
+                _ => None,
+            };
+        }
+        match layout {
+            Layout::Block(block) => {
+                let state = self.blocks[block.index()].state.clone();
+                let head = self.add(Dim::known(at), state.clone());
+                let rest = self.add(Dim::known(total - at), state.clone());
+                if let State::Free = state {
+                    let parts = Layout::Sequence(vec![head.clone(), rest.clone()]);
+                    self.blocks[block.index()].state = State::Bound(parts);
+                }
+                Some((head, rest))
+            }
+            Layout::Sequence(parts) => {
+                let (mut head, mut rest, mut offset) = (Vec::new(), Vec::new(), 0);
+                for part in parts {
+                    let length = self.size(&part).as_known()?;
+                    if offset + length <= at {
+                        head.push(part);
+                    } else if offset >= at {
+                        rest.push(part);
+                    } else {
+                        let (left, right) = self.split(&part, at - offset)?;
+                        head.push(left);
+                        rest.push(right);
+                    }
+                    offset += length;
+                }
+                Some((Layout::Sequence(head), Layout::Sequence(rest)))
+            }
+            Layout::Product(factors) => {
+                let (outer, inner) = factors.split_first()?;
+                let inner_size = self.size(&Layout::Product(inner.to_vec())).as_known()?;
+                if inner_size == 0 || !at.is_multiple_of(inner_size) {
+                    return None;
+                }
+                let (head, rest) = self.split(outer, at / inner_size)?;
+                let product = |outer: Layout| Layout::Product([&[outer], inner].concat());
+                Some((product(head), product(rest)))
+            }
+        }
+    }
+
+    /// Writes one factor as `outer` times `inner`.
+    fn factor(&mut self, layout: &Layout, outer: Dim, inner: Dim) -> Option<(Layout, Layout)> {
+        let Layout::Block(block) = self.resolve(layout) else { return None };
+        let state = self.blocks[block.index()].state.clone();
+        let outer = self.add(outer, state.clone());
+        let inner = self.add(inner, state.clone());
+        if let State::Free = state {
+            let factors = Layout::Product(vec![outer.clone(), inner.clone()]);
+            self.blocks[block.index()].state = State::Bound(factors);
+        }
+        Some((outer, inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(blocks: &Blocks, layout: &Layout) -> Vec<usize> {
+        blocks.leaves(layout).iter().map(|&leaf| blocks.size(&Layout::Block(leaf)).as_known().unwrap()).collect()
+    }
+
+    #[test]
+    fn sequences_are_cut_at_each_others_boundaries() {
+        let mut blocks = Blocks::default();
+        let [three, five, six, two] = [3, 5, 6, 2].map(|size| blocks.fresh(Dim::known(size)));
+        let a = Layout::Sequence(vec![three, five]);
+        let b = Layout::Sequence(vec![six, two]);
+        blocks.unify(&a, &b, &PinReason::Position);
+        assert_eq!(sizes(&blocks, &a), [3, 3, 2]);
+        assert_eq!(blocks.resolve(&a), blocks.resolve(&b));
+        assert!(blocks.is_free(&a));
+    }
+
+    #[test]
+    fn a_concat_behind_a_flatten_is_a_sequence_of_products() {
+        let mut blocks = Blocks::default();
+        let [a, b, positions, flat] = [4, 2, 9, 54].map(|size| blocks.fresh(Dim::known(size)));
+        let channels = Layout::Sequence(vec![a, b]);
+        blocks.unify(&flat, &Layout::Product(vec![channels, positions]), &PinReason::Position);
+        let (head, rest) = blocks.split(&flat, 36).unwrap();
+        assert_eq!((sizes(&blocks, &head), sizes(&blocks, &rest)), (vec![4, 9], vec![2, 9]));
+        let (head, _) = blocks.split(&flat, 18).unwrap();
+        assert_eq!(sizes(&blocks, &head), [2, 9]);
+        assert_eq!(blocks.split(&flat, 5), None);
+    }
+
+    #[test]
+    fn products_of_other_factors_are_refined_or_pinned() {
+        let mut blocks = Blocks::default();
+        let [six, four, two, twelve] = [6, 4, 2, 12].map(|size| blocks.fresh(Dim::known(size)));
+        let a = Layout::Product(vec![six, four]);
+        blocks.unify(&a, &Layout::Product(vec![two, twelve]), &PinReason::Position);
+        assert_eq!(sizes(&blocks, &a), [2, 3, 4]);
+        assert!(blocks.is_free(&a));
+        let [four, nine, six, other] = [4, 9, 6, 6].map(|size| blocks.fresh(Dim::known(size)));
+        let a = Layout::Product(vec![four, nine]);
+        blocks.unify(&a, &Layout::Product(vec![six, other]), &PinReason::Position);
+        assert!(!blocks.is_free(&a));
+    }
+}

@@ -1,0 +1,15 @@
+//! The symmetry analysis: which axes of which weights share neurons.
+//!
+//! Every operator states how its axes map (`rules`), unification of axis layouts (`layout`) yields [`NeuronGroups`],
+//! and [`permute`] reorders a network accordingly.
+
+mod analysis;
+mod group;
+mod layout;
+mod permute;
+mod reason;
+mod rules;
+
+pub use group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
+pub use permute::permute;
+pub use reason::PinReason;

@@ -1,0 +1,31 @@
+//! Why neurons cannot be reordered.
+
+use std::fmt;
+
+/// Why the order of an axis is fixed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum PinReason {
+    /// The axis belongs to an input of the network: its order is the user's.
+    NetworkInput { name: String, axis: usize },
+    /// The axis belongs to an output of the network: its order is the user's.
+    NetworkOutput { name: String, axis: usize },
+    /// The axis counts positions (pixels, elements of a kernel), not neurons.
+    Position,
+    /// The axis belongs to a constant that is not a weight.
+    Constant { name: String },
+    /// An operator treats the neurons differently by their index, or has no axis rule.
+    Operator { node: String, operator: String, explanation: String },
+}
+
+impl fmt::Display for PinReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NetworkInput { name, axis } => write!(f, "axis {axis} of the network's input '{name}'"),
+            Self::NetworkOutput { name, axis } => write!(f, "axis {axis} of the network's output '{name}'"),
+            Self::Position => f.write_str("positions, not neurons"),
+            Self::Constant { name } => write!(f, "the constant '{name}' is not a weight"),
+            Self::Operator { node, operator, explanation } => write!(f, "{operator} (node '{node}') {explanation}"),
+        }
+    }
+}

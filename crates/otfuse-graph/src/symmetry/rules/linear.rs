@@ -1,0 +1,138 @@
+//! Products that sum over an axis: the summed axes of both sides share their order.
+
+use super::elementwise::broadcast_axes;
+use crate::symmetry::analysis::Analysis;
+use crate::symmetry::layout::Layout;
+use crate::{Dim, Gemm, Node, ValueId};
+
+/// `Y = A' B' + C`.
+pub(super) fn gemm(analysis: &mut Analysis<'_>, node: &Node, gemm: &Gemm) -> Option<()> {
+    let (a, b) = (node.input(0)?, node.input(1)?);
+    let [a0, a1]: [Layout; 2] = analysis.axes(a)?.try_into().ok()?;
+    let [b0, b1]: [Layout; 2] = analysis.axes(b)?.try_into().ok()?;
+    let (rows, a_sum, a_axis) = if gemm.transpose_a { (a1, a0, 0) } else { (a0, a1, 1) };
+    let (b_sum, columns, b_axis) = if gemm.transpose_b { (b1, b0, 1) } else { (b0, b1, 0) };
+    contract(analysis, (a, a_axis, &a_sum), (b, b_axis, &b_sum));
+    analysis.produce(a, 1 - a_axis);
+    analysis.produce(b, 1 - b_axis);
+    let product = vec![rows, columns];
+    if let Some(bias) = node.input(2) {
+        let bias = analysis.axes(bias)?;
+        broadcast_axes(analysis, &[product.clone(), bias]);
+    }
+    analysis.set_axes(node.output(0), product);
+    Some(())
+}
+
+/// NumPy's `matmul`, with axes in front broadcast.
+pub(super) fn matmul(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
+    let (a, b) = (node.input(0)?, node.input(1)?);
+    let (mut left, mut right) = (analysis.axes(a)?, analysis.axes(b)?);
+    let a_axis = left.len().checked_sub(1)?;
+    let b_axis = right.len().saturating_sub(2);
+    let a_sum = left.pop()?;
+    let rows = left.pop();
+    let columns = if right.len() > 1 { right.pop() } else { None };
+    let b_sum = right.pop()?;
+    contract(analysis, (a, a_axis, &a_sum), (b, b_axis, &b_sum));
+    for axis in 0..a_axis {
+        analysis.produce(a, axis);
+    }
+    for axis in (0..=b_axis + 1).filter(|&axis| axis != b_axis) {
+        analysis.produce(b, axis);
+    }
+    let mut output = broadcast_axes(analysis, &[left, right]);
+    output.extend(rows);
+    output.extend(columns);
+    analysis.set_axes(node.output(0), output);
+    Some(())
+}
+
+/// `W[M, C / groups, kernel..]`: output channel (g, o) reads input channels (g, i), so that whole groups may be
+/// reordered, and channels inside all groups alike. With one channel a group (depthwise) in- and output are one.
+pub(super) fn conv(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
+    let (x, weight) = (node.input(0)?, node.input(1)?);
+    let (input, kernel) = (analysis.axes(x)?, analysis.axes(weight)?);
+    let [batch, channels, spatial @ ..] = input.as_slice() else { return None };
+    let [rows, columns, positions @ ..] = kernel.as_slice() else { return None };
+    let output_channels = grouped(analysis, groups, channels, columns, rows)?;
+    analysis.consume(weight, 1);
+    analysis.produce(weight, 0);
+    finish_conv(analysis, node, batch, output_channels, spatial, positions)
+}
+
+/// `W[C, M / groups, kernel..]`.
+pub(super) fn conv_transpose(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
+    let (x, weight) = (node.input(0)?, node.input(1)?);
+    let (input, kernel) = (analysis.axes(x)?, analysis.axes(weight)?);
+    let [batch, channels, spatial @ ..] = input.as_slice() else { return None };
+    let [rows, columns, positions @ ..] = kernel.as_slice() else { return None };
+    analysis.unify(channels, rows);
+    let output_channels = if groups == 1 {
+        analysis.consume(weight, 0);
+        columns.clone()
+    } else {
+        let (group, _) = factor(analysis, channels, groups)?;
+        Layout::Product(vec![group, columns.clone()])
+    };
+    analysis.produce(weight, 1);
+    finish_conv(analysis, node, batch, output_channels, spatial, positions)
+}
+
+fn finish_conv(
+    analysis: &mut Analysis<'_>,
+    node: &Node,
+    batch: &Layout,
+    channels: Layout,
+    spatial: &[Layout],
+    positions: &[Layout],
+) -> Option<()> {
+    let reason = crate::symmetry::PinReason::Position;
+    for position in positions {
+        analysis.blocks.pin(position, &reason);
+    }
+    if let Some(bias) = node.input(2) {
+        let [bias]: [Layout; 1] = analysis.axes(bias)?.try_into().ok()?;
+        analysis.unify(&channels, &bias);
+    }
+    let lengths = analysis.shape(node.output(0)?)?;
+    let mut output = vec![batch.clone(), channels];
+    for (layout, length) in spatial.iter().zip(lengths.into_iter().skip(2)) {
+        output.push(analysis.positions_from(layout, length, "slides a window over the axis"));
+    }
+    analysis.set_axes(node.output(0), output);
+    Some(())
+}
+
+/// Unifies `channels` with (group, inner) and returns the output channels (group, outer) = `rows`.
+fn grouped(
+    analysis: &mut Analysis<'_>,
+    groups: usize,
+    channels: &Layout,
+    inner: &Layout,
+    rows: &Layout,
+) -> Option<Layout> {
+    if groups == 1 {
+        analysis.unify(channels, inner);
+        return Some(rows.clone());
+    }
+    let group = analysis.blocks.fresh(Dim::known(groups));
+    analysis.unify(channels, &Layout::Product(vec![group.clone(), inner.clone()]));
+    let outer = analysis.blocks.size(rows).divided_by(&Dim::known(groups))?;
+    let outer = analysis.blocks.fresh(outer);
+    analysis.unify(rows, &Layout::Product(vec![group, outer]));
+    Some(rows.clone())
+}
+
+fn factor(analysis: &mut Analysis<'_>, layout: &Layout, outer: usize) -> Option<(Layout, Layout)> {
+    let inner = analysis.blocks.size(layout).divided_by(&Dim::known(outer))?;
+    let factors = (analysis.blocks.fresh(Dim::known(outer)), analysis.blocks.fresh(inner));
+    analysis.unify(layout, &Layout::Product(vec![factors.0.clone(), factors.1.clone()]));
+    Some(factors)
+}
+
+fn contract(analysis: &mut Analysis<'_>, a: (ValueId, usize, &Layout), b: (ValueId, usize, &Layout)) {
+    analysis.unify(a.2, b.2);
+    analysis.consume(a.0, a.1);
+    analysis.consume(b.0, b.1);
+}
