@@ -1,1 +1,75 @@
-//! Under construction.
+//! Optimal transport between discrete measures with dense costs: exact, with a certificate, or entropic.
+//!
+//! Given costs `c` (`n x m`) and two probability vectors `a` (`n`) and `b` (`m`), find the plan `T` that solves
+//!
+//! ```text
+//! minimise    <T, c> = sum_ij T_ij c_ij
+//! subject to  T 1 = a,   T' 1 = b,   T >= 0                                       (primal)
+//!
+//! maximise    <f, a> + <g, b>
+//! subject to  f_i + g_j <= c_ij                                                   (dual)
+//! ```
+//!
+//! Both have the same value, and `T_ij > 0` only where `f_i + g_j = c_ij`; a plan with feasible potentials of the
+//! same value is therefore proved optimal, which [`certificate`] checks. The entropic problem adds
+//! `epsilon sum_ij T_ij (log(T_ij / (a_i b_j)) - 1)` to the primal objective; its solution is
+//! `T_ij = a_i b_j exp((f_i + g_j - c_ij) / epsilon)`.
+//!
+//! The way through the crate: [`Features`] and a [`GroundCost`] give a [`CostMatrix`] ([`cost_matrix`]); with two
+//! [`Marginals`] it makes a [`Problem`]; a [`Solver`] turns that into a [`Solution`], which is a [`TransportPlan`],
+//! its cost, [`Potentials`], a bound on the distance from the optimum and a [`Termination`].
+//!
+//! ```
+//! use otfuse_transport::{Features, GroundMetric, Problem, Solver, cost_matrix};
+//!
+//! let left = Features::new(3, 1, &[0.0, 1.0, 5.0])?;
+//! let right = Features::new(3, 1, &[5.5, 0.1, 1.0])?;
+//! let problem = Problem::uniform(cost_matrix(GroundMetric::Euclidean, &left, &right)?)?;
+//! let solution = Solver::Exact.solve(&problem)?;
+//! assert_eq!(solution.plan.to_permutation().as_deref(), Some([1, 2, 0].as_slice()));
+//! assert!(solution.gap < 1e-12);
+//! # Ok::<(), otfuse_transport::TransportError>(())
+//! ```
+//!
+//! | problem | algorithm | time | memory beside the costs |
+//! |---|---|---|---|
+//! | `n = m`, uniform | shortest augmenting paths (Jonker and Volgenant 1987) | `O(n^3)` at worst | `O(n)` |
+//! | any other, exact | network simplex (Dantzig 1951; block pricing as in LEMON, Bonneel et al. 2011) | finite; in practice a small multiple of `n + m` pivots | `O(n + m)` |
+//! | entropic | stabilised scaling with an epsilon schedule (Cuturi 2013; Schmitzer 2019) | `O(n m)` an iteration | `O(n m)` |
+//! | rounding to the marginals | Altschuler, Weed and Rigollet 2017, algorithm 2 | `O(n m)` | `O(n + m)` |
+//!
+//! Every result is the same whatever the number of threads, and ties go to the lowest index.
+
+mod assignment;
+mod certificate;
+mod cost;
+mod error;
+mod features;
+mod ground;
+mod kernels;
+mod marginals;
+mod metric;
+mod permutation;
+mod plan;
+mod problem;
+mod rounding;
+mod simplex;
+mod sinkhorn;
+mod solution;
+mod solver;
+mod support;
+
+pub use certificate::{Certificate, certificate};
+pub use cost::CostMatrix;
+pub use error::TransportError;
+pub use features::Features;
+pub use ground::cost_matrix;
+pub use marginals::Marginals;
+pub use metric::{GroundCost, GroundMetric};
+pub use permutation::Permutation;
+pub use plan::{DensePlan, SparsePlan, TransportPlan};
+pub use problem::Problem;
+pub use rounding::round_to_feasible;
+pub use sinkhorn::{Epsilon, SinkhornSettings};
+pub use solution::{Potentials, Solution, Termination};
+pub use solver::Solver;

@@ -1,0 +1,77 @@
+//! Solves the transport problem of an `.npz` file with uniform marginals and prints one JSON object.
+//!
+//! usage: solve [--solver exact|sinkhorn] [--epsilon-relative 0.05] [--tolerance 1e-9] [--repeat N] FILE.npz
+//!
+//! The file holds `cost` (`n x m`, float64); `seconds` is the median time of the solver alone.
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::fs::File;
+use std::time::Instant;
+
+use otfuse_transport::{CostMatrix, Epsilon, Problem, SinkhornSettings, Solver, certificate};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut solver, mut epsilon, mut tolerance, mut repeat) = ("exact".to_owned(), 0.05, 1e-9, 1);
+    let mut path = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--solver" => solver = value()?,
+            "--epsilon-relative" => epsilon = value()?.parse()?,
+            "--tolerance" => tolerance = value()?.parse()?,
+            "--repeat" => repeat = value()?.parse::<usize>()?.max(1),
+            _ => path = Some(argument),
+        }
+    }
+    let solver = match solver.as_str() {
+        "exact" => Solver::Exact,
+        "sinkhorn" => {
+            let epsilon = Epsilon::RelativeToMean(epsilon);
+            Solver::Sinkhorn(SinkhornSettings {
+                epsilon,
+                tolerance,
+                ..SinkhornSettings::default()
+            })
+        }
+        other => return Err(format!("unknown solver `{other}`, expected exact or sinkhorn").into()),
+    };
+    let problem = Problem::uniform(read_cost(&path.ok_or("which file?")?)?)?;
+    let mut seconds = Vec::with_capacity(repeat);
+    let mut solution = None;
+    for _ in 0..repeat {
+        let start = Instant::now();
+        solution = Some(solver.solve(&problem)?);
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    let solution = solution.ok_or("nothing was solved")?;
+    let proof = certificate(&problem, &solution)?;
+    let (n, m) = problem.cost().shape();
+    let report = serde_json::json!({
+        "n": n,
+        "m": m,
+        "seconds": seconds[repeat / 2],
+        "cost": solution.cost,
+        "gap": solution.gap,
+        "termination": format!("{:?}", solution.termination),
+        "dual_infeasibility": proof.dual_infeasibility,
+        "marginal_error": proof.row_error.max(proof.column_error),
+    });
+    println!("{report}");
+    Ok(())
+}
+
+fn read_cost(path: &str) -> Result<CostMatrix, Box<dyn Error>> {
+    let mut archive = zip::ZipArchive::new(File::open(path)?)?;
+    let file = npyz::NpyFile::new(archive.by_name("cost.npy")?)?;
+    let (&[rows, columns], npyz::Order::C) = (file.shape(), file.order()) else {
+        return Err(format!("cost has the shape {:?}, expected two axes in C order", file.shape()).into());
+    };
+    Ok(CostMatrix::new(
+        rows as usize,
+        columns as usize,
+        file.into_vec::<f64>()?,
+    )?)
+}

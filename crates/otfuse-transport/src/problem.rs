@@ -1,0 +1,59 @@
+//! What is to be solved.
+
+use crate::cost::CostMatrix;
+use crate::error::{TransportError, check_length};
+use crate::marginals::Marginals;
+
+/// A transport problem: costs and the two marginals, of matching sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    cost: CostMatrix,
+    a: Marginals,
+    b: Marginals,
+}
+
+impl Problem {
+    /// The problem of moving the masses `a` of the rows to the masses `b` of the columns.
+    ///
+    /// # Errors
+    /// `a` is not as long as the matrix has rows, or `b` not as long as it has columns.
+    pub fn new(cost: CostMatrix, a: Marginals, b: Marginals) -> Result<Self, TransportError> {
+        check_length("row marginals", cost.rows(), a.len())?;
+        check_length("column marginals", cost.columns(), b.len())?;
+        Ok(Self { cost, a, b })
+    }
+
+    /// The problem with uniform marginals.
+    ///
+    /// # Errors
+    /// None in practice: a cost matrix is never empty.
+    pub fn uniform(cost: CostMatrix) -> Result<Self, TransportError> {
+        let (a, b) = (Marginals::uniform(cost.rows())?, Marginals::uniform(cost.columns())?);
+        Self::new(cost, a, b)
+    }
+
+    /// The costs.
+    pub fn cost(&self) -> &CostMatrix {
+        &self.cost
+    }
+
+    /// Masses of the rows.
+    pub fn a(&self) -> &Marginals {
+        &self.a
+    }
+
+    /// Masses of the columns.
+    pub fn b(&self) -> &Marginals {
+        &self.b
+    }
+
+    /// Takes the problem apart: costs, masses of the rows, masses of the columns.
+    pub fn into_parts(self) -> (CostMatrix, Marginals, Marginals) {
+        (self.cost, self.a, self.b)
+    }
+
+    /// Whether this is an assignment problem: as many rows as columns, uniform marginals.
+    pub fn is_assignment(&self) -> bool {
+        self.cost.rows() == self.cost.columns() && self.a.is_uniform() && self.b.is_uniform()
+    }
+}

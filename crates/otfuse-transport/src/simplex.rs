@@ -1,0 +1,172 @@
+//! The transportation problem by the network simplex method on the complete bipartite graph.
+//!
+//! The method of G. B. Dantzig (1951) with a spanning tree kept as linked lists of children. As in LEMON, on which
+//! N. Bonneel et al., "Displacement interpolation using Lagrangian mass transport", SIGGRAPH Asia 2011, rest, the
+//! entering arc is the best of a block of arcs; a block here is one or more whole rows, read in order, which
+//! vectorises. A pivot takes `O(n + m)` time at worst and touches one subtree; pricing a block takes `O(m)`.
+//!
+//! Degeneracy, the rule rather than the exception for uniform marginals, is removed instead of being managed: masses
+//! become integers and every row gets one more unit than its share, the root the sum of these (A. Orden's perturbation,
+//! 1956). No subtree can then be balanced, every tree arc carries flow, every pivot moves some and the method is
+//! finite without any rule for ties. The final tree is optimal for the unperturbed masses too, and their flows are
+//! computed from it in double precision.
+
+mod start;
+mod tree;
+
+use crate::certificate::feasible_rows;
+use crate::cost::CostMatrix;
+use crate::error::TransportError;
+use crate::kernels::Kernels;
+use crate::plan::{SparsePlan, TransportPlan};
+use crate::problem::Problem;
+use crate::solution::{Potentials, Solution, Termination};
+use crate::solver::finish;
+use crate::support::Support;
+use tree::Tree;
+
+/// Rows that are priced before the best arc enters.
+const BLOCK_ROWS: usize = 1;
+/// Reduced costs count as negative below this many units in the last place of the numbers that they come from.
+const TOLERANCE: f64 = 64.0 * f64::EPSILON;
+
+/// An optimal plan for any marginals.
+pub(crate) fn solve(problem: &Problem) -> Result<Solution, TransportError> {
+    let support = Support::new(problem);
+    let masses = Masses::new(problem, &support);
+    let arcs = start::greedy(&support.cost, &masses.row_units, &masses.column_units);
+    let mut tree = Tree::new(&support.cost, &arcs);
+    let termination = optimise(&support.cost, &mut tree);
+    let (rows, columns) = problem.cost().shape();
+    let mut entries = Vec::with_capacity(arcs.len());
+    for (row, column, flow) in tree.flows(&masses.a, &masses.b) {
+        // What rounding leaves on an arc that should carry nothing is no entry.
+        if flow > 1e-12 * masses.a[row].min(masses.b[column]) {
+            entries.push((support.rows[row], support.columns[column], flow * masses.scale));
+        }
+    }
+    let plan = TransportPlan::Sparse(SparsePlan::new(rows, columns, entries)?);
+    let g = support.extend_columns(problem.cost(), &tree.row_potential, &tree.column_potential);
+    let f = feasible_rows(problem.cost(), &g);
+    finish(problem, plan, Potentials { f, g }, termination)
+}
+
+/// Pivots until no arc has a negative reduced cost.
+fn optimise(cost: &CostMatrix, tree: &mut Tree) -> Termination {
+    let (n, m) = cost.shape();
+    let mut pricing = Pricing {
+        kernels: Kernels::new(),
+        next: 0,
+    };
+    // Far beyond what any problem was seen to need; it stops a run that only rounding drives.
+    let limit = 1_000 * (n + m) + n * m;
+    let mut pivots = 0;
+    loop {
+        let before = pivots;
+        while let Some((row, column, reduced)) = pricing.entering(cost, tree) {
+            tree.pivot(row, column, reduced);
+            pivots += 1;
+            if pivots >= limit {
+                tree.refresh_potentials(cost);
+                return Termination::MaxIterations {
+                    iterations: pivots,
+                    marginal_error: 0.0,
+                };
+            }
+        }
+        if pivots == before {
+            return Termination::Optimal;
+        }
+        // Potentials drift by a rounding a pivot: the last word is had with fresh ones.
+        tree.refresh_potentials(cost);
+    }
+}
+
+/// The search for an arc that improves the plan.
+struct Pricing {
+    kernels: Kernels,
+    next: usize,
+}
+
+impl Pricing {
+    /// An arc with negative reduced cost, the best of its block of rows: `(row, column, reduced cost)`.
+    fn entering(&mut self, cost: &CostMatrix, tree: &Tree) -> Option<(usize, usize, f64)> {
+        let n = cost.rows();
+        let mut best: Option<(usize, usize, f64)> = None;
+        for looked_at in 1..=n {
+            let row = self.next;
+            self.next = if row + 1 == n { 0 } else { row + 1 };
+            let (costs, g) = (cost.row(row), &tree.column_potential);
+            let lowest = self.kernels.minimum(costs, g);
+            let reduced = lowest - tree.row_potential[row];
+            if reduced < best.map_or(0.0, |best| best.2)
+                && let Some(column) = self.kernels.position_of_difference(costs, g, 0, lowest)
+                && reduced < -TOLERANCE * (costs[column].abs() + g[column].abs() + tree.row_potential[row].abs())
+            {
+                best = Some((row, column, reduced));
+            }
+            if looked_at % BLOCK_ROWS == 0 && best.is_some() {
+                break;
+            }
+        }
+        best
+    }
+}
+
+/// Masses in the units that the method computes with.
+struct Masses {
+    /// Masses of the rows, times `1 / scale`.
+    a: Vec<f64>,
+    /// Masses of the columns, times `1 / scale`.
+    b: Vec<f64>,
+    /// What turns `a`, `b` and their flows back into probabilities.
+    scale: f64,
+    /// Perturbed whole-numbered masses of the rows, all positive.
+    row_units: Vec<i64>,
+    /// Perturbed whole-numbered masses of the columns, of the same sum.
+    column_units: Vec<i64>,
+}
+
+impl Masses {
+    fn new(problem: &Problem, support: &Support<'_>) -> Self {
+        let (n, m) = (support.a.len(), support.b.len());
+        let (a, b, scale) = if problem.a().is_uniform() && problem.b().is_uniform() {
+            // Whole numbers in the same ratio: all flows are then exact.
+            let divisor = greatest_common_divisor(n, m);
+            let (row, column) = ((m / divisor) as f64, (n / divisor) as f64);
+            (vec![row; n], vec![column; m], 1.0 / (row * n as f64))
+        } else {
+            (support.a.clone(), support.b.clone(), 1.0)
+        };
+        // As fine as the perturbed sum allows, a power of two.
+        let total = 1.0 / scale;
+        let bits = 60 - (n as f64 + 1.0).log2().ceil() as i32 - total.log2().ceil() as i32;
+        let unit = if scale == 1.0 { 2.0_f64.powi(bits) } else { 1.0 };
+        let whole = |masses: &[f64]| -> Vec<i64> { masses.iter().map(|x| ((x * unit) as i64).max(1)).collect() };
+        let (mut row_units, mut column_units) = (whole(&a), whole(&b));
+        let surplus = row_units.iter().sum::<i64>() - column_units.iter().sum::<i64>();
+        let (short, by) = if surplus > 0 {
+            (&mut column_units, surplus)
+        } else {
+            (&mut row_units, -surplus)
+        };
+        if let Some(largest) = short.iter_mut().max() {
+            *largest += by;
+        }
+        let perturbed = n as i64 + 1;
+        row_units.iter_mut().for_each(|units| *units = *units * perturbed + 1);
+        column_units.iter_mut().for_each(|units| *units *= perturbed);
+        column_units[tree::ROOT_COLUMN] += n as i64;
+        Self {
+            a,
+            b,
+            scale,
+            row_units,
+            column_units,
+        }
+    }
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}

@@ -1,0 +1,35 @@
+//! A first feasible tree.
+
+use crate::cost::CostMatrix;
+use crate::kernels::Kernels;
+
+/// An arc of the tree: row, column, flow in perturbed units.
+pub(super) type Arc = (usize, usize, i64);
+
+/// The row minimum rule: row after row sends its mass to its cheapest columns that still want some. Sums of `rows` and
+/// `columns` must be equal, and no proper part of the rows may have the sum of a part of the columns; the `n + m - 1`
+/// arcs then form a spanning tree with positive flows. `O((n + m) m)` time.
+pub(super) fn greedy(cost: &CostMatrix, rows: &[i64], columns: &[i64]) -> Vec<Arc> {
+    let kernels = Kernels::new();
+    let mut wanted = columns.to_vec();
+    let mut price = vec![0.0; columns.len()];
+    let mut arcs = Vec::with_capacity(rows.len() + columns.len() - 1);
+    for (row, &supply) in rows.iter().enumerate() {
+        let mut left = supply;
+        while left > 0 {
+            let costs = cost.row(row);
+            let lowest = kernels.minimum(costs, &price);
+            let Some(column) = kernels.position_of_difference(costs, &price, 0, lowest) else {
+                break;
+            };
+            let flow = left.min(wanted[column]);
+            arcs.push((row, column, flow));
+            left -= flow;
+            wanted[column] -= flow;
+            if wanted[column] == 0 {
+                price[column] = f64::NEG_INFINITY;
+            }
+        }
+    }
+    arcs
+}
