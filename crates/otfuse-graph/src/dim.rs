@@ -45,12 +45,37 @@ impl Dim {
     /// The product of two lengths (saturating).
     #[must_use]
     pub fn times(&self, other: &Self) -> Self {
+        if self.factor == 0 || other.factor == 0 {
+            return Self::known(0);
+        }
         let mut symbols = [self.symbols.as_slice(), &other.symbols].concat();
         symbols.sort();
         Self {
             factor: self.factor.saturating_mul(other.factor),
             symbols,
         }
+    }
+
+    /// The product of two lengths, unless the number overflows or more than 16 symbols stand in it.
+    pub(crate) fn checked_times(&self, other: &Self) -> Option<Self> {
+        self.factor.checked_mul(other.factor)?;
+        (self.symbols.len() + other.symbols.len() <= 16).then(|| self.times(other))
+    }
+
+    /// The number before the symbols.
+    pub(crate) fn factor(&self) -> usize {
+        self.factor
+    }
+
+    /// The same symbols behind another number.
+    pub(crate) fn with_factor(&self, factor: usize) -> Self {
+        let symbols = if factor == 0 { Vec::new() } else { self.symbols.clone() };
+        Self { factor, symbols }
+    }
+
+    /// Whether two lengths are multiples of the same unknown.
+    pub(crate) fn same_symbols(&self, other: &Self) -> bool {
+        self.symbols == other.symbols
     }
 
     /// The exact quotient of two lengths, if it is one.

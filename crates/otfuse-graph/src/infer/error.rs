@@ -13,7 +13,7 @@ pub struct InferenceError {
     /// The name of the value that does not fit, where it is one.
     pub value: Option<String>,
     /// What was expected and found.
-    pub mismatch: Mismatch,
+    pub mismatch: Box<Mismatch>,
 }
 
 fn of_value(value: Option<&str>) -> String {

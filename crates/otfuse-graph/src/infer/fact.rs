@@ -74,7 +74,7 @@ impl Fact {
         let shape = tensor.shape().iter().copied().map(Dim::known).collect();
         let elements = match tensor.len() {
             0..=MOST_ELEMENTS if !tensor.data_type().is_float() => tensor.to_i64(),
-            1 => tensor.to_f32().and_then(|values| whole(tensor.data_type(), values[0])),
+            1 => whole(tensor),
             _ => None,
         };
         Self {
@@ -95,10 +95,22 @@ impl Fact {
     }
 }
 
-/// A single number without a fraction and small enough to be exact also if it was rounded from float64.
-fn whole(data_type: DataType, value: f32) -> Option<Vec<i64>> {
+/// The number in a floating-point tensor of one element, if it has no fraction and its integer type holds it.
+fn whole(tensor: &Tensor) -> Option<Vec<i64>> {
+    let value = scalar(tensor)?;
     let exact = value.fract() == 0.0 && !(value == 0.0 && value.is_sign_negative());
-    (exact && data_type != DataType::F64 && fits(data_type, value as i64)).then(|| vec![value as i64])
+    (exact && fits(tensor.data_type(), value as i64)).then(|| vec![value as i64])
+}
+
+/// The number in a floating-point tensor of one element.
+pub(crate) fn scalar(tensor: &Tensor) -> Option<f64> {
+    match tensor.data_type() {
+        _ if tensor.len() != 1 => None,
+        DataType::F64 => <[u8; 8]>::try_from(tensor.bytes().as_ref())
+            .ok()
+            .map(f64::from_le_bytes),
+        _ => tensor.to_f32()?.first().copied().map(f64::from),
+    }
 }
 
 /// Whether a type holds the number exactly.

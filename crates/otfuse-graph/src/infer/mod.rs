@@ -5,15 +5,30 @@
 //! expression, such as `((height+1)/2)`, so that two branches that shrink an axis alike still agree; expressions that
 //! grow too long become a symbol named after the value and axis.
 
+mod arithmetic;
+mod broadcast;
+mod constants;
+mod contents;
+mod convolution;
+mod elementwise;
 mod error;
 mod fact;
+mod layout;
+mod length;
+mod linear;
+mod normalization;
+mod parts;
+mod pooling;
+mod reduction;
+mod repetition;
 mod scope;
+mod slice;
 
 use crate::graph::Declared;
-use crate::{DataType, Dim, Graph, Node, Operator, Shape, ValueId};
+use crate::{DataType, Dim, Graph, Operator, Shape, ValueId};
 
 pub use error::{InferenceError, Mismatch};
-pub(crate) use fact::{MOST_ELEMENTS, fits};
+pub(crate) use fact::scalar;
 pub use fact::{Element, Fact};
 use scope::Scope;
 
@@ -21,7 +36,7 @@ use scope::Scope;
 const MOST_AXES: usize = 64;
 
 /// Elements followed in a whole graph, so that memory is bounded by more than the number of nodes.
-const MOST_ELEMENTS_OF_GRAPH: usize = 1 << 22;
+const MOST_ELEMENTS_OF_GRAPH: usize = 1 << 20;
 
 /// What is known of every value of a graph.
 #[derive(Clone, Debug)]
@@ -52,7 +67,10 @@ impl Facts {
             for (position, output) in node.outputs.iter().enumerate() {
                 let Some(output) = *output else { continue };
                 let mut fact = inferred.get(position).cloned().unwrap_or_default();
-                fact.elements = fact.elements.filter(|elements| elements.len() <= MOST_ELEMENTS.min(budget));
+                let count = fact.known_shape().and_then(|shape| contents::count(&shape));
+                fact.elements = fact
+                    .elements
+                    .filter(|elements| Some(elements.len()) == count && elements.len() <= budget);
                 budget -= fact.elements.as_ref().map_or(0, Vec::len);
                 if let Some(declared) = &graph.value(output).declared {
                     agree(&scope, output, &mut fact, declared)?;
@@ -123,10 +141,44 @@ fn agree(scope: &Scope<'_>, output: ValueId, fact: &mut Fact, declared: &Declare
 
 /// The facts of a node's outputs. Outputs beyond those returned are unknown.
 fn infer(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
-    let Node { operator, .. } = scope.node;
-    let fact = match operator {
-        Operator::Unary(_) | Operator::Clip | Operator::Identity => scope.input(0).clone(),
-        _ => Fact::default(),
+    let fact = match &scope.node.operator {
+        Operator::Gemm(gemm) => linear::gemm(scope, gemm),
+        Operator::MatMul => linear::mat_mul(scope),
+        Operator::Conv(conv) => convolution::conv(scope, conv),
+        Operator::ConvTranspose(conv) => convolution::conv_transpose(scope, conv),
+        Operator::BatchNormalization { .. } => normalization::of_channels(scope, 4),
+        Operator::InstanceNormalization { .. } => normalization::of_channels(scope, 2),
+        Operator::LayerNormalization { axis, .. } => normalization::of_last_axes(scope, *axis),
+        Operator::LocalResponseNormalization { .. } => normalization::of_neighbours(scope),
+        Operator::Unary(unary) => elementwise::unary(scope, *unary),
+        Operator::Binary(binary) => elementwise::binary(scope, *binary),
+        Operator::Variadic(variadic) => elementwise::variadic(scope, *variadic),
+        Operator::PRelu => elementwise::prelu(scope),
+        Operator::Clip => elementwise::clip(scope),
+        Operator::Where => elementwise::select(scope),
+        Operator::Cast { to } => elementwise::cast(scope, *to),
+        Operator::Identity => Ok(scope.input(0).clone()),
+        Operator::Softmax { axis } | Operator::LogSoftmax { axis } => normalization::along_axis(scope, *axis),
+        Operator::Reduce(reduce) => reduction::reduce(scope, reduce),
+        Operator::ArgExtremum { axis, keep_dims, .. } => reduction::arg_extremum(scope, *axis, *keep_dims),
+        Operator::Pool(pool) => pooling::pool(scope, pool),
+        Operator::GlobalPool(_) => pooling::global_pool(scope),
+        Operator::Flatten { axis } => layout::flatten(scope, *axis),
+        Operator::Reshape { allow_zero } => layout::reshape(scope, *allow_zero),
+        Operator::Transpose { permutation } => layout::transpose(scope, permutation.as_deref()),
+        Operator::Squeeze => layout::squeeze(scope),
+        Operator::Unsqueeze => layout::unsqueeze(scope),
+        Operator::Concat { axis } => parts::concat(scope, *axis),
+        Operator::Split { axis } => return parts::split(scope, *axis),
+        Operator::Slice => slice::slice(scope),
+        Operator::Gather { axis } => parts::gather(scope, *axis),
+        Operator::Pad(_) => repetition::pad(scope),
+        Operator::Expand => repetition::expand(scope),
+        Operator::Tile => repetition::tile(scope),
+        Operator::Shape { start, end } => constants::shape(scope, *start, *end),
+        Operator::ConstantOfShape { value } => constants::constant_of_shape(scope, value),
+        Operator::Range => constants::range(scope),
+        Operator::Opaque { .. } => Ok(Fact::default()),
     };
-    Ok(vec![fact])
+    Ok(vec![fact?])
 }

@@ -59,8 +59,84 @@ impl<'a> Scope<'a> {
             node: self.node.name.clone(),
             operator: self.node.operator.name().to_owned(),
             value: value.map(|id| self.graph.value(id).name.clone()),
-            mismatch,
+            mismatch: Box::new(mismatch),
         }
+    }
+
+    /// An error about the node's attributes.
+    pub(super) fn argument(
+        &self,
+        argument: &'static str,
+        expected: impl Into<String>,
+        found: impl std::fmt::Debug,
+    ) -> InferenceError {
+        let (expected, found) = (expected.into(), format!("{found:?}"));
+        self.error_of(
+            None,
+            Mismatch::Argument {
+                argument,
+                expected,
+                found,
+            },
+        )
+    }
+
+    /// An axis of a tensor of `rank` axes, counted from the end if negative.
+    pub(super) fn axis(&self, axis: i64, rank: usize) -> Result<usize, InferenceError> {
+        resolve(axis, rank).ok_or_else(|| self.error_of(None, Mismatch::Axis { axis, rank }))
+    }
+
+    /// Distinct axes of a tensor of `rank` axes, in the order given.
+    pub(super) fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>, InferenceError> {
+        let mut seen = vec![false; rank];
+        let mut resolved = Vec::with_capacity(axes.len());
+        for &axis in axes {
+            let axis = self.axis(axis, rank)?;
+            if std::mem::replace(&mut seen[axis], true) {
+                let found = axes.to_vec();
+                return Err(self.error_of(None, Mismatch::Axes { rank, found }));
+            }
+            resolved.push(axis);
+        }
+        Ok(resolved)
+    }
+
+    /// The length of an axis of an input must be `expected`, where both are known.
+    pub(super) fn expect_length(
+        &self,
+        input: usize,
+        axis: usize,
+        expected: &Dim,
+        found: &Dim,
+    ) -> Result<(), InferenceError> {
+        match (expected.as_known(), found.as_known()) {
+            (Some(known), Some(length)) if known != length => {
+                let (expected, found) = (expected.clone(), found.clone());
+                Err(self.error(input, Mismatch::Length { axis, expected, found }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An input, if its shape is known, must have one axis of length `expected`.
+    pub(super) fn expect_vector(&self, input: usize, expected: &Dim) -> Result<(), InferenceError> {
+        match self.shape(input).map(Vec::as_slice) {
+            None => Ok(()),
+            Some([length]) => self.expect_length(input, 0, expected, length),
+            Some(_) => Err(self.rank_error(input, "1")),
+        }
+    }
+
+    /// An error about the rank of an input.
+    pub(super) fn rank_error(&self, input: usize, expected: impl Into<String>) -> InferenceError {
+        let found = self.shape(input).cloned().unwrap_or_default();
+        let expected = expected.into();
+        self.error(input, Mismatch::Rank { expected, found })
+    }
+
+    /// The numbers in an input of rank 0 or 1, if all are known.
+    pub(super) fn integers(&self, index: usize) -> Option<Vec<i64>> {
+        self.input(index).integers()
     }
 
     /// A length of which nothing is known, named after the first output that there is.
@@ -78,4 +154,10 @@ impl<'a> Scope<'a> {
             Dim::symbol(expression)
         }
     }
+}
+
+fn resolve(axis: i64, rank: usize) -> Option<usize> {
+    let rank = i64::try_from(rank).ok()?;
+    let resolved = if axis < 0 { axis.checked_add(rank)? } else { axis };
+    (0..rank).contains(&resolved).then_some(resolved as usize)
 }

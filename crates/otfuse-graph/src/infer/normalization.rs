@@ -1,0 +1,47 @@
+//! Normalisations: shapes stay, parameters must fit.
+
+use super::error::InferenceError;
+use super::fact::Fact;
+use super::scope::Scope;
+
+/// `parameters` vectors, one number each for every channel (axis 1).
+pub(super) fn of_channels(scope: &Scope<'_>, parameters: usize) -> Result<Fact, InferenceError> {
+    if let Some(shape) = scope.shape(0) {
+        let channels = shape.get(1).ok_or_else(|| scope.rank_error(0, "at least 2"))?;
+        for parameter in 1..=parameters {
+            scope.expect_vector(parameter, channels)?;
+        }
+    }
+    unchanged(scope)
+}
+
+/// Scale and bias broadcast to the axes from `axis` on.
+pub(super) fn of_last_axes(scope: &Scope<'_>, axis: i64) -> Result<Fact, InferenceError> {
+    if let Some(shape) = scope.shape(0) {
+        let axis = scope.axis(axis, shape.len())?;
+        for parameter in 1..3 {
+            scope.expect_broadcast_to(parameter, &shape[axis..])?;
+        }
+    }
+    unchanged(scope)
+}
+
+/// Across channels (axis 1).
+pub(super) fn of_neighbours(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
+    match scope.shape(0) {
+        Some(shape) if shape.len() < 2 => Err(scope.rank_error(0, "at least 2")),
+        _ => unchanged(scope),
+    }
+}
+
+/// Along one axis, as softmax does.
+pub(super) fn along_axis(scope: &Scope<'_>, axis: i64) -> Result<Fact, InferenceError> {
+    if let Some(shape) = scope.shape(0) {
+        scope.axis(axis, shape.len())?;
+    }
+    unchanged(scope)
+}
+
+fn unchanged(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
+    Ok(Fact::new(scope.data_type(0), scope.shape(0).cloned()))
+}
