@@ -1,0 +1,77 @@
+//! Ranks and element types as far as single steps tell them: what the forms of old operators depend on.
+
+use std::collections::HashMap;
+
+use otfuse_graph::{DataType, Graph, NodeId, Operator, ValueId};
+
+/// Ranks and element types of values, filled while nodes are read in the file's order. Shape inference proper runs on
+/// the finished graph; this serves the few conversions without which there is no graph yet.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    ranks: HashMap<ValueId, usize>,
+    types: HashMap<ValueId, DataType>,
+}
+
+impl Hints {
+    /// The number of axes of a value, if it is known.
+    pub(super) fn rank(&self, graph: &Graph, value: ValueId) -> Option<usize> {
+        let declared = || graph.value(value).declared.as_ref()?.shape.as_ref().map(Vec::len);
+        let constant = || graph.initializer(value).map(|tensor| tensor.shape().len());
+        self.ranks.get(&value).copied().or_else(constant).or_else(declared)
+    }
+
+    /// The element type of a value, if it is known.
+    pub(super) fn data_type(&self, graph: &Graph, value: ValueId) -> Option<DataType> {
+        let declared = || graph.value(value).declared.as_ref().map(|declared| declared.data_type);
+        let constant = || graph.initializer(value).map(|tensor| tensor.data_type());
+        self.types.get(&value).copied().or_else(constant).or_else(declared)
+    }
+
+    /// Takes note of what a node says of its outputs.
+    pub(super) fn observe(&mut self, graph: &Graph, node: NodeId) {
+        let node = graph.node(node);
+        let rank_of = |position: usize| node.input(position).and_then(|input| self.rank(graph, input));
+        let type_of = |position: usize| node.input(position).and_then(|input| self.data_type(graph, input));
+        let largest = || node.inputs.iter().flatten().map(|&input| self.rank(graph, input)).max().flatten();
+        let values = |position: usize| node.input(position).and_then(|input| graph.initializer(input)?.to_i64());
+        let rank = match &node.operator {
+            Operator::Opaque { .. } => return,
+            Operator::Gemm(_) | Operator::Flatten { .. } => Some(2),
+            Operator::Reshape { .. } => values(1).map(|shape| shape.len()),
+            Operator::Unsqueeze => rank_of(0).zip(values(1)).map(|(rank, axes)| rank + axes.len()),
+            Operator::Squeeze => rank_of(0).zip(values(1)).and_then(|(rank, axes)| rank.checked_sub(axes.len())),
+            Operator::Gather { .. } => rank_of(0).zip(rank_of(1)).and_then(|(x, indices)| (x + indices).checked_sub(1)),
+            Operator::Reduce(reduce) if !reduce.keep_dims => match (rank_of(0), values(1)) {
+                (Some(rank), Some(axes)) if !axes.is_empty() => rank.checked_sub(axes.len()),
+                _ => None,
+            },
+            Operator::ArgExtremum { keep_dims, .. } => {
+                rank_of(0).and_then(|rank| rank.checked_sub(usize::from(!keep_dims)))
+            }
+            Operator::Binary(_) | Operator::Variadic(_) | Operator::Where | Operator::MatMul => {
+                let known = node.inputs.iter().flatten().all(|&input| self.rank(graph, input).is_some());
+                let vector = node.operator == Operator::MatMul && (rank_of(0) < Some(2) || rank_of(1) < Some(2));
+                if known && !vector { largest() } else { None }
+            }
+            Operator::Expand | Operator::ConstantOfShape { .. } | Operator::Range => None,
+            Operator::Shape { .. } => Some(1),
+            _ => rank_of(0),
+        };
+        let data_type = match &node.operator {
+            Operator::Cast { to } => Some(*to),
+            Operator::Shape { .. } | Operator::ArgExtremum { .. } => Some(DataType::I64),
+            Operator::Binary(binary) if binary.is_comparison() => Some(DataType::Bool),
+            Operator::ConstantOfShape { value } => Some(value.data_type()),
+            Operator::Where => type_of(1),
+            _ => type_of(0),
+        };
+        for &output in node.outputs.iter().flatten() {
+            if let Some(rank) = rank {
+                self.ranks.insert(output, rank);
+            }
+            if let Some(data_type) = data_type {
+                self.types.insert(output, data_type);
+            }
+        }
+    }
+}

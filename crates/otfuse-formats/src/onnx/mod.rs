@@ -1,0 +1,37 @@
+//! ONNX files: read into a graph, and written from one.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `proto/` | the messages of the format |
+//! | `reader` | a model becomes a graph: constants, then nodes in the file's order |
+//! | `operators/` | each family of operators: every version's attributes in, the newest form's out |
+//! | `template` | the network's tensors back into the file that it came from |
+//! | `writer` | a network as a file of its own |
+//! | `disk` | files in and out |
+//! | `encode` | the file's bytes, large tensors in a file beside it |
+
+mod attributes;
+mod call;
+mod constants;
+mod data_type;
+mod disk;
+mod encode;
+mod error;
+mod external;
+mod hints;
+mod names;
+mod operators;
+pub mod proto;
+mod reader;
+mod readers;
+mod shape;
+mod template;
+mod tensor;
+mod writer;
+
+pub use disk::{open_onnx, write_onnx};
+pub use encode::{EncodedModel, ExternalData, WriteOptions, encode_onnx};
+pub use error::OnnxError;
+pub use reader::{OnnxModel, read_onnx};
+pub use template::Template;
+pub use writer::to_proto;
