@@ -29,11 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "exact" => Solver::Exact,
         "sinkhorn" => {
             let epsilon = Epsilon::RelativeToMean(epsilon);
-            Solver::Sinkhorn(SinkhornSettings {
-                epsilon,
-                tolerance,
-                ..SinkhornSettings::default()
-            })
+            Solver::Sinkhorn(SinkhornSettings { epsilon, tolerance, ..SinkhornSettings::default() })
         }
         other => return Err(format!("unknown solver `{other}`, expected exact or sinkhorn").into()),
     };
@@ -69,9 +65,5 @@ fn read_cost(path: &str) -> Result<CostMatrix, Box<dyn Error>> {
     let (&[rows, columns], npyz::Order::C) = (file.shape(), file.order()) else {
         return Err(format!("cost has the shape {:?}, expected two axes in C order", file.shape()).into());
     };
-    Ok(CostMatrix::new(
-        rows as usize,
-        columns as usize,
-        file.into_vec::<f64>()?,
-    )?)
+    Ok(CostMatrix::new(rows as usize, columns as usize, file.into_vec::<f64>()?)?)
 }

@@ -32,10 +32,7 @@ pub(crate) fn assign(cost: &CostMatrix) -> Assignment {
     }
     state.augment(&free);
     let columns = prefer_identity(cost, state.column_of);
-    Assignment {
-        columns,
-        prices: state.price,
-    }
+    Assignment { columns, prices: state.price }
 }
 
 struct State<'a> {
@@ -68,8 +65,7 @@ impl<'a> State<'a> {
         let n = self.cost.rows();
         let mut cheapest = vec![0.0; n];
         for row in 0..n {
-            self.kernels
-                .lower(self.cost.row(row), row as f64, &mut self.price, &mut cheapest);
+            self.kernels.lower(self.cost.row(row), row as f64, &mut self.price, &mut cheapest);
         }
         let mut claims = vec![0_usize; n];
         for (column, &row) in cheapest.iter().enumerate() {
@@ -109,18 +105,12 @@ impl<'a> State<'a> {
                     waiting.push(row);
                     break;
                 };
-                let lowered = if next.is_finite() {
-                    self.price[column] - (next - lowest)
-                } else {
-                    self.price[column]
-                };
+                let lowered = if next.is_finite() { self.price[column] - (next - lowest) } else { self.price[column] };
                 let fell = lowered < self.price[column];
                 if fell {
                     self.price[column] = lowered;
                 } else if self.row_of[column] != FREE
-                    && let Some(other) = self
-                        .kernels
-                        .position_of_difference(costs, &self.price, column + 1, lowest)
+                    && let Some(other) = self.kernels.position_of_difference(costs, &self.price, column + 1, lowest)
                 {
                     column = other;
                 }
@@ -155,17 +145,12 @@ impl<'a> State<'a> {
             let (mut row, mut shift) = (start, 0.0);
             let (end, length) = loop {
                 let costs = self.cost.row(row);
-                let nearest = self
-                    .kernels
-                    .relax(costs, &working, shift, row as f64, &mut distance, &mut via);
+                let nearest = self.kernels.relax(costs, &working, shift, row as f64, &mut distance, &mut via);
                 // A free column among the nearest ends the search; there are few, so they are looked at one by one.
-                let free = free_columns.iter().copied().reduce(|best, column| {
-                    if distance[column] < distance[best] {
-                        column
-                    } else {
-                        best
-                    }
-                });
+                let free = free_columns
+                    .iter()
+                    .copied()
+                    .reduce(|best, column| if distance[column] < distance[best] { column } else { best });
                 if let Some(column) = free
                     && distance[column] <= nearest
                 {
@@ -200,14 +185,6 @@ impl<'a> State<'a> {
 /// The identity if it costs no more than `columns`, so that things that are alike stay where they are.
 fn prefer_identity(cost: &CostMatrix, columns: Vec<usize>) -> Vec<usize> {
     // Summing differences row by row keeps the comparison exact where all costs are alike.
-    let excess: f64 = columns
-        .iter()
-        .enumerate()
-        .map(|(row, &column)| cost.get(row, row) - cost.get(row, column))
-        .sum();
-    if excess <= 0.0 {
-        (0..columns.len()).collect()
-    } else {
-        columns
-    }
+    let excess: f64 = columns.iter().enumerate().map(|(row, &column)| cost.get(row, row) - cost.get(row, column)).sum();
+    if excess <= 0.0 { (0..columns.len()).collect() } else { columns }
 }

@@ -51,19 +51,14 @@ pub fn certificate(problem: &Problem, solution: &Solution) -> Result<Certificate
         pairs.fold(f64::NEG_INFINITY, |worst, (c, g)| worst.max(f[row] + g - c))
     };
     let largest = |found: Vec<f64>, expected: &[f64]| {
-        found
-            .iter()
-            .zip(expected)
-            .fold(0.0_f64, |worst, (x, y)| worst.max((x - y).abs()))
+        found.iter().zip(expected).fold(0.0_f64, |worst, (x, y)| worst.max((x - y).abs()))
     };
     Ok(Certificate {
         dual_infeasibility: (0..cost.rows()).map(infeasible).fold(f64::NEG_INFINITY, f64::max),
         row_error: largest(solution.plan.row_marginals(), problem.a().as_slice()),
         column_error: largest(solution.plan.column_marginals(), problem.b().as_slice()),
         primal,
-        dual: solution
-            .potentials
-            .value(problem.a().as_slice(), problem.b().as_slice()),
+        dual: solution.potentials.value(problem.a().as_slice(), problem.b().as_slice()),
     })
 }
 

@@ -2,7 +2,10 @@
 
 use crate::error::{TransportError, check_length, check_shape};
 
-/// A dense `n x m` matrix of finite costs, row-major, in double precision.
+/// The largest magnitude of a cost: sums of differences of such costs along any path stay finite.
+const LARGEST: f64 = 1e300;
+
+/// A dense `n x m` matrix of costs between `-1e300` and `1e300`, row-major, in double precision.
 ///
 /// Costs may be negative. Both solvers read rows, so rows are contiguous.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +19,7 @@ impl CostMatrix {
     /// Takes `data` as a row-major `rows x columns` matrix.
     ///
     /// # Errors
-    /// An empty shape, a buffer of another length, an entry that is NaN or infinite.
+    /// An empty shape, a buffer of another length, an entry that is NaN, infinite or beyond 1e300 in magnitude.
     ///
     /// ```
     /// use otfuse_transport::CostMatrix;
@@ -27,7 +30,7 @@ impl CostMatrix {
     /// ```
     pub fn new(rows: usize, columns: usize, data: Vec<f64>) -> Result<Self, TransportError> {
         check_length("cost matrix", check_shape("cost matrix", rows, columns)?, data.len())?;
-        match data.iter().position(|value| !value.is_finite()) {
+        match data.iter().position(|value| value.is_nan() || value.abs() > LARGEST) {
             None => Ok(Self { rows, columns, data }),
             Some(at) => Err(TransportError::NotFinite {
                 what: "cost matrix",
@@ -85,10 +88,7 @@ impl CostMatrix {
         // Row means first: a sum over all entries of huge costs could overflow where their mean does not.
         let columns = self.columns as f64;
         let rows = self.rows as f64;
-        self.data
-            .chunks_exact(self.columns)
-            .map(|row| row.iter().map(|c| c / columns).sum::<f64>() / rows)
-            .sum()
+        self.data.chunks_exact(self.columns).map(|row| row.iter().map(|c| c / columns).sum::<f64>() / rows).sum()
     }
 
     /// Largest entry.
@@ -108,11 +108,7 @@ impl CostMatrix {
         for column in 0..self.columns {
             data.extend(self.data[column..].iter().step_by(self.columns));
         }
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            data,
-        }
+        Self { rows: self.columns, columns: self.rows, data }
     }
 
     /// The costs of the given rows and columns, as a copy. Indices must be in range.
@@ -122,10 +118,6 @@ impl CostMatrix {
             let costs = self.row(row);
             data.extend(columns.iter().map(|&column| costs[column]));
         }
-        Self {
-            rows: rows.len(),
-            columns: columns.len(),
-            data,
-        }
+        Self { rows: rows.len(), columns: columns.len(), data }
     }
 }

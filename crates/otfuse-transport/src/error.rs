@@ -40,8 +40,8 @@ pub enum TransportError {
         /// Features a row of the right table.
         right: usize,
     },
-    /// An entry that is NaN or infinite.
-    #[error("{what}: entry ({row}, {column}) is {value}, not a finite number")]
+    /// An entry that is NaN, infinite, or so large that sums of such entries would be.
+    #[error("{what}: entry ({row}, {column}) is {value}, expected a finite number of at most 1e300")]
     NotFinite {
         /// What the entry belongs to.
         what: &'static str,
@@ -106,11 +106,7 @@ pub enum TransportError {
 
 /// Fails unless `found` equals `expected`.
 pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), TransportError> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(TransportError::Length { what, expected, found })
-    }
+    if expected == found { Ok(()) } else { Err(TransportError::Length { what, expected, found }) }
 }
 
 /// Number of entries of a `rows x columns` table that is neither empty nor too large.
@@ -119,10 +115,6 @@ pub(crate) fn check_shape(what: &'static str, rows: usize, columns: usize) -> Re
         return Err(TransportError::Empty { what });
     }
     rows.checked_mul(columns)
-        .filter(|entries| {
-            entries
-                .checked_mul(size_of::<f64>())
-                .is_some_and(|bytes| bytes <= isize::MAX as usize)
-        })
+        .filter(|entries| entries.checked_mul(size_of::<f64>()).is_some_and(|bytes| bytes <= isize::MAX as usize))
         .ok_or(TransportError::TooLarge { what, rows, columns })
 }

@@ -62,23 +62,14 @@ impl<'a> Features<'a> {
             check_length("features", rows * dimension, data.len())?;
             if let Some(at) = data.iter().position(|value| !value.is_finite()) {
                 let (row, column) = (at / dimension, before + at % dimension);
-                return Err(TransportError::NotFinite {
-                    what: "features",
-                    row,
-                    column,
-                    value: f64::from(data[at]),
-                });
+                return Err(TransportError::NotFinite { what: "features", row, column, value: f64::from(data[at]) });
             }
             if dimension > 0 {
                 parts.push(Part { dimension, data });
             }
             before += dimension;
         }
-        Ok(Self {
-            rows,
-            dimension: before,
-            parts,
-        })
+        Ok(Self { rows, dimension: before, parts })
     }
 
     /// Number of feature vectors.
@@ -101,9 +92,7 @@ impl<'a> Features<'a> {
             }
             let source = &part.row(row)[skip..];
             let (here, rest) = into.split_at_mut(source.len().min(into.len()));
-            here.iter_mut()
-                .zip(source)
-                .for_each(|(to, &from)| *to = f64::from(from) * scale);
+            here.iter_mut().zip(source).for_each(|(to, &from)| *to = f64::from(from) * scale);
             (skip, into) = (0, rest);
             if into.is_empty() {
                 break;

@@ -46,10 +46,7 @@ pub fn cost_matrix(
     let GroundCost { metric, normalize } = ground.into();
     let (n, m, dimension) = (left.rows(), right.rows(), left.dimension());
     if dimension != right.dimension() {
-        return Err(TransportError::Dimension {
-            left: dimension,
-            right: right.dimension(),
-        });
+        return Err(TransportError::Dimension { left: dimension, right: right.dimension() });
     }
     let entries = check_shape("cost matrix", n, m)?;
     let unit = normalize || metric == GroundMetric::Cosine;
@@ -62,31 +59,25 @@ pub fn cost_matrix(
         let mean = mean(&left, &right, width);
         left.centre(&mean);
         right.centre(&mean);
-        squares
-            .par_chunks_mut(TILE * m)
-            .zip(left.block.par_chunks(TILE * width))
-            .for_each(|(into, rows)| {
-                add_products(into, rows, &right.block, width);
-            });
-    }
-    squares
-        .par_chunks_mut(m)
-        .enumerate()
-        .for_each_init(Scratch::default, |scratch, (i, row)| {
-            for (j, value) in row.iter_mut().enumerate() {
-                let size = left.squared[i] + right.squared[j];
-                let mut square = size - 2.0 * *value;
-                if square <= CANCELLATION * size {
-                    square = direct(&left, i, &right, j, scratch);
-                }
-                *value = match metric {
-                    GroundMetric::Euclidean => square.sqrt(),
-                    GroundMetric::SquaredEuclidean => square,
-                    GroundMetric::Cosine if left.scale[i] == 0.0 || right.scale[j] == 0.0 => 1.0,
-                    GroundMetric::Cosine => (0.5 * square).min(2.0),
-                };
-            }
+        squares.par_chunks_mut(TILE * m).zip(left.block.par_chunks(TILE * width)).for_each(|(into, rows)| {
+            add_products(into, rows, &right.block, width);
         });
+    }
+    squares.par_chunks_mut(m).enumerate().for_each_init(Scratch::default, |scratch, (i, row)| {
+        for (j, value) in row.iter_mut().enumerate() {
+            let size = left.squared[i] + right.squared[j];
+            let mut square = size - 2.0 * *value;
+            if square <= CANCELLATION * size {
+                square = direct(&left, i, &right, j, scratch);
+            }
+            *value = match metric {
+                GroundMetric::Euclidean => square.sqrt(),
+                GroundMetric::SquaredEuclidean => square,
+                GroundMetric::Cosine if left.scale[i] == 0.0 || right.scale[j] == 0.0 => 1.0,
+                GroundMetric::Cosine => (0.5 * square).min(2.0),
+            };
+        }
+    });
     CostMatrix::new(n, m, squares)
 }
 
@@ -107,18 +98,11 @@ impl<'a> Side<'a> {
         let scale = if unit {
             let length = |scratch: &mut Scratch, row| 1.0 / squared_length(features, row, scratch).sqrt();
             let scales = (0..rows).into_par_iter().map_init(Scratch::default, length);
-            scales
-                .map(|scale| if scale.is_finite() { scale } else { 0.0 })
-                .collect()
+            scales.map(|scale| if scale.is_finite() { scale } else { 0.0 }).collect()
         } else {
             vec![1.0; rows]
         };
-        Self {
-            features,
-            scale,
-            block: vec![0.0; rows * BLOCK.min(features.dimension())],
-            squared: vec![0.0; rows],
-        }
+        Self { features, scale, block: vec![0.0; rows * BLOCK.min(features.dimension())], squared: vec![0.0; rows] }
     }
 
     fn load(&mut self, start: usize, width: usize) {
@@ -221,9 +205,7 @@ mod tests {
     fn table(rows: usize, dimension: usize, seed: u64) -> Vec<f32> {
         let mut state = seed;
         let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             ((state >> 40) as f32) / ((1 << 23) as f32) - 1.0
         };
         (0..rows * dimension).map(|_| next()).collect()
@@ -234,11 +216,7 @@ mod tests {
         let (p, q) = (length(x), length(y));
         let unit = ground.normalize && ground.metric != GroundMetric::Cosine;
         let by = |length: f64| if unit && length > 0.0 { length } else { 1.0 };
-        let pairs = || {
-            x.iter()
-                .zip(y)
-                .map(|(&x, &y)| (f64::from(x) / by(p), f64::from(y) / by(q)))
-        };
+        let pairs = || x.iter().zip(y).map(|(&x, &y)| (f64::from(x) / by(p), f64::from(y) / by(q)));
         let square: f64 = pairs().map(|(x, y)| (x - y).powi(2)).sum();
         match ground.metric {
             GroundMetric::Euclidean => square.sqrt(),
@@ -253,15 +231,8 @@ mod tests {
         for (n, m, dimension) in [(1, 1, 1), (3, 70, 5), (130, 65, 257), (5, 4, 700)] {
             let (mut x, y) = (table(n, dimension, 1), table(m, dimension, 2));
             x[..dimension].fill(0.0);
-            let (left, right) = (
-                Features::new(n, dimension, &x).unwrap(),
-                Features::new(m, dimension, &y).unwrap(),
-            );
-            for metric in [
-                GroundMetric::Euclidean,
-                GroundMetric::SquaredEuclidean,
-                GroundMetric::Cosine,
-            ] {
+            let (left, right) = (Features::new(n, dimension, &x).unwrap(), Features::new(m, dimension, &y).unwrap());
+            for metric in [GroundMetric::Euclidean, GroundMetric::SquaredEuclidean, GroundMetric::Cosine] {
                 for normalize in [false, true] {
                     let ground = GroundCost { metric, normalize };
                     let cost = cost_matrix(ground, &left, &right).unwrap();
@@ -287,15 +258,8 @@ mod tests {
         x.iter_mut().for_each(|value| *value += 1000.0);
         let mut y = x.clone();
         y[..dimension].iter_mut().for_each(|value| *value = value.next_up());
-        let (left, right) = (
-            Features::new(40, dimension, &x).unwrap(),
-            Features::new(40, dimension, &y).unwrap(),
-        );
-        for metric in [
-            GroundMetric::Euclidean,
-            GroundMetric::SquaredEuclidean,
-            GroundMetric::Cosine,
-        ] {
+        let (left, right) = (Features::new(40, dimension, &x).unwrap(), Features::new(40, dimension, &y).unwrap());
+        for metric in [GroundMetric::Euclidean, GroundMetric::SquaredEuclidean, GroundMetric::Cosine] {
             for normalize in [false, true] {
                 let ground = GroundCost { metric, normalize };
                 let cost = cost_matrix(ground, &left, &right).unwrap();

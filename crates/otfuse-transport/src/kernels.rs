@@ -62,13 +62,9 @@ impl Kernels {
                 }
             }
             let tail = tail.map(|(c, v)| (c - v, f64::INFINITY));
-            first
-                .into_iter()
-                .zip(second)
-                .chain(tail)
-                .fold((f64::INFINITY, f64::INFINITY), |(low, next), (a, b)| {
-                    (smaller(low, a), smaller(larger(low, a), smaller(next, b)))
-                })
+            first.into_iter().zip(second).chain(tail).fold((f64::INFINITY, f64::INFINITY), |(low, next), (a, b)| {
+                (smaller(low, a), smaller(larger(low, a), smaller(next, b)))
+            })
         })
     }
 
@@ -98,10 +94,7 @@ impl Kernels {
             let mut at = 0;
             while at + LANES <= values.len() {
                 // Without short circuit, so that it vectorises.
-                if values[at..at + LANES]
-                    .iter()
-                    .fold(false, |found, x| found | (*x == value))
-                {
+                if values[at..at + LANES].iter().fold(false, |found, x| found | (*x == value)) {
                     break;
                 }
                 at += LANES;
@@ -139,10 +132,7 @@ impl Kernels {
                     best[lane] = smaller(d[lane], best[lane]);
                 }
             }
-            let tail = distance_chunks
-                .into_remainder()
-                .iter_mut()
-                .zip(via_chunks.into_remainder());
+            let tail = distance_chunks.into_remainder().iter_mut().zip(via_chunks.into_remainder());
             let mut lowest = f64::INFINITY;
             for ((c, v), (d, p)) in c_tail.iter().zip(v_tail).zip(tail) {
                 let value = c - v - shift;
@@ -172,12 +162,7 @@ impl Kernels {
             let y = &y[..x.len()];
             let mut sums = [0.0; LANES];
             let (x_chunks, y_chunks) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-            let tail: f64 = x_chunks
-                .remainder()
-                .iter()
-                .zip(y_chunks.remainder())
-                .map(|(x, y)| x * y)
-                .sum();
+            let tail: f64 = x_chunks.remainder().iter().zip(y_chunks.remainder()).map(|(x, y)| x * y).sum();
             for (x, y) in x_chunks.zip(y_chunks) {
                 for lane in 0..LANES {
                     sums[lane] += x[lane] * y[lane];
@@ -189,8 +174,7 @@ impl Kernels {
 
     /// `into_j += factor x_j`.
     pub(crate) fn add_scaled(self, factor: f64, x: &[f64], into: &mut [f64]) {
-        self.arch
-            .dispatch(|| into.iter_mut().zip(x).for_each(|(to, x)| *to += factor * x));
+        self.arch.dispatch(|| into.iter_mut().zip(x).for_each(|(to, x)| *to += factor * x));
     }
 
     /// `sum_j (x_j - y_j)^2`.
@@ -278,10 +262,7 @@ mod tests {
         for step in -70_000..=70_000 {
             let x = f64::from(step) * 0.00999;
             let (found, expected) = (exponential(x), x.exp());
-            assert!(
-                (found - expected).abs() <= 1e-15 * expected,
-                "exp({x}): {found} against {expected}"
-            );
+            assert!((found - expected).abs() <= 1e-15 * expected, "exp({x}): {found} against {expected}");
         }
         assert_eq!(exponential(-1e300), 0.0);
         assert_eq!(exponential(f64::NEG_INFINITY), 0.0);

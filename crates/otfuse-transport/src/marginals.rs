@@ -16,10 +16,7 @@ impl Marginals {
     /// `len` is zero.
     pub fn uniform(len: usize) -> Result<Self, TransportError> {
         check_shape("marginals", len, 1)?;
-        Ok(Self {
-            masses: vec![1.0 / len as f64; len],
-            uniform: true,
-        })
+        Ok(Self { masses: vec![1.0 / len as f64; len], uniform: true })
     }
 
     /// Any weights that are not negative, normalised to sum to 1. Equal weights give [`Marginals::uniform`] exactly.
@@ -39,10 +36,7 @@ impl Marginals {
         check_masses(weights)?;
         let largest = weights.iter().copied().fold(0.0, f64::max);
         if largest == 0.0 {
-            return Err(TransportError::TotalMass {
-                expected: "more than 0",
-                total: 0.0,
-            });
+            return Err(TransportError::TotalMass { expected: "more than 0", total: 0.0 });
         }
         if weights.iter().all(|&weight| weight == largest) {
             return Self::uniform(weights.len());
@@ -62,10 +56,7 @@ impl Marginals {
         check_masses(masses)?;
         let total: f64 = masses.iter().sum();
         if !masses.is_empty() && (!total.is_finite() || (total - 1.0).abs() > 1e-6) {
-            return Err(TransportError::TotalMass {
-                expected: "1 within 1e-6",
-                total,
-            });
+            return Err(TransportError::TotalMass { expected: "1 within 1e-6", total });
         }
         Self::from_weights(masses)
     }
@@ -94,9 +85,6 @@ impl Marginals {
 fn check_masses(masses: &[f64]) -> Result<(), TransportError> {
     match masses.iter().position(|mass| !(mass.is_finite() && *mass >= 0.0)) {
         None => Ok(()),
-        Some(index) => Err(TransportError::Mass {
-            index,
-            value: masses[index],
-        }),
+        Some(index) => Err(TransportError::Mass { index, value: masses[index] }),
     }
 }

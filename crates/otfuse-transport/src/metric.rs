@@ -25,9 +25,6 @@ pub struct GroundCost {
 
 impl From<GroundMetric> for GroundCost {
     fn from(metric: GroundMetric) -> Self {
-        Self {
-            metric,
-            normalize: false,
-        }
+        Self { metric, normalize: false }
     }
 }

@@ -34,13 +34,7 @@ impl SparsePlan {
             row < rows && column < columns && mass >= 0.0 && mass.is_finite()
         };
         if let Some(&(row, column, mass)) = entries.iter().find(|entry| !fits(entry)) {
-            return Err(TransportError::Entry {
-                row,
-                column,
-                mass,
-                rows,
-                columns,
-            });
+            return Err(TransportError::Entry { row, column, mass, rows, columns });
         }
         entries.retain(|entry| entry.2 > 0.0);
         entries.sort_by_key(|entry| (entry.0, entry.1));
@@ -77,13 +71,9 @@ impl DensePlan {
         check_length("plan", check_shape("plan", rows, columns)?, masses.len())?;
         match masses.iter().position(|&mass| !(mass >= 0.0 && mass.is_finite())) {
             None => Ok(Self { rows, columns, masses }),
-            Some(at) => Err(TransportError::Entry {
-                row: at / columns,
-                column: at % columns,
-                mass: masses[at],
-                rows,
-                columns,
-            }),
+            Some(at) => {
+                Err(TransportError::Entry { row: at / columns, column: at % columns, mass: masses[at], rows, columns })
+            }
         }
     }
 
@@ -124,20 +114,14 @@ impl TransportPlan {
         match self {
             Self::Permutation(permutation) => {
                 let mass = 1.0 / permutation.len() as f64;
-                Box::new(
-                    permutation
-                        .iter()
-                        .enumerate()
-                        .map(move |(row, &column)| (row, column, mass)),
-                )
+                Box::new(permutation.iter().enumerate().map(move |(row, &column)| (row, column, mass)))
             }
             Self::Sparse(plan) => Box::new(plan.entries.iter().copied()),
             Self::Dense(plan) => {
                 let columns = plan.columns;
                 let all = plan.masses.iter().enumerate();
                 Box::new(
-                    all.filter(|(_, mass)| **mass > 0.0)
-                        .map(move |(at, &mass)| (at / columns, at % columns, mass)),
+                    all.filter(|(_, mass)| **mass > 0.0).map(move |(at, &mass)| (at / columns, at % columns, mass)),
                 )
             }
         }
@@ -168,17 +152,10 @@ impl TransportPlan {
         Ok(match self {
             // One division at the end: the sum of equal or whole-numbered costs stays exact.
             Self::Permutation(permutation) => {
-                let total: f64 = permutation
-                    .iter()
-                    .enumerate()
-                    .map(|(row, &column)| cost.get(row, column))
-                    .sum();
+                let total: f64 = permutation.iter().enumerate().map(|(row, &column)| cost.get(row, column)).sum();
                 total / rows as f64
             }
-            _ => self
-                .entries()
-                .map(|(row, column, mass)| mass * cost.get(row, column))
-                .sum(),
+            _ => self.entries().map(|(row, column, mass)| mass * cost.get(row, column)).sum(),
         })
     }
 
@@ -189,8 +166,7 @@ impl TransportPlan {
             return plan.masses.clone();
         }
         let mut dense = vec![0.0; rows * columns];
-        self.entries()
-            .for_each(|(row, column, mass)| dense[row * columns + column] = mass);
+        self.entries().for_each(|(row, column, mass)| dense[row * columns + column] = mass);
         dense
     }
 
@@ -226,28 +202,16 @@ impl TransportPlan {
         match self {
             Self::Permutation(permutation) => Self::Permutation(permutation.inverse()),
             Self::Sparse(plan) => {
-                let mut entries: Vec<_> = plan
-                    .entries
-                    .iter()
-                    .map(|&(row, column, mass)| (column, row, mass))
-                    .collect();
+                let mut entries: Vec<_> = plan.entries.iter().map(|&(row, column, mass)| (column, row, mass)).collect();
                 entries.sort_by_key(|entry| (entry.0, entry.1));
-                Self::Sparse(SparsePlan {
-                    rows: plan.columns,
-                    columns: plan.rows,
-                    entries,
-                })
+                Self::Sparse(SparsePlan { rows: plan.columns, columns: plan.rows, entries })
             }
             Self::Dense(plan) => {
                 let mut masses = Vec::with_capacity(plan.masses.len());
                 for column in 0..plan.columns {
                     masses.extend(plan.masses[column..].iter().step_by(plan.columns));
                 }
-                Self::Dense(DensePlan {
-                    rows: plan.columns,
-                    columns: plan.rows,
-                    masses,
-                })
+                Self::Dense(DensePlan { rows: plan.columns, columns: plan.rows, masses })
             }
         }
     }

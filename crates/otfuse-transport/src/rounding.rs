@@ -43,11 +43,7 @@ pub(crate) fn round(masses: &mut [f64], a: &[f64], b: &[f64]) {
             *column += *mass;
         }
     }
-    let factors: Vec<f64> = columns
-        .iter()
-        .zip(b)
-        .map(|(&found, &wanted)| down(wanted, found))
-        .collect();
+    let factors: Vec<f64> = columns.iter().zip(b).map(|(&found, &wanted)| down(wanted, found)).collect();
     let mut missing_rows = Vec::with_capacity(a.len());
     let mut found = vec![0.0; m];
     for (row, &wanted) in masses.chunks_exact_mut(m).zip(a) {
@@ -55,17 +51,11 @@ pub(crate) fn round(masses: &mut [f64], a: &[f64], b: &[f64]) {
         found.iter_mut().zip(row.iter()).for_each(|(sum, mass)| *sum += mass);
         missing_rows.push((wanted - row.iter().sum::<f64>()).max(0.0));
     }
-    let missing_columns: Vec<f64> = b
-        .iter()
-        .zip(&found)
-        .map(|(wanted, found)| (wanted - found).max(0.0))
-        .collect();
+    let missing_columns: Vec<f64> = b.iter().zip(&found).map(|(wanted, found)| (wanted - found).max(0.0)).collect();
     let total: f64 = missing_rows.iter().sum();
     if total > 0.0 {
         for (row, missing) in masses.chunks_exact_mut(m).zip(&missing_rows) {
-            row.iter_mut()
-                .zip(&missing_columns)
-                .for_each(|(mass, column)| *mass += missing / total * column);
+            row.iter_mut().zip(&missing_columns).for_each(|(mass, column)| *mass += missing / total * column);
         }
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! The method of G. B. Dantzig (1951) with a spanning tree kept as linked lists of children. As in LEMON, on which
 //! N. Bonneel et al., "Displacement interpolation using Lagrangian mass transport", SIGGRAPH Asia 2011, rest, the
-//! entering arc is the best of a block of arcs; a block here is one or more whole rows, read in order, which
-//! vectorises. A pivot takes `O(n + m)` time at worst and touches one subtree; pricing a block takes `O(m)`.
+//! entering arc is the best of a block of arcs; a block here is a whole row, read in order, which vectorises. A pivot takes `O(n + m)` time at worst and touches one subtree; pricing a block takes `O(m)`.
 //!
 //! Degeneracy, the rule rather than the exception for uniform marginals, is removed instead of being managed: masses
 //! become integers and every row gets one more unit than its share, the root the sum of these (A. Orden's perturbation,
@@ -25,8 +24,6 @@ use crate::solver::finish;
 use crate::support::Support;
 use tree::Tree;
 
-/// Rows that are priced before the best arc enters.
-const BLOCK_ROWS: usize = 1;
 /// Reduced costs count as negative below this many units in the last place of the numbers that they come from.
 const TOLERANCE: f64 = 64.0 * f64::EPSILON;
 
@@ -54,10 +51,7 @@ pub(crate) fn solve(problem: &Problem) -> Result<Solution, TransportError> {
 /// Pivots until no arc has a negative reduced cost.
 fn optimise(cost: &CostMatrix, tree: &mut Tree) -> Termination {
     let (n, m) = cost.shape();
-    let mut pricing = Pricing {
-        kernels: Kernels::new(),
-        next: 0,
-    };
+    let mut pricing = Pricing { kernels: Kernels::new(), next: 0 };
     // Far beyond what any problem was seen to need; it stops a run that only rounding drives.
     let limit = 1_000 * (n + m) + n * m;
     let mut pivots = 0;
@@ -68,10 +62,7 @@ fn optimise(cost: &CostMatrix, tree: &mut Tree) -> Termination {
             pivots += 1;
             if pivots >= limit {
                 tree.refresh_potentials(cost);
-                return Termination::MaxIterations {
-                    iterations: pivots,
-                    marginal_error: 0.0,
-                };
+                return Termination::MaxIterations { iterations: pivots, marginal_error: 0.0 };
             }
         }
         if pivots == before {
@@ -89,27 +80,22 @@ struct Pricing {
 }
 
 impl Pricing {
-    /// An arc with negative reduced cost, the best of its block of rows: `(row, column, reduced cost)`.
+    /// The best arc of the next row that has one with a negative reduced cost: `(row, column, reduced cost)`.
     fn entering(&mut self, cost: &CostMatrix, tree: &Tree) -> Option<(usize, usize, f64)> {
         let n = cost.rows();
-        let mut best: Option<(usize, usize, f64)> = None;
-        for looked_at in 1..=n {
+        for _ in 0..n {
             let row = self.next;
             self.next = if row + 1 == n { 0 } else { row + 1 };
-            let (costs, g) = (cost.row(row), &tree.column_potential);
+            let (costs, f, g) = (cost.row(row), tree.row_potential[row], &tree.column_potential);
             let lowest = self.kernels.minimum(costs, g);
-            let reduced = lowest - tree.row_potential[row];
-            if reduced < best.map_or(0.0, |best| best.2)
+            if lowest < f
                 && let Some(column) = self.kernels.position_of_difference(costs, g, 0, lowest)
-                && reduced < -TOLERANCE * (costs[column].abs() + g[column].abs() + tree.row_potential[row].abs())
+                && lowest - f < -TOLERANCE * (costs[column].abs() + g[column].abs() + f.abs())
             {
-                best = Some((row, column, reduced));
-            }
-            if looked_at % BLOCK_ROWS == 0 && best.is_some() {
-                break;
+                return Some((row, column, lowest - f));
             }
         }
-        best
+        None
     }
 }
 
@@ -145,11 +131,7 @@ impl Masses {
         let whole = |masses: &[f64]| -> Vec<i64> { masses.iter().map(|x| ((x * unit) as i64).max(1)).collect() };
         let (mut row_units, mut column_units) = (whole(&a), whole(&b));
         let surplus = row_units.iter().sum::<i64>() - column_units.iter().sum::<i64>();
-        let (short, by) = if surplus > 0 {
-            (&mut column_units, surplus)
-        } else {
-            (&mut row_units, -surplus)
-        };
+        let (short, by) = if surplus > 0 { (&mut column_units, surplus) } else { (&mut row_units, -surplus) };
         if let Some(largest) = short.iter_mut().max() {
             *largest += by;
         }
@@ -157,13 +139,7 @@ impl Masses {
         row_units.iter_mut().for_each(|units| *units = *units * perturbed + 1);
         column_units.iter_mut().for_each(|units| *units *= perturbed);
         column_units[tree::ROOT_COLUMN] += n as i64;
-        Self {
-            a,
-            b,
-            scale,
-            row_units,
-            column_units,
-        }
+        Self { a, b, scale, row_units, column_units }
     }
 }
 

@@ -83,35 +83,16 @@ impl SinkhornSettings {
     /// The first setting that is out of range.
     pub fn validate(&self) -> Result<(), TransportError> {
         let check = |name, found: f64, fits: bool, expected| {
-            if fits {
-                Ok(())
-            } else {
-                Err(TransportError::Setting { name, expected, found })
-            }
+            if fits { Ok(()) } else { Err(TransportError::Setting { name, expected, found }) }
         };
         let (Epsilon::Absolute(epsilon) | Epsilon::RelativeToMean(epsilon) | Epsilon::RelativeToMax(epsilon)) =
             self.epsilon;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let factor = self.epsilon_factor;
         check("epsilon", epsilon, positive(epsilon), "a positive number")?;
-        check(
-            "epsilon_factor",
-            factor,
-            positive(factor) && factor <= 1.0,
-            "more than 0 and at most 1",
-        )?;
-        check(
-            "tolerance",
-            self.tolerance,
-            positive(self.tolerance),
-            "a positive number",
-        )?;
-        check(
-            "max_iterations",
-            self.max_iterations as f64,
-            self.max_iterations > 0,
-            "at least 1",
-        )
+        check("epsilon_factor", factor, positive(factor) && factor <= 1.0, "more than 0 and at most 1")?;
+        check("tolerance", self.tolerance, positive(self.tolerance), "a positive number")?;
+        check("max_iterations", self.max_iterations as f64, self.max_iterations > 0, "at least 1")
     }
 }
 
@@ -126,20 +107,12 @@ pub(crate) fn solve(problem: &Problem, settings: &SinkhornSettings) -> Result<So
     let cost = problem.cost();
     let target = settings.epsilon.resolve(cost);
     if !(target.is_finite() && target >= f64::MIN_POSITIVE) {
-        return Err(TransportError::Setting {
-            name: "epsilon",
-            expected: "representable",
-            found: target,
-        });
+        return Err(TransportError::Setting { name: "epsilon", expected: "representable", found: target });
     }
     let support = Support::new(problem);
     let mut scaling = Scaling::new(&support.cost, &support.a, &support.b);
     let lowest = support.cost.as_slice().iter().copied().fold(f64::INFINITY, f64::min);
-    let mut epsilon = if settings.epsilon_factor < 1.0 {
-        (support.cost.max() - lowest).max(target)
-    } else {
-        target
-    };
+    let mut epsilon = if settings.epsilon_factor < 1.0 { (support.cost.max() - lowest).max(target) } else { target };
     let mut iterations = 0;
     let (converged, marginal_error) = loop {
         let last = epsilon <= target;
@@ -157,15 +130,9 @@ pub(crate) fn solve(problem: &Problem, settings: &SinkhornSettings) -> Result<So
         epsilon = (epsilon * settings.epsilon_factor).max(target);
     };
     let termination = if converged {
-        Termination::Converged {
-            iterations,
-            marginal_error,
-        }
+        Termination::Converged { iterations, marginal_error }
     } else {
-        Termination::MaxIterations {
-            iterations,
-            marginal_error,
-        }
+        Termination::MaxIterations { iterations, marginal_error }
     };
     let (f, g, kept) = scaling.finish();
     finish(problem, &support, settings.round, termination, (&f, &g, kept))
@@ -187,11 +154,7 @@ fn finish(
     } else {
         let mut masses = vec![0.0; rows * columns];
         for (&row, kept) in support.rows.iter().zip(kept.chunks_exact(support.columns.len())) {
-            support
-                .columns
-                .iter()
-                .zip(kept)
-                .for_each(|(&column, mass)| masses[row * columns + column] = *mass);
+            support.columns.iter().zip(kept).for_each(|(&column, mass)| masses[row * columns + column] = *mass);
         }
         masses
     };
@@ -205,11 +168,5 @@ fn finish(
     let mut feasible = Potentials { f: feasible, g };
     let gap = value - feasible.value(a, b);
     support.rows.iter().zip(f).for_each(|(&row, &f)| feasible.f[row] = f);
-    Ok(Solution {
-        plan,
-        cost: value,
-        potentials: feasible,
-        gap: if rounded { gap.max(0.0) } else { gap },
-        termination,
-    })
+    Ok(Solution { plan, cost: value, potentials: feasible, gap: if rounded { gap.max(0.0) } else { gap }, termination })
 }

@@ -51,15 +51,7 @@ fn solve_assignment(problem: &Problem) -> Result<Solution, TransportError> {
     let assignment = assign(cost);
     let plan = TransportPlan::Permutation(Permutation::new(assignment.columns)?);
     let f = feasible_rows(cost, &assignment.prices);
-    finish(
-        problem,
-        plan,
-        Potentials {
-            f,
-            g: assignment.prices,
-        },
-        Termination::Optimal,
-    )
+    finish(problem, plan, Potentials { f, g: assignment.prices }, Termination::Optimal)
 }
 
 /// Completes an exact solution: its cost and the gap to its (feasible) potentials.
@@ -71,11 +63,5 @@ pub(crate) fn finish(
 ) -> Result<Solution, TransportError> {
     let cost = plan.cost(problem.cost())?;
     let gap = (cost - potentials.value(problem.a().as_slice(), problem.b().as_slice())).max(0.0);
-    Ok(Solution {
-        plan,
-        cost,
-        potentials,
-        gap,
-        termination,
-    })
+    Ok(Solution { plan, cost, potentials, gap, termination })
 }

@@ -26,11 +26,7 @@ impl<'a> Support<'a> {
         let (rows, columns) = (kept(a), kept(b));
         let all = rows.len() == a.len() && columns.len() == b.len();
         Self {
-            cost: if all {
-                Cow::Borrowed(cost)
-            } else {
-                Cow::Owned(cost.select(&rows, &columns))
-            },
+            cost: if all { Cow::Borrowed(cost) } else { Cow::Owned(cost.select(&rows, &columns)) },
             a: rows.iter().map(|&row| a[row]).collect(),
             b: columns.iter().map(|&column| b[column]).collect(),
             rows,

@@ -35,14 +35,7 @@ impl Tree {
     /// The tree of the given spanning arcs.
     pub(super) fn new(cost: &CostMatrix, arcs: &[Arc]) -> Self {
         let (n, m) = cost.shape();
-        let blank = Node {
-            parent: NONE,
-            first_child: NONE,
-            next: NONE,
-            previous: NONE,
-            depth: 0,
-            flow: 0,
-        };
+        let blank = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, depth: 0, flow: 0 };
         let mut tree = Self {
             rows: n,
             nodes: vec![blank; n + m],
@@ -83,9 +76,7 @@ impl Tree {
     }
 
     fn detach(&mut self, child: u32) {
-        let Node {
-            parent, next, previous, ..
-        } = self.nodes[child as usize];
+        let Node { parent, next, previous, .. } = self.nodes[child as usize];
         if next != NONE {
             self.nodes[next as usize].previous = previous;
         }
@@ -133,11 +124,7 @@ impl Tree {
         let (top, above) = if on_tail_side { (tail, head) } else { (head, tail) };
         let (mut at, mut parent, mut carried) = (top, above, flow);
         loop {
-            let Node {
-                parent: old_parent,
-                flow: old_flow,
-                ..
-            } = self.nodes[at as usize];
+            let Node { parent: old_parent, flow: old_flow, .. } = self.nodes[at as usize];
             self.detach(at);
             self.attach(at, parent, carried);
             if at == leaving {
@@ -150,11 +137,7 @@ impl Tree {
 
     /// Moves the potentials below `top` (included) by `amount`: those of its own kind up, the others down. Sets depths.
     fn shift(&mut self, top: u32, amount: f64) {
-        let (rows_by, columns_by) = if self.is_row(top) {
-            (amount, -amount)
-        } else {
-            (-amount, amount)
-        };
+        let (rows_by, columns_by) = if self.is_row(top) { (amount, -amount) } else { (-amount, amount) };
         self.stack.push(top);
         while let Some(at) = self.stack.pop() {
             let index = at as usize;
@@ -163,9 +146,7 @@ impl Tree {
             } else {
                 self.column_potential[index - self.rows] += columns_by;
             }
-            let Node {
-                parent, first_child, ..
-            } = self.nodes[index];
+            let Node { parent, first_child, .. } = self.nodes[index];
             self.nodes[index].depth = self.nodes[parent as usize].depth + 1;
             let mut child = first_child;
             while child != NONE {
@@ -194,11 +175,7 @@ impl Tree {
     /// Row and column of the arc above `node`.
     fn arc(&self, node: u32) -> (usize, usize) {
         let parent = self.nodes[node as usize].parent;
-        let (row, column) = if self.is_row(node) {
-            (node, parent)
-        } else {
-            (parent, node)
-        };
+        let (row, column) = if self.is_row(node) { (node, parent) } else { (parent, node) };
         (row as usize, column as usize - self.rows)
     }
 

@@ -80,14 +80,8 @@ impl<'a> Scaling<'a> {
     /// Moves the scalings into the potentials.
     fn collect(&mut self) {
         let epsilon = self.epsilon;
-        self.f
-            .iter_mut()
-            .zip(&mut self.u)
-            .for_each(|(f, u)| *f += epsilon * std::mem::replace(u, 1.0).ln());
-        self.g
-            .iter_mut()
-            .zip(&mut self.v)
-            .for_each(|(g, v)| *g += epsilon * std::mem::replace(v, 1.0).ln());
+        self.f.iter_mut().zip(&mut self.u).for_each(|(f, u)| *f += epsilon * std::mem::replace(u, 1.0).ln());
+        self.g.iter_mut().zip(&mut self.v).for_each(|(g, v)| *g += epsilon * std::mem::replace(v, 1.0).ln());
     }
 
     /// An iteration in the log domain: rows by log-sum-exp, together with the kernel, then columns.
@@ -108,17 +102,13 @@ impl<'a> Scaling<'a> {
     fn update_rows(&mut self) {
         let (m, slope) = (self.b.len(), 1.0 / self.epsilon);
         let (kernels, cost, b, g, epsilon) = (self.kernels, self.cost, self.b, &self.g, self.epsilon);
-        self.kernel
-            .par_chunks_mut(m)
-            .zip(&mut self.f)
-            .enumerate()
-            .for_each(|(i, (row, f))| {
-                let lowest = kernels.minimum(cost.row(i), g);
-                kernels.exponentials(cost.row(i), g, slope, lowest * slope, row);
-                let sum = kernels.dot(row, b);
-                row.iter_mut().for_each(|value| *value /= sum);
-                *f = lowest - epsilon * sum.ln();
-            });
+        self.kernel.par_chunks_mut(m).zip(&mut self.f).enumerate().for_each(|(i, (row, f))| {
+            let lowest = kernels.minimum(cost.row(i), g);
+            kernels.exponentials(cost.row(i), g, slope, lowest * slope, row);
+            let sum = kernels.dot(row, b);
+            row.iter_mut().for_each(|value| *value /= sum);
+            *f = lowest - epsilon * sum.ln();
+        });
     }
 
     /// `g_j = -epsilon log sum_i a_i exp((f_i - c_ij) / epsilon)`.
@@ -126,16 +116,12 @@ impl<'a> Scaling<'a> {
         let slope = 1.0 / self.epsilon;
         let mut lowest = vec![f64::INFINITY; self.b.len()];
         for (i, f) in self.f.iter().enumerate() {
-            lowest
-                .iter_mut()
-                .zip(self.cost.row(i))
-                .for_each(|(low, c)| *low = low.min(c - f));
+            lowest.iter_mut().zip(self.cost.row(i)).for_each(|(low, c)| *low = low.min(c - f));
         }
         let mut sums = vec![0.0; self.b.len()];
         let mut row = vec![0.0; self.b.len()];
         for (i, f) in self.f.iter().enumerate() {
-            self.kernels
-                .exponentials(self.cost.row(i), &lowest, slope, f * slope, &mut row);
+            self.kernels.exponentials(self.cost.row(i), &lowest, slope, f * slope, &mut row);
             self.kernels.add_scaled(self.a[i], &row, &mut sums);
         }
         for ((g, low), sum) in self.g.iter_mut().zip(lowest).zip(sums) {
@@ -146,24 +132,16 @@ impl<'a> Scaling<'a> {
     /// The kernel of the potentials as they are.
     fn build_kernel(&mut self) {
         let (m, slope, kernels, cost, g) = (self.b.len(), 1.0 / self.epsilon, self.kernels, self.cost, &self.g);
-        self.kernel
-            .par_chunks_mut(m)
-            .zip(&self.f)
-            .enumerate()
-            .for_each(|(i, (row, f))| {
-                kernels.exponentials(cost.row(i), g, slope, f * slope, row);
-            });
+        self.kernel.par_chunks_mut(m).zip(&self.f).enumerate().for_each(|(i, (row, f))| {
+            kernels.exponentials(cost.row(i), g, slope, f * slope, row);
+        });
     }
 
     /// Column sums of `a_i u_i K_ij`, by tile.
     fn multiply_tiles(&mut self) {
         let m = self.b.len();
         let (kernels, a, u) = (self.kernels, self.a, &self.u);
-        let tiles = self
-            .partial
-            .par_chunks_mut(m)
-            .zip(self.kernel.par_chunks(TILE * m))
-            .enumerate();
+        let tiles = self.partial.par_chunks_mut(m).zip(self.kernel.par_chunks(TILE * m)).enumerate();
         tiles.for_each(|(tile, (sums, rows))| {
             sums.fill(0.0);
             for (at, row) in rows.chunks_exact(m).enumerate() {
@@ -211,15 +189,10 @@ impl<'a> Scaling<'a> {
     pub(super) fn finish(mut self) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let weights: Vec<f64> = self.b.iter().zip(&self.v).map(|(b, v)| b * v).collect();
         let (a, u) = (self.a, &self.u);
-        self.kernel
-            .par_chunks_mut(self.b.len())
-            .enumerate()
-            .for_each(|(i, row)| {
-                let factor = a[i] * u[i];
-                row.iter_mut()
-                    .zip(&weights)
-                    .for_each(|(value, weight)| *value *= factor * weight);
-            });
+        self.kernel.par_chunks_mut(self.b.len()).enumerate().for_each(|(i, row)| {
+            let factor = a[i] * u[i];
+            row.iter_mut().zip(&weights).for_each(|(value, weight)| *value *= factor * weight);
+        });
         let plan = std::mem::take(&mut self.kernel);
         self.collect();
         (self.f, self.g, plan)

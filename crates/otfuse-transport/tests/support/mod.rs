@@ -1,0 +1,67 @@
+//! Random problems, and the plain answers that solvers are checked against.
+#![allow(dead_code)]
+
+use otfuse_transport::{CostMatrix, Marginals, Problem, Solution, certificate};
+use proptest::prelude::*;
+
+/// Costs of many kinds: real, few whole numbers (ties), huge, tiny, with constant rows, all equal.
+pub fn costs(rows: usize, columns: usize) -> impl Strategy<Value = CostMatrix> {
+    let entries = rows * columns;
+    let real = prop::collection::vec(-1.0..1.0_f64, entries);
+    let whole = prop::collection::vec(0..4_i32, entries).prop_map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>());
+    let base = prop_oneof![3 => real, 3 => whole, 1 => Just(vec![7.0; entries])];
+    let scale = prop_oneof![4 => Just(1.0), 1 => Just(1e12), 1 => Just(1e-12), 1 => Just(1e297), 1 => Just(1e-300)];
+    let offset = prop_oneof![4 => Just(0.0), 1 => Just(100.0)];
+    (base, scale, offset, prop::option::weighted(0.2, 0..rows)).prop_map(move |(base, scale, offset, constant)| {
+        let mut data: Vec<f64> = base.into_iter().map(|c| (c + offset) * scale).collect();
+        if let Some(row) = constant {
+            data[row * columns..(row + 1) * columns].fill(scale);
+        }
+        CostMatrix::new(rows, columns, data).unwrap()
+    })
+}
+
+/// Masses: uniform, whole-numbered with zeros, or real.
+pub fn marginals(len: usize) -> impl Strategy<Value = Marginals> {
+    let whole = prop::collection::vec(0..4_i32, len).prop_map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>());
+    let real = prop::collection::vec(0.0..1.0_f64, len);
+    let skewed = prop::collection::vec(-30.0..0.0_f64, len).prop_map(|v| v.into_iter().map(f64::exp).collect());
+    prop_oneof![
+        2 => Just(vec![1.0; len]),
+        2 => whole,
+        2 => real,
+        1 => skewed,
+    ]
+    .prop_filter_map("masses that are all zero", |weights| Marginals::from_weights(&weights).ok())
+}
+
+/// Any problem of up to `largest` rows and columns.
+pub fn problems(largest: usize) -> impl Strategy<Value = Problem> {
+    (1..=largest, 1..=largest)
+        .prop_flat_map(|(n, m)| (costs(n, m), marginals(n), marginals(m)))
+        .prop_map(|(cost, a, b)| Problem::new(cost, a, b).unwrap())
+}
+
+/// The least mean cost over all permutations.
+pub fn cheapest_permutation(cost: &CostMatrix) -> f64 {
+    fn search(cost: &CostMatrix, row: usize, taken: u32) -> f64 {
+        if row == cost.rows() {
+            return 0.0;
+        }
+        let free = (0..cost.columns()).filter(|column| taken & (1 << column) == 0);
+        free.map(|column| cost.get(row, column) + search(cost, row + 1, taken | 1 << column))
+            .fold(f64::INFINITY, f64::min)
+    }
+    search(cost, 0, 0) / cost.rows() as f64
+}
+
+/// The optimality conditions of an exact solution, all to rounding.
+pub fn assert_optimal(problem: &Problem, solution: &Solution) {
+    let scale = problem.cost().max_abs();
+    let proof = certificate(problem, solution).unwrap();
+    assert!(proof.dual_infeasibility <= 0.0, "{proof:?}");
+    assert!(proof.row_error <= 1e-12 && proof.column_error <= 1e-12, "{proof:?}");
+    assert!(solution.gap >= 0.0 && solution.gap <= 1e-11 * scale, "gap {} at scale {scale}", solution.gap);
+    assert!(solution.termination == otfuse_transport::Termination::Optimal);
+    assert!((proof.primal - solution.cost).abs() <= 1e-12 * scale);
+}
