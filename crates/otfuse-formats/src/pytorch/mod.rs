@@ -1,0 +1,128 @@
+//! PyTorch checkpoints: state dicts, nested checkpoints and whole modules, in the zip container of PyTorch 1.6 and
+//! later, the pickle stream before it and the tar archive before that. The content decides, not the extension.
+//!
+//! Reading is in phases: [`checkpoint`] opens the container and runs the pickle through [`pickle`], which executes
+//! nothing; [`search`] finds the state dict ([`module`] the names inside a module); [`view`] builds the tensors over
+//! the storages ([`storage`]), which are slices of the memory-mapped file.
+
+mod checkpoint;
+mod element;
+mod module;
+mod pickle;
+mod search;
+mod storage;
+mod view;
+mod writer;
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use self::checkpoint::Checkpoint;
+use self::pickle::{Arena, Value, ValueId};
+use self::search::Found;
+use self::view::Builder;
+use crate::FormatError;
+use crate::error::Blame;
+use crate::file::open_mapped;
+use crate::state_dict::{Ignored, MAX_IGNORED, Provenance, StateDict};
+
+pub use self::writer::write_pytorch;
+
+/// The names inside a module may take this many bytes for each byte of the pickle, and some more: modules can be
+/// shared, so that names multiply at every level.
+const NAME_FACTOR: u64 = 64;
+const NAME_ALLOWANCE: u64 = 1 << 20;
+
+/// Reads the state dict of a PyTorch file.
+///
+/// In a nested checkpoint it is the only dict with tensors outside the optimizer's state, or else the one under a
+/// customary key (`state_dict`, `model_state_dict`, `model`, ...). In a pickled module it is what
+/// `module.state_dict()` would give. [`StateDict::provenance`] says where it was found and what was left out.
+/// Tensors are slices of the memory-mapped file wherever their elements lie in order.
+///
+/// # Errors
+/// Any [`FormatError`]; [`FormatError::AmbiguousStateDict`] lists keys to pass to [`read_pytorch_under`].
+pub fn read_pytorch(path: &Path) -> Result<StateDict, FormatError> {
+    read_pytorch_bytes(path, &open_mapped(path)?, None)
+}
+
+/// Reads the state dict under a given key of a nested checkpoint; deeper keys are joined by dots.
+///
+/// # Errors
+/// Any [`FormatError`]; [`FormatError::MissingEntry`] if there is no state dict under that key.
+pub fn read_pytorch_under(path: &Path, key: &str) -> Result<StateDict, FormatError> {
+    read_pytorch_bytes(path, &open_mapped(path)?, Some(key))
+}
+
+/// Whether the bytes begin like a PyTorch file, so that reading them as one gives the more telling error.
+pub(crate) fn looks_like_pytorch(bytes: &[u8]) -> bool {
+    checkpoint::is_checkpoint(bytes)
+}
+
+/// [`read_pytorch`] for bytes at hand; `path` is what errors name.
+///
+/// # Errors
+/// As [`read_pytorch_under`].
+pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Result<StateDict, FormatError> {
+    if !looks_like_pytorch(bytes) {
+        return Err(FormatError::UnknownFormat {
+            path: path.into(),
+            expected: "a PyTorch file (zip archive, pickle or tar archive)".into(),
+            found: crate::file::describe_start(bytes),
+        });
+    }
+    let blame = Blame(path);
+    let Checkpoint { arena, root, storages, pickle_length } = Checkpoint::open(path, bytes)?;
+    let Found { chosen, path: found_under, mut ignored } = search::find(blame, &arena, root, key)?;
+    let mut dict = StateDict::new();
+    let mut builder = Builder::new(blame, &arena, storages, bytes.len());
+    let mut insert = |name: &str, reference| {
+        if dict.contains(name) {
+            return Err(blame.duplicate(name));
+        }
+        let tensor = builder.build(name, reference)?;
+        dict.insert(name, tensor).map_err(|error| blame.duplicate(error.name))
+    };
+    let mut module_class = None;
+    if chosen.is_module {
+        let budget = (pickle_length as u64).saturating_mul(NAME_FACTOR).saturating_add(NAME_ALLOWANCE);
+        let contents = module::contents(blame, &arena, chosen.value, budget)?;
+        ignored.extend(contents.ignored);
+        for (name, reference) in contents.tensors {
+            insert(&name, reference)?;
+        }
+        if let Value::Object(object) = arena.get(chosen.value) {
+            module_class = Some(arena.class_name(object.class));
+        }
+    } else {
+        for &(name, value) in arena.entries(chosen.value).unwrap_or_default() {
+            match (arena.text(name), arena.get(value)) {
+                (Some(name), Value::Tensor(reference)) => insert(name, *reference)?,
+                (Some(name), _) if search::is_foreign_tensor(&arena, value) => {
+                    let found = arena.describe(value);
+                    return Err(blame.unsupported(format_args!("tensor {name:?}"), "a dense tensor", found));
+                }
+                (text, _) if ignored.len() < MAX_IGNORED => {
+                    let name = text.map_or_else(|| arena.describe(name), str::to_owned);
+                    ignored.push(Ignored::new(&name, &arena.describe(value)));
+                }
+                _ => {}
+            }
+        }
+    }
+    ignored.extend(beside(&arena, root, &found_under));
+    ignored.truncate(MAX_IGNORED);
+    *dict.provenance_mut() = Provenance { found_under, module_class, ignored, ..Provenance::default() };
+    Ok(dict)
+}
+
+/// The plain entries beside a nested state dict: epochs, scores, settings.
+fn beside(arena: &Arena, root: ValueId, path: &[String]) -> Vec<Ignored> {
+    let Some(first) = path.first() else { return Vec::new() };
+    let entries = arena.entries(root).unwrap_or_default();
+    let named = entries.iter().filter_map(|&(name, value)| Some((arena.text(name)?, value)));
+    let nested = |value| search::may_hold_tensors(arena, value);
+    let others = named.filter(|&(name, value)| name != first && !nested(value)).take(MAX_IGNORED);
+    others.map(|(name, value)| Ignored::new(name, &arena.describe(value))).collect()
+}

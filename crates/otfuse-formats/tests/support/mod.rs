@@ -1,0 +1,58 @@
+//! What the tests of formats share.
+#![allow(dead_code, clippy::print_stderr)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use otfuse_formats::StateDict;
+use otfuse_graph::Tensor;
+use serde::Deserialize;
+
+/// Name, type, shape and CRC-32 of the bytes.
+pub type Entry = (String, String, Vec<usize>, u32);
+
+/// `golden.json`.
+#[derive(Deserialize)]
+pub struct Golden {
+    pub own: BTreeMap<String, Loaded>,
+    pub arrays: Vec<Entry>,
+    pub safetensors: Vec<Entry>,
+    pub shared: BTreeMap<String, Loaded>,
+}
+
+/// What PyTorch made of a file.
+#[derive(Deserialize)]
+pub struct Loaded {
+    pub error: Option<String>,
+    #[serde(default)]
+    pub state_dicts: BTreeMap<String, Vec<Entry>>,
+}
+
+/// A file beside the script that made the golden data.
+pub fn golden_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+pub fn golden() -> Golden {
+    let text = std::fs::read_to_string(golden_path("golden.json")).expect("golden.json");
+    serde_json::from_str(&text).expect("golden data")
+}
+
+/// The folder of third-party models; says so where it is absent.
+pub fn shared_models() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models");
+    if !path.is_dir() {
+        eprintln!("skipped: ../shared is absent");
+        return None;
+    }
+    Some(path)
+}
+
+pub fn entry(name: &str, tensor: &Tensor) -> Entry {
+    let checksum = crc32fast::hash(tensor.bytes());
+    (name.to_owned(), tensor.data_type().to_string(), tensor.shape().to_vec(), checksum)
+}
+
+pub fn entries(dict: &StateDict) -> Vec<Entry> {
+    dict.iter().map(|(name, tensor)| entry(name, tensor)).collect()
+}
