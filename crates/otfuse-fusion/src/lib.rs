@@ -1,1 +1,34 @@
-//! Under construction.
+//! Fuses networks: aligns the neurons of each to those of an anchor by optimal transport, then averages the weights.
+//!
+//! The method is that of S. P. Singh and M. Jaggi, "Model Fusion via Optimal Transport", NeurIPS 2020
+//! (arXiv:1910.05653), on neuron groups instead of layers, so that it holds for every network that
+//! [`NeuronGroups`](otfuse_graph::NeuronGroups) can analyse. For a group of `n` neurons in the model and `m` in the
+//! anchor, with marginals `a` and `b` and the optimal plan `T` between the neurons' features (section 4 of the paper):
+//!
+//! ```text
+//! producers  (rows, biases, normalisation):   W <- diag(1/b) T' W
+//! consumers  (columns of the next weight):    W <- W T diag(1/a)
+//! ```
+//!
+//! The way through the crate: [`Networks::new`] matches the graphs of all models, [`fuse`] aligns and averages them
+//! under [`Settings`] and returns a [`Fusion`]. In activation mode, record the values that
+//! [`Networks::observed`] names and hand them over as [`Activations`].
+
+mod activations;
+mod align;
+mod alignment;
+mod average;
+mod error;
+mod features;
+mod fuse;
+mod map;
+mod networks;
+mod settings;
+mod transform;
+
+pub use activations::{ActivationPoint, ActivationStatistic, Activations};
+pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
+pub use error::FusionError;
+pub use fuse::{Fusion, Progress, fuse};
+pub use networks::Networks;
+pub use settings::{FeatureSource, MarginalKind, Method, Settings};

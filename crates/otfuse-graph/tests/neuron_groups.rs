@@ -24,13 +24,7 @@ fn describe(graph: &Graph) -> Vec<String> {
     };
     groups
         .iter()
-        .map(|(_, group)| {
-            format!(
-                "{}:{}",
-                group.size,
-                group.members.iter().map(member).collect::<String>()
-            )
-        })
+        .map(|(_, group)| format!("{}:{}", group.size, group.members.iter().map(member).collect::<String>()))
         .collect()
 }
 
@@ -48,14 +42,8 @@ fn layers_of_a_perceptron_are_groups_and_its_ends_are_pinned() {
     assert_eq!(describe(&graph), ["7: w1:0:out b1:0:out w2:1:in"]);
     let groups = NeuronGroups::of(&graph).unwrap();
     let reasons: Vec<&PinReason> = groups.pinned().iter().map(|pinned| &pinned.reason).collect();
-    assert!(
-        matches!(reasons[0], PinReason::NetworkInput { axis: 1, .. }),
-        "{reasons:?}"
-    );
-    assert!(
-        matches!(reasons[1], PinReason::NetworkOutput { axis: 1, .. }),
-        "{reasons:?}"
-    );
+    assert!(matches!(reasons[0], PinReason::NetworkInput { axis: 1, .. }), "{reasons:?}");
+    assert!(matches!(reasons[1], PinReason::NetworkOutput { axis: 1, .. }), "{reasons:?}");
     assert_eq!(groups.iter().next().unwrap().1.observations.len(), 2);
 }
 
@@ -96,27 +84,15 @@ fn flatten_gives_each_channel_a_block_of_columns() {
     let y = b.linear(flat, w, None);
     b.output(y);
     let graph = b.finish().unwrap();
-    assert_eq!(
-        describe(&graph),
-        ["2: left.weight:0:out fc:1:in", "3: right.weight:0:out fc:1:in"]
-    );
+    assert_eq!(describe(&graph), ["2: left.weight:0:out fc:1:in", "3: right.weight:0:out fc:1:in"]);
     let groups = NeuronGroups::of(&graph).unwrap();
     let fc = graph.find_value("fc").unwrap();
-    let AxisLayout::Sequence(parts) = &groups.layouts(fc).unwrap()[1] else {
-        panic!("{groups:?}")
-    };
-    assert!(
-        matches!(&parts[0], AxisLayout::Product(factors) if factors[1] == AxisLayout::Fixed(16)),
-        "{parts:?}"
-    );
+    let AxisLayout::Sequence(parts) = &groups.layouts(fc).unwrap()[1] else { panic!("{groups:?}") };
+    assert!(matches!(&parts[0], AxisLayout::Product(factors) if factors[1] == AxisLayout::Fixed(16)), "{parts:?}");
 
     let orders = vec![vec![1, 0], vec![2, 0, 1]];
     let permuted = permute(&graph, &groups, &orders).unwrap();
-    let columns = permuted
-        .initializer(permuted.find_value("fc").unwrap())
-        .unwrap()
-        .to_f32()
-        .unwrap();
+    let columns = permuted.initializer(permuted.find_value("fc").unwrap()).unwrap().to_f32().unwrap();
     let first_of_each_channel: Vec<f32> = columns[..80].iter().copied().step_by(16).collect();
     assert_eq!(first_of_each_channel, [16.0, 0.0, 64.0, 32.0, 48.0]);
 }
@@ -150,25 +126,9 @@ fn depthwise_convolution_is_one_group_and_grouped_convolution_two() {
     let x = b.input("x", &[None, Some(3), Some(4), Some(4)]);
     let stem = conv(&mut b, x, "stem", 6, 3, 1);
     let w = weight(&mut b, "depthwise", &[6, 1, 3, 3]);
-    let depthwise = b.conv(
-        stem,
-        w,
-        None,
-        Conv {
-            groups: 6,
-            ..Conv::default()
-        },
-    );
+    let depthwise = b.conv(stem, w, None, Conv { groups: 6, ..Conv::default() });
     let w = weight(&mut b, "grouped", &[4, 3, 1, 1]);
-    let grouped = b.conv(
-        depthwise,
-        w,
-        None,
-        Conv {
-            groups: 2,
-            ..Conv::default()
-        },
-    );
+    let grouped = b.conv(depthwise, w, None, Conv { groups: 2, ..Conv::default() });
     let out = conv(&mut b, grouped, "out", 2, 4, 1);
     b.output(out);
     assert_eq!(
@@ -187,22 +147,12 @@ fn an_operator_without_a_rule_pins_what_it_touches() {
     let x = b.input("x", &[None, Some(3)]);
     let w1 = weight(&mut b, "w1", &[4, 3]);
     let hidden = b.linear(x, w1, None);
-    let odd = b.node(
-        Operator::Opaque {
-            domain: "com.example".into(),
-            name: "Odd".into(),
-        },
-        &[hidden],
-    );
+    let odd = b.node(Operator::Opaque { domain: "com.example".into(), name: "Odd".into() }, &[hidden]);
     b.output(odd);
     let graph = b.finish().unwrap();
     assert!(describe(&graph).is_empty());
     let groups = NeuronGroups::of(&graph).unwrap();
-    let reason = groups
-        .pinned()
-        .iter()
-        .map(|pinned| pinned.reason.to_string())
-        .find(|reason| reason.contains("Odd"));
+    let reason = groups.pinned().iter().map(|pinned| pinned.reason.to_string()).find(|reason| reason.contains("Odd"));
     assert!(reason.is_some(), "{groups:?}");
 }
 
@@ -215,12 +165,7 @@ fn attention_heads_are_permuted_as_wholes_and_inside() {
         let projected = b.node(Operator::MatMul, &[x, w]);
         let shape = b.integers(&[0, 5, 2, 4]);
         let heads = b.node(Operator::Reshape { allow_zero: false }, &[projected, shape]);
-        b.node(
-            Operator::Transpose {
-                permutation: Some(order.to_vec()),
-            },
-            &[heads],
-        )
+        b.node(Operator::Transpose { permutation: Some(order.to_vec()) }, &[heads])
     };
     let query = project(&mut b, "query", [0, 2, 1, 3]);
     let key = project(&mut b, "key", [0, 2, 3, 1]);
@@ -228,12 +173,7 @@ fn attention_heads_are_permuted_as_wholes_and_inside() {
     let scores = b.node(Operator::MatMul, &[query, key]);
     let attention = b.node(Operator::Softmax { axis: -1 }, &[scores]);
     let mixed = b.node(Operator::MatMul, &[attention, value]);
-    let back = b.node(
-        Operator::Transpose {
-            permutation: Some(vec![0, 2, 1, 3]),
-        },
-        &[mixed],
-    );
+    let back = b.node(Operator::Transpose { permutation: Some(vec![0, 2, 1, 3]) }, &[mixed]);
     let shape = b.integers(&[0, 0, 8]);
     let joined = b.node(Operator::Reshape { allow_zero: false }, &[back, shape]);
     let w = weight(&mut b, "out", &[8, 6]);
@@ -241,10 +181,6 @@ fn attention_heads_are_permuted_as_wholes_and_inside() {
     b.output(y);
     assert_eq!(
         describe(&b.finish().unwrap()),
-        [
-            "2: query:1:out key:1:out value:1:out out:0:in",
-            "4: query:1:out key:1:out",
-            "4: value:1:out out:0:in",
-        ]
+        ["2: query:1:out key:1:out value:1:out out:0:in", "4: query:1:out key:1:out", "4: value:1:out out:0:in",]
     );
 }

@@ -30,12 +30,15 @@ impl NeuronGroups {
     /// yields the groups. Axes of the network's inputs and outputs are pinned, and so is what an operator without a
     /// rule touches. About linear in the size of the graph.
     pub fn of(graph: &Graph) -> Result<Self, InferenceError> {
-        let facts = Facts::of(graph)?;
-        Ok(Self::with_facts(graph, &facts))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, true))
     }
 
-    /// As [`of`](Self::of), with the shapes already inferred.
-    pub fn with_facts(graph: &Graph, facts: &Facts) -> Self {
+    /// As [`of`](Self::of), with the axes of the network's outputs free. Reordering such a group reorders the outputs.
+    pub fn with_free_outputs(graph: &Graph) -> Result<Self, InferenceError> {
+        Ok(Self::analyse(graph, &Facts::of(graph)?, false))
+    }
+
+    fn analyse(graph: &Graph, facts: &Facts, pin_outputs: bool) -> Self {
         let mut analysis = Analysis {
             graph,
             facts,
@@ -58,7 +61,9 @@ impl NeuronGroups {
             }
             rules::apply(&mut analysis, node);
         }
-        analysis.pin_outputs();
+        if pin_outputs {
+            analysis.pin_outputs();
+        }
         analysis.collect()
     }
 }
@@ -113,7 +118,9 @@ impl Analysis<'_> {
 
     /// The reason for what the current operator pins.
     pub(crate) fn reason(&self, explanation: &str) -> PinReason {
-        let Some(node) = self.node.map(|id| self.graph.node(id)) else { return PinReason::Position };
+        let Some(node) = self.node.map(|id| self.graph.node(id)) else {
+            return PinReason::Position;
+        };
         let operator = node.operator.name().to_owned();
         PinReason::Operator { node: node.name.clone(), operator, explanation: explanation.to_owned() }
     }
@@ -143,7 +150,9 @@ impl Analysis<'_> {
 
     /// States that the output is the input with its axes rearranged: axis `i` of it is axis `axes[i]` of the input.
     pub(crate) fn rearranged(&mut self, input: ValueId, output: Option<ValueId>, axes: &[Option<usize>]) {
-        let (Some((weight, from)), Some(output)) = (self.origins.get(&input), output) else { return };
+        let (Some((weight, from)), Some(output)) = (self.origins.get(&input), output) else {
+            return;
+        };
         let origin = axes.iter().map(|axis| axis.and_then(|axis| from.get(axis).copied().flatten())).collect();
         self.origins.insert(output, (*weight, origin));
     }
@@ -190,11 +199,15 @@ impl Analysis<'_> {
 
     fn collect(self) -> NeuronGroups {
         let mut members: BTreeMap<BlockId, Vec<Member>> = BTreeMap::new();
+        let mut order: HashMap<BlockId, usize> = HashMap::new();
         for (id, _) in self.graph.initializers().filter(|(_, tensor)| tensor.data_type().is_float()) {
-            let Some(&node) = self.first_reader.get(&id) else { continue };
+            let Some(&node) = self.first_reader.get(&id) else {
+                continue;
+            };
             for (axis, layout) in self.axes.get(&id).into_iter().flatten().enumerate() {
-                let blocks: BTreeSet<BlockId> = self.blocks.leaves(layout).into_iter().collect();
-                for block in blocks {
+                for block in self.blocks.leaves(layout) {
+                    let rank = order.len();
+                    order.entry(block).or_insert(rank);
                     let member = Member { initializer: id, axis, role: self.role(id, axis), node };
                     members.entry(block).or_default().push(member);
                 }
@@ -203,7 +216,10 @@ impl Analysis<'_> {
         let (mut free, mut pinned) = (Vec::new(), Vec::new());
         for (block, mut members) in members {
             members.sort_by_key(|member| (member.node, member.initializer, member.axis));
-            let Some(size) = self.blocks.size(&Layout::Block(block)).as_known() else { continue };
+            members.dedup();
+            let Some(size) = self.blocks.size(&Layout::Block(block)).as_known() else {
+                continue;
+            };
             match self.blocks.pin_reason(block) {
                 None => free.push((block, NeuronGroup { size, members, observations: Vec::new() })),
                 Some(PinReason::Position) => {}
@@ -214,7 +230,7 @@ impl Analysis<'_> {
             let producer = members.iter().find(|member| member.role == Role::Producer);
             producer.or(members.first()).map(|member| (member.node, member.initializer, member.axis))
         };
-        free.sort_by_key(|(block, group)| (first(&group.members), *block));
+        free.sort_by_key(|(block, group)| (first(&group.members), order[block]));
         pinned.sort_by_key(|group| first(&group.members));
         let ids: HashMap<BlockId, GroupId> =
             free.iter().enumerate().map(|(index, (block, _))| (*block, GroupId::new(index))).collect();
@@ -228,9 +244,13 @@ impl Analysis<'_> {
                 Some((id, axes?))
             })
             .collect();
-        for (node, value) in self.graph.nodes().flat_map(|(id, node)| node.outputs.iter().flatten().map(move |v| (id, *v))) {
+        for (node, value) in
+            self.graph.nodes().flat_map(|(id, node)| node.outputs.iter().flatten().map(move |v| (id, *v)))
+        {
             for (axis, layout) in self.axes.get(&value).into_iter().flatten().enumerate() {
-                let Some(layout) = self.axis_layout(layout, &ids) else { continue };
+                let Some(layout) = self.axis_layout(layout, &ids) else {
+                    continue;
+                };
                 for group in BTreeSet::from_iter(layout.groups()) {
                     let observation = Observation { value, axis, layout: layout.clone(), node };
                     groups[group.index()].observations.push(observation);
@@ -259,8 +279,20 @@ impl Analysis<'_> {
             return length.map(AxisLayout::Fixed);
         }
         Some(match resolved {
-            Layout::Sequence(_) => AxisLayout::Sequence(parts),
-            _ => AxisLayout::Product(parts),
+            Layout::Sequence(_) => AxisLayout::Sequence(join_fixed(parts, |a, b| a + b)),
+            _ => AxisLayout::Product(join_fixed(parts, |a, b| a * b)),
         })
     }
+}
+
+/// Neighbouring fixed parts made one.
+fn join_fixed(parts: Vec<AxisLayout>, join: impl Fn(usize, usize) -> usize) -> Vec<AxisLayout> {
+    let mut joined: Vec<AxisLayout> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match (joined.last_mut(), &part) {
+            (Some(AxisLayout::Fixed(before)), AxisLayout::Fixed(length)) => *before = join(*before, *length),
+            _ => joined.push(part),
+        }
+    }
+    joined
 }

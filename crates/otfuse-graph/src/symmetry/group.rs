@@ -158,6 +158,21 @@ impl AxisLayout {
         }
     }
 
+    /// The neuron of `group` that each index of the axis belongs to; `None` for indices of other groups. (Where a group
+    /// is in two factors of a product, the first counts.)
+    pub fn neurons(&self, group: GroupId, size: &impl Fn(GroupId) -> usize) -> Vec<Option<usize>> {
+        match self {
+            Self::Group(found) if *found == group => (0..size(group)).map(Some).collect(),
+            Self::Group(_) | Self::Fixed(_) => vec![None; self.length(size)],
+            Self::Sequence(parts) => parts.iter().flat_map(|part| part.neurons(group, size)).collect(),
+            Self::Product(factors) => factors.iter().fold(vec![None], |outer, factor| {
+                let inner = factor.neurons(group, size);
+                let pairs = outer.iter().flat_map(|&slow| inner.iter().map(move |&fast| slow.or(fast)));
+                pairs.collect()
+            }),
+        }
+    }
+
     /// The order of the axis's indices that follows from one order per group: index `i` of the permuted axis is index
     /// `result[i]` of the axis. Takes time proportional to the axis.
     pub fn permuted<'a>(&self, order: &impl Fn(GroupId) -> &'a [usize]) -> Vec<usize> {

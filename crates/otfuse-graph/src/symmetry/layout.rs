@@ -211,7 +211,9 @@ impl Blocks {
                 continue;
             }
             let cut = match (m.as_known(), n.as_known()) {
-                (Some(m), Some(n)) if m > n => self.split(&first, n).map(|(head, rest)| (head, second.clone(), rest, true)),
+                (Some(m), Some(n)) if m > n => {
+                    self.split(&first, n).map(|(head, rest)| (head, second.clone(), rest, true))
+                }
                 (Some(m), Some(_)) => self.split(&second, m).map(|(head, rest)| (first.clone(), head, rest, false)),
                 _ => None,
             };
@@ -219,7 +221,11 @@ impl Blocks {
                 self.pin_all([first, second].into_iter().chain(a).chain(b), reason);
                 return;
             };
-            if rest_is_first { a.push(rest) } else { b.push(rest) }
+            if rest_is_first {
+                a.push(rest)
+            } else {
+                b.push(rest)
+            }
             self.unify(&left, &right, reason);
         }
         self.pin_all(a.into_iter().chain(b), reason);
@@ -245,7 +251,11 @@ impl Blocks {
                 self.pin_all([first, second].into_iter().chain(a).chain(b), reason);
                 return;
             };
-            if rest_is_first { a.push(rest) } else { b.push(rest) }
+            if rest_is_first {
+                a.push(rest)
+            } else {
+                b.push(rest)
+            }
             self.unify(&left, &right, reason);
         }
         self.pin_all(a.into_iter().chain(b), reason);
@@ -306,7 +316,9 @@ impl Blocks {
 
     /// Writes one factor as `outer` times `inner`.
     fn factor(&mut self, layout: &Layout, outer: Dim, inner: Dim) -> Option<(Layout, Layout)> {
-        let Layout::Block(block) = self.resolve(layout) else { return None };
+        let Layout::Block(block) = self.resolve(layout) else {
+            return None;
+        };
         let state = self.blocks[block.index()].state.clone();
         let outer = self.add(outer, state.clone());
         let inner = self.add(inner, state.clone());

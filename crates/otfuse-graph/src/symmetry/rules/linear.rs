@@ -53,8 +53,12 @@ pub(super) fn matmul(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
 pub(super) fn conv(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
     let (x, weight) = (node.input(0)?, node.input(1)?);
     let (input, kernel) = (analysis.axes(x)?, analysis.axes(weight)?);
-    let [batch, channels, spatial @ ..] = input.as_slice() else { return None };
-    let [rows, columns, positions @ ..] = kernel.as_slice() else { return None };
+    let [batch, channels, spatial @ ..] = input.as_slice() else {
+        return None;
+    };
+    let [rows, columns, positions @ ..] = kernel.as_slice() else {
+        return None;
+    };
     let output_channels = grouped(analysis, groups, channels, columns, rows)?;
     analysis.consume(weight, 1);
     analysis.produce(weight, 0);
@@ -65,8 +69,12 @@ pub(super) fn conv(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> O
 pub(super) fn conv_transpose(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
     let (x, weight) = (node.input(0)?, node.input(1)?);
     let (input, kernel) = (analysis.axes(x)?, analysis.axes(weight)?);
-    let [batch, channels, spatial @ ..] = input.as_slice() else { return None };
-    let [rows, columns, positions @ ..] = kernel.as_slice() else { return None };
+    let [batch, channels, spatial @ ..] = input.as_slice() else {
+        return None;
+    };
+    let [rows, columns, positions @ ..] = kernel.as_slice() else {
+        return None;
+    };
     analysis.unify(channels, rows);
     let output_channels = if groups == 1 {
         analysis.consume(weight, 0);

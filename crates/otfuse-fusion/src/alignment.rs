@@ -1,0 +1,77 @@
+//! What an alignment found.
+
+use otfuse_transport::{Termination, TransportPlan};
+use serde::{Deserialize, Serialize};
+
+/// How one model's neurons were matched with the anchor's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelAlignment {
+    /// The model, counted from 0.
+    pub model: usize,
+    /// The anchor, counted from 0.
+    pub anchor: usize,
+    /// All groups in the order in which they were aligned.
+    pub groups: Vec<GroupAlignment>,
+}
+
+/// How the neurons of one group were matched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupAlignment {
+    /// The first weight that produces the group's neurons.
+    pub name: String,
+    /// Neurons in the model.
+    pub size: usize,
+    /// Neurons in the anchor.
+    pub anchor_size: usize,
+    /// What the plan costs: the sum of mass times ground cost.
+    pub cost: f64,
+    /// An upper bound on how far the cost is from the optimum.
+    pub gap: f64,
+    /// How the solver ended: `optimal`, `converged` or `max_iterations`.
+    pub termination: String,
+    /// The share of the mass that goes from a neuron to its best partner; 1 for a permutation.
+    pub matched_fraction: f64,
+    /// The plan.
+    pub plan: SavedPlan,
+}
+
+/// A transport plan as it is saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SavedPlan {
+    /// Neuron `i` of the model goes to neuron `permutation[i]` of the anchor, all with equal mass.
+    Permutation(Vec<usize>),
+    /// `(neuron of the model, neuron of the anchor, mass)` for every pair with mass.
+    Entries(Vec<(usize, usize, f64)>),
+}
+
+impl From<&TransportPlan> for SavedPlan {
+    fn from(plan: &TransportPlan) -> Self {
+        match plan {
+            TransportPlan::Permutation(permutation) => Self::Permutation(permutation.as_slice().to_vec()),
+            plan => Self::Entries(plan.entries().filter(|entry| entry.2 > 0.0).collect()),
+        }
+    }
+}
+
+pub(crate) fn termination_name(termination: Termination) -> &'static str {
+    match termination {
+        Termination::Optimal => "optimal",
+        Termination::Converged { .. } => "converged",
+        _ => "max_iterations",
+    }
+}
+
+/// The mass that goes to the best partner of each row.
+pub(crate) fn matched_fraction(plan: &TransportPlan) -> f64 {
+    if let TransportPlan::Permutation(_) = plan {
+        return 1.0;
+    }
+    let mut best = vec![0.0_f64; plan.shape().0];
+    let mut total = 0.0;
+    for (i, _, mass) in plan.entries() {
+        best[i] = best[i].max(mass);
+        total += mass;
+    }
+    if total > 0.0 { best.iter().sum::<f64>() / total } else { 0.0 }
+}

@@ -1,0 +1,187 @@
+//! What describes a neuron by its weights.
+
+use otfuse_graph::{AxisLayout, Graph, GroupId, Member, NodeId, Operator, Role, ValueId};
+
+use crate::map::NeuronMap;
+use crate::networks::Networks;
+use crate::settings::Settings;
+use crate::transform::AxisMaps;
+
+/// The rows of all neurons of a group on the middle axis of an `outer x length x inner` array: row-major
+/// `count x features`. `neurons` names the neuron of each index of the axis.
+pub(crate) fn neuron_rows(
+    data: &[f32],
+    outer: usize,
+    neurons: &[Option<usize>],
+    inner: usize,
+    count: usize,
+) -> Vec<f32> {
+    let mut indices: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for (index, neuron) in neurons.iter().enumerate() {
+        if let Some(neuron) = neuron {
+            indices[*neuron].push(index);
+        }
+    }
+    let length = neurons.len();
+    let mut rows = Vec::with_capacity(outer * length * inner);
+    for indices in &indices {
+        for o in 0..outer {
+            for &index in indices {
+                let start = (o * length + index) * inner;
+                rows.extend_from_slice(&data[start..start + inner]);
+            }
+        }
+    }
+    rows
+}
+
+/// Features of the neurons of groups from the weights of one model, the groups before being mapped already.
+pub(crate) struct WeightFeatures<'a> {
+    pub networks: &'a Networks<'a>,
+    pub settings: &'a Settings,
+    pub model: usize,
+    /// The maps found so far; empty for the anchor itself.
+    pub maps: &'a [Option<NeuronMap>],
+}
+
+impl WeightFeatures<'_> {
+    /// Tables of one row per neuron, one per weight that produces the group and whose inputs are mapped. Which these
+    /// are does not depend on the model, so that the tables of two models match.
+    pub fn of(&self, group: GroupId, ready: &dyn Fn(GroupId) -> bool) -> Vec<Vec<f32>> {
+        let graph = self.networks.graphs[self.networks.anchor];
+        let members: Vec<&Member> = self.networks.groups.group(group).members_as(Role::Producer).collect();
+        let mut tables = Vec::new();
+        for member in &members {
+            let rank = self.networks.tensor(self.networks.anchor, member.initializer).shape().len();
+            let node = graph.node(member.node);
+            let is_weight =
+                node.inputs.first() == Some(&Some(member.initializer)) || node.input(1) == Some(member.initializer);
+            if !is_linear(&node.operator) {
+                // A scale or shift of a normalisation says nothing about incoming weights.
+                let is_shift =
+                    matches!(node.operator, Operator::Binary(_) | Operator::Variadic(_) | Operator::Gather { .. });
+                if is_shift && self.settings.bias_features && self.is_ready(member, group, ready) {
+                    tables.push(self.rows(member, group, None));
+                }
+            } else if rank >= 2 && is_weight && self.is_ready(member, group, ready) {
+                let normalization =
+                    self.settings.bias_features.then(|| self.normalization(graph, member.node)).flatten();
+                let scale = normalization.as_ref().map(|(scale, _)| scale.as_slice());
+                tables.push(self.rows(member, group, scale));
+                if let Some((_, shift)) = &normalization {
+                    tables.push(self.vector_rows(member, group, shift));
+                }
+            } else if rank == 1 && self.settings.bias_features && self.normalization(graph, member.node).is_none() {
+                tables.push(self.rows(member, group, None));
+            }
+        }
+        tables
+    }
+
+    fn size(&self, group: GroupId) -> usize {
+        self.networks.size(self.model, group)
+    }
+
+    fn is_ready(&self, member: &Member, group: GroupId, ready: &dyn Fn(GroupId) -> bool) -> bool {
+        let layouts = self.networks.groups.layouts(member.initializer).unwrap_or_default();
+        layouts.iter().enumerate().all(|(axis, layout)| match layout {
+            // What lies beside the group on its own axis does not enter its rows; what multiplies it does.
+            layout if axis == member.axis => factors_beside(layout, group).iter().all(|&other| ready(other)),
+            layout => layout.groups().iter().all(|&other| ready(other) && other != group),
+        })
+    }
+
+    /// The rows of a member after the maps found so far, each index of the axis scaled first where a scale is given.
+    fn rows(&self, member: &Member, group: GroupId, scale: Option<&[f32]>) -> Vec<f32> {
+        let id = member.initializer;
+        let tensor = self.networks.tensor(self.model, id);
+        let layouts = self.networks.groups.layouts(id).unwrap_or_default();
+        let mut shape = tensor.shape().to_vec();
+        let mut data = tensor.to_f32().unwrap_or_default();
+        if let Some(scale) = scale {
+            let inner: usize = shape[member.axis + 1..].iter().product();
+            for (index, chunk) in data.chunks_exact_mut(inner.max(1)).enumerate() {
+                let factor = scale[index % scale.len()];
+                chunk.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+        let size = |group| self.size(group);
+        for (axis, layout) in layouts.iter().enumerate() {
+            let role = self.networks.role(id, axis);
+            let map = |other: GroupId| {
+                let map = self.maps.get(other.index())?.as_ref().filter(|_| other != group)?;
+                Some(if role == Role::Consumer { &map.consumer } else { &map.producer })
+            };
+            let maps = AxisMaps { size: &size, map: &map };
+            let outer = shape[..axis].iter().product();
+            let inner = shape[axis + 1..].iter().product();
+            (data, shape[axis]) = maps.apply(data, outer, layout, inner);
+        }
+        let mapped_size = |other: GroupId| match self.maps.get(other.index()).and_then(Option::as_ref) {
+            Some(map) if other != group => map.producer.targets(),
+            _ => self.size(other),
+        };
+        let neurons = layouts[member.axis].neurons(group, &mapped_size);
+        let outer = shape[..member.axis].iter().product();
+        let inner = shape[member.axis + 1..].iter().product();
+        neuron_rows(&data, outer, &neurons, inner, self.size(group))
+    }
+
+    /// The rows of one number per index of the member's axis.
+    fn vector_rows(&self, member: &Member, group: GroupId, values: &[f32]) -> Vec<f32> {
+        let layouts = self.networks.groups.layouts(member.initializer).unwrap_or_default();
+        let neurons = layouts[member.axis].neurons(group, &|group| self.size(group));
+        neuron_rows(values, 1, &neurons, 1, self.size(group))
+    }
+
+    /// Scale and shift per output channel of the batch normalisation right behind a linear node, with the node's bias
+    /// folded in.
+    fn normalization(&self, graph: &Graph, node: NodeId) -> Option<(Vec<f32>, Vec<f32>)> {
+        let output = graph.node(node).output(0)?;
+        let mut readers = graph.nodes().filter(|(_, reader)| reader.inputs.contains(&Some(output)));
+        let (_, reader) = readers.next()?;
+        let Operator::BatchNormalization { epsilon } = reader.operator else {
+            return None;
+        };
+        if readers.next().is_some() || reader.input(0) != Some(output) {
+            return None;
+        }
+        let vector = |id: ValueId| {
+            graph.initializer(id)?;
+            self.networks.tensor(self.model, id).to_f32()
+        };
+        let parameter = |position| reader.input(position).and_then(vector);
+        let (scale, shift) = (parameter(1)?, parameter(2)?);
+        let (mean, variance) = (parameter(3)?, parameter(4)?);
+        let bias = match graph.node(node).input(2) {
+            Some(bias) => vector(bias)?,
+            None => vec![0.0; mean.len()],
+        };
+        let factors: Vec<f32> =
+            scale.iter().zip(&variance).map(|(scale, variance)| scale / (variance + epsilon).sqrt()).collect();
+        let shifts = (0..factors.len()).map(|i| Some((bias.get(i)? - mean.get(i)?) * factors[i] + shift.get(i)?));
+        let shifts = shifts.collect::<Option<Vec<f32>>>()?;
+        Some((factors, shifts))
+    }
+}
+
+/// Whether an operator computes weighted sums of its first input.
+pub(crate) fn is_linear(operator: &Operator) -> bool {
+    matches!(operator, Operator::Gemm(_) | Operator::MatMul | Operator::Conv(_) | Operator::ConvTranspose(_))
+}
+
+/// The groups that form a product with `group` on an axis.
+fn factors_beside(layout: &AxisLayout, group: GroupId) -> Vec<GroupId> {
+    match layout {
+        AxisLayout::Group(_) | AxisLayout::Fixed(_) => Vec::new(),
+        AxisLayout::Sequence(parts) => parts.iter().flat_map(|part| factors_beside(part, group)).collect(),
+        AxisLayout::Product(factors) if layout.groups().contains(&group) => factors
+            .iter()
+            .flat_map(|factor| match factor.groups().contains(&group) {
+                true => factors_beside(factor, group),
+                false => factor.groups(),
+            })
+            .collect(),
+        AxisLayout::Product(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Linear maps between the neurons of two models.
+
+use gemm::{Parallelism, gemm};
+use otfuse_transport::{Marginals, TransportPlan};
+
+/// A map from `sources` neurons to `targets` neurons.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LinearMap {
+    sources: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    /// The source of every target.
+    Permutation(Vec<usize>),
+    /// For every target its sources with their factors.
+    Sparse(Vec<Vec<(usize, f64)>>),
+    /// Row-major targets x sources.
+    Dense { targets: usize, factors: Vec<f32> },
+}
+
+/// The two maps that a plan stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NeuronMap {
+    /// `diag(1/b) T'`: a target is the weighted mean of its sources.
+    pub producer: LinearMap,
+    /// `(T diag(1/a))'`: a target collects what its sources send out.
+    pub consumer: LinearMap,
+}
+
+impl NeuronMap {
+    /// The maps of a plan from `a` to `b`. With `published_scaling` consumers are divided by `b` as well.
+    pub fn new(plan: &TransportPlan, a: &Marginals, b: &Marginals, published_scaling: bool) -> Self {
+        let (a, b) = (a.as_slice(), b.as_slice());
+        let producer = LinearMap::new(plan, |_, j| b[j]);
+        let consumer = LinearMap::new(plan, |i, j| if published_scaling { b[j] } else { a[i] });
+        Self { producer, consumer }
+    }
+}
+
+impl LinearMap {
+    /// The transposed plan with every mass divided by `mass(i, j)`; neurons without mass neither give nor take.
+    fn new(plan: &TransportPlan, mass: impl Fn(usize, usize) -> f64) -> Self {
+        let (sources, targets) = plan.shape();
+        let factor = |i, j, moved: f64| {
+            let mass = mass(i, j);
+            if mass > 0.0 { moved / mass } else { 0.0 }
+        };
+        let kind = match plan {
+            TransportPlan::Permutation(permutation) => Kind::Permutation(permutation.inverse().into_vec()),
+            TransportPlan::Dense(_) => {
+                let mut factors = vec![0.0; sources * targets];
+                for (i, j, moved) in plan.entries() {
+                    factors[j * sources + i] = factor(i, j, moved) as f32;
+                }
+                Kind::Dense { targets, factors }
+            }
+            _ => {
+                let mut rows = vec![Vec::new(); targets];
+                for (i, j, moved) in plan.entries() {
+                    rows[j].push((i, factor(i, j, moved)));
+                }
+                Kind::Sparse(rows)
+            }
+        };
+        Self { sources, kind }
+    }
+
+    /// The number of neurons that come out.
+    pub fn targets(&self) -> usize {
+        match &self.kind {
+            Kind::Permutation(sources) => sources.len(),
+            Kind::Sparse(rows) => rows.len(),
+            Kind::Dense { targets, .. } => *targets,
+        }
+    }
+
+    /// Maps the middle axis of an `outer x sources x inner` array.
+    pub fn apply(&self, data: &[f32], outer: usize, inner: usize) -> Vec<f32> {
+        let targets = self.targets();
+        let mut result = vec![0.0; outer * targets * inner];
+        if inner == 0 || self.sources == 0 || targets == 0 {
+            return result;
+        }
+        let blocks = data.chunks_exact(self.sources * inner).zip(result.chunks_exact_mut(targets * inner));
+        match &self.kind {
+            Kind::Permutation(sources) => {
+                for (from, to) in blocks {
+                    for (to, &source) in to.chunks_exact_mut(inner).zip(sources) {
+                        to.copy_from_slice(&from[source * inner..(source + 1) * inner]);
+                    }
+                }
+            }
+            Kind::Sparse(rows) => {
+                let mut sum = vec![0.0_f64; inner];
+                for (from, to) in blocks {
+                    for (to, row) in to.chunks_exact_mut(inner).zip(rows) {
+                        sum.fill(0.0);
+                        for &(source, factor) in row {
+                            let from = &from[source * inner..(source + 1) * inner];
+                            sum.iter_mut().zip(from).for_each(|(sum, &value)| *sum += factor * f64::from(value));
+                        }
+                        to.iter_mut().zip(&sum).for_each(|(to, &sum)| *to = sum as f32);
+                    }
+                }
+            }
+            Kind::Dense { factors, .. } if inner == 1 => {
+                // One product for all: (outer x sources) times (sources x targets).
+                multiply((outer, targets, self.sources), &mut result, data, (factors, 1, self.sources));
+            }
+            Kind::Dense { factors, .. } => {
+                for (from, to) in blocks {
+                    multiply((targets, inner, self.sources), to, factors, (from, inner, 1));
+                }
+            }
+        }
+        result
+    }
+}
+
+/// `result = left * right` for a row-major `m x k` left side and a right side with the given row and column strides.
+fn multiply((m, n, k): (usize, usize, usize), result: &mut [f32], left: &[f32], right: (&[f32], usize, usize)) {
+    let (right, row_stride, column_stride) = right;
+    assert!(result.len() >= m * n && left.len() >= m * k && right.len() >= n * k, "matrices as large as their shapes");
+    // SAFETY: the three slices hold m x n, m x k and k x n elements at the strides given, checked above; `result` is
+    // borrowed mutably and overlaps neither side.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            result.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            left.as_ptr(),
+            1,
+            k as isize,
+            right.as_ptr(),
+            column_stride as isize,
+            row_stride as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use otfuse_transport::{DensePlan, Permutation, SparsePlan};
+
+    #[test]
+    fn all_kinds_of_plans_map_alike() {
+        let uniform = Marginals::uniform(3).unwrap();
+        let third = 1.0 / 3.0;
+        let entries = vec![(0, 2, third), (1, 0, third), (2, 1, third)];
+        let mut masses = vec![0.0; 9];
+        entries.iter().for_each(|&(i, j, mass)| masses[i * 3 + j] = mass);
+        let plans = [
+            TransportPlan::Permutation(Permutation::new(vec![2, 0, 1]).unwrap()),
+            TransportPlan::Sparse(SparsePlan::new(3, 3, entries).unwrap()),
+            TransportPlan::Dense(DensePlan::new(3, 3, masses).unwrap()),
+        ];
+        let data: Vec<f32> = (0..12).map(|value| value as f32).collect();
+        for plan in &plans {
+            let map = NeuronMap::new(plan, &uniform, &uniform, false);
+            assert_eq!(map.producer.apply(&data, 2, 2), [2., 3., 4., 5., 0., 1., 8., 9., 10., 11., 6., 7.], "{plan:?}");
+            assert_eq!(map.consumer.apply(&data, 4, 1), [1., 2., 0., 4., 5., 3., 7., 8., 6., 10., 11., 9.], "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn merged_neurons_are_averaged_as_outputs_and_summed_as_inputs() {
+        let (a, b) = (Marginals::uniform(4).unwrap(), Marginals::uniform(2).unwrap());
+        let entries = vec![(0, 0, 0.25), (1, 1, 0.25), (2, 0, 0.25), (3, 1, 0.25)];
+        let plan = TransportPlan::Sparse(SparsePlan::new(4, 2, entries).unwrap());
+        let map = NeuronMap::new(&plan, &a, &b, false);
+        assert_eq!(map.producer.apply(&[1.0, 2.0, 3.0, 4.0], 1, 1), [2.0, 3.0]);
+        assert_eq!(map.consumer.apply(&[1.0, 2.0, 3.0, 4.0], 1, 1), [4.0, 6.0]);
+    }
+}

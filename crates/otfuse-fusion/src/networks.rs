@@ -1,0 +1,270 @@
+//! Matching the graphs of several models.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use otfuse_graph::{AxisLayout, Graph, GroupId, Member, NeuronGroups, Node, Operator, PinReason, Role, ValueId};
+
+use crate::error::FusionError;
+
+/// The graphs of several models, found to be one architecture up to the sizes of their neuron groups. Values and groups
+/// of all models go by the anchor's ids.
+pub struct Networks<'a> {
+    pub(crate) graphs: Vec<&'a Graph>,
+    pub(crate) anchor: usize,
+    pub(crate) groups: NeuronGroups,
+    /// Per model: the anchor's value to the model's value.
+    values: Vec<HashMap<ValueId, ValueId>>,
+    /// Per model: the number of neurons of each group.
+    sizes: Vec<Vec<usize>>,
+    roles: BTreeMap<(ValueId, usize), Role>,
+}
+
+impl<'a> Networks<'a> {
+    /// Matches the graphs to that of the model `anchor`, node by node in topological order, and finds their neuron
+    /// groups. Linear in the size of the graphs.
+    ///
+    /// # Errors
+    /// Fewer than two models, another architecture (the first difference is named), other sizes where they are fixed.
+    pub fn new(graphs: &[&'a Graph], anchor: usize) -> Result<Self, FusionError> {
+        Self::matched(graphs, anchor, NeuronGroups::of)
+    }
+
+    /// As [`new`](Self::new), but the order of the network's outputs is free too, as in the published code: the last
+    /// layer is aligned like any other, so that outputs may be permuted.
+    pub fn with_free_outputs(graphs: &[&'a Graph], anchor: usize) -> Result<Self, FusionError> {
+        Self::matched(graphs, anchor, NeuronGroups::with_free_outputs)
+    }
+
+    fn matched(
+        graphs: &[&'a Graph],
+        anchor: usize,
+        analyse: impl Fn(&Graph) -> Result<NeuronGroups, otfuse_graph::InferenceError>,
+    ) -> Result<Self, FusionError> {
+        if graphs.len() < 2 {
+            return Err(FusionError::TooFewModels { found: graphs.len() });
+        }
+        if anchor >= graphs.len() {
+            return Err(FusionError::Anchor { anchor, last: graphs.len() - 1 });
+        }
+        let mut analyses = Vec::with_capacity(graphs.len());
+        for (model, graph) in graphs.iter().enumerate() {
+            analyses.push(analyse(graph).map_err(|source| FusionError::Analysis { model, source })?);
+        }
+        let groups = analyses[anchor].clone();
+        let roles = groups
+            .iter()
+            .flat_map(|(_, group)| group.members.iter())
+            .map(|member| ((member.initializer, member.axis), member.role))
+            .collect();
+        let (mut values, mut sizes) = (Vec::new(), Vec::new());
+        for (model, (graph, analysis)) in graphs.iter().zip(&analyses).enumerate() {
+            let architecture = |difference| FusionError::Architecture { model, anchor, difference };
+            let matched = match_values(graphs[anchor], graph).map_err(architecture)?;
+            sizes.push(match_groups(graphs[anchor], &groups, graph, analysis, &matched, model, anchor)?);
+            values.push(matched);
+        }
+        Ok(Self { graphs: graphs.to_vec(), anchor, groups, values, sizes, roles })
+    }
+
+    /// The anchor's neuron groups.
+    pub fn groups(&self) -> &NeuronGroups {
+        &self.groups
+    }
+
+    /// The number of models.
+    pub fn len(&self) -> usize {
+        self.graphs.len()
+    }
+
+    /// Never: there are at least two models.
+    pub fn is_empty(&self) -> bool {
+        self.graphs.is_empty()
+    }
+
+    /// The index of the anchor.
+    pub fn anchor(&self) -> usize {
+        self.anchor
+    }
+
+    /// Whether all models have the anchor's sizes.
+    pub fn equal_sizes(&self) -> bool {
+        self.sizes.iter().all(|sizes| *sizes == self.sizes[self.anchor])
+    }
+
+    /// The number of neurons of a group in a model.
+    pub fn size(&self, model: usize, group: GroupId) -> usize {
+        self.sizes[model][group.index()]
+    }
+
+    /// The model's value that stands where `value` stands in the anchor.
+    pub fn value(&self, model: usize, value: ValueId) -> ValueId {
+        self.values[model][&value]
+    }
+
+    /// The weight of a model that stands where `initializer` stands in the anchor.
+    pub(crate) fn tensor(&self, model: usize, initializer: ValueId) -> &'a otfuse_graph::Tensor {
+        let tensor = self.graphs[model].initializer(self.value(model, initializer));
+        tensor.expect("initializers were matched with initializers")
+    }
+
+    /// What an axis of a weight does with its neurons.
+    pub(crate) fn role(&self, initializer: ValueId, axis: usize) -> Role {
+        self.roles.get(&(initializer, axis)).copied().unwrap_or(Role::Producer)
+    }
+
+    /// The name of a group: that of its first producer.
+    pub(crate) fn group_name(&self, group: GroupId) -> String {
+        let members = &self.groups.group(group).members;
+        let producer = members.iter().find(|member| member.role == Role::Producer).or(members.first());
+        producer
+            .map_or_else(String::new, |member: &Member| self.graphs[self.anchor].value(member.initializer).name.clone())
+    }
+}
+
+/// Walks both graphs at once. `Err` describes the first difference.
+fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueId>, String> {
+    let mut matched = HashMap::new();
+    let count = |what: &str, expected: usize, found: usize| format!("it has {found} {what} instead of {expected}");
+    if anchor.inputs().len() != model.inputs().len() {
+        return Err(count("inputs", anchor.inputs().len(), model.inputs().len()));
+    }
+    matched.extend(anchor.inputs().iter().copied().zip(model.inputs().iter().copied()));
+    for ((_, expected), (_, found)) in anchor.nodes().zip(model.nodes()) {
+        let difference = |what: &str| {
+            format!(
+                "node '{}' ({}) {what} node '{}' ({}) of the anchor",
+                found.name,
+                found.operator.name(),
+                expected.name,
+                expected.operator.name()
+            )
+        };
+        if !same_operator(expected, found) {
+            return Err(difference("differs in operator or attributes from"));
+        }
+        if expected.inputs.len() != found.inputs.len() || expected.outputs.len() != found.outputs.len() {
+            return Err(difference("has another number of inputs or outputs than"));
+        }
+        for (expected_input, found_input) in expected.inputs.iter().zip(&found.inputs) {
+            let (expected_input, found_input) = match (expected_input, found_input) {
+                (Some(expected), Some(found)) => (*expected, *found),
+                (None, None) => continue,
+                _ => return Err(difference("has other inputs than")),
+            };
+            match matched.get(&expected_input) {
+                Some(&known) if known == found_input => {}
+                Some(_) => return Err(difference("is wired otherwise than")),
+                None => {
+                    let (Some(expected), Some(found)) =
+                        (anchor.initializer(expected_input), model.initializer(found_input))
+                    else {
+                        return Err(difference("reads a computed value where there is a constant, unlike"));
+                    };
+                    let kind = |tensor: &otfuse_graph::Tensor| (tensor.shape().len(), tensor.data_type().is_float());
+                    if kind(expected) != kind(found) {
+                        return Err(difference("has a weight of another rank or type than"));
+                    }
+                    matched.insert(expected_input, found_input);
+                }
+            }
+        }
+        matched.extend(
+            expected.outputs.iter().zip(&found.outputs).filter_map(|(expected, found)| Some(((*expected)?, (*found)?))),
+        );
+    }
+    if anchor.nodes().len() != model.nodes().len() {
+        return Err(count("nodes", anchor.nodes().len(), model.nodes().len()));
+    }
+    let outputs: Vec<ValueId> = anchor.outputs().iter().filter_map(|output| matched.get(output).copied()).collect();
+    if outputs != model.outputs() {
+        return Err("it has other outputs".into());
+    }
+    // A weight that no node reads (it may be an output) has no place in the walk.
+    for (id, _) in anchor.initializers() {
+        let name = &anchor.value(id).name;
+        if let Entry::Vacant(entry) = matched.entry(id) {
+            let found = model.find_value(name).filter(|&found| model.initializer(found).is_some());
+            entry.insert(found.ok_or_else(|| format!("it has no tensor '{name}'"))?);
+        }
+    }
+    Ok(matched)
+}
+
+/// Equal but for what follows from widths: a depthwise convolution has as many groups as channels.
+fn same_operator(a: &Node, b: &Node) -> bool {
+    match (&a.operator, &b.operator) {
+        (Operator::Conv(a), Operator::Conv(b)) => a.window == b.window && (a.groups == 1) == (b.groups == 1),
+        (a, b) => a == b,
+    }
+}
+
+/// The model's size of each of the anchor's groups; checks that all weights are laid out alike.
+fn match_groups(
+    anchor_graph: &Graph,
+    groups: &NeuronGroups,
+    graph: &Graph,
+    analysis: &NeuronGroups,
+    matched: &HashMap<ValueId, ValueId>,
+    model: usize,
+    anchor: usize,
+) -> Result<Vec<usize>, FusionError> {
+    let mut partners: BTreeMap<GroupId, GroupId> = BTreeMap::new();
+    for (id, tensor) in anchor_graph.initializers().filter(|(_, tensor)| tensor.data_type().is_float()) {
+        let partner = matched[&id];
+        let (Some(expected), Some(found)) = (groups.layouts(id), analysis.layouts(partner)) else {
+            continue;
+        };
+        for (axis, (expected, found)) in expected.iter().zip(found).enumerate() {
+            if pair_layouts(expected, found, &mut partners).is_some() {
+                continue;
+            }
+            let found_shape = graph.initializer(partner).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
+            return Err(FusionError::PinnedSize {
+                model,
+                tensor: anchor_graph.value(id).name.clone(),
+                axis,
+                expected: tensor.shape().to_vec(),
+                found: found_shape,
+                reason: pin_reason(groups, id, axis),
+            });
+        }
+    }
+    let sizes = groups.iter().map(|(id, _)| {
+        let partner = partners.get(&id).copied();
+        partner.map(|partner| analysis.group(partner).size).ok_or_else(|| FusionError::Architecture {
+            model,
+            anchor,
+            difference: format!("the group of {:?} has no counterpart", groups.group(id).members.first()),
+        })
+    });
+    sizes.collect()
+}
+
+fn pin_reason(groups: &NeuronGroups, initializer: ValueId, axis: usize) -> String {
+    let on_axis =
+        |members: &[Member]| members.iter().any(|member| (member.initializer, member.axis) == (initializer, axis));
+    let pinned = groups.pinned().iter().find(|pinned| on_axis(&pinned.members));
+    let reason = pinned.map_or(PinReason::Position, |pinned| pinned.reason.clone());
+    match reason {
+        PinReason::Position if groups.layouts(initializer).is_some_and(|axes| !axes[axis].is_fixed()) => {
+            "its parts do not correspond".into()
+        }
+        reason => format!("its order is fixed ({reason})"),
+    }
+}
+
+/// Pairs the groups of two layouts; `None` if their structures or fixed lengths differ.
+fn pair_layouts(a: &AxisLayout, b: &AxisLayout, partners: &mut BTreeMap<GroupId, GroupId>) -> Option<()> {
+    match (a, b) {
+        (AxisLayout::Group(a), AxisLayout::Group(b)) => (*partners.entry(*a).or_insert(*b) == *b).then_some(()),
+        (AxisLayout::Fixed(a), AxisLayout::Fixed(b)) => (a == b).then_some(()),
+        (AxisLayout::Sequence(a), AxisLayout::Sequence(b)) | (AxisLayout::Product(a), AxisLayout::Product(b)) => {
+            if a.len() != b.len() {
+                return None;
+            }
+            a.iter().zip(b).try_for_each(|(a, b)| pair_layouts(a, b, partners))
+        }
+        _ => None,
+    }
+}
