@@ -2,7 +2,7 @@
 //!
 //! The method of G. B. Dantzig (1951) with a spanning tree kept as linked lists of children. As in LEMON, on which
 //! N. Bonneel et al., "Displacement interpolation using Lagrangian mass transport", SIGGRAPH Asia 2011, rest, the
-//! entering arc is the best of a block of arcs; a block here is a whole row, read in order, which vectorises. A pivot takes `O(n + m)` time at worst and touches one subtree; pricing a block takes `O(m)`.
+//! entering arc is the best of a block of arcs; a block here is a few whole rows, read in order, which vectorises. A pivot takes `O(n + m)` time at worst and touches one subtree; pricing a block takes `O(m)`.
 //!
 //! Degeneracy, the rule rather than the exception for uniform marginals, is removed instead of being managed: masses
 //! become integers and every row gets one more unit than its share, the root the sum of these (A. Orden's perturbation,
@@ -24,6 +24,8 @@ use crate::solver::finish;
 use crate::support::Support;
 use tree::Tree;
 
+/// Rows that are priced before the best arc enters: more give fewer pivots, each of which costs more.
+const BLOCK_ROWS: usize = 2;
 /// Reduced costs count as negative below this many units in the last place of the numbers that they come from.
 const TOLERANCE: f64 = 64.0 * f64::EPSILON;
 
@@ -80,22 +82,26 @@ struct Pricing {
 }
 
 impl Pricing {
-    /// The best arc of the next row that has one with a negative reduced cost: `(row, column, reduced cost)`.
+    /// The best arc of the next block of rows that has one with a negative reduced cost: `(row, column, reduced cost)`.
     fn entering(&mut self, cost: &CostMatrix, tree: &Tree) -> Option<(usize, usize, f64)> {
         let n = cost.rows();
-        for _ in 0..n {
+        let mut best: Option<(usize, usize, f64)> = None;
+        for priced in 1..=n {
             let row = self.next;
             self.next = if row + 1 == n { 0 } else { row + 1 };
             let (costs, f, g) = (cost.row(row), tree.row_potential[row], &tree.column_potential);
             let lowest = self.kernels.minimum(costs, g);
-            if lowest < f
+            if lowest - f < best.map_or(0.0, |best| best.2)
                 && let Some(column) = self.kernels.position_of_difference(costs, g, 0, lowest)
                 && lowest - f < -TOLERANCE * (costs[column].abs() + g[column].abs() + f.abs())
             {
-                return Some((row, column, lowest - f));
+                best = Some((row, column, lowest - f));
+            }
+            if priced % BLOCK_ROWS == 0 && best.is_some() {
+                break;
             }
         }
-        None
+        best
     }
 }
 

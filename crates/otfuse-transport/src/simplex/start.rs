@@ -6,13 +6,18 @@ use crate::kernels::Kernels;
 /// An arc of the tree: row, column, flow in perturbed units.
 pub(super) type Arc = (usize, usize, i64);
 
-/// The row minimum rule: row after row sends its mass to its cheapest columns that still want some. Sums of `rows` and
+/// The row minimum rule on costs reduced by their column's minimum: row after row sends its mass to its cheapest columns
+/// that still want some. Sums of `rows` and
 /// `columns` must be equal, and no proper part of the rows may have the sum of a part of the columns; the `n + m - 1`
 /// arcs then form a spanning tree with positive flows. `O((n + m) m)` time.
 pub(super) fn greedy(cost: &CostMatrix, rows: &[i64], columns: &[i64]) -> Vec<Arc> {
     let kernels = Kernels::new();
     let mut wanted = columns.to_vec();
-    let mut price = vec![0.0; columns.len()];
+    // What every mass that arrives in a column pays at least is left out of the comparison between columns.
+    let mut price = vec![f64::INFINITY; columns.len()];
+    for row in 0..rows.len() {
+        price.iter_mut().zip(cost.row(row)).for_each(|(lowest, c)| *lowest = lowest.min(*c));
+    }
     let mut arcs = Vec::with_capacity(rows.len() + columns.len() - 1);
     for (row, &supply) in rows.iter().enumerate() {
         let mut left = supply;
