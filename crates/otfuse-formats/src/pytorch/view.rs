@@ -59,7 +59,7 @@ impl<'a> Builder<'a> {
                 let whole = self.storages.get(&storage.key)?;
                 let found = whole.len() as u64;
                 let needed = extent.and_then(|extent| extent.checked_mul(size)).unwrap_or(usize::MAX);
-                let start = layout.offset.checked_mul(size).unwrap_or(usize::MAX);
+                let start = layout.offset.saturating_mul(size);
                 let end = start.checked_add(needed).filter(|&end| end <= whole.len());
                 let Some(end) = end else {
                     let expected = (start as u64).saturating_add(needed as u64);
