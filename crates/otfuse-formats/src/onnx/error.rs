@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use otfuse_graph::GraphError;
+use otfuse_graph::{FoldError, GraphError, InferenceError};
 
 use crate::FormatError;
 
@@ -44,6 +44,9 @@ pub enum OnnxError {
     /// The nodes and values do not form a network.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The shapes do not fit.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
     /// The network is no longer the one that the template was read with.
     #[error("{place}: expected {expected}, found {found}")]
     Template { place: String, expected: String, found: String },
@@ -57,7 +60,7 @@ impl OnnxError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Decode { .. } => "check that the file is an ONNX model and was copied or downloaded completely",
-            Self::Missing { .. } | Self::Name { .. } | Self::Graph(_) => {
+            Self::Missing { .. } | Self::Name { .. } | Self::Graph(_) | Self::Inference(_) => {
                 "check the model with onnx.checker.check_model"
             }
             Self::Attribute { .. } | Self::Tensor { .. } => {
@@ -72,6 +75,15 @@ impl OnnxError {
             Self::ExternalTruncated { .. } => "the data file was cut short: copy or download it again",
             Self::Template { .. } => "write the network as a model of its own instead of into the original one",
             Self::TooLarge { .. } => "write the tensors into a file of their own (external data)",
+        }
+    }
+}
+
+impl From<FoldError> for OnnxError {
+    fn from(error: FoldError) -> Self {
+        match error {
+            FoldError::Inference(error) => Self::Inference(error),
+            FoldError::Graph(error) => Self::Graph(error),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use bytes::Bytes;
-use otfuse_graph::{Declared, Graph, GraphEditor, Operator, ValueId};
+use otfuse_graph::{Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants};
 use prost::Message;
 
 use super::attributes::Attributes;
@@ -71,7 +71,23 @@ fn read_model(model: &mut ModelProto, folder: &Path, bindings: &mut Vec<Binding>
         reader.node(index, node)?;
     }
     reader.check_unsupported()?;
-    Ok(reader.editor.finish()?)
+    fold(reader.editor.finish()?)
+}
+
+/// Computes what follows from constants. Where the file declares shapes of inner values and outputs that contradict its
+/// operators, the operators are right: runtimes do not look at these declarations either.
+fn fold(graph: Graph) -> Result<Graph, OnnxError> {
+    match fold_constants(graph.clone()) {
+        Err(FoldError::Inference(error)) if matches!(*error.mismatch, Mismatch::Declared { .. }) => {
+            let computed: Vec<ValueId> = graph.nodes().flat_map(|(_, node)| node.outputs.clone()).flatten().collect();
+            let mut editor = GraphEditor::edit(graph);
+            for value in computed {
+                editor.declare(value, None);
+            }
+            Ok(fold_constants(editor.finish()?)?)
+        }
+        folded => Ok(folded?),
+    }
 }
 
 /// What the file says of each value.

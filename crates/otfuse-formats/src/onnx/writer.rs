@@ -1,6 +1,6 @@
 //! A network as a file of its own.
 
-use otfuse_graph::{DataType, Dim, Graph, ValueId};
+use otfuse_graph::{DataType, Facts, Graph, ValueId};
 
 use super::error::OnnxError;
 use super::operators::{self, BASE_VERSION};
@@ -11,8 +11,10 @@ use super::{shape, tensor};
 ///
 /// # Errors
 /// [`OnnxError::UnsupportedNode`] for an opaque operator, whose attributes only the file that it came from has: such a
-/// network is written by the [`Template`](super::Template) that was read with it.
+/// network is written by the [`Template`](super::Template) that was read with it. [`OnnxError::Inference`] if the shapes
+/// do not fit.
 pub fn to_proto(graph: &Graph) -> Result<ModelProto, OnnxError> {
+    let facts = Facts::of(graph)?;
     let mut version = BASE_VERSION;
     let mut nodes = Vec::with_capacity(graph.nodes().len());
     for (_, node) in graph.nodes() {
@@ -37,8 +39,8 @@ pub fn to_proto(graph: &Graph) -> Result<ModelProto, OnnxError> {
         node: nodes,
         name: Some(name.into()),
         initializer: tensors.collect(),
-        input: graph.inputs().iter().map(|&id| declaration(graph, id)).collect(),
-        output: graph.outputs().iter().map(|&id| declaration(graph, id)).collect(),
+        input: graph.inputs().iter().map(|&id| declaration(graph, &facts, id)).collect(),
+        output: graph.outputs().iter().map(|&id| declaration(graph, &facts, id)).collect(),
         ..GraphProto::default()
     };
     Ok(ModelProto {
@@ -57,14 +59,9 @@ fn names(graph: &Graph, ids: &[Option<ValueId>]) -> Vec<String> {
     ids[..given].iter().map(|id| id.map_or_else(String::new, |id| graph.value(id).name.clone())).collect()
 }
 
-fn declaration(graph: &Graph, id: ValueId) -> ValueInfoProto {
-    let value = graph.value(id);
-    if let Some(declared) = &value.declared {
-        return shape::write(&value.name, declared.data_type, declared.shape.as_deref());
-    }
-    if let Some(tensor) = graph.initializer(id) {
-        let dims: Vec<Dim> = tensor.shape().iter().map(|&length| Dim::known(length)).collect();
-        return shape::write(&value.name, tensor.data_type(), Some(&dims));
-    }
-    shape::write(&value.name, DataType::F32, None)
+fn declaration(graph: &Graph, facts: &Facts, id: ValueId) -> ValueInfoProto {
+    let declared = graph.value(id).declared.as_ref();
+    let data_type = facts.data_type(id).or(declared.map(|declared| declared.data_type)).unwrap_or(DataType::F32);
+    let shape = facts.shape(id).or_else(|| declared.and_then(|declared| declared.shape.as_ref()));
+    shape::write(&graph.value(id).name, data_type, shape.map(Vec::as_slice))
 }
