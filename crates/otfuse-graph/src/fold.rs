@@ -81,12 +81,7 @@ impl Pass {
     }
 
     fn run(&mut self) {
-        let nodes: Vec<(NodeId, Node)> = self
-            .editor
-            .graph()
-            .nodes()
-            .map(|(id, node)| (id, node.clone()))
-            .collect();
+        let nodes: Vec<(NodeId, Node)> = self.editor.graph().nodes().map(|(id, node)| (id, node.clone())).collect();
         for (id, mut node) in nodes {
             for (position, input) in node.inputs.iter_mut().enumerate() {
                 if let Some(alias) = input.and_then(|input| self.aliases.get(&input)) {
@@ -102,12 +97,8 @@ impl Pass {
 
     /// Gives the node's outputs another source, if there is one.
     fn fold(&mut self, node: &Node) -> bool {
-        let constants: Option<Vec<_>> = node
-            .outputs
-            .iter()
-            .flatten()
-            .map(|&output| self.constant(node, output))
-            .collect();
+        let constants: Option<Vec<_>> =
+            node.outputs.iter().flatten().map(|&output| self.constant(node, output)).collect();
         if let Some(constants) = constants {
             for (output, tensor) in constants {
                 self.set_derived(output, tensor);
@@ -157,9 +148,7 @@ impl Pass {
         let Some(shape) = self.facts.fact(output).known_shape() else {
             return false;
         };
-        let count = shape
-            .iter()
-            .try_fold(1usize, |count, &length| count.checked_mul(length));
+        let count = shape.iter().try_fold(1usize, |count, &length| count.checked_mul(length));
         let Some(count) = count.filter(|&count| count <= MOST_ELEMENTS) else {
             return false;
         };
@@ -181,10 +170,7 @@ impl Pass {
             return false;
         }
         let tensors = inputs.iter().map(|&input| self.editor.graph().initializer(input));
-        let Some(tensor) = tensors
-            .collect::<Option<Vec<_>>>()
-            .and_then(|tensors| computed(operator, &tensors))
-        else {
+        let Some(tensor) = tensors.collect::<Option<Vec<_>>>().and_then(|tensors| computed(operator, &tensors)) else {
             return false;
         };
         self.set_derived(output, tensor);
@@ -211,13 +197,7 @@ impl Pass {
         let nodes: Vec<(NodeId, &Node)> = graph.nodes().collect();
         for (id, node) in nodes.into_iter().rev() {
             let computed = |output: &&ValueId| graph.initializer(**output).is_none();
-            if node
-                .outputs
-                .iter()
-                .flatten()
-                .filter(computed)
-                .any(|output| live.contains(output))
-            {
+            if node.outputs.iter().flatten().filter(computed).any(|output| live.contains(output)) {
                 live.extend(node.inputs.iter().flatten());
             } else {
                 dead.push(id);
@@ -245,10 +225,7 @@ fn tensor_of(fact: &Fact) -> Option<Tensor> {
             return (count == values.len()).then(|| Tensor::from_f32_as(data_type, &shape, values));
         }
         // Two's complement: the first bytes of a number that fits are the number in the narrower type.
-        _ => values
-            .iter()
-            .flat_map(|value| value.to_le_bytes().into_iter().take(data_type.size()))
-            .collect(),
+        _ => values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(data_type.size())).collect(),
     };
     Tensor::new(data_type, shape, bytes.into()).ok()
 }

@@ -20,10 +20,7 @@ fn operators(graph: &Graph) -> Vec<&str> {
 }
 
 fn initializers(graph: &Graph) -> Vec<&str> {
-    graph
-        .initializers()
-        .map(|(id, _)| graph.value(id).name.as_str())
-        .collect()
+    graph.initializers().map(|(id, _)| graph.value(id).name.as_str()).collect()
 }
 
 fn tensor<'a>(graph: &'a Graph, name: &str) -> &'a Tensor {
@@ -61,11 +58,7 @@ fn identities_of_activations_disappear_unless_they_are_outputs() {
         vec![b.node(Operator::Identity, &[y]), b.node(Operator::Identity, &[x])]
     });
     assert_eq!(operators(&graph), ["Relu", "Identity", "Identity"]);
-    let names: Vec<_> = graph
-        .outputs()
-        .iter()
-        .map(|&output| graph.value(output).name.as_str())
-        .collect();
+    let names: Vec<_> = graph.outputs().iter().map(|&output| graph.value(output).name.as_str()).collect();
     assert_eq!(names, ["Identity_6_output", "Identity_7_output"]);
     let relu = graph.nodes().next().unwrap().1;
     assert_eq!(relu.input(0), graph.find_value("x"));
@@ -110,15 +103,9 @@ fn contents_keep_their_type() {
     });
     assert_eq!(operators(&graph), ["Cast"]);
     let narrow = tensor(&graph, "Cast_2_output");
-    assert_eq!(
-        (narrow.data_type(), narrow.to_i64().unwrap()),
-        (DataType::I32, vec![-2, 300])
-    );
+    assert_eq!((narrow.data_type(), narrow.to_i64().unwrap()), (DataType::I32, vec![-2, 300]));
     let truth = tensor(&graph, "Less_3_output");
-    assert_eq!(
-        (truth.data_type(), truth.to_i64().unwrap()),
-        (DataType::Bool, vec![0, 0])
-    );
+    assert_eq!((truth.data_type(), truth.to_i64().unwrap()), (DataType::Bool, vec![0, 0]));
 }
 
 #[test]
@@ -129,17 +116,10 @@ fn constants_of_a_shape_are_filled_up_to_a_size() {
             let value = Tensor::scalar(0.5).reshaped(&[1]).unwrap();
             b.node(Operator::ConstantOfShape { value }, &[lengths])
         };
-        vec![
-            filled(b, &[100, 30]),
-            filled(b, &[2000, 2000]),
-            filled(b, &[1 << 40, 1 << 40]),
-        ]
+        vec![filled(b, &[100, 30]), filled(b, &[2000, 2000]), filled(b, &[1 << 40, 1 << 40])]
     });
     assert_eq!(operators(&graph), ["ConstantOfShape", "ConstantOfShape"]);
-    assert_eq!(
-        tensor(&graph, "ConstantOfShape_2_output").to_f32().unwrap(),
-        [0.5; 3000]
-    );
+    assert_eq!(tensor(&graph, "ConstantOfShape_2_output").to_f32().unwrap(), [0.5; 3000]);
 }
 
 /// `x / sqrt(last length of x)`, as exporters write the scale of attention.
@@ -160,9 +140,7 @@ fn numbers_that_follow_from_shapes_are_computed() {
     for width in [64, 50] {
         let graph = folded(|b| vec![scaled(b, width)]);
         assert_eq!(operators(&graph), ["Mul"]);
-        let [scale] = initializers(&graph)[..] else {
-            panic!("one number is left")
-        };
+        let [scale] = initializers(&graph)[..] else { panic!("one number is left") };
         let expected = 1.0 / f64::from(width as u32).sqrt();
         let found = f64::from(tensor(&graph, scale).to_f32().unwrap()[0]);
         assert!((found - expected).abs() < 1e-7, "{found} is not {expected}");
@@ -204,12 +182,7 @@ fn mismatched_shapes_are_errors() {
     let x = editor.add_initializer("x", Tensor::from_f32(&[2], vec![0.0; 2]));
     let y = editor.add_initializer("y", Tensor::from_f32(&[3], vec![0.0; 3]));
     let sum = editor.add_value("sum", None);
-    editor.add_node(
-        "add",
-        Operator::Binary(Binary::Add),
-        vec![Some(x), Some(y)],
-        vec![Some(sum)],
-    );
+    editor.add_node("add", Operator::Binary(Binary::Add), vec![Some(x), Some(y)], vec![Some(sum)]);
     editor.add_output(sum);
     let error = fold_constants(editor.finish().unwrap()).unwrap_err();
     let text = "the node 'add' (Add): 'y': the shapes [2] and [3] cannot be broadcast together";

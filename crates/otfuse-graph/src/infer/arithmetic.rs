@@ -18,10 +18,7 @@ pub(super) fn unary(unary: Unary, data_type: DataType, x: &Element) -> Option<El
         (Unary::Neg, Number(x)) => x.checked_neg().map(Number),
         (Unary::Sign, Number(x)) => Some(Number(x.signum())),
         (Unary::Not, Number(x)) => Some(Number(i64::from(*x == 0))),
-        (Unary::Sqrt, Number(x)) => x
-            .checked_isqrt()
-            .filter(|root| root.checked_mul(*root) == Some(*x))
-            .map(Number),
+        (Unary::Sqrt, Number(x)) => x.checked_isqrt().filter(|root| root.checked_mul(*root) == Some(*x)).map(Number),
         _ => None,
     }
 }
@@ -64,11 +61,7 @@ fn numbers(binary: Binary, is_float: bool, left: i64, right: i64) -> Option<i64>
         Binary::Mod { truncated } => {
             let remainder = left.checked_rem(right)?;
             let opposite = remainder != 0 && (remainder < 0) != (right < 0);
-            let result = if opposite && !truncated {
-                remainder + right
-            } else {
-                remainder
-            };
+            let result = if opposite && !truncated { remainder + right } else { remainder };
             Some(result).filter(|result| !negative_zero(result))
         }
         _ => None,

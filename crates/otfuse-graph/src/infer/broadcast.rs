@@ -27,8 +27,7 @@ impl Scope<'_> {
         let one = Dim::known(1);
         let aligned = |shape: &'_ Shape, axis: usize| {
             let missing = rank - shape.len();
-            axis.checked_sub(missing)
-                .map_or_else(|| one.clone(), |axis| shape[axis].clone())
+            axis.checked_sub(missing).map_or_else(|| one.clone(), |axis| shape[axis].clone())
         };
         let mut broadcast = Vec::with_capacity(rank);
         for axis in 0..rank {
@@ -71,10 +70,7 @@ impl Scope<'_> {
         if found.len() <= expected.len() && found.iter().rev().zip(expected.iter().rev()).all(fits) {
             return Ok(());
         }
-        let mismatch = Mismatch::BroadcastTo {
-            expected: expected.to_vec(),
-            found: found.clone(),
-        };
+        let mismatch = Mismatch::BroadcastTo { expected: expected.to_vec(), found: found.clone() };
         Err(self.error(input, mismatch))
     }
 }

@@ -14,16 +14,8 @@ pub(super) fn shape(scope: &Scope<'_>, start: i64, end: Option<i64>) -> Result<F
     let rank = shape.len() as i64;
     let clamped = |axis: i64| (if axis < 0 { axis.saturating_add(rank) } else { axis }).clamp(0, rank) as usize;
     let (start, end) = (clamped(start), clamped(end.unwrap_or(rank)));
-    let elements: Vec<Element> = shape[start..end.max(start)]
-        .iter()
-        .cloned()
-        .map(Element::from)
-        .collect();
-    Ok(Fact {
-        data_type: Some(DataType::I64),
-        shape: Some(vec![Dim::known(elements.len())]),
-        elements: Some(elements),
-    })
+    let elements: Vec<Element> = shape[start..end.max(start)].iter().cloned().map(Element::from).collect();
+    Ok(Fact { data_type: Some(DataType::I64), shape: Some(vec![Dim::known(elements.len())]), elements: Some(elements) })
 }
 
 /// One value everywhere.
@@ -44,18 +36,15 @@ pub(super) fn constant_of_shape(scope: &Scope<'_>, value: &Tensor) -> Result<Fac
     let lengths = lengths.ok_or_else(|| scope.argument("shape", "no negative numbers", elements))?;
     let mut constant = Fact::new(Some(value.data_type()), Some(lengths));
     let count = constant.known_shape().and_then(|lengths| contents::count(&lengths));
-    constant.elements = count
-        .zip(Fact::of_tensor(value).elements)
-        .map(|(count, one)| one.into_iter().cycle().take(count).collect());
+    constant.elements =
+        count.zip(Fact::of_tensor(value).elements).map(|(count, one)| one.into_iter().cycle().take(count).collect());
     Ok(constant)
 }
 
 /// `start`, `start + delta`, .. below (for negative `delta`, above) `limit`.
 pub(super) fn range(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
     for input in 0..3 {
-        if scope
-            .shape(input)
-            .is_some_and(|shape| shape.len() > 1 || shape.iter().any(|dim| dim.as_known() == Some(0)))
+        if scope.shape(input).is_some_and(|shape| shape.len() > 1 || shape.iter().any(|dim| dim.as_known() == Some(0)))
         {
             return Err(scope.rank_error(input, "0"));
         }
@@ -69,10 +58,7 @@ pub(super) fn range(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
             let length = Dim::known(usize::try_from(count).unwrap_or(usize::MAX));
             let elements = (count <= MOST_ELEMENTS as i128)
                 .then(|| (0..count as i64).map(|i| Element::Number(start + i * delta)).collect());
-            return Ok(Fact {
-                elements,
-                ..Fact::new(data_type, Some(vec![length]))
-            });
+            return Ok(Fact { elements, ..Fact::new(data_type, Some(vec![length])) });
         }
         (Some(Element::Number(0)), Some(Element::Length(limit)), Some(Element::Number(delta))) => {
             usize::try_from(*delta)

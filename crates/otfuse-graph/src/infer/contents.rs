@@ -7,10 +7,7 @@ pub(super) fn count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
     }
-    shape
-        .iter()
-        .try_fold(1usize, |count, &length| count.checked_mul(length))
-        .filter(|&count| count <= MOST_ELEMENTS)
+    shape.iter().try_fold(1usize, |count, &length| count.checked_mul(length)).filter(|&count| count <= MOST_ELEMENTS)
 }
 
 /// All indices of a small tensor in row-major order, `None` if its contents are not followed.
@@ -32,9 +29,7 @@ fn index_at(shape: &[usize], mut position: usize) -> Vec<usize> {
 pub(super) fn position(shape: &[usize], index: &[usize]) -> usize {
     let skipped = index.len().saturating_sub(shape.len());
     let pairs = shape.iter().zip(&index[skipped..]);
-    pairs.fold(0, |position, (&length, &i)| {
-        position * length + if length == 1 { 0 } else { i }
-    })
+    pairs.fold(0, |position, (&length, &i)| position * length + if length == 1 { 0 } else { i })
 }
 
 /// The contents of a tensor of `shape` whose element at an index is the one of `source` at the index that `origin`
@@ -42,7 +37,5 @@ pub(super) fn position(shape: &[usize], index: &[usize]) -> usize {
 pub(super) fn moved(source: &Fact, shape: &[usize], origin: impl Fn(&[usize]) -> Vec<usize>) -> Option<Vec<Element>> {
     let source_shape = source.known_shape()?;
     let elements = source.elements.as_ref()?;
-    indices(shape)?
-        .map(|index| elements.get(position(&source_shape, &origin(&index))).cloned())
-        .collect()
+    indices(shape)?.map(|index| elements.get(position(&source_shape, &origin(&index))).cloned()).collect()
 }

@@ -17,24 +17,13 @@ pub(super) fn conv(scope: &Scope<'_>, conv: &Conv) -> Result<Fact, InferenceErro
         let found = weight[1].clone();
         let expected = x[1].divided_by(&Dim::known(conv.groups));
         let mismatch = match expected {
-            Some(expected) => Mismatch::Length {
-                axis: 1,
-                expected,
-                found,
-            },
+            Some(expected) => Mismatch::Length { axis: 1, expected, found },
             None => indivisible(1, conv.groups, &x[1]),
         };
-        let about = if matches!(mismatch, Mismatch::Length { .. }) {
-            1
-        } else {
-            0
-        };
+        let about = if matches!(mismatch, Mismatch::Length { .. }) { 1 } else { 0 };
         return Err(scope.error(about, mismatch));
     }
-    if weight[0]
-        .as_known()
-        .is_some_and(|outputs| !outputs.is_multiple_of(conv.groups))
-    {
+    if weight[0].as_known().is_some_and(|outputs| !outputs.is_multiple_of(conv.groups)) {
         return Err(scope.error(1, indivisible(0, conv.groups, &weight[0])));
     }
     scope.expect_vector(2, &weight[0])?;
@@ -53,15 +42,10 @@ pub(super) fn conv(scope: &Scope<'_>, conv: &Conv) -> Result<Fact, InferenceErro
 pub(super) fn conv_transpose(scope: &Scope<'_>, conv: &ConvTranspose) -> Result<Fact, InferenceError> {
     let data_type = scope.data_type(0).or(scope.data_type(1));
     let Some((x, weight)) = operands(scope, conv.groups)? else {
-        return Ok(unknown(scope, data_type, |weight| {
-            weight.get(1)?.checked_times(&Dim::known(conv.groups))
-        }));
+        return Ok(unknown(scope, data_type, |weight| weight.get(1)?.checked_times(&Dim::known(conv.groups))));
     };
     scope.expect_length(1, 0, &x[1], &weight[0])?;
-    if weight[0]
-        .as_known()
-        .is_some_and(|inputs| !inputs.is_multiple_of(conv.groups))
-    {
+    if weight[0].as_known().is_some_and(|inputs| !inputs.is_multiple_of(conv.groups)) {
         return Err(scope.error(1, indivisible(0, conv.groups, &weight[0])));
     }
     let outputs = scope.times(1, &weight[1], &Dim::known(conv.groups))?;
@@ -104,18 +88,15 @@ fn stretch(
     let offset = extent as i128 + added as i128 - stride as i128 - before as i128 - after as i128;
     let offset = i64::try_from(offset).map_err(|_| scope.too_large("a window", extent.to_string()))?;
     // A symbolic length of 0 is out of question: there must be something to convolve.
-    scope
-        .plus(axis + 2, &spread, offset)
-        .filter(|_| length.as_known() != Some(0))
-        .ok_or_else(|| {
-            let mismatch = Mismatch::Window {
-                axis: axis + 2,
-                extent,
-                length: length.as_known().unwrap_or(0),
-                padding: before.saturating_add(after),
-            };
-            scope.error(0, mismatch)
-        })
+    scope.plus(axis + 2, &spread, offset).filter(|_| length.as_known() != Some(0)).ok_or_else(|| {
+        let mismatch = Mismatch::Window {
+            axis: axis + 2,
+            extent,
+            length: length.as_known().unwrap_or(0),
+            padding: before.saturating_add(after),
+        };
+        scope.error(0, mismatch)
+    })
 }
 
 /// The shapes of X and W, if both are known: of one rank, at least 3.

@@ -10,36 +10,25 @@ use crate::{Binary, DataType, Dim, Shape, Unary, Variadic};
 pub(super) fn unary(scope: &Scope<'_>, unary: Unary) -> Result<Fact, InferenceError> {
     let x = scope.input(0);
     let elements = match (&x.elements, x.data_type) {
-        (Some(elements), Some(data_type)) => elements
-            .iter()
-            .map(|element| arithmetic::unary(unary, data_type, element))
-            .collect(),
+        (Some(elements), Some(data_type)) => {
+            elements.iter().map(|element| arithmetic::unary(unary, data_type, element)).collect()
+        }
         _ => None,
     };
-    Ok(Fact {
-        elements: representable(x.data_type, elements),
-        ..Fact::new(x.data_type, x.shape.clone())
-    })
+    Ok(Fact { elements: representable(x.data_type, elements), ..Fact::new(x.data_type, x.shape.clone()) })
 }
 
 /// Both inputs broadcast.
 pub(super) fn binary(scope: &Scope<'_>, binary: Binary) -> Result<Fact, InferenceError> {
     let shape = scope.broadcast_inputs(0..2)?;
     let operands = scope.data_type(0).or(scope.data_type(1));
-    let data_type = if binary.is_comparison() {
-        Some(DataType::Bool)
-    } else {
-        operands
-    };
+    let data_type = if binary.is_comparison() { Some(DataType::Bool) } else { operands };
     let elements = operands.and_then(|operands| {
         combined(scope, 2, shape.as_ref(), |position, values| {
             arithmetic::binary(scope, position, binary, operands, values[0], values[1])
         })
     });
-    Ok(Fact {
-        elements: representable(data_type, elements),
-        ..Fact::new(data_type, shape)
-    })
+    Ok(Fact { elements: representable(data_type, elements), ..Fact::new(data_type, shape) })
 }
 
 /// All inputs broadcast.
@@ -55,10 +44,7 @@ pub(super) fn variadic(scope: &Scope<'_>, variadic: Variadic) -> Result<Fact, In
             })
         })
     });
-    Ok(Fact {
-        elements: representable(data_type, elements),
-        ..Fact::new(data_type, shape)
-    })
+    Ok(Fact { elements: representable(data_type, elements), ..Fact::new(data_type, shape) })
 }
 
 /// The slope broadcasts to the input.
@@ -81,34 +67,19 @@ pub(super) fn clip(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
     };
     let elements = scope.integers(0).and_then(|values| {
         let (least, most) = (bound(1, i64::MIN)?, bound(2, i64::MAX)?);
-        Some(
-            values
-                .into_iter()
-                .map(|value| Element::Number(value.max(least).min(most)))
-                .collect(),
-        )
+        Some(values.into_iter().map(|value| Element::Number(value.max(least).min(most))).collect())
     });
-    Ok(Fact {
-        elements,
-        ..Fact::new(scope.data_type(0), scope.shape(0).cloned())
-    })
+    Ok(Fact { elements, ..Fact::new(scope.data_type(0), scope.shape(0).cloned()) })
 }
 
 /// Condition and both choices broadcast.
 pub(super) fn select(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
     let shape = scope.broadcast_inputs(0..3)?;
     let elements = combined(scope, 3, shape.as_ref(), |_, values| {
-        let chosen = if values[0].as_number()? != 0 {
-            values[1]
-        } else {
-            values[2]
-        };
+        let chosen = if values[0].as_number()? != 0 { values[1] } else { values[2] };
         Some(chosen.clone())
     });
-    Ok(Fact {
-        elements,
-        ..Fact::new(scope.data_type(1).or(scope.data_type(2)), shape)
-    })
+    Ok(Fact { elements, ..Fact::new(scope.data_type(1).or(scope.data_type(2)), shape) })
 }
 
 /// The shape stays as it is; numbers stay as they are where the type holds them.
@@ -119,10 +90,7 @@ pub(super) fn cast(scope: &Scope<'_>, to: DataType) -> Result<Fact, InferenceErr
         Some(elements) if to == DataType::Bool => elements.iter().map(to_bool).collect(),
         elements => elements.clone(),
     };
-    Ok(Fact {
-        elements: representable(Some(to), elements),
-        ..Fact::new(Some(to), x.shape.clone())
-    })
+    Ok(Fact { elements: representable(Some(to), elements), ..Fact::new(Some(to), x.shape.clone()) })
 }
 
 /// The contents that follow from the first `count` inputs' elements, broadcast to `shape`.
@@ -151,8 +119,6 @@ fn combined(
 fn representable(data_type: Option<DataType>, elements: Option<Vec<Element>>) -> Option<Vec<Element>> {
     let data_type = data_type?;
     elements.filter(|elements| {
-        elements
-            .iter()
-            .all(|element| element.as_number().is_none_or(|number| fits(data_type, number)))
+        elements.iter().all(|element| element.as_number().is_none_or(|number| fits(data_type, number)))
     })
 }

@@ -44,12 +44,7 @@ pub enum Mismatch {
     Size { input: Shape, target: Vec<String> },
     /// A window does not fit into its padded input even once.
     #[error("a window spanning {extent} elements does not fit into axis {axis} of length {length} padded by {padding}")]
-    Window {
-        axis: usize,
-        extent: usize,
-        length: usize,
-        padding: usize,
-    },
+    Window { axis: usize, extent: usize, length: usize, padding: usize },
     /// An axis that the tensor does not have.
     #[error("the axis {axis} is out of range for rank {rank}")]
     Axis { axis: i64, rank: usize },
@@ -61,11 +56,7 @@ pub enum Mismatch {
     Index { index: i64, length: usize },
     /// An argument (attribute or constant input) that the operator does not allow.
     #[error("expected {expected} as {argument}, found {found}")]
-    Argument {
-        argument: &'static str,
-        expected: String,
-        found: String,
-    },
+    Argument { argument: &'static str, expected: String, found: String },
     /// A length or rank beyond what can be represented.
     #[error("{what} is too large: {found}")]
     TooLarge { what: &'static str, found: String },

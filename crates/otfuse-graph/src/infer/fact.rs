@@ -62,11 +62,7 @@ impl From<i64> for Element {
 impl Fact {
     /// A value of that type and shape.
     pub(crate) fn new(data_type: Option<DataType>, shape: Option<Shape>) -> Self {
-        Self {
-            data_type,
-            shape,
-            elements: None,
-        }
+        Self { data_type, shape, elements: None }
     }
 
     /// A constant tensor.
@@ -106,9 +102,7 @@ fn whole(tensor: &Tensor) -> Option<Vec<i64>> {
 pub(crate) fn scalar(tensor: &Tensor) -> Option<f64> {
     match tensor.data_type() {
         _ if tensor.len() != 1 => None,
-        DataType::F64 => <[u8; 8]>::try_from(tensor.bytes().as_ref())
-            .ok()
-            .map(f64::from_le_bytes),
+        DataType::F64 => <[u8; 8]>::try_from(tensor.bytes().as_ref()).ok().map(f64::from_le_bytes),
         _ => tensor.to_f32()?.first().copied().map(f64::from),
     }
 }

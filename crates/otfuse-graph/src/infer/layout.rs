@@ -8,10 +8,7 @@ use crate::{Dim, Shape};
 
 /// The same elements in the same order under another shape.
 fn reshaped(x: &Fact, shape: Option<Shape>) -> Fact {
-    Fact {
-        elements: x.elements.clone(),
-        ..Fact::new(x.data_type, shape)
-    }
+    Fact { elements: x.elements.clone(), ..Fact::new(x.data_type, shape) }
 }
 
 /// The axes before `axis` become one, the others become one.
@@ -21,11 +18,7 @@ pub(super) fn flatten(scope: &Scope<'_>, axis: i64) -> Result<Fact, InferenceErr
         return Ok(Fact::new(scope.data_type(0), Some(shape)));
     };
     // Unlike elsewhere, the rank itself is allowed.
-    let axis = if axis == shape.len() as i64 {
-        shape.len()
-    } else {
-        scope.axis(axis, shape.len())?
-    };
+    let axis = if axis == shape.len() as i64 { shape.len() } else { scope.axis(axis, shape.len())? };
     let flat = vec![scope.product(0, &shape[..axis])?, scope.product(1, &shape[axis..])?];
     Ok(reshaped(scope.input(0), Some(flat)))
 }
@@ -48,15 +41,14 @@ pub(super) fn reshape(scope: &Scope<'_>, allow_zero: bool) -> Result<Fact, Infer
                 Dim::known(1)
             }
             Element::Number(0) if !allow_zero => match &x.shape {
-                Some(shape) => shape
-                    .get(axis)
-                    .cloned()
-                    .ok_or_else(|| scope.rank_error(0, format!("at least {}", axis + 1)))?,
+                Some(shape) => {
+                    shape.get(axis).cloned().ok_or_else(|| scope.rank_error(0, format!("at least {}", axis + 1)))?
+                }
                 None => scope.fresh(axis),
             },
-            element => element
-                .as_length()
-                .ok_or_else(|| scope.argument("shape", "lengths, 0 and at most one -1", target))?,
+            element => {
+                element.as_length().ok_or_else(|| scope.argument("shape", "lengths, 0 and at most one -1", target))?
+            }
         });
     }
     let Some(input) = &x.shape else {
@@ -110,10 +102,7 @@ pub(super) fn transpose(scope: &Scope<'_>, permutation: Option<&[usize]>) -> Res
         return Ok(Fact::new(x.data_type, None));
     };
     let order = permutation.map_or_else(|| (0..rank).rev().collect(), <[usize]>::to_vec);
-    let signed: Vec<i64> = order
-        .iter()
-        .map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX))
-        .collect();
+    let signed: Vec<i64> = order.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
     if order.len() != rank || scope.axes(&signed, rank).is_err() {
         return Err(scope.error_of(None, Mismatch::Axes { rank, found: signed }));
     }
@@ -121,10 +110,7 @@ pub(super) fn transpose(scope: &Scope<'_>, permutation: Option<&[usize]>) -> Res
         let shape = (0..rank).map(|axis| scope.fresh(axis)).collect();
         return Ok(Fact::new(x.data_type, Some(shape)));
     };
-    let mut transposed = Fact::new(
-        x.data_type,
-        Some(order.iter().map(|&axis| shape[axis].clone()).collect()),
-    );
+    let mut transposed = Fact::new(x.data_type, Some(order.iter().map(|&axis| shape[axis].clone()).collect()));
     transposed.elements = transposed.known_shape().and_then(|lengths| {
         contents::moved(x, &lengths, |index| {
             let mut origin = vec![0; rank];
@@ -172,15 +158,7 @@ pub(super) fn unsqueeze(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
         added[axis] = true;
     }
     let mut old = shape.iter();
-    let lengths = added
-        .iter()
-        .filter_map(|&added| {
-            if added {
-                Some(Dim::known(1))
-            } else {
-                old.next().cloned()
-            }
-        })
-        .collect();
+    let lengths =
+        added.iter().filter_map(|&added| if added { Some(Dim::known(1)) } else { old.next().cloned() }).collect();
     Ok(reshaped(x, Some(lengths)))
 }

@@ -59,11 +59,7 @@ impl Scope<'_> {
             return Some(Dim::known(usize::try_from(sum.div_euclid(signed)).ok()?));
         }
         if dim.factor().is_multiple_of(divisor) {
-            return self.plus(
-                axis,
-                &dim.with_factor(dim.factor() / divisor),
-                offset.div_euclid(signed),
-            );
+            return self.plus(axis, &dim.with_factor(dim.factor() / divisor), offset.div_euclid(signed));
         }
         let sum = self.plus(axis, dim, offset)?;
         Some(self.expression(axis, format!("({sum}/{divisor})")))

@@ -67,11 +67,6 @@ impl Facts {
             for (position, output) in node.outputs.iter().enumerate() {
                 let Some(output) = *output else { continue };
                 let mut fact = inferred.get(position).cloned().unwrap_or_default();
-                let count = fact.known_shape().and_then(|shape| contents::count(&shape));
-                fact.elements = fact
-                    .elements
-                    .filter(|elements| Some(elements.len()) == count && elements.len() <= budget);
-                budget -= fact.elements.as_ref().map_or(0, Vec::len);
                 if let Some(declared) = &graph.value(output).declared {
                     agree(&scope, output, &mut fact, declared)?;
                 }
@@ -80,6 +75,8 @@ impl Facts {
                     let found = shape.len().to_string();
                     return Err(scope.error_of(Some(output), Mismatch::TooLarge { what, found }));
                 }
+                fact.elements = followed(&mut fact, budget);
+                budget -= fact.elements.as_ref().map_or(0, Vec::len);
                 agreed.push((output, fact));
             }
             for (output, fact) in agreed {
@@ -110,6 +107,16 @@ impl Facts {
     }
 }
 
+/// The contents, if there are not too many; those of an empty integer tensor are known in any case.
+fn followed(fact: &mut Fact, budget: usize) -> Option<Vec<Element>> {
+    let count = fact.known_shape().and_then(|shape| contents::count(&shape))?;
+    let elements = fact.elements.take();
+    if count == 0 && fact.data_type.is_some_and(|data_type| !data_type.is_float()) {
+        return Some(Vec::new());
+    }
+    elements.filter(|elements| elements.len() == count && count <= budget)
+}
+
 /// Completes what was inferred by what the file declares.
 fn agree(scope: &Scope<'_>, output: ValueId, fact: &mut Fact, declared: &Declared) -> Result<(), InferenceError> {
     fact.data_type = fact.data_type.or(Some(declared.data_type));
@@ -125,10 +132,7 @@ fn agree(scope: &Scope<'_>, output: ValueId, fact: &mut Fact, declared: &Declare
         _ => false,
     };
     if inferred.len() != declared.len() || inferred.iter().zip(declared).any(contradict) {
-        let mismatch = Mismatch::Declared {
-            declared: declared.clone(),
-            inferred: inferred.clone(),
-        };
+        let mismatch = Mismatch::Declared { declared: declared.clone(), inferred: inferred.clone() };
         return Err(scope.error_of(Some(output), mismatch));
     }
     for (inferred, declared) in inferred.iter_mut().zip(declared) {

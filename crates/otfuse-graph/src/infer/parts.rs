@@ -102,9 +102,7 @@ pub(super) fn split(scope: &Scope<'_>, axis: i64) -> Result<Vec<Fact>, Inference
             })
         });
         facts.push(part);
-        start = start
-            .zip(length.as_known())
-            .and_then(|(start, length)| usize::checked_add(start, length));
+        start = start.zip(length.as_known()).and_then(|(start, length)| usize::checked_add(start, length));
     }
     Ok(facts)
 }
@@ -117,9 +115,7 @@ fn given_parts(scope: &Scope<'_>, axis: usize, length: &Dim, count: usize) -> Re
     let lengths = lengths.filter(|lengths| lengths.len() == count);
     let wanted = || scope.argument("split", format!("{count} lengths that add up to {length}"), elements);
     let lengths = lengths.ok_or_else(wanted)?;
-    let sum = lengths
-        .iter()
-        .try_fold(0usize, |sum, part| sum.checked_add(part.as_known().unwrap_or(0)));
+    let sum = lengths.iter().try_fold(0usize, |sum, part| sum.checked_add(part.as_known().unwrap_or(0)));
     let all_known = lengths.iter().all(|part| part.as_known().is_some());
     match (sum, length.as_known()) {
         (Some(sum), Some(length)) if sum == length || (sum < length && !all_known) => Ok(lengths),
@@ -142,11 +138,7 @@ fn equal_parts(scope: &Scope<'_>, axis: usize, length: &Dim, count: usize) -> Re
     };
     let indivisible = || {
         let found = length.clone();
-        let mismatch = Mismatch::Indivisible {
-            axis,
-            parts: count,
-            found,
-        };
+        let mismatch = Mismatch::Indivisible { axis, parts: count, found };
         scope.error(0, mismatch)
     };
     if count == 0 {
@@ -176,23 +168,16 @@ pub(super) fn gather(scope: &Scope<'_>, axis: i64) -> Result<Fact, InferenceErro
     };
     let mut positions = Vec::with_capacity(numbers.len());
     for index in numbers {
-        let from_start = if index < 0 {
-            index.saturating_add_unsigned(length as u64)
-        } else {
-            index
-        };
+        let from_start = if index < 0 { index.saturating_add_unsigned(length as u64) } else { index };
         let position = usize::try_from(from_start).ok().filter(|&position| position < length);
         positions.push(position.ok_or_else(|| scope.error(1, Mismatch::Index { index, length }))?);
     }
     let rank = picked.len();
-    gathered.elements = gathered
-        .known_shape()
-        .zip(indices.known_shape())
-        .and_then(|(lengths, picked)| {
-            contents::moved(x, &lengths, |index| {
-                let position = positions[contents::position(&picked, &index[axis..axis + rank])];
-                [&index[..axis], &[position], &index[axis + rank..]].concat()
-            })
-        });
+    gathered.elements = gathered.known_shape().zip(indices.known_shape()).and_then(|(lengths, picked)| {
+        contents::moved(x, &lengths, |index| {
+            let position = positions[contents::position(&picked, &index[axis..axis + rank])];
+            [&index[..axis], &[position], &index[axis + rank..]].concat()
+        })
+    });
     Ok(gathered)
 }

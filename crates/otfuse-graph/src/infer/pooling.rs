@@ -90,12 +90,7 @@ pub(super) fn slide(
         let output = window.output(axis, rank, length, kernel, ceil);
         return output.map(Dim::known).ok_or_else(|| {
             let (before, after) = window.pads(axis, rank, length, kernel);
-            let mismatch = Mismatch::Window {
-                axis: axis + 2,
-                extent,
-                length,
-                padding: before.saturating_add(after),
-            };
+            let mismatch = Mismatch::Window { axis: axis + 2, extent, length, padding: before.saturating_add(after) };
             scope.error(0, mismatch)
         });
     }
@@ -111,7 +106,5 @@ pub(super) fn slide(
     if ceil && stride > 1 {
         return Ok(scope.expression(axis + 2, format!("ceil(({length}{:+})/{stride})", offset)));
     }
-    Ok(scope
-        .quotient(axis + 2, length, offset, stride)
-        .unwrap_or_else(|| scope.fresh(axis + 2)))
+    Ok(scope.quotient(axis + 2, length, offset, stride).unwrap_or_else(|| scope.fresh(axis + 2)))
 }

@@ -9,11 +9,7 @@ use crate::{Binary, DataType, Dim, Reduce, ReduceKind, Shape, Variadic};
 /// Axes become 1 or disappear: those given; if none, all or none as the operator says.
 pub(super) fn reduce(scope: &Scope<'_>, reduce: &Reduce) -> Result<Fact, InferenceError> {
     let x = scope.input(0);
-    let axes = if scope.is_given(1) {
-        scope.integers(1)
-    } else {
-        Some(Vec::new())
-    };
+    let axes = if scope.is_given(1) { scope.integers(1) } else { Some(Vec::new()) };
     let Some(shape) = &x.shape else {
         return Ok(Fact::new(x.data_type, None));
     };
@@ -22,9 +18,7 @@ pub(super) fn reduce(scope: &Scope<'_>, reduce: &Reduce) -> Result<Fact, Inferen
         Some(_) if reduce.noop_with_empty_axes => Vec::new(),
         Some(_) => (0..shape.len()).collect(),
         None => {
-            let shape = reduce
-                .keep_dims
-                .then(|| (0..shape.len()).map(|axis| scope.fresh(axis)).collect());
+            let shape = reduce.keep_dims.then(|| (0..shape.len()).map(|axis| scope.fresh(axis)).collect());
             return Ok(Fact::new(x.data_type, shape));
         }
     };
@@ -62,20 +56,14 @@ fn reduced_elements(scope: &Scope<'_>, kind: ReduceKind, axes: &[usize]) -> Opti
         ReduceKind::Min => arithmetic::variadic(scope, position, Variadic::Min, data_type, left, right),
         _ => None,
     };
-    let lengths: Vec<usize> = (0..shape.len())
-        .map(|axis| if axes.contains(&axis) { 1 } else { shape[axis] })
-        .collect();
+    let lengths: Vec<usize> = (0..shape.len()).map(|axis| if axes.contains(&axis) { 1 } else { shape[axis] }).collect();
     let mut results: Vec<Option<Element>> = vec![None; contents::count(&lengths)?];
     for (index, element) in contents::indices(&shape)?.zip(elements) {
         let position = contents::position(&lengths, &index);
         let slot = results.get_mut(position)?;
         *slot = Some(match slot.take() {
             Some(sum) => combine(position, &sum, element)?,
-            None if matches!(
-                kind,
-                ReduceKind::Sum | ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min
-            ) =>
-            {
+            None if matches!(kind, ReduceKind::Sum | ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min) => {
                 element.clone()
             }
             None => return None,
@@ -87,13 +75,7 @@ fn reduced_elements(scope: &Scope<'_>, kind: ReduceKind, axes: &[usize]) -> Opti
         ReduceKind::Prod => Some(1),
         _ => None,
     };
-    let results: Option<Vec<Element>> = results
-        .into_iter()
-        .map(|result| result.or(neutral.map(Element::Number)))
-        .collect();
-    results.filter(|results| {
-        results
-            .iter()
-            .all(|e| e.as_number().is_none_or(|number| fits(data_type, number)))
-    })
+    let results: Option<Vec<Element>> =
+        results.into_iter().map(|result| result.or(neutral.map(Element::Number))).collect();
+    results.filter(|results| results.iter().all(|e| e.as_number().is_none_or(|number| fits(data_type, number))))
 }

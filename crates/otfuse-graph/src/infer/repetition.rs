@@ -15,9 +15,7 @@ fn lengths(scope: &Scope<'_>, argument: &'static str) -> Result<Option<Shape>, I
         return Ok(None);
     };
     let lengths: Option<Shape> = elements.iter().map(Element::as_length).collect();
-    lengths
-        .map(Some)
-        .ok_or_else(|| scope.argument(argument, "no negative numbers", elements))
+    lengths.map(Some).ok_or_else(|| scope.argument(argument, "no negative numbers", elements))
 }
 
 /// The input broadcast with a target shape.
@@ -29,9 +27,7 @@ pub(super) fn expand(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
     };
     let mut expanded = Fact::new(x.data_type, Some(scope.broadcast(0, shape, &target)?));
     // Positions of a shorter shape, and of axes of length 1, are those of the broadcast index.
-    expanded.elements = expanded
-        .known_shape()
-        .and_then(|lengths| contents::moved(x, &lengths, <[usize]>::to_vec));
+    expanded.elements = expanded.known_shape().and_then(|lengths| contents::moved(x, &lengths, <[usize]>::to_vec));
     Ok(expanded)
 }
 
@@ -54,14 +50,9 @@ pub(super) fn tile(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
         tiled.push(scope.times(axis, length, repeat)?);
     }
     let mut tiled = Fact::new(x.data_type, Some(tiled));
-    tiled.elements = tiled
-        .known_shape()
-        .zip(x.known_shape())
-        .and_then(|(lengths, original)| {
-            contents::moved(x, &lengths, |index| {
-                index.iter().zip(&original).map(|(i, length)| i % length).collect()
-            })
-        });
+    tiled.elements = tiled.known_shape().zip(x.known_shape()).and_then(|(lengths, original)| {
+        contents::moved(x, &lengths, |index| index.iter().zip(&original).map(|(i, length)| i % length).collect())
+    });
     Ok(tiled)
 }
 
@@ -89,15 +80,14 @@ pub(super) fn pad(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
     let mut padded = shape.clone();
     for (position, &axis) in axes.iter().enumerate() {
         padded[axis] = match (&pads[position], &pads[axes.len() + position]) {
-            (Element::Number(before), Element::Number(after)) => before
-                .checked_add(*after)
-                .and_then(|added| scope.plus(axis, &shape[axis], added))
-                .ok_or_else(|| {
+            (Element::Number(before), Element::Number(after)) => {
+                before.checked_add(*after).and_then(|added| scope.plus(axis, &shape[axis], added)).ok_or_else(|| {
                     let (expected, found) = (Dim::known(0), shape[axis].clone());
                     let cut = before.saturating_add(*after).unsigned_abs() as usize;
                     let expected = if cut > 0 { Dim::known(cut) } else { expected };
                     scope.error(0, Mismatch::Length { axis, expected, found })
-                })?,
+                })?
+            }
             _ => scope.fresh(axis),
         };
     }

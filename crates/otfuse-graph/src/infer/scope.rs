@@ -7,11 +7,7 @@ use crate::{DataType, Dim, Graph, Node, Shape, ValueId};
 /// Names of expressions longer than this become a name of the value instead.
 const LONGEST_EXPRESSION: usize = 96;
 
-static UNKNOWN: Fact = Fact {
-    data_type: None,
-    shape: None,
-    elements: None,
-};
+static UNKNOWN: Fact = Fact { data_type: None, shape: None, elements: None };
 
 pub(super) struct Scope<'a> {
     graph: &'a Graph,
@@ -26,10 +22,7 @@ impl<'a> Scope<'a> {
 
     /// What is known of an input; nothing if it is left out.
     pub(super) fn input(&self, index: usize) -> &'a Fact {
-        self.node
-            .input(index)
-            .and_then(|id| self.facts.get(id.index()))
-            .unwrap_or(&UNKNOWN)
+        self.node.input(index).and_then(|id| self.facts.get(id.index())).unwrap_or(&UNKNOWN)
     }
 
     pub(super) fn is_given(&self, index: usize) -> bool {
@@ -71,14 +64,7 @@ impl<'a> Scope<'a> {
         found: impl std::fmt::Debug,
     ) -> InferenceError {
         let (expected, found) = (expected.into(), format!("{found:?}"));
-        self.error_of(
-            None,
-            Mismatch::Argument {
-                argument,
-                expected,
-                found,
-            },
-        )
+        self.error_of(None, Mismatch::Argument { argument, expected, found })
     }
 
     /// An axis of a tensor of `rank` axes, counted from the end if negative.
@@ -148,11 +134,7 @@ impl<'a> Scope<'a> {
 
     /// The length that an expression stands for; equal expressions are equal lengths.
     pub(super) fn expression(&self, axis: usize, expression: String) -> Dim {
-        if expression.len() > LONGEST_EXPRESSION {
-            self.fresh(axis)
-        } else {
-            Dim::symbol(expression)
-        }
+        if expression.len() > LONGEST_EXPRESSION { self.fresh(axis) } else { Dim::symbol(expression) }
     }
 }
 

@@ -42,11 +42,8 @@ pub(super) fn slice(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
     }
     let mut taken: Vec<Option<Taken>> = shape.iter().map(|_| None).collect();
     for (position, &axis) in axes.iter().enumerate() {
-        let step = if scope.is_given(4) {
-            scope.elements(4).and_then(|steps| steps[position].as_number())
-        } else {
-            Some(1)
-        };
+        let step =
+            if scope.is_given(4) { scope.elements(4).and_then(|steps| steps[position].as_number()) } else { Some(1) };
         if step == Some(0) {
             return Err(scope.argument("steps", "not 0", 0));
         }
@@ -54,11 +51,7 @@ pub(super) fn slice(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
         let end = scope.elements(2).map(|ends| &ends[position]);
         taken[axis] = Some(match (start, end, step) {
             (Some(start), Some(end), Some(step)) => take(scope, axis, &shape[axis], start, end, step),
-            _ => Taken {
-                length: scope.fresh(axis),
-                start: None,
-                step: 1,
-            },
+            _ => Taken { length: scope.fresh(axis), start: None, step: 1 },
         });
     }
     let lengths = shape.iter().zip(&taken);
@@ -80,18 +73,10 @@ pub(super) fn slice(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
 fn take(scope: &Scope<'_>, axis: usize, dim: &Dim, start: &Element, end: &Element, step: i64) -> Taken {
     if let (Some(length), Number(start), Number(end)) = (dim.as_known(), start, end) {
         let (start, length) = clamped(length as i128, i128::from(*start), i128::from(*end), i128::from(step));
-        return Taken {
-            length: Dim::known(length),
-            start: Some(start),
-            step,
-        };
+        return Taken { length: Dim::known(length), start: Some(start), step };
     }
     let length = symbolic(scope, axis, dim, start, end, step).unwrap_or_else(|| scope.fresh(axis));
-    Taken {
-        length,
-        start: None,
-        step,
-    }
+    Taken { length, start: None, step }
 }
 
 /// First index and count of a slice whose numbers are all known.

@@ -12,10 +12,7 @@ fn sum(left: &'static [Option<usize>], right: &'static [Option<usize>]) -> impl 
 
 #[test]
 fn shapes_broadcast() {
-    assert_eq!(
-        shape(sum(&[None, Some(1), Some(3)], &[Some(4), Some(1)])),
-        "[batch, 4, 3]"
-    );
+    assert_eq!(shape(sum(&[None, Some(1), Some(3)], &[Some(4), Some(1)])), "[batch, 4, 3]");
     assert_eq!(shape(sum(&[None, Some(3)], &[])), "[batch, 3]");
     assert_eq!(shape(sum(&[None], &[Some(5)])), "[5]");
     assert_eq!(shape(sum(&[None], &[Some(1)])), "[batch]");
@@ -63,14 +60,8 @@ fn integers_are_computed() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(arithmetic(Binary::Add, &[1, 2], &[3]), some("4 5"));
     assert_eq!(arithmetic(Binary::Div, &[-7, 7], &[2]), some("-3 3"));
-    assert_eq!(
-        arithmetic(Binary::Mod { truncated: false }, &[-7, 7], &[3]),
-        some("2 1")
-    );
-    assert_eq!(
-        arithmetic(Binary::Mod { truncated: true }, &[-7, 7], &[3]),
-        some("-1 1")
-    );
+    assert_eq!(arithmetic(Binary::Mod { truncated: false }, &[-7, 7], &[3]), some("2 1"));
+    assert_eq!(arithmetic(Binary::Mod { truncated: true }, &[-7, 7], &[3]), some("-1 1"));
     assert_eq!(arithmetic(Binary::Pow, &[2], &[10]), some("1024"));
     assert_eq!(arithmetic(Binary::Equal, &[2, 3], &[3]), some("0 1"));
     assert_eq!(arithmetic(Binary::Div, &[1], &[0]), None);
@@ -163,10 +154,7 @@ fn parameters_must_fit() {
         b.node(Operator::LayerNormalization { axis: -1, epsilon: 0.0 }, &[x, scale])
     });
     assert_eq!(value.as_deref(), Some("scale"));
-    let expected = Mismatch::BroadcastTo {
-        expected: known(&[4]),
-        found: known(&[7]),
-    };
+    let expected = Mismatch::BroadcastTo { expected: known(&[4]), found: known(&[7]) };
     assert_eq!(found, expected);
     let (_, found) = mismatch(|b| {
         let x = b.input("x", &[None, Some(4)]);

@@ -87,10 +87,7 @@ fn axes_of_length_one_come_and_go() {
         }
     };
     let ones = &[None, Some(1), Some(3), Some(1)];
-    assert_eq!(
-        shape(with_axes(Operator::Unsqueeze, ones, &[0, -1])),
-        "[1, batch, 1, 3, 1, 1]"
-    );
+    assert_eq!(shape(with_axes(Operator::Unsqueeze, ones, &[0, -1])), "[1, batch, 1, 3, 1, 1]");
     assert_eq!(shape(with_axes(Operator::Squeeze, ones, &[1, -1])), "[batch, 3]");
     assert_eq!(shape(with_axes(Operator::Squeeze, ones, &[0])), "[1, 3, 1]");
     mismatch(with_axes(Operator::Squeeze, ones, &[2]));
@@ -110,12 +107,8 @@ fn contents_move_along() {
         let pairs = b.integers(&[1, 2, 3, 4, 0, 0, 0, 0]);
         let square = b.integers(&[-1, 2]);
         let pairs = b.node(Operator::Reshape { allow_zero: false }, &[pairs, square]);
-        let (starts, ends, axes, steps) = (
-            b.integers(&[-1]),
-            b.integers(&[i64::MIN]),
-            b.integers(&[0]),
-            b.integers(&[-1]),
-        );
+        let (starts, ends, axes, steps) =
+            (b.integers(&[-1]), b.integers(&[i64::MIN]), b.integers(&[0]), b.integers(&[-1]));
         let reversed = b.node(Operator::Slice, &[pairs, starts, ends, axes, steps]);
         let order = Some(vec![1, 0]);
         let transposed = b.node(Operator::Transpose { permutation: order }, &[reversed]);

@@ -15,11 +15,7 @@ fn gemm_multiplies_matrices() {
     assert_eq!(shape(linear(4, 3)), "[batch, 3]");
     let (value, found) = mismatch(linear(5, 3));
     assert_eq!(value.as_deref(), Some("w"));
-    let expected = Mismatch::Length {
-        axis: 1,
-        expected: 4.into(),
-        found: 5.into(),
-    };
+    let expected = Mismatch::Length { axis: 1, expected: 4.into(), found: 5.into() };
     assert_eq!(found, expected);
     let (value, found) = mismatch(linear(4, 2));
     assert_eq!(value.as_deref(), Some("c"));
@@ -31,10 +27,7 @@ fn gemm_transposes_its_first_input() {
     let transposed = shape(|b| {
         let x = b.input("x", &[Some(4), None]);
         let w = weight(b, "w", &[4, 3]);
-        let gemm = Gemm {
-            transpose_a: true,
-            ..Gemm::default()
-        };
+        let gemm = Gemm { transpose_a: true, ..Gemm::default() };
         b.node(Operator::Gemm(gemm), &[x, w])
     });
     assert_eq!(transposed, "[batch, 3]");
@@ -56,10 +49,7 @@ fn matmul_broadcasts_batches_and_drops_vectors() {
         })
     };
     assert_eq!(product(&[None, Some(7), Some(4)], &[4, 3]), "[batch, 7, 3]");
-    assert_eq!(
-        product(&[None, Some(1), Some(7), Some(4)], &[5, 4, 3]),
-        "[batch, 5, 7, 3]"
-    );
+    assert_eq!(product(&[None, Some(1), Some(7), Some(4)], &[5, 4, 3]), "[batch, 5, 7, 3]");
     assert_eq!(product(&[None, Some(7), Some(4)], &[4]), "[batch, 7]");
     assert_eq!(product(&[Some(4)], &[2, 4, 3]), "[2, 3]");
     assert_eq!(product(&[Some(4)], &[4]), "[]");
@@ -68,9 +58,6 @@ fn matmul_broadcasts_batches_and_drops_vectors() {
         let w = weight(b, "w", &[3, 4, 3]);
         b.node(Operator::MatMul, &[x, w])
     });
-    let expected = Mismatch::Broadcast {
-        left: known(&[2]),
-        right: known(&[3]),
-    };
+    let expected = Mismatch::Broadcast { left: known(&[2]), right: known(&[3]) };
     assert_eq!(found, expected);
 }

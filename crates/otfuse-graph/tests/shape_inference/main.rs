@@ -4,6 +4,7 @@ mod constants;
 mod declarations;
 mod elementwise;
 mod exporters;
+mod hostile;
 mod layout;
 mod linear;
 mod parts;
@@ -36,9 +37,7 @@ fn elements(build: impl FnOnce(&mut GraphBuilder) -> ValueId) -> Option<String> 
     let lengths: Vec<String> = elements
         .iter()
         .map(|element| {
-            element
-                .as_number()
-                .map_or_else(|| element.as_length().unwrap().to_string(), |number| number.to_string())
+            element.as_number().map_or_else(|| element.as_length().unwrap().to_string(), |number| number.to_string())
         })
         .collect();
     Some(lengths.join(" "))
@@ -47,10 +46,7 @@ fn elements(build: impl FnOnce(&mut GraphBuilder) -> ValueId) -> Option<String> 
 /// What is wrong with a graph, and of which value.
 fn mismatch(build: impl FnOnce(&mut GraphBuilder) -> ValueId) -> (Option<String>, Mismatch) {
     let error = try_infer(|b| vec![build(b)]).expect_err("the graph does not fit");
-    assert!(
-        error.to_string().starts_with(&format!("the node '{}'", error.node)),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(&format!("the node '{}'", error.node)), "{error}");
     (error.value, *error.mismatch)
 }
 

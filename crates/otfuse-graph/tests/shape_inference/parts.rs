@@ -36,10 +36,7 @@ fn slices_of_known_axes() {
 fn slices_of_symbolic_axes() {
     let on_batch = |start: &'static [i64], end: &'static [i64], step: &'static [i64]| sliced([start, end, &[0], step]);
     assert_eq!(shape(on_batch(&[0], &[i64::MAX], &[1])), "[batch, 10, 4]");
-    assert_eq!(
-        shape(on_batch(&[0], &[i32::MAX as i64], &[2])),
-        "[((batch+1)/2), 10, 4]"
-    );
+    assert_eq!(shape(on_batch(&[0], &[i32::MAX as i64], &[2])), "[((batch+1)/2), 10, 4]");
     assert_eq!(shape(on_batch(&[1], &[i64::MAX], &[1])), "[(batch-1), 10, 4]");
     assert_eq!(shape(on_batch(&[0], &[-1], &[1])), "[(batch-1), 10, 4]");
     assert_eq!(shape(on_batch(&[0], &[3], &[1])), "[min(batch,3), 10, 4]");
@@ -71,11 +68,7 @@ fn concatenation_adds_lengths() {
     assert_eq!(shape(joined(&[Some(8), Some(5), Some(4)], 1)), "[8, 15, 4]");
     let (value, found) = mismatch(joined(&[None, Some(10), Some(3)], 1));
     assert_eq!(value.as_deref(), Some("y"));
-    let expected = Mismatch::Length {
-        axis: 2,
-        expected: 4.into(),
-        found: 3.into(),
-    };
+    let expected = Mismatch::Length { axis: 2, expected: 4.into(), found: 3.into() };
     assert_eq!(found, expected);
     mismatch(joined(&[None, Some(10)], 1));
     mismatch(joined(INPUT, 3));
@@ -89,12 +82,7 @@ fn splits_cut_an_axis() {
             let lengths = lengths.map(|lengths| b.integers(lengths));
             b.node_with_options(Operator::Split { axis: 1 }, vec![Some(x), lengths], count)
         })
-        .map(|(facts, outputs)| {
-            outputs
-                .iter()
-                .map(|&part| facts.shape(part).unwrap()[1].clone())
-                .collect::<Vec<_>>()
-        })
+        .map(|(facts, outputs)| outputs.iter().map(|&part| facts.shape(part).unwrap()[1].clone()).collect::<Vec<_>>())
     };
     let known = |lengths: &[usize]| lengths.iter().copied().map(Dim::known).collect::<Vec<_>>();
     assert_eq!(parts(None, 2).unwrap(), known(&[5, 5]));
@@ -129,10 +117,7 @@ fn gathering_replaces_an_axis() {
     };
     let scalar = |index| Tensor::from_i64(&[], vec![index]);
     assert_eq!(shape(gathered(scalar(-1), 1)), "[batch, 4]");
-    assert_eq!(
-        shape(gathered(Tensor::from_i64(&[2, 3], vec![0; 6]), -1)),
-        "[batch, 10, 2, 3]"
-    );
+    assert_eq!(shape(gathered(Tensor::from_i64(&[2, 3], vec![0; 6]), -1)), "[batch, 10, 2, 3]");
     let (value, found) = mismatch(gathered(scalar(10), 1));
     assert_eq!(value.as_deref(), Some("indices"));
     assert_eq!(found, Mismatch::Index { index: 10, length: 10 });
@@ -153,11 +138,7 @@ fn padding_adds_and_cuts() {
             let x = b.input("x", INPUT);
             let pads = b.integers(pads);
             let axes = axes.map(|axes| b.integers(axes));
-            b.node_with_options(
-                Operator::Pad(PadMode::Constant),
-                vec![Some(x), Some(pads), None, axes],
-                1,
-            )[0]
+            b.node_with_options(Operator::Pad(PadMode::Constant), vec![Some(x), Some(pads), None, axes], 1)[0]
         }
     };
     assert_eq!(shape(padded(&[0, 1, 2, 0, 3, -1], None)), "[batch, 14, 5]");

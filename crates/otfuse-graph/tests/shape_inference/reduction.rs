@@ -6,11 +6,7 @@ fn reduced(axes: Option<&'static [i64]>, keep_dims: bool, noop: bool) -> impl Fn
     move |b| {
         let x = b.input("x", &[None, Some(6), Some(4)]);
         let axes = axes.map(|axes| b.integers(axes));
-        let reduce = Reduce {
-            kind: ReduceKind::Mean,
-            keep_dims,
-            noop_with_empty_axes: noop,
-        };
+        let reduce = Reduce { kind: ReduceKind::Mean, keep_dims, noop_with_empty_axes: noop };
         b.node_with_options(Operator::Reduce(reduce), vec![Some(x), axes], 1)[0]
     }
 }
@@ -32,11 +28,7 @@ fn extrema_lose_their_axis() {
     let extremum = |axis, keep_dims| {
         shape(move |b| {
             let x = b.input("x", &[None, Some(6)]);
-            let operator = Operator::ArgExtremum {
-                largest: true,
-                axis,
-                keep_dims,
-            };
+            let operator = Operator::ArgExtremum { largest: true, axis, keep_dims };
             b.node(operator, &[x])
         })
     };
@@ -50,11 +42,7 @@ fn products_of_lengths() {
         elements(move |b| {
             let x = b.input("x", &[None, Some(6), Some(4)]);
             let lengths = b.node(Operator::Shape { start: 0, end: None }, &[x]);
-            let reduce = Reduce {
-                kind,
-                keep_dims: false,
-                noop_with_empty_axes: false,
-            };
+            let reduce = Reduce { kind, keep_dims: false, noop_with_empty_axes: false };
             b.node(Operator::Reduce(reduce), &[lengths])
         })
     };

@@ -9,11 +9,7 @@ use proptest::prelude::*;
 fn step(b: &mut GraphBuilder, x: ValueId, shape: &[usize], (kind, first, second): (u8, usize, usize)) -> ValueId {
     let rank = shape.len();
     let axis = first % rank.max(1);
-    let signed = if second % 2 == 0 || rank == 0 {
-        axis as i64
-    } else {
-        axis as i64 - rank as i64
-    };
+    let signed = if second % 2 == 0 || rank == 0 { axis as i64 } else { axis as i64 - rank as i64 };
     let reshape = Operator::Reshape { allow_zero: false };
     match kind {
         0 if rank == 4 => {
@@ -25,24 +21,13 @@ fn step(b: &mut GraphBuilder, x: ValueId, shape: &[usize], (kind, first, second)
             b.conv(x, weight, None, Conv { groups: 1, window })
         }
         1 if rank == 4 => b.max_pool(x, 1 + first % 3),
-        2 => b.node(
-            Operator::Flatten {
-                axis: (first % (rank + 1)) as i64,
-            },
-            &[x],
-        ),
+        2 => b.node(Operator::Flatten { axis: (first % (rank + 1)) as i64 }, &[x]),
         3 => {
             let permutation = Some((0..rank).map(|i| (i + first) % rank).collect());
             b.node(Operator::Transpose { permutation }, &[x])
         }
         4 if rank > 1 => {
-            let lengths = b.node(
-                Operator::Shape {
-                    start: 0,
-                    end: Some(axis as i64),
-                },
-                &[x],
-            );
+            let lengths = b.node(Operator::Shape { start: 0, end: Some(axis as i64) }, &[x]);
             let rest = b.integers(&[-1]);
             let target = b.concat(&[lengths, rest], 0);
             b.node(reshape, &[x, target])
@@ -74,17 +59,11 @@ fn step(b: &mut GraphBuilder, x: ValueId, shape: &[usize], (kind, first, second)
         }
         10 if rank > 0 => {
             let axes = b.integers(&[signed]);
-            let reduce = Reduce {
-                kind: ReduceKind::Mean,
-                keep_dims: second % 3 == 0,
-                noop_with_empty_axes: false,
-            };
+            let reduce = Reduce { kind: ReduceKind::Mean, keep_dims: second % 3 == 0, noop_with_empty_axes: false };
             b.node(Operator::Reduce(reduce), &[x, axes])
         }
         11 => {
-            let repeats: Vec<i64> = (0..rank)
-                .map(|i| if i == axis { 1 + second as i64 % 3 } else { 1 })
-                .collect();
+            let repeats: Vec<i64> = (0..rank).map(|i| if i == axis { 1 + second as i64 % 3 } else { 1 }).collect();
             let repeats = b.integers(&repeats);
             b.node(Operator::Tile, &[x, repeats])
         }
@@ -94,11 +73,7 @@ fn step(b: &mut GraphBuilder, x: ValueId, shape: &[usize], (kind, first, second)
         }
         13 if rank > 1 => {
             let lengths = b.node(Operator::Shape { start: 0, end: None }, &[x]);
-            let reduce = Reduce {
-                kind: ReduceKind::Prod,
-                keep_dims: true,
-                noop_with_empty_axes: false,
-            };
+            let reduce = Reduce { kind: ReduceKind::Prod, keep_dims: true, noop_with_empty_axes: false };
             let axes = b.integers(&[0]);
             let all = b.node(Operator::Reduce(reduce), &[lengths, axes]);
             b.node(reshape, &[x, all])
@@ -136,11 +111,7 @@ fn known_shape(builder: &GraphBuilder, x: ValueId) -> Option<Vec<usize>> {
     let mut builder = builder.clone();
     builder.output(x);
     let facts = Facts::of(&builder.finish().unwrap()).ok()?;
-    let lengths: Vec<usize> = facts
-        .shape(x)?
-        .iter()
-        .map(|dim| dim.as_known())
-        .collect::<Option<_>>()?;
+    let lengths: Vec<usize> = facts.shape(x)?.iter().map(|dim| dim.as_known()).collect::<Option<_>>()?;
     (lengths.iter().product::<usize>() < 100_000).then_some(lengths)
 }
 
@@ -187,7 +158,7 @@ fn atom<'a>(text: &'a str, symbols: &HashMap<&str, i64>) -> Option<(i64, &'a str
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn symbolic_shapes_hold_for_every_batch(
