@@ -1,0 +1,37 @@
+//! What can go wrong when a graph is executed.
+
+/// A graph cannot be executed on the inputs given.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum RuntimeError {
+    /// An operator that has no meaning here.
+    #[error("the node '{node}' uses the operator {operator}, which cannot be executed")]
+    Unsupported { node: String, operator: String },
+    /// A node's input or setting does not fit its operator.
+    #[error("the node '{node}' ({operator}): {subject}: expected {expected}, found {found}")]
+    Operand { node: String, operator: String, subject: String, expected: String, found: String },
+    /// The tensor library failed.
+    #[error("the node '{node}' ({operator}) failed: {message}")]
+    Backend { node: String, operator: String, message: String },
+    /// A value that the network needs was not given.
+    #[error("the input '{input}' is missing")]
+    MissingInput { input: String },
+    /// A value was given that the network has no input for.
+    #[error("the network has no input '{input}'; its inputs are {}", expected.join(", "))]
+    UnknownInput { input: String, expected: Vec<String> },
+    /// An input has another type or shape than the network declares.
+    #[error("the input '{input}': expected {expected}, found {found}")]
+    Input { input: String, expected: String, found: String },
+    /// A value was asked for that the graph does not compute.
+    #[error("the value '{value}' is not computed by the graph")]
+    NotComputed { value: String },
+    /// A constant of the graph cannot be used.
+    #[error("the constant '{value}': expected {expected}, found {found}")]
+    Constant { value: String, expected: String, found: String },
+    /// The samples of a data set do not fit the network's input.
+    #[error("samples of shape {found:?} do not fit the input '{input}', which takes {expected}")]
+    Samples { input: String, expected: String, found: Vec<usize> },
+    /// The network is not a classifier of the data set.
+    #[error("the output '{output}': expected {expected}, found {found}")]
+    Output { output: String, expected: String, found: String },
+}

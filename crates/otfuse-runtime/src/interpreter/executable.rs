@@ -1,0 +1,234 @@
+//! A graph prepared on a device.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn_backend::Backend;
+use burn_backend::tensor::Device;
+use otfuse_graph::{DataType, Graph, NodeId, Tensor, ValueId};
+
+use super::fault::Fault;
+use super::value::{Operands, Value};
+use crate::{Default32, DefaultDevice, RuntimeError};
+
+/// A graph whose constant tensors are on the device of a backend, ready to be run many times.
+pub struct Executable<B: Backend> {
+    graph: Graph,
+    device: Device<B>,
+    constants: Vec<Option<Value<B>>>,
+}
+
+/// The nodes that some values need, in order, and how often each value is read by them.
+struct Plan {
+    steps: Vec<NodeId>,
+    reads: Vec<usize>,
+}
+
+impl<B: Backend> Executable<B> {
+    /// Uploads the constant tensors of a graph. Fails if one holds integers that do not fit 64 bits.
+    pub fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
+        let mut constants = vec![None; graph.values().len()];
+        for (id, tensor) in graph.initializers() {
+            let value = Value::from_tensor(tensor, device).map_err(|_| RuntimeError::Constant {
+                value: graph.value(id).name.clone(),
+                expected: "floats, or integers below 2^63".into(),
+                found: format!("{} tensor", tensor.data_type()),
+            })?;
+            constants[id.index()] = Some(value);
+        }
+        Ok(Self { graph: graph.clone(), device: device.clone(), constants })
+    }
+
+    /// The graph that is run.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The device that it runs on.
+    pub fn device(&self) -> &Device<B> {
+        &self.device
+    }
+
+    /// Computes the network's outputs and the values of `record` (inner values, inputs or constants).
+    ///
+    /// Floats come back as float32 whatever their width in the graph. Inner values are dropped as soon as their last
+    /// reader has run. Errors name the node and what was expected and found.
+    pub fn run(
+        &self,
+        inputs: &[(ValueId, Tensor)],
+        record: &[ValueId],
+    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
+        let wanted: Vec<ValueId> = self.graph.outputs().iter().chain(record).copied().collect();
+        self.run_for(inputs, &wanted)
+    }
+
+    /// Computes the values of `wanted` and nothing that they do not need.
+    pub fn run_for(
+        &self,
+        inputs: &[(ValueId, Tensor)],
+        wanted: &[ValueId],
+    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
+        let mut given = Vec::with_capacity(inputs.len());
+        for (id, tensor) in inputs {
+            self.check_input(*id, tensor)?;
+            let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Input {
+                input: self.name(*id),
+                expected: "integers below 2^63".into(),
+                found: format!("a {} tensor with larger numbers", tensor.data_type()),
+            })?;
+            given.push((*id, value));
+        }
+        let values = self.compute(given, wanted)?;
+        values
+            .into_iter()
+            .map(|(id, value)| {
+                let tensor = value.into_tensor().map_err(|fault| fault.at(&self.name(id), "output"))?;
+                Ok((id, tensor))
+            })
+            .collect()
+    }
+
+    /// As [`run_for`](Self::run_for), without leaving the device.
+    pub(crate) fn compute(
+        &self,
+        inputs: Vec<(ValueId, Value<B>)>,
+        wanted: &[ValueId],
+    ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
+        let Plan { steps, mut reads } = self.plan(wanted)?;
+        let mut values: Vec<Option<Value<B>>> = vec![None; reads.len()];
+        for (id, value) in inputs {
+            values[id.index()] = Some(value);
+        }
+        for id in steps {
+            let node = self.graph.node(id);
+            let mut operands = Vec::with_capacity(node.inputs.len());
+            for input in &node.inputs {
+                let Some(input) = input else {
+                    operands.push(None);
+                    continue;
+                };
+                reads[input.index()] -= 1;
+                // The last reader takes the tensor itself, so that the backend can work in place.
+                let value = if reads[input.index()] == 0 {
+                    values[input.index()].take()
+                } else {
+                    values[input.index()].clone()
+                };
+                let value = value.or_else(|| self.constants[input.index()].clone());
+                operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
+            }
+            let operands = Operands { values: operands, device: self.device.clone() };
+            let operator = &node.operator;
+            let outputs = catch_unwind(AssertUnwindSafe(|| super::apply(operator, operands, node.outputs.len())))
+                .unwrap_or_else(|panic| Err(Fault::Backend(panic_message(panic.as_ref()))))
+                .map_err(|fault| fault.at(&node.name, operator.name()))?;
+            for (output, value) in node.outputs.iter().zip(outputs) {
+                if let Some(output) = output
+                    && reads[output.index()] > 0
+                {
+                    values[output.index()] = Some(value);
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        for &id in wanted {
+            let value = values[id.index()].clone().or_else(|| self.constants[id.index()].clone());
+            found.insert(id, value.ok_or_else(|| self.missing(id))?);
+        }
+        Ok(found)
+    }
+
+    /// The floats of a constant, on the device.
+    pub(crate) fn constant(&self, id: ValueId) -> Option<&Value<B>> {
+        self.constants.get(id.index())?.as_ref()
+    }
+
+    /// Replaces a constant.
+    pub(crate) fn set_constant(&mut self, id: ValueId, value: Value<B>) {
+        self.constants[id.index()] = Some(value);
+    }
+
+    fn plan(&self, wanted: &[ValueId]) -> Result<Plan, RuntimeError> {
+        let mut reads = vec![0; self.constants.len()];
+        for &id in wanted {
+            *reads.get_mut(id.index()).ok_or_else(|| RuntimeError::NotComputed { value: format!("{id:?}") })? += 1;
+        }
+        let mut steps = Vec::new();
+        let nodes: Vec<_> = self.graph.nodes().collect();
+        for (id, node) in nodes.into_iter().rev() {
+            if node.outputs.iter().flatten().any(|output| reads[output.index()] > 0) {
+                steps.push(id);
+                for input in node.inputs.iter().flatten() {
+                    reads[input.index()] += 1;
+                }
+            }
+        }
+        steps.reverse();
+        Ok(Plan { steps, reads })
+    }
+
+    fn check_input(&self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
+        if !self.graph.inputs().contains(&id) {
+            let expected = self.graph.inputs().iter().map(|&id| self.name(id)).collect();
+            let input = if id.index() < self.constants.len() { self.name(id) } else { format!("{id:?}") };
+            return Err(RuntimeError::UnknownInput { input, expected });
+        }
+        let Some(declared) = &self.graph.value(id).declared else {
+            return Ok(());
+        };
+        let kind = |data_type: DataType| (data_type.is_float(), data_type == DataType::Bool);
+        let shape_fits = declared.shape.as_ref().is_none_or(|shape| {
+            shape.len() == tensor.shape().len()
+                && shape
+                    .iter()
+                    .zip(tensor.shape())
+                    .all(|(dim, &length)| dim.as_known().is_none_or(|known| known == length))
+        });
+        if shape_fits && kind(declared.data_type) == kind(tensor.data_type()) {
+            return Ok(());
+        }
+        let shape = declared.shape.as_ref().map_or("any shape".to_owned(), |shape| format!("shape {shape:?}"));
+        Err(RuntimeError::Input {
+            input: self.name(id),
+            expected: format!("{} of {shape}", declared.data_type),
+            found: format!("{} of shape {:?}", tensor.data_type(), tensor.shape()),
+        })
+    }
+
+    fn missing(&self, id: ValueId) -> RuntimeError {
+        let name = self.name(id);
+        if self.graph.inputs().contains(&id) {
+            RuntimeError::MissingInput { input: name }
+        } else {
+            RuntimeError::NotComputed { value: name }
+        }
+    }
+
+    fn name(&self, id: ValueId) -> String {
+        self.graph.value(id).name.clone()
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the tensor library panicked".into())
+}
+
+/// Runs a graph once on the default backend: inputs and outputs by name, outputs in the graph's order.
+pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+    let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
+    let mut given = Vec::with_capacity(inputs.len());
+    for (name, tensor) in inputs {
+        let input = graph.inputs().iter().find(|&&id| graph.value(id).name == name);
+        let &input = input.ok_or_else(|| RuntimeError::UnknownInput { input: name, expected: names() })?;
+        given.push((input, tensor));
+    }
+    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
+    let outputs = executable.run(&given, &[])?;
+    Ok(graph
+        .outputs()
+        .iter()
+        .filter_map(|id| Some((graph.value(*id).name.clone(), outputs.get(id)?.clone())))
+        .collect())
+}

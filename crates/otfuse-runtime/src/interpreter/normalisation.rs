@@ -1,0 +1,125 @@
+//! Normalisation over channels, positions or classes.
+
+use burn_backend::Backend;
+use burn_backend::tensor::FloatTensor;
+
+use super::array::Array;
+use super::fault::{Fault, Outcome, broadcast, resolve_axis};
+use super::floats::Floats;
+use super::layout::pad_with;
+use super::unary::scalar;
+use super::value::Operands;
+
+/// A vector of one number per channel, as a tensor that broadcasts over `rank` axes.
+fn per_channel<B: Backend>(x: Floats<B>, name: &str, channels: usize, rank: usize) -> Outcome<FloatTensor<B>> {
+    if x.shape() != [channels] {
+        return Err(Fault::new(name, format!("shape [{channels}]"), format!("{:?}", x.shape())));
+    }
+    let mut shape = vec![1; rank];
+    shape[1] = channels;
+    Ok(x.reshaped(&shape).into_tensor())
+}
+
+fn channels<B: Backend>(x: &Floats<B>) -> Outcome<usize> {
+    let found = || format!("shape {:?}", x.shape());
+    x.shape().get(1).copied().ok_or_else(|| Fault::new("input", "2 axes at least", found()))
+}
+
+/// Batch normalisation with fixed statistics, as one multiplication and one addition per element.
+pub(super) fn batch<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+    let x = operands.floats(0)?;
+    let (channels, rank) = (channels(&x)?, x.rank());
+    let mut parameter = |index, name| per_channel(operands.floats(index)?, name, channels, rank);
+    let scale = parameter(1, "scale")?;
+    let bias = parameter(2, "bias")?;
+    let mean = parameter(3, "mean")?;
+    let variance = parameter(4, "variance")?;
+    let deviation = B::float_sqrt(B::float_add_scalar(variance, scalar(epsilon)));
+    let factor = B::float_div(scale, deviation);
+    let offset = B::float_sub(bias, B::float_mul(mean, factor.clone()));
+    Ok(x.map(|x| B::float_add(B::float_mul(x, factor), offset)))
+}
+
+pub(super) fn instance<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+    let x = operands.floats(0)?;
+    let (channels, rank) = (channels(&x)?, x.rank());
+    let shape = x.shape().to_vec();
+    if rank < 3 || shape[2..].contains(&0) {
+        return Err(Fault::new("input", "3 axes at least, none empty", format!("shape {shape:?}")));
+    }
+    let scale = per_channel(operands.floats(1)?, "scale", channels, rank)?;
+    let bias = per_channel(operands.floats(2)?, "bias", channels, rank)?;
+    let rows = [shape[0], channels, shape[2..].iter().product()];
+    let normalised = Floats::<B>::new(standardised::<B>(x.reshaped(&rows).into_tensor(), 2, epsilon));
+    Ok(normalised.reshaped(&shape).map(|x| B::float_add(B::float_mul(x, scale), bias)))
+}
+
+pub(super) fn layer<B: Backend>(axis: i64, epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+    let x = operands.floats(0)?;
+    let shape = x.shape().to_vec();
+    let axis = resolve_axis(axis, shape.len())?;
+    let width = shape[axis..].iter().product();
+    if width == 0 {
+        return Err(Fault::new("input", "no empty axis", format!("shape {shape:?}")));
+    }
+    let mut parameter = |index: usize, name: &str| -> Outcome<Option<FloatTensor<B>>> {
+        let Some(parameter) = operands.optional_floats(index)? else {
+            return Ok(None);
+        };
+        if broadcast(&shape, parameter.shape())? != shape {
+            let expected = format!("a shape that broadcasts to {:?}", &shape[axis..]);
+            return Err(Fault::new(name, expected, format!("{:?}", parameter.shape())));
+        }
+        Ok(Some(parameter.aligned(shape.len())))
+    };
+    let (scale, bias) = (parameter(1, "scale")?, parameter(2, "bias")?);
+    let rows = [shape[..axis].iter().product(), width];
+    let normalised = Floats::<B>::new(standardised::<B>(x.reshaped(&rows).into_tensor(), 1, epsilon));
+    Ok(normalised.reshaped(&shape).map(|x| {
+        let x = scale.map_or_else(|| x.clone(), |scale| B::float_mul(x.clone(), scale));
+        bias.map_or_else(|| x.clone(), |bias| B::float_add(x.clone(), bias))
+    }))
+}
+
+/// Mean 0 and variance 1 along an axis.
+fn standardised<B: Backend>(x: FloatTensor<B>, axis: usize, epsilon: f32) -> FloatTensor<B> {
+    let centred = B::float_sub(x.clone(), B::float_mean_dim(x, axis));
+    let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), axis);
+    let deviation = B::float_sqrt(B::float_add_scalar(variance, scalar(epsilon)));
+    B::float_div(centred, deviation)
+}
+
+/// Krizhevsky et al. 2012, section 3.3: `x / (bias + alpha / size * sum of squares of neighbouring channels)^beta`.
+pub(super) fn local_response<B: Backend>(
+    alpha: f32,
+    beta: f32,
+    bias: f32,
+    size: usize,
+    operands: &mut Operands<B>,
+) -> Outcome<Floats<B>> {
+    let x = operands.floats(0)?;
+    let channels = channels(&x)?;
+    if size == 0 {
+        return Err(Fault::new("size", "a positive number", size));
+    }
+    // Neighbours beyond the first and the last channel do not exist, so a larger window sees no more.
+    let before = ((size - 1) / 2).min(channels);
+    let after = (size - 1 - (size - 1) / 2).min(channels);
+    let mut pads = (vec![0; x.rank()], vec![0; x.rank()]);
+    (pads.0[1], pads.1[1]) = (before, after);
+    let squares = x.clone().map(|x| B::float_mul(x.clone(), x));
+    let padded = pad_with(squares, &pads.0, &pads.1, 0.0)?;
+    let mut sum = padded.clone().range(1, 0, channels).into_tensor();
+    for offset in 1..=before + after {
+        sum = B::float_add(sum, padded.clone().range(1, offset, channels).into_tensor());
+    }
+    let scaled = B::float_mul_scalar(sum, scalar(alpha / size as f32));
+    let divisor = B::float_powf_scalar(B::float_add_scalar(scaled, scalar(bias)), scalar(beta));
+    Ok(x.map(|x| B::float_div(x, divisor)))
+}
+
+pub(super) fn softmax<B: Backend>(axis: i64, logarithm: bool, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+    let x = operands.floats(0)?;
+    let axis = resolve_axis(axis, x.rank().max(1))?;
+    Ok(x.map(|x| if logarithm { B::log_softmax(x, axis) } else { B::softmax(x, axis) }))
+}

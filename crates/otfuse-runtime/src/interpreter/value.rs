@@ -1,0 +1,114 @@
+//! What flows through a graph while it runs.
+
+use burn_backend::Backend;
+use burn_backend::tensor::Device;
+use otfuse_graph::{DataType, Tensor};
+
+use super::array::Array;
+use super::fault::{Fault, Outcome};
+use super::floats::Floats;
+use super::integers::Integers;
+
+/// A tensor: numbers on the device, integers and truth values on the host.
+#[derive(Clone, Debug)]
+pub(crate) enum Value<B: Backend> {
+    Floats(Floats<B>),
+    Integers(Integers),
+}
+
+impl<B: Backend> Value<B> {
+    /// Uploads a tensor; floats of every width become float32.
+    pub(crate) fn from_tensor(tensor: &Tensor, device: &Device<B>) -> Outcome<Self> {
+        if let Some(values) = tensor.to_f32() {
+            return Ok(Self::Floats(Floats::from_vec(values, tensor.shape(), device)));
+        }
+        Integers::try_from(tensor).map(Self::Integers)
+    }
+
+    pub(crate) fn into_tensor(self) -> Outcome<Tensor> {
+        Ok(match self {
+            Self::Integers(integers) => integers.to_tensor(),
+            Self::Floats(floats) => {
+                let shape = floats.shape().to_vec();
+                let bytes: Vec<u8> = bytes_of(floats.into_vec()?);
+                Tensor::new(DataType::F32, shape, bytes.into())
+                    .map_err(|error| Fault::Backend(format!("the result of the device: {error}")))?
+            }
+        })
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        match self {
+            Self::Floats(floats) => floats.shape(),
+            Self::Integers(integers) => integers.shape(),
+        }
+    }
+
+    /// The value as floats; integers are converted.
+    pub(crate) fn into_floats(self, device: &Device<B>) -> Floats<B> {
+        match self {
+            Self::Floats(floats) => floats,
+            Self::Integers(integers) => {
+                let values = integers.data.iter().map(|&value| value as f32).collect();
+                Floats::from_vec(values, &integers.shape, device)
+            }
+        }
+    }
+}
+
+/// The little-endian bytes of numbers.
+fn bytes_of(values: Vec<f32>) -> Vec<u8> {
+    if cfg!(target_endian = "little") {
+        bytemuck::cast_slice(&values).to_vec()
+    } else {
+        values.into_iter().flat_map(f32::to_le_bytes).collect()
+    }
+}
+
+/// The inputs of a node, taken one by one.
+pub(crate) struct Operands<B: Backend> {
+    pub(crate) values: Vec<Option<Value<B>>>,
+    pub(crate) device: Device<B>,
+}
+
+impl<B: Backend> Operands<B> {
+    pub(crate) fn optional(&mut self, index: usize) -> Option<Value<B>> {
+        self.values.get_mut(index)?.take()
+    }
+
+    pub(crate) fn value(&mut self, index: usize) -> Outcome<Value<B>> {
+        self.optional(index).ok_or_else(|| Fault::new(format!("input {index}"), "a tensor", "nothing"))
+    }
+
+    /// An input that must be a tensor of floats.
+    pub(crate) fn floats(&mut self, index: usize) -> Outcome<Floats<B>> {
+        match self.value(index)? {
+            Value::Floats(floats) => Ok(floats),
+            Value::Integers(integers) => Err(Fault::new(format!("input {index}"), "floats", integers.data_type)),
+        }
+    }
+
+    pub(crate) fn optional_floats(&mut self, index: usize) -> Outcome<Option<Floats<B>>> {
+        match self.values.get(index) {
+            Some(Some(_)) => self.floats(index).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// An input that must be a list of integers (or one integer).
+    pub(crate) fn integers(&mut self, index: usize) -> Outcome<Integers> {
+        match self.value(index)? {
+            Value::Integers(integers) => Ok(integers),
+            Value::Floats(floats) => {
+                Err(Fault::new(format!("input {index}"), "integers", format!("floats of shape {:?}", floats.shape())))
+            }
+        }
+    }
+
+    pub(crate) fn optional_integers(&mut self, index: usize) -> Outcome<Option<Vec<i64>>> {
+        match self.values.get(index) {
+            Some(Some(_)) => Ok(Some(self.integers(index)?.data)),
+            _ => Ok(None),
+        }
+    }
+}
