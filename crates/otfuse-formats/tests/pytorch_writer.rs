@@ -1,12 +1,11 @@
-//! Written checkpoints. That `torch.load(path, weights_only=True)` reads them is checked by
-//! `golden/check_written.py` on the files that `OTFUSE_WRITTEN` names a folder for.
+//! Written checkpoints. That `torch.load(path, weights_only=True)` reads them, `golden/check_written.py` checks.
 
 mod support;
 
 use otfuse_formats::StateDict;
 use otfuse_formats::pytorch::{read_pytorch, write_pytorch};
 use otfuse_graph::Tensor;
-use support::{entries, golden_path};
+use support::{entries, golden_path, written_folder};
 
 /// Every element type, scalars, empty tensors, views and tied weights.
 fn samples() -> Vec<(&'static str, StateDict)> {
@@ -17,10 +16,7 @@ fn samples() -> Vec<(&'static str, StateDict)> {
 #[test]
 fn writes_what_it_reads_and_the_same_bytes_every_time() {
     let temporary = tempfile::tempdir().expect("temporary folder");
-    let folder = match std::env::var_os("OTFUSE_WRITTEN") {
-        Some(folder) => folder.into(),
-        None => temporary.path().to_owned(),
-    };
+    let folder = written_folder(temporary.path());
     for (name, dict) in samples() {
         let (first, second) = (folder.join(name), temporary.path().join("again.pt"));
         write_pytorch(&first, &dict).expect("written");

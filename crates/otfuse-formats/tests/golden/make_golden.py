@@ -235,6 +235,10 @@ def main():
     suffixes = {".pt", ".pth", ".th", ".checkpoint", ".tar"}
     paths = sorted(path for path in models.rglob("*") if path.suffix in suffixes)
     golden["shared"] = {str(path.relative_to(models)): describe(path) for path in paths}
+    golden["shared_safetensors"] = {
+        str(path.relative_to(models)): sorted(tensor_entry(*item) for item in safetensors.torch.load_file(path).items())
+        for path in sorted(models.rglob("*.safetensors"))
+    }
     text = json.dumps(golden, indent=None, separators=(",", ":"))
     # One tensor a line, so that a change shows.
     (HERE / "golden.json").write_text(text.replace('],["', '],\n["').replace("},", "},\n") + "\n")

@@ -18,6 +18,7 @@ pub struct Golden {
     pub arrays: Vec<Entry>,
     pub safetensors: Vec<Entry>,
     pub shared: BTreeMap<String, Loaded>,
+    pub shared_safetensors: BTreeMap<String, Vec<Entry>>,
 }
 
 /// What PyTorch made of a file.
@@ -46,6 +47,12 @@ pub fn shared_models() -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// A folder to write into: the one that `OTFUSE_WRITTEN` names, whose files `golden/check_written.py` then checks
+/// with the Python packages, or else `temporary`.
+pub fn written_folder(temporary: &Path) -> PathBuf {
+    std::env::var_os("OTFUSE_WRITTEN").map_or_else(|| temporary.into(), PathBuf::from)
 }
 
 pub fn entry(name: &str, tensor: &Tensor) -> Entry {
