@@ -1,0 +1,165 @@
+//! A network in a file: read with its graph, written back in the form that it came in.
+
+mod architecture;
+mod error;
+mod format;
+mod state_dict;
+
+use std::path::{Path, PathBuf};
+
+use otfuse_graph::Graph;
+
+use crate::file::{describe_start, open_mapped};
+use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx};
+use crate::pytorch::write_pytorch;
+use crate::safetensors::write_safetensors;
+use crate::{FormatError, StateDict, catalogue, read_state_dict};
+
+pub use architecture::Architecture;
+pub use error::{ModelError, TensorProblem};
+pub use format::Format;
+use state_dict::Binding;
+pub use state_dict::StateDictSource;
+
+/// A network that was read from a file.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The network.
+    pub graph: Graph,
+    /// What else the file holds.
+    pub source: Source,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// What a network's file holds beside its weights.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// An ONNX file.
+    Onnx(Box<Template>),
+    /// A file of named tensors.
+    StateDict(Box<StateDictSource>),
+}
+
+impl Model {
+    /// Reads a network; the content of the file decides the format. A state dict takes an `architecture`, an ONNX file
+    /// needs none.
+    ///
+    /// # Errors
+    /// [`ModelError::NoArchitecture`] for a state dict alone, with the families that fit in its hint;
+    /// [`ModelError::Catalogue`] or [`ModelError::OtherNetwork`] if the tensors are not those of the architecture;
+    /// [`ModelError::Format`] for what is wrong with the file.
+    pub fn open(path: &Path, architecture: Option<&Architecture>) -> Result<Self, ModelError> {
+        let bytes = open_mapped(path)?;
+        let format = Format::of_content(&bytes);
+        if format == Format::Onnx {
+            let OnnxModel { graph, template } = open_onnx(path).map_err(|error| unknown(path, &bytes, error))?;
+            return Ok(Self { graph, source: Source::Onnx(Box::new(template)), path: path.into() });
+        }
+        let dict = read_state_dict(path, None)?;
+        let Some(architecture) = architecture else {
+            let fitting = catalogue::Family::fitting(&dict);
+            return Err(ModelError::NoArchitecture { path: path.into(), tensors: dict.len(), fitting });
+        };
+        Self::of_state_dict(path, dict, format, architecture)
+    }
+
+    /// The network that a state dict fills; `path` is what errors name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_state_dict(
+        path: &Path,
+        dict: StateDict,
+        format: Format,
+        architecture: &Architecture,
+    ) -> Result<Self, ModelError> {
+        let (graph, bindings, template) = match architecture {
+            Architecture::Catalogue(family) => {
+                let graph = family
+                    .build(&dict)
+                    .map_err(|source| ModelError::Catalogue { path: path.into(), source: Box::new(source) })?;
+                let bindings = same_names(&graph, &dict);
+                (graph, bindings, None)
+            }
+            Architecture::File(file) => {
+                let OnnxModel { graph, template } = open_onnx(file)?;
+                let bindings = same_names(&graph, &dict);
+                (graph, bindings, Some(template))
+            }
+        };
+        let architecture = architecture.clone();
+        let source = StateDictSource { dict, format, architecture, bindings, template };
+        Ok(Self { graph, source: Source::StateDict(Box::new(source)), path: path.into() })
+    }
+
+    /// The format of the file that was read.
+    pub fn format(&self) -> Format {
+        match &self.source {
+            Source::Onnx(_) => Format::Onnx,
+            Source::StateDict(source) => source.format,
+        }
+    }
+
+    /// Writes `graph`, which is this network with other weights, whole or not at all. The extension chooses the format;
+    /// with an unusual one or none it is that of the file that was read.
+    ///
+    /// A state dict keeps all names, their order, element types and the tensors that have no part in inference. An ONNX
+    /// file keeps all but the tensors. From ONNX to tensors alone, names are those of the initializers.
+    ///
+    /// # Errors
+    /// [`ModelError::Save`] if the weights are not those of this network; [`ModelError::Format`] if the file cannot be
+    /// written.
+    pub fn save(&self, graph: &Graph, path: &Path) -> Result<(), ModelError> {
+        let format = Format::of_extension(path).unwrap_or(self.format());
+        if format == Format::Onnx {
+            let template = match &self.source {
+                Source::Onnx(template) => Some(template.as_ref()),
+                Source::StateDict(source) => source.template.as_ref(),
+            };
+            let proto = template.map_or_else(|| to_proto(graph), |template| template.write(graph));
+            let proto = proto.map_err(|error| in_file(path, error))?;
+            return Ok(write_onnx(path, proto, &WriteOptions::default())?);
+        }
+        let dict = match &self.source {
+            Source::Onnx(_) => initializers(graph, path)?,
+            Source::StateDict(source) => source.with_weights(graph, path)?,
+        };
+        match format {
+            Format::Safetensors => write_safetensors(path, &dict)?,
+            _ => write_pytorch(path, &dict)?,
+        }
+        Ok(())
+    }
+}
+
+/// A file whose content is not that of an ONNX model may be anything.
+fn unknown(path: &Path, bytes: &[u8], error: FormatError) -> FormatError {
+    let decode = matches!(&error, FormatError::Onnx { source, .. } if matches!(**source, OnnxError::Decode { .. }));
+    if decode && Format::of_extension(path) != Some(Format::Onnx) {
+        let expected = "an ONNX model, a PyTorch file, safetensors or a safetensors index".into();
+        return FormatError::UnknownFormat { path: path.into(), expected, found: describe_start(bytes) };
+    }
+    error
+}
+
+fn in_file(path: &Path, error: OnnxError) -> FormatError {
+    FormatError::Onnx { path: path.into(), source: Box::new(error) }
+}
+
+/// Each tensor of the state dict that is an initializer of the same name.
+fn same_names(graph: &Graph, dict: &StateDict) -> Vec<Binding> {
+    let names = graph.initializers().map(|(id, _)| graph.value(id).name.clone());
+    let known = names.filter(|name| dict.contains(name));
+    known.map(|name| Binding { key: name.clone(), initializer: name, transposed: false }).collect()
+}
+
+/// All constant tensors of a graph by their names.
+fn initializers(graph: &Graph, path: &Path) -> Result<StateDict, FormatError> {
+    let mut dict = StateDict::new();
+    for (id, tensor) in graph.initializers() {
+        dict.insert(graph.value(id).name.clone(), tensor.clone())
+            .map_err(|error| FormatError::DuplicateName { path: path.into(), name: error.name })?;
+    }
+    Ok(dict)
+}

@@ -1,0 +1,137 @@
+//! What can go wrong with a network in a file.
+
+use std::path::{Path, PathBuf};
+
+use crate::FormatError;
+use crate::catalogue::{CatalogueError, Family};
+
+/// A network could not be read from a file or written to one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file itself.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The state dict is not a network of the family asked for.
+    #[error("{}: {source}", path.display())]
+    Catalogue {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: Box<CatalogueError>,
+    },
+    /// A file of tensors only, and nothing said of the network.
+    #[error("{}: expected a network, found {tensors} tensors without a graph", path.display())]
+    NoArchitecture {
+        /// The file.
+        path: PathBuf,
+        /// The number of tensors.
+        tensors: usize,
+        /// The families that the tensors form a network of.
+        fitting: Vec<Family>,
+    },
+    /// No family has this name.
+    #[error("expected the name of an architecture or an ONNX file, found '{found}'")]
+    UnknownArchitecture {
+        /// What was given.
+        found: String,
+        /// The family that may be meant.
+        suggestion: Option<Family>,
+    },
+    /// The tensors are not those of the ONNX file that stands for the network.
+    #[error("{}: {}", path.display(), describe(architecture, problems, *count))]
+    OtherNetwork {
+        /// The state dict's file.
+        path: PathBuf,
+        /// The ONNX file.
+        architecture: PathBuf,
+        /// What differs: the first few.
+        problems: Vec<TensorProblem>,
+        /// How many tensors differ.
+        count: usize,
+        /// Whether the exporter folded batch normalisations into convolutions.
+        folded: bool,
+    },
+    /// The weights to be saved are not those of the network that was read.
+    #[error("{}: tensor '{tensor}': expected {expected}, found {found}", path.display())]
+    Save {
+        /// The file to be written.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What the network that was read has.
+        expected: String,
+        /// What there is to save.
+        found: String,
+    },
+}
+
+/// A difference between a state dict and an ONNX file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TensorProblem {
+    /// The ONNX file has a weight that the state dict lacks.
+    #[error("'{tensor}' of shape {expected:?} is missing")]
+    Missing {
+        /// The initializer.
+        tensor: String,
+        /// Its shape.
+        expected: Vec<usize>,
+    },
+    /// The state dict has a tensor that the ONNX file lacks.
+    #[error("'{tensor}' of shape {found:?} is unexpected")]
+    Unexpected {
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// Both have it, in different forms.
+    #[error("'{tensor}': expected {expected}, found {found}")]
+    Mismatch {
+        /// The tensor.
+        tensor: String,
+        /// Type and shape in the ONNX file.
+        expected: String,
+        /// Type and shape in the state dict.
+        found: String,
+    },
+}
+
+fn describe(architecture: &Path, problems: &[TensorProblem], count: usize) -> String {
+    let mut text = format!("expected the tensors of {}, found {count} that differ: ", architecture.display());
+    let shown: Vec<String> = problems.iter().map(TensorProblem::to_string).collect();
+    text.push_str(&shown.join(", "));
+    if count > problems.len() {
+        text.push_str(&format!(" and {} more", count - problems.len()));
+    }
+    text
+}
+
+impl ModelError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        let names = || Family::ALL.map(Family::name).join(", ");
+        match self {
+            Self::Format(error) => error.hint(),
+            Self::Catalogue { source, .. } => source.hint(),
+            Self::NoArchitecture { fitting, .. } if fitting.is_empty() => {
+                "no family of the catalogue fits: give an ONNX file of the same network, --arch FILE.onnx".into()
+            }
+            Self::NoArchitecture { fitting, .. } => {
+                let fitting: Vec<String> = fitting.iter().map(|family| format!("--arch {family}")).collect();
+                format!("add {}, or an ONNX file of the same network, --arch FILE.onnx", fitting.join(" or "))
+            }
+            Self::UnknownArchitecture { suggestion: Some(family), .. } => {
+                format!("did you mean '{family}'? there are {} and FILE.onnx", names())
+            }
+            Self::UnknownArchitecture { suggestion: None, .. } => format!("there are {} and FILE.onnx", names()),
+            Self::OtherNetwork { folded: true, .. } => {
+                "the exporter folded batch normalisations into the convolutions: export again with \
+                 torch.onnx.export(..., training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)"
+                    .into()
+            }
+            Self::OtherNetwork { .. } => "export the ONNX file from the network that the state dict is of".into(),
+            Self::Save { .. } => "save the network in the ONNX format".into(),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A state dict and the network that it fills.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use otfuse_graph::{Graph, Tensor};
+
+use super::{Architecture, Format, ModelError};
+use crate::StateDict;
+use crate::onnx::Template;
+
+/// A state dict that a network's weights come from and go back to.
+#[derive(Clone, Debug)]
+pub struct StateDictSource {
+    /// All that the file holds, in its order.
+    pub dict: StateDict,
+    /// The format of the file.
+    pub format: Format,
+    /// Where the graph comes from.
+    pub architecture: Architecture,
+    /// For each tensor that the graph uses, its initializer.
+    pub(super) bindings: Vec<Binding>,
+    /// The ONNX file that the graph comes from.
+    pub(super) template: Option<Template>,
+}
+
+/// The place of a state dict's tensor in the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Binding {
+    /// The name in the state dict.
+    pub(super) key: String,
+    /// The name in the graph.
+    pub(super) initializer: String,
+    /// Whether the graph has it transposed.
+    pub(super) transposed: bool,
+}
+
+impl StateDictSource {
+    /// The state dict with the weights of `graph`; all else, names, order and types stay.
+    pub(super) fn with_weights(&self, graph: &Graph, path: &Path) -> Result<StateDict, ModelError> {
+        let tensors: HashMap<&str, &Tensor> =
+            graph.initializers().map(|(id, tensor)| (graph.value(id).name.as_str(), tensor)).collect();
+        let mut dict = self.dict.clone();
+        for Binding { key, initializer, transposed } in &self.bindings {
+            let error = |expected: String, found: String| ModelError::Save {
+                path: path.into(),
+                tensor: key.clone(),
+                expected,
+                found,
+            };
+            let tensor = tensors
+                .get(initializer.as_str())
+                .ok_or_else(|| error("a tensor of the network".into(), "none".into()))?;
+            let tensor = if *transposed { transpose(tensor) } else { Some((*tensor).clone()) };
+            let tensor = tensor.ok_or_else(|| error("2 axes".into(), "another number".into()))?;
+            let wanted = self.dict.get(key).map_or(tensor.data_type(), Tensor::data_type);
+            let found = tensor.data_type();
+            let tensor =
+                cast(tensor, wanted).ok_or_else(|| error(format!("{wanted} numbers"), format!("{found} numbers")))?;
+            dict.replace(key, tensor);
+        }
+        Ok(dict)
+    }
+}
+
+/// The tensor in another floating-point type; `None` if one of the types is none.
+fn cast(tensor: Tensor, to: otfuse_graph::DataType) -> Option<Tensor> {
+    if tensor.data_type() == to {
+        return Some(tensor);
+    }
+    let values = tensor.to_f32().filter(|_| to.is_float())?;
+    Some(Tensor::from_f32_as(to, tensor.shape(), values))
+}
+
+/// A matrix with its axes exchanged; `None` for tensors of other ranks.
+pub(super) fn transpose(tensor: &Tensor) -> Option<Tensor> {
+    let &[rows, columns] = tensor.shape() else { return None };
+    let size = tensor.data_type().size();
+    let mut bytes = Vec::with_capacity(tensor.bytes().len());
+    for column in 0..columns {
+        for row in 0..rows {
+            let start = (row * columns + column) * size;
+            bytes.extend_from_slice(&tensor.bytes()[start..start + size]);
+        }
+    }
+    Tensor::new(tensor.data_type(), vec![columns, rows], bytes.into()).ok()
+}
