@@ -8,12 +8,19 @@
 //! | `layers` | tensors grouped into layers, wrappers' prefixes (`module.`) set aside |
 //! | `sketch` | the graph, layer by layer |
 //! | `geometry` | image size, padding and pools that lead to the first linear layer's inputs |
+//! | `stages` | convolutions in a row, then linear layers |
 //! | `mlp`, `vgg`, `resnet`, `lenet`, `sequential` | the families |
 
 mod error;
+mod geometry;
 mod layers;
+mod lenet;
 mod mlp;
+mod resnet;
+mod sequential;
 mod sketch;
+mod stages;
+mod vgg;
 
 use std::fmt;
 
@@ -86,7 +93,10 @@ impl Family {
         let layers = Layers::of(dict)?;
         match self {
             Self::Mlp => mlp::draw(&layers),
-            other => Err(Misfit::Graph { found: format!("the family '{other}' is not there yet") }),
+            Self::Vgg => vgg::draw(&layers),
+            Self::ResNet => resnet::draw(&layers),
+            Self::LeNet => lenet::draw(&layers),
+            Self::Sequential => sequential::draw(&layers),
         }
     }
 }
