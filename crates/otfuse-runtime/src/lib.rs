@@ -1,7 +1,27 @@
 //! Executes and trains networks given as graphs.
+//!
+//! - [`Executable`] is a [`Graph`](otfuse_graph::Graph) prepared on a device: it computes outputs and records inner
+//!   values; [`run_graph`] does so once on the default backend.
+//! - [`dataset`] reads labelled images, [`evaluate`](evaluate()) and [`predict`] measure networks on them.
+//! - [`train`](train::train) fits the weights of a graph by gradient descent through the same interpreter.
+//!
+//! Everything is computed in float32, and the same inputs give the same bytes whatever the number of threads.
+
+mod batch;
 mod device;
 mod error;
+mod evaluate;
+mod head;
+mod init;
 mod interpreter;
+
+pub mod dataset;
+pub mod train;
+
+pub use batch::{SampleLayout, fixed_batch_size, run_batched};
 pub use device::{Default32, DefaultDevice};
 pub use error::RuntimeError;
+pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
+pub use head::Head;
+pub use init::mlp;
 pub use interpreter::{Executable, run_graph};

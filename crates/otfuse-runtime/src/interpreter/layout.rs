@@ -330,7 +330,7 @@ fn mirrored(mode: PadMode, length: usize, before: usize, after: usize) -> Outcom
 /// Adds elements of one value before and after each axis.
 pub(super) fn pad_with<A: Array>(mut x: A, before: &[usize], after: &[usize], value: f64) -> Outcome<A> {
     for axis in 0..x.rank() {
-        let mut block = |length: usize| {
+        let block = |length: usize| {
             let mut shape = x.shape().to_vec();
             shape[axis] = length;
             x.filled_like(&shape, value)

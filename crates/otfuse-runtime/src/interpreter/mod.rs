@@ -31,10 +31,10 @@ use otfuse_graph::Operator;
 use fault::{Fault, Outcome};
 use value::Operands;
 
+pub(crate) use array::Array;
 pub use executable::{Executable, run_graph};
 pub(crate) use floats::Floats;
 pub(crate) use value::Value;
-pub(crate) use {array::Array, fault::Fault as OperatorFault};
 
 /// Computes the outputs of an operator; `outputs` is how many the node lists.
 fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: usize) -> Outcome<Vec<Value<B>>> {

@@ -1,0 +1,141 @@
+//! Data sets by name.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::cifar::Cifar;
+use super::{Dataset, DatasetError, Normalization, cifar, digits, idx, npz};
+
+/// Which part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// Samples to train on.
+    Train,
+    /// Samples held out.
+    Test,
+}
+
+impl FromStr for Split {
+    type Err = DatasetError;
+
+    fn from_str(text: &str) -> Result<Self, DatasetError> {
+        match text {
+            "train" => Ok(Self::Train),
+            "test" => Ok(Self::Test),
+            _ => Err(DatasetError::Spec { found: text.to_owned(), expected: "train or test".into() }),
+        }
+    }
+}
+
+/// The kinds of data sets that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataKind {
+    /// scikit-learn's digits, embedded; every fifth row (4, 9, 14, ..) is a test sample.
+    Digits,
+    /// A folder with MNIST's idx files.
+    Mnist,
+    /// A folder with Fashion-MNIST's idx files.
+    FashionMnist,
+    /// A folder with CIFAR-10's binary batches.
+    Cifar10,
+    /// A folder with CIFAR-100's binary batches.
+    Cifar100,
+    /// A NumPy archive with samples (`x`, `images`, `inputs` or `data`) and labels (`y`, `labels` or `targets`).
+    Npz,
+}
+
+impl DataKind {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Digits, "digits"),
+        (Self::Mnist, "mnist"),
+        (Self::FashionMnist, "fashion-mnist"),
+        (Self::Cifar10, "cifar10"),
+        (Self::Cifar100, "cifar100"),
+        (Self::Npz, "npz"),
+    ];
+
+    /// The name in a specification.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// What is used unless a normalisation is given.
+    pub fn default_normalization(self) -> Normalization {
+        match self {
+            Self::Mnist => Normalization::mnist(),
+            Self::Cifar10 => Normalization::cifar10(),
+            // The statistics of the files' training images.
+            Self::FashionMnist => Normalization::parse("0.2860/0.3530").unwrap_or_else(|_| Normalization::none()),
+            Self::Cifar100 => Normalization::parse("0.5071,0.4865,0.4409/0.2673,0.2564,0.2762")
+                .unwrap_or_else(|_| Normalization::none()),
+            Self::Digits | Self::Npz => Normalization::none(),
+        }
+    }
+}
+
+/// A data set by kind and path, written `KIND:PATH` (or `digits` alone).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataSpec {
+    /// What it is.
+    pub kind: DataKind,
+    /// Where its files are; empty for embedded data.
+    pub path: PathBuf,
+}
+
+impl FromStr for DataSpec {
+    type Err = DatasetError;
+
+    fn from_str(text: &str) -> Result<Self, DatasetError> {
+        let wrong = || {
+            let with_path = DataKind::ALL.iter().skip(1).map(|(_, name)| format!("{name}:PATH"));
+            DatasetError::Spec {
+                found: text.to_owned(),
+                expected: format!("digits, {}", with_path.collect::<Vec<_>>().join(", ")),
+            }
+        };
+        let (name, path) = text.split_once(':').unwrap_or((text, ""));
+        let &(kind, _) = DataKind::ALL.iter().find(|(_, known)| *known == name).ok_or_else(wrong)?;
+        if path.is_empty() != (kind == DataKind::Digits) {
+            return Err(wrong());
+        }
+        Ok(Self { kind, path: path.into() })
+    }
+}
+
+impl fmt::Display for DataSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.name())?;
+        if self.path != Path::new("") {
+            write!(f, ":{}", self.path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl DataSpec {
+    /// Loads the first `limit` samples of a split, normalised as is the default of the kind unless told otherwise.
+    ///
+    /// Errors name the file and what was expected and found there.
+    pub fn load(
+        &self,
+        split: Split,
+        limit: Option<usize>,
+        normalization: Option<Normalization>,
+    ) -> Result<Dataset, DatasetError> {
+        let path = &self.path;
+        let raw = match self.kind {
+            DataKind::Digits => digits::load(split)?,
+            DataKind::Mnist | DataKind::FashionMnist => idx::load(path, split, limit)?,
+            DataKind::Cifar10 => cifar::load(path, Cifar::Ten, split, limit)?,
+            DataKind::Cifar100 => cifar::load(path, Cifar::Hundred, split, limit)?,
+            DataKind::Npz => npz::load(path, split)?,
+        };
+        let normalization = normalization.unwrap_or_else(|| self.kind.default_normalization());
+        let dataset = Dataset::new(&self.to_string(), raw, normalization)?;
+        Ok(match limit {
+            Some(limit) => dataset.truncated(limit),
+            None => dataset,
+        })
+    }
+}

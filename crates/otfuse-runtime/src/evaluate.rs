@@ -1,0 +1,121 @@
+//! How well a classifier does.
+
+use burn_backend::Backend;
+
+use crate::dataset::Dataset;
+use crate::{Executable, Head, RuntimeError, run_batched};
+
+/// Accuracy and loss on a data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The fraction of samples whose most probable class is right, from 0 to 1 (of equal classes the first counts).
+    pub accuracy: f64,
+    /// The mean cross-entropy in nats.
+    pub loss: f64,
+    /// The number of samples.
+    pub samples: usize,
+}
+
+/// The probability of each class for each sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probabilities {
+    classes: usize,
+    /// Logarithms, row by row: they do not underflow.
+    logarithms: Vec<f64>,
+}
+
+impl Probabilities {
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Logarithms of the probabilities, samples x classes.
+    pub fn logarithms(&self) -> &[f64] {
+        &self.logarithms
+    }
+
+    /// The probabilities of a sample.
+    pub fn sample(&self, index: usize) -> impl Iterator<Item = f64> {
+        let start = index * self.classes;
+        self.logarithms[start..start + self.classes].iter().map(|logarithm| logarithm.exp())
+    }
+
+    /// The ensemble: the mean of the members' probabilities. `None` without members or if their sizes differ.
+    pub fn mean(members: &[Self]) -> Option<Self> {
+        let first = members.first()?;
+        let agree =
+            |member: &Self| member.classes == first.classes && member.logarithms.len() == first.logarithms.len();
+        if !members.iter().all(agree) {
+            return None;
+        }
+        let count = (members.len() as f64).ln();
+        let mean = |at: usize| log_sum_exp(members.iter().map(|member| member.logarithms[at])) - count;
+        Some(Self { classes: first.classes, logarithms: (0..first.logarithms.len()).map(mean).collect() })
+    }
+
+    /// Compares with the true classes. Fails if a class is beyond those of the network.
+    pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation, RuntimeError> {
+        let mismatch =
+            |expected: String, found: String| RuntimeError::Output { output: "probabilities".into(), expected, found };
+        let rows = self.logarithms.chunks_exact(self.classes.max(1));
+        if rows.len() != dataset.len() {
+            return Err(mismatch(format!("{} samples", dataset.len()), rows.len().to_string()));
+        }
+        let (mut right, mut loss) = (0usize, 0.0);
+        for (row, &label) in rows.zip(dataset.labels()) {
+            let label = label as usize;
+            let logarithm = row.get(label).ok_or_else(|| {
+                mismatch(format!("more than {label} classes, as the data set has"), self.classes.to_string())
+            })?;
+            let best = (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
+            right += usize::from(best == label);
+            loss -= logarithm;
+        }
+        let samples = dataset.len();
+        Ok(Evaluation { accuracy: right as f64 / samples.max(1) as f64, loss: loss / samples.max(1) as f64, samples })
+    }
+}
+
+/// `log(sum(exp(x)))` without overflow.
+fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return most;
+    }
+    most + values.map(|value| (value - most).exp()).sum::<f64>().ln()
+}
+
+/// The probabilities that a network gives to the samples of a data set: the softmax of its scores, whether or not the
+/// network ends in one (see [`Head`]). `observe` is told how many of how many samples are done.
+pub fn predict<B: Backend>(
+    executable: &Executable<B>,
+    dataset: &Dataset,
+    observe: &mut dyn FnMut(usize, usize),
+) -> Result<Probabilities, RuntimeError> {
+    let head = Head::find(executable.graph())?;
+    let mut probabilities = Probabilities { classes: 0, logarithms: Vec::new() };
+    run_batched(executable, dataset, &[head.logits], None, |range, mut values| {
+        let scores = values.remove(&head.logits);
+        let scores = scores.ok_or_else(|| head.wrong("scores".into(), "none".into()))?;
+        let (rows, classes) = head.rows(&scores, range.len())?;
+        probabilities.classes = classes;
+        for row in rows.chunks_exact(classes) {
+            let row = row.iter().map(|&score| f64::from(score));
+            let normalizer = log_sum_exp(row.clone());
+            probabilities.logarithms.extend(row.map(|score| score - normalizer));
+        }
+        observe(range.end, dataset.len());
+        Ok(())
+    })?;
+    Ok(probabilities)
+}
+
+/// Accuracy and mean cross-entropy of a network on a data set.
+pub fn evaluate<B: Backend>(
+    executable: &Executable<B>,
+    dataset: &Dataset,
+    observe: &mut dyn FnMut(usize, usize),
+) -> Result<Evaluation, RuntimeError> {
+    predict(executable, dataset, observe)?.evaluate(dataset)
+}

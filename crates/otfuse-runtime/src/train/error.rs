@@ -1,0 +1,29 @@
+//! What can go wrong in training.
+
+use otfuse_graph::GraphError;
+
+use crate::RuntimeError;
+
+/// A network cannot be trained.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TrainError {
+    /// A setting is out of range.
+    #[error("the setting {setting}: expected {expected}, found {found}")]
+    Setting { setting: &'static str, expected: &'static str, found: f64 },
+    /// The data set has no samples, or fewer than the batch that the network fixes.
+    #[error("there are not enough samples for one batch")]
+    NoSamples,
+    /// The network has no weights to train.
+    #[error("the network has no trainable weights")]
+    NoParameters,
+    /// The loss is no longer a number.
+    #[error("the loss became {loss} in step {step}; a smaller learning rate may help")]
+    Diverged { step: usize, loss: f32 },
+    /// The network cannot be executed on the samples.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The trained graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}

@@ -1,0 +1,80 @@
+use otfuse_graph::{Conv, GraphBuilder, PoolKind, Window};
+
+use super::*;
+
+fn pattern(count: usize, seed: u64) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| random.next_u32() as f32 / u32::MAX as f32 - 0.5).collect()
+}
+
+/// Convolution, batch normalisation, both pools, a skip connection and two linear layers.
+fn small_network() -> Graph {
+    let mut b = GraphBuilder::new("small");
+    let x = b.input("x", &[None, Some(2), Some(6), Some(6)]);
+    let w = b.initializer("conv.weight", Tensor::from_f32(&[4, 1, 3, 3], pattern(36, 1)));
+    let bias = b.initializer("conv.bias", Tensor::from_f32(&[4], pattern(4, 2)));
+    let conv = Conv { groups: 2, window: Window::uniform(2, 1, 1) };
+    let y = b.conv(x, w, Some(bias), conv);
+    let parameters = [
+        ("bn.scale", vec![1.0, 0.8, 1.2, 0.9]),
+        ("bn.bias", vec![0.1, 0.0, -0.1, 0.2]),
+        ("bn.mean", vec![0.0, 0.1, 0.0, -0.1]),
+        ("bn.var", vec![0.5, 0.6, 0.7, 0.8]),
+    ]
+    .map(|(name, values)| b.initializer(name, Tensor::from_f32(&[4], values)));
+    let y = b.batch_norm(y, parameters, 1e-5);
+    let y = b.relu(y);
+    let pooled = b.pool(y, PoolKind::Max, 3, Window::uniform(2, 2, 1));
+    let average = b.pool(y, PoolKind::Average, 3, Window::uniform(2, 2, 1));
+    let y = b.add(pooled, average);
+    let y = b.flatten(y);
+    let w = b.initializer("fc.weight", Tensor::from_f32(&[3, 36], pattern(108, 3)));
+    let y = b.linear(y, w, None);
+    b.output(y);
+    b.finish().unwrap()
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    let graph = small_network();
+    let (samples, labels) = (pattern(4 * 72, 4), [0, 1, 2, 1]);
+    let device = DefaultDevice::default();
+    let mut model = Model::<Default32>::new(&graph, &[2, 6, 6], &device).unwrap();
+    let (_, gradients) = model.gradients(samples.clone(), &labels).unwrap();
+    let names: Vec<&str> = model.parameters.iter().map(|p| graph.value(p.id).name.as_str()).collect();
+    assert_eq!(names, ["conv.weight", "conv.bias", "bn.scale", "bn.bias", "fc.weight"]);
+    for (index, gradient) in gradients.into_iter().enumerate() {
+        let gradient = Floats::<Default32>::new(gradient.unwrap()).into_vec().unwrap();
+        let shape = model.parameters[index].shape.clone();
+        let values = Floats::<Default32>::new(model.parameters[index].value.clone()).into_vec().unwrap();
+        for at in (0..values.len()).step_by(5) {
+            let mut loss_at = |offset: f32| {
+                let mut moved = values.clone();
+                moved[at] += offset;
+                model.parameters[index].value = Floats::<Default32>::from_vec(moved, &shape, &device).into_tensor();
+                model.gradients(samples.clone(), &labels).unwrap().0
+            };
+            let step = 4e-3;
+            let difference = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+            let tolerance = 2e-3 + 0.03 * difference.abs();
+            assert!(
+                (difference - gradient[at]).abs() < tolerance,
+                "{} [{at}]: {difference} by differences, {} by the tape",
+                names[index],
+                gradient[at]
+            );
+        }
+        model.parameters[index].value = Floats::<Default32>::from_vec(values, &shape, &device).into_tensor();
+    }
+}
+
+#[test]
+fn settings_are_checked() {
+    let dataset = Dataset::from_floats("none", vec![4], Vec::new(), Vec::new(), 2).unwrap();
+    let graph = crate::mlp(&[4, 2], 0).unwrap();
+    let settings = TrainSettings { momentum: 1.0, ..TrainSettings::default() };
+    let error = train(&graph, &dataset, &settings, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, TrainError::Setting { setting: "momentum", .. }));
+    let error = train(&graph, &dataset, &TrainSettings::default(), &mut |_| {}).unwrap_err();
+    assert_eq!(error, TrainError::NoSamples);
+}

@@ -1,0 +1,220 @@
+//! The operators of `golden/gen_operators.py`.
+
+use std::collections::BTreeMap;
+
+use otfuse_graph::{
+    Binary, Conv, ConvTranspose, DataType, Gemm, Operator, PadMode, Padding, Pool, PoolKind, Reduce, ReduceKind,
+    Tensor, Unary, Variadic, Window,
+};
+
+fn window(strides: &[usize], dilations: &[usize], pads: &[usize]) -> Window {
+    Window { strides: strides.to_vec(), dilations: dilations.to_vec(), padding: Padding::Explicit(pads.to_vec()) }
+}
+
+fn same(strides: &[usize], padding: Padding) -> Window {
+    Window { strides: strides.to_vec(), padding, ..Window::default() }
+}
+
+fn conv(groups: usize, window: Window) -> Operator {
+    Operator::Conv(Conv { groups, window })
+}
+
+fn transposed(groups: usize, window: Window, extra: &[usize], shape: Option<&[usize]>) -> Operator {
+    Operator::ConvTranspose(ConvTranspose {
+        groups,
+        window,
+        output_padding: extra.to_vec(),
+        output_shape: shape.map(<[usize]>::to_vec),
+    })
+}
+
+fn pool(kind: PoolKind, kernel: &[usize], window: Window, ceil: bool, count_include_pad: bool) -> Operator {
+    Operator::Pool(Pool { kind, kernel: kernel.to_vec(), window, ceil, count_include_pad })
+}
+
+fn reduce(kind: ReduceKind, keep_dims: bool) -> Operator {
+    Operator::Reduce(Reduce { kind, keep_dims, noop_with_empty_axes: false })
+}
+
+pub fn operators() -> BTreeMap<&'static str, Operator> {
+    let mut cases = elementwise();
+    cases.extend(windows());
+    cases.extend(rest());
+    cases.into_iter().collect()
+}
+
+fn elementwise() -> Vec<(&'static str, Operator)> {
+    use Operator::{Binary as B, Unary as U, Variadic as V};
+    vec![
+        ("Relu", U(Unary::Relu)),
+        ("Sigmoid", U(Unary::Sigmoid)),
+        ("Tanh", U(Unary::Tanh)),
+        ("Exp", U(Unary::Exp)),
+        ("Log", U(Unary::Log)),
+        ("Sqrt", U(Unary::Sqrt)),
+        ("Reciprocal", U(Unary::Reciprocal)),
+        ("Abs", U(Unary::Abs)),
+        ("Neg", U(Unary::Neg)),
+        ("Sign", U(Unary::Sign)),
+        ("Erf", U(Unary::Erf)),
+        ("Floor", U(Unary::Floor)),
+        ("Ceil", U(Unary::Ceil)),
+        ("Round", U(Unary::Round)),
+        ("Sin", U(Unary::Sin)),
+        ("Cos", U(Unary::Cos)),
+        ("Tan", U(Unary::Tan)),
+        ("Softplus", U(Unary::Softplus)),
+        ("Softsign", U(Unary::Softsign)),
+        ("Mish", U(Unary::Mish)),
+        ("HardSwish", U(Unary::HardSwish)),
+        ("LeakyRelu", U(Unary::LeakyRelu { alpha: 0.2 })),
+        ("Elu", U(Unary::Elu { alpha: 1.5 })),
+        ("Celu", U(Unary::Celu { alpha: 0.7 })),
+        ("Selu", U(Unary::Selu { alpha: 1.673_263_2, gamma: 1.050_701 })),
+        ("HardSigmoid", U(Unary::HardSigmoid { alpha: 0.3, beta: 0.4 })),
+        ("ThresholdedRelu", U(Unary::ThresholdedRelu { alpha: 0.5 })),
+        ("Gelu", U(Unary::Gelu { tanh: false })),
+        ("Gelu_tanh", U(Unary::Gelu { tanh: true })),
+        ("Not", U(Unary::Not)),
+        ("Add", B(Binary::Add)),
+        ("Sub", B(Binary::Sub)),
+        ("Mul", B(Binary::Mul)),
+        ("Div", B(Binary::Div)),
+        ("Div_integers", B(Binary::Div)),
+        ("Pow", B(Binary::Pow)),
+        ("Pow_scalar", B(Binary::Pow)),
+        ("Mod", B(Binary::Mod { truncated: false })),
+        ("Mod_truncated", B(Binary::Mod { truncated: true })),
+        ("Equal", B(Binary::Equal)),
+        ("Less", B(Binary::Less)),
+        ("LessOrEqual", B(Binary::LessOrEqual)),
+        ("Greater", B(Binary::Greater)),
+        ("GreaterOrEqual", B(Binary::GreaterOrEqual)),
+        ("And", B(Binary::And)),
+        ("Or", B(Binary::Or)),
+        ("Xor", B(Binary::Xor)),
+        ("Sum", V(Variadic::Sum)),
+        ("Mean", V(Variadic::Mean)),
+        ("Min", V(Variadic::Min)),
+        ("Max", V(Variadic::Max)),
+        ("PRelu", Operator::PRelu),
+        ("Clip", Operator::Clip),
+        ("Clip_above", Operator::Clip),
+        ("Clip_integers", Operator::Clip),
+        ("Where", Operator::Where),
+        ("Where_integers", Operator::Where),
+    ]
+}
+
+fn windows() -> Vec<(&'static str, Operator)> {
+    use PoolKind::{Average, Max};
+    vec![
+        ("Conv", conv(1, window(&[2, 1], &[], &[1, 0, 2, 1]))),
+        ("Conv_dilated_groups", conv(2, window(&[], &[2, 1], &[1, 1, 1, 1]))),
+        ("Conv_depthwise", conv(3, window(&[2, 2], &[], &[1, 1, 1, 1]))),
+        ("Conv_same_upper", conv(1, same(&[2, 2], Padding::SameUpper))),
+        ("Conv_same_lower", conv(1, same(&[2, 2], Padding::SameLower))),
+        ("Conv_1d", conv(1, window(&[], &[2], &[2, 1]))),
+        ("Conv_3d", conv(1, window(&[1, 2, 1], &[], &[1, 0, 1, 0, 1, 1]))),
+        ("ConvTranspose", transposed(1, window(&[2, 2], &[], &[1, 0, 1, 2]), &[1, 1], None)),
+        ("ConvTranspose_groups", transposed(2, window(&[], &[2, 1], &[]), &[], None)),
+        ("ConvTranspose_shape", transposed(1, window(&[3, 2], &[], &[]), &[], Some(&[10, 8]))),
+        ("ConvTranspose_same", transposed(1, same(&[2, 2], Padding::SameUpper), &[], None)),
+        ("ConvTranspose_1d", transposed(1, window(&[2], &[], &[1, 1]), &[], None)),
+        ("ConvTranspose_3d", transposed(1, window(&[2, 1, 1], &[], &[]), &[], None)),
+        ("MaxPool", pool(Max, &[3, 2], window(&[2, 2], &[], &[1, 0, 1, 1]), false, false)),
+        ("MaxPool_ceil", pool(Max, &[3, 3], window(&[2, 2], &[], &[]), true, false)),
+        ("MaxPool_ceil_pads", pool(Max, &[2, 3], window(&[3, 2], &[], &[1, 1, 1, 1]), true, false)),
+        ("MaxPool_dilated", pool(Max, &[2, 3], window(&[], &[2, 2], &[]), false, false)),
+        ("MaxPool_same", pool(Max, &[2, 3], same(&[2, 2], Padding::SameLower), false, false)),
+        ("MaxPool_1d", pool(Max, &[3], window(&[2], &[], &[1, 1]), false, false)),
+        ("MaxPool_3d", pool(Max, &[2, 2, 3], window(&[2, 1, 2], &[], &[]), false, false)),
+        ("AveragePool", pool(Average, &[3, 2], window(&[2, 2], &[], &[1, 0, 1, 1]), false, false)),
+        ("AveragePool_include", pool(Average, &[3, 2], window(&[2, 2], &[], &[1, 0, 1, 1]), false, true)),
+        ("AveragePool_ceil", pool(Average, &[3, 3], window(&[2, 2], &[], &[]), true, false)),
+        ("AveragePool_ceil_include", pool(Average, &[3, 3], window(&[2, 2], &[], &[1, 1, 0, 0]), true, true)),
+        ("AveragePool_1d", pool(Average, &[3], window(&[2], &[], &[1, 0]), false, false)),
+        ("AveragePool_3d", pool(Average, &[2, 2, 3], window(&[2, 1, 2], &[], &[0, 1, 0, 0, 0, 1]), false, false)),
+        ("AveragePool_dilated", pool(Average, &[2, 3], window(&[], &[2, 2], &[]), false, false)),
+        ("GlobalAveragePool", Operator::GlobalPool(Average)),
+        ("GlobalMaxPool", Operator::GlobalPool(Max)),
+    ]
+}
+
+fn rest() -> Vec<(&'static str, Operator)> {
+    let gemm = Gemm { alpha: 0.5, beta: 2.0, transpose_a: true, transpose_b: true };
+    let arg = |largest, axis, keep_dims| Operator::ArgExtremum { largest, axis, keep_dims };
+    let noop = Reduce { kind: ReduceKind::Sum, keep_dims: true, noop_with_empty_axes: true };
+    let constant = |value| Operator::ConstantOfShape { value };
+    let response = |size, alpha, beta, bias| Operator::LocalResponseNormalization { alpha, beta, bias, size };
+    vec![
+        ("MatMul", Operator::MatMul),
+        ("MatMul_batches", Operator::MatMul),
+        ("MatMul_weights", Operator::MatMul),
+        ("MatMul_vector_left", Operator::MatMul),
+        ("MatMul_vector_right", Operator::MatMul),
+        ("MatMul_vectors", Operator::MatMul),
+        ("Gemm", Operator::Gemm(gemm)),
+        ("Gemm_scalar_bias", Operator::Gemm(Gemm::default())),
+        ("BatchNormalization", Operator::BatchNormalization { epsilon: 1e-3 }),
+        ("BatchNormalization_flat", Operator::BatchNormalization { epsilon: 1e-5 }),
+        ("InstanceNormalization", Operator::InstanceNormalization { epsilon: 1e-3 }),
+        ("LayerNormalization", Operator::LayerNormalization { axis: -1, epsilon: 1e-5 }),
+        ("LayerNormalization_axes", Operator::LayerNormalization { axis: 1, epsilon: 1e-2 }),
+        ("LRN", response(3, 0.5, 0.6, 1.5)),
+        ("LRN_odd", response(5, 1e-4, 0.75, 1.0)),
+        ("Softmax", Operator::Softmax { axis: 1 }),
+        ("LogSoftmax", Operator::LogSoftmax { axis: -1 }),
+        ("ReduceSum", reduce(ReduceKind::Sum, false)),
+        ("ReduceMean", reduce(ReduceKind::Mean, true)),
+        ("ReduceMax", reduce(ReduceKind::Max, false)),
+        ("ReduceMin", reduce(ReduceKind::Min, false)),
+        ("ReduceProd", reduce(ReduceKind::Prod, true)),
+        ("ReduceL1", reduce(ReduceKind::L1, false)),
+        ("ReduceL2", reduce(ReduceKind::L2, false)),
+        ("ReduceSumSquare", reduce(ReduceKind::SumSquare, false)),
+        ("ReduceLogSumExp", reduce(ReduceKind::LogSumExp, false)),
+        ("ReduceLogSum", reduce(ReduceKind::LogSum, false)),
+        ("ReduceSum_all", reduce(ReduceKind::Sum, false)),
+        ("ReduceSum_noop", Operator::Reduce(noop)),
+        ("ReduceProd_integers", reduce(ReduceKind::Prod, false)),
+        ("ArgMax", arg(true, 1, false)),
+        ("ArgMin", arg(false, -2, true)),
+        ("Flatten", Operator::Flatten { axis: 2 }),
+        ("Flatten_all", Operator::Flatten { axis: 0 }),
+        ("Reshape", Operator::Reshape { allow_zero: false }),
+        ("Reshape_scalar", Operator::Reshape { allow_zero: false }),
+        ("Transpose", Operator::Transpose { permutation: Some(vec![1, 2, 0]) }),
+        ("Transpose_reverse", Operator::Transpose { permutation: None }),
+        ("Squeeze", Operator::Squeeze),
+        ("Squeeze_all", Operator::Squeeze),
+        ("Unsqueeze", Operator::Unsqueeze),
+        ("Concat", Operator::Concat { axis: -1 }),
+        ("Concat_integers", Operator::Concat { axis: 0 }),
+        ("Split", Operator::Split { axis: 0 }),
+        ("Split_equal", Operator::Split { axis: 1 }),
+        ("Slice", Operator::Slice),
+        ("Slice_backwards", Operator::Slice),
+        ("Slice_integers", Operator::Slice),
+        ("Pad", Operator::Pad(PadMode::Constant)),
+        ("Pad_negative", Operator::Pad(PadMode::Constant)),
+        ("Pad_reflect", Operator::Pad(PadMode::Reflect)),
+        ("Pad_edge", Operator::Pad(PadMode::Edge)),
+        ("Pad_wrap", Operator::Pad(PadMode::Wrap)),
+        ("Gather", Operator::Gather { axis: 1 }),
+        ("Gather_scalar", Operator::Gather { axis: 0 }),
+        ("Expand", Operator::Expand),
+        ("Tile", Operator::Tile),
+        ("Shape", Operator::Shape { start: 0, end: None }),
+        ("Shape_part", Operator::Shape { start: -2, end: Some(2) }),
+        ("ConstantOfShape", constant(Tensor::from_f32(&[1], vec![1.5]))),
+        ("ConstantOfShape_integers", constant(Tensor::from_i64(&[1], vec![7]))),
+        ("Range", Operator::Range),
+        ("Range_floats", Operator::Range),
+        ("Cast", Operator::Cast { to: DataType::I64 }),
+        ("Cast_bool", Operator::Cast { to: DataType::Bool }),
+        ("Cast_float", Operator::Cast { to: DataType::F32 }),
+        ("Cast_uint8", Operator::Cast { to: DataType::U8 }),
+        ("Identity", Operator::Identity),
+    ]
+}
