@@ -3,6 +3,7 @@
 mod architecture;
 mod error;
 mod format;
+mod matching;
 mod state_dict;
 
 use std::path::{Path, PathBuf};
@@ -84,7 +85,7 @@ impl Model {
             }
             Architecture::File(file) => {
                 let OnnxModel { graph, template } = open_onnx(file)?;
-                let bindings = same_names(&graph, &dict);
+                let (graph, bindings) = matching::fill(graph, &dict, path, file)?;
                 (graph, bindings, Some(template))
             }
         };

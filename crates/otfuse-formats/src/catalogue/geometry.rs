@@ -89,7 +89,8 @@ pub(super) fn solve(
     }
     match found.as_slice() {
         [] => {
-            let pools: Vec<String> = layouts.iter().map(|pools| pools.iter().filter(|&&p| p).count().to_string()).collect();
+            let pools: Vec<String> =
+                layouts.iter().map(|pools| pools.iter().filter(|&&p| p).count().to_string()).collect();
             let sides = SIDES.map(|side| side.to_string()).join(", ");
             let tried = format!("images of side {sides}, {} pools, paddings {paddings:?}", pools.join(" or "));
             Err(Misfit::NoGeometry { tensor: weight.name.into(), inputs, tried })
@@ -123,7 +124,8 @@ mod tests {
     use super::*;
 
     fn solved(inputs: usize, features: usize, channels: usize, kernels: &[usize], layouts: &[Vec<bool>]) -> Vec<usize> {
-        let tensor = Tensor::new(DataType::F32, vec![1, inputs], vec![0; 4 * inputs].into()).expect("as long as it says");
+        let tensor =
+            Tensor::new(DataType::F32, vec![1, inputs], vec![0; 4 * inputs].into()).expect("as long as it says");
         let weight = Named { name: "fc.weight", tensor: &tensor };
         let paddings = [Padding::Absent, Padding::Same, Padding::SameFirst];
         let geometry = solve(&weight, features, channels, kernels, &paddings, layouts);

@@ -16,8 +16,8 @@ const COUNTERS: &str = "num_batches_tracked";
 
 /// One tensor and its name in the state dict.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Named<'a> {
-    pub(super) name: &'a str,
+pub(crate) struct Named<'a> {
+    pub(crate) name: &'a str,
     pub(super) tensor: &'a Tensor,
 }
 
@@ -139,19 +139,21 @@ pub(super) fn natural(path: &str) -> Vec<(String, u64)> {
     parts
 }
 
+/// A name without wrappers' prefixes.
+pub(crate) fn without_wrapper(name: &str) -> &str {
+    let mut name = name;
+    while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = rest;
+    }
+    name
+}
+
 /// Names without wrappers' prefixes, unless two names would become one.
-fn without_wrappers(dict: &StateDict) -> Vec<(String, Named<'_>)> {
-    let strip = |name: &str| {
-        let mut name = name;
-        while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
-            name = rest;
-        }
-        name.to_owned()
-    };
+pub(crate) fn without_wrappers(dict: &StateDict) -> Vec<(String, Named<'_>)> {
     let mut seen = HashSet::new();
-    let unique = dict.names().all(|name| seen.insert(strip(name)));
-    let tensors = dict.iter();
-    tensors.map(|(name, tensor)| (if unique { strip(name) } else { name.to_owned() }, Named { name, tensor })).collect()
+    let unique = dict.names().all(|name| seen.insert(without_wrapper(name)));
+    let bare = |name| if unique { without_wrapper(name) } else { name };
+    dict.iter().map(|(name, tensor)| (bare(name).to_owned(), Named { name, tensor })).collect()
 }
 
 /// One module's tensors, which must be those of a layer that the catalogue has.

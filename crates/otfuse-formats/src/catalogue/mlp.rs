@@ -130,7 +130,8 @@ pub(super) fn norms_behind<'l, 'a>(
         } else {
             let free = |&at: &usize| hosts[at].outputs() == norm.outputs() && found[at].is_none();
             let wide: Vec<usize> = (0..hosts.len()).filter(free).collect();
-            let numbered = wide.iter().copied().filter(|&at| norm.number().is_some() && hosts[at].number() == norm.number());
+            let numbered =
+                wide.iter().copied().filter(|&at| norm.number().is_some() && hosts[at].number() == norm.number());
             match (numbered.collect::<Vec<_>>().as_slice(), wide.as_slice()) {
                 ([only], _) | ([], [only]) => Some(*only),
                 _ => None,

@@ -30,6 +30,7 @@ use crate::StateDict;
 
 pub use error::{CatalogueError, Misfit};
 use layers::Layers;
+pub(crate) use layers::{without_wrapper, without_wrappers};
 
 /// The name of every network's input.
 pub const INPUT: &str = "input";

@@ -33,7 +33,9 @@ impl<'l, 'a> Stages<'l, 'a> {
         if convs.is_empty() {
             return Err(Misfit::missing("weight", "of a convolution, with 4 axes"));
         }
-        let Some(&head) = linear.first() else { return Err(Misfit::missing("weight", "of a linear layer, with 2 axes")) };
+        let Some(&head) = linear.first() else {
+            return Err(Misfit::missing("weight", "of a linear layer, with 2 axes"));
+        };
         let hosts: Vec<&Layer<'a>> = convs.iter().chain(&linear).copied().collect();
         let mut norms = norms_behind(layers, &hosts)?;
         let behind = norms.split_off(convs.len());
@@ -42,7 +44,8 @@ impl<'l, 'a> Stages<'l, 'a> {
             let norm = norm.map(|norm| (norm, place_of(conv, norm)));
             let next = convs.get(index + 1).copied();
             // Modules without weights between this convolution and what follows it in the same list.
-            let between = slots(conv, next.unwrap_or(head)).map(|slots| slots.saturating_sub(usize::from(norm.is_some())));
+            let between =
+                slots(conv, next.unwrap_or(head)).map(|slots| slots.saturating_sub(usize::from(norm.is_some())));
             let (relu, pool) = match (between, next) {
                 // A list of convolutions alone, or names without indices: ReLU, and pools as the sizes say.
                 (None | Some(0), _) => (true, None),
@@ -77,7 +80,8 @@ impl<'l, 'a> Stages<'l, 'a> {
                 _ => return Err(conv.weight.misfit("a square kernel")),
             }
         }
-        let (Some(first), Some(end), Some(head)) = (self.stages.first(), self.stages.last(), self.linear.first()) else {
+        let (Some(first), Some(end), Some(head)) = (self.stages.first(), self.stages.last(), self.linear.first())
+        else {
             return Err(Misfit::missing("weight", "of a convolution and of a linear layer"));
         };
         solve(&head.weight, end.conv.outputs(), first.conv.inputs(), &kernels, paddings, layouts)

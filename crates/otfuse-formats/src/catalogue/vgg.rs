@@ -21,7 +21,9 @@ pub(super) fn draw(layers: &Layers<'_>) -> Result<Graph, Misfit> {
         let in_features = layer.place().is_some_and(|(list, _)| list == "features");
         let in_head = HEADS.iter().any(|head| {
             let rest = layer.path.strip_prefix(head);
-            rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.').is_some_and(|n| n.parse::<usize>().is_ok()))
+            rest.is_some_and(|rest| {
+                rest.is_empty() || rest.strip_prefix('.').is_some_and(|n| n.parse::<usize>().is_ok())
+            })
         });
         let expected = match layer.kind {
             Kind::Conv if in_features => continue,

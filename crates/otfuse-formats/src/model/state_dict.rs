@@ -64,7 +64,7 @@ impl StateDictSource {
 }
 
 /// The tensor in another floating-point type; `None` if one of the types is none.
-fn cast(tensor: Tensor, to: otfuse_graph::DataType) -> Option<Tensor> {
+pub(super) fn cast(tensor: Tensor, to: otfuse_graph::DataType) -> Option<Tensor> {
     if tensor.data_type() == to {
         return Some(tensor);
     }
