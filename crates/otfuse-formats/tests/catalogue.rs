@@ -267,6 +267,10 @@ fn the_order_of_a_third_party_network_is_that_of_its_onnx_file() {
         assert_eq!(nodes(&Family::Sequential.build(&dict).expect("a network")), expected, "{name}");
         let file = otfuse_formats::Architecture::File(onnx.clone());
         let filled = Model::open(&path, Some(&file)).expect("the same network").graph;
-        assert_eq!(filled, original, "{name}: the same weights");
+        assert_eq!(nodes(&filled), nodes(&original), "{name}");
+        for (id, tensor) in filled.initializers() {
+            let key = &filled.value(id).name;
+            assert!(dict.get(key) == Some(tensor), "{name}: {key}");
+        }
     }
 }
