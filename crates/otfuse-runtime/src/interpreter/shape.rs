@@ -49,10 +49,8 @@ pub(super) fn range<B: Backend>(operands: &mut Operands<B>) -> Outcome<Value<B>>
         if delta == 0 {
             return Err(Fault::new("step", "a number other than 0", 0));
         }
-        let span = i128::from(limit) - i128::from(start);
-        let delta_wide = i128::from(delta);
-        let count = (span + delta_wide - delta_wide.signum()).div_euclid(delta_wide);
-        let count = if span.signum() == delta_wide.signum() { count } else { 0 };
+        let (span, step) = (i128::from(limit) - i128::from(start), i128::from(delta));
+        let count = if span.signum() == step.signum() { (span.abs() + step.abs() - 1) / step.abs() } else { 0 };
         let count = usize::try_from(count).ok().filter(|&count| count <= MOST_ELEMENTS);
         let count = count.ok_or_else(|| too_long(format!("{start} to {limit} by {delta}")))?;
         let data = (0..count as i64).map(|at| start.wrapping_add(at.wrapping_mul(delta))).collect();
