@@ -11,8 +11,8 @@ use crate::StateDict;
 /// What wrappers put before the names of the network that they wrap.
 const WRAPPERS: [&str; 7] = ["module.", "model.", "_orig_mod.", "backbone.", "net.", "network.", "encoder."];
 
-/// Integer tensors that count and have no part in inference.
-const COUNTERS: &str = "num_batches_tracked";
+/// The tensors of a layer that have a part in inference.
+const PARTS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
 /// One tensor and its name in the state dict.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,8 @@ impl<'a> Layers<'a> {
         let mut modules: IndexMap<String, Vec<(String, Named<'a>)>> = IndexMap::new();
         for (path, named) in without_wrappers(dict) {
             let (module, leaf) = path.rsplit_once('.').unwrap_or(("", &path));
-            if leaf == COUNTERS {
+            // Integers of other names count something (num_batches_tracked) and have no part in inference.
+            if !named.tensor.data_type().is_float() && !PARTS.contains(&leaf) {
                 continue;
             }
             modules.entry(module.into()).or_default().push((leaf.into(), named));
@@ -159,8 +160,7 @@ pub(crate) fn without_wrappers(dict: &StateDict) -> Vec<(String, Named<'_>)> {
 /// One module's tensors, which must be those of a layer that the catalogue has.
 fn layer<'a>(path: String, tensors: &[(String, Named<'a>)]) -> Result<Layer<'a>, Misfit> {
     let find = |leaf: &str| tensors.iter().find(|(found, _)| found == leaf).map(|(_, named)| *named);
-    let known = ["weight", "bias", "running_mean", "running_var"];
-    if let Some((_, stranger)) = tensors.iter().find(|(leaf, _)| !known.contains(&leaf.as_str())) {
+    if let Some((_, stranger)) = tensors.iter().find(|(leaf, _)| !PARTS.contains(&leaf.as_str())) {
         return Err(stranger.misfit("a weight, bias, running_mean or running_var"));
     }
     if let Some((_, odd)) = tensors.iter().find(|(_, named)| !named.tensor.data_type().is_float()) {

@@ -61,14 +61,15 @@ pub(super) fn draw_behind(
 /// never negative, so that a negative mean proves that the normalisation comes first; many means without a negative one
 /// are all but a proof that it comes behind.
 pub(super) fn place_of(layer: &Layer<'_>, norm: &Layer<'_>) -> Place {
-    if let (Some((list, index)), Some((other, next))) = (layer.place(), norm.place()) {
-        if list == other && next > index {
-            return match next - index {
-                1 => Place::BeforeActivation,
-                2 => Place::BehindActivation,
-                _ => Place::BehindPool,
-            };
-        }
+    if let (Some((list, index)), Some((other, next))) = (layer.place(), norm.place())
+        && list == other
+        && next > index
+    {
+        return match next - index {
+            1 => Place::BeforeActivation,
+            2 => Place::BehindActivation,
+            _ => Place::BehindPool,
+        };
     }
     let means = norm.statistics.and_then(|[mean, _]| mean.tensor.to_f32()).unwrap_or_default();
     let rectified = means.iter().all(|&mean| mean >= 0.0) && means.iter().any(|&mean| mean > 0.0);

@@ -140,7 +140,7 @@ fn slots(layer: &Layer<'_>, next: &Layer<'_>) -> Option<usize> {
 /// The groups of a convolution over so many channels.
 pub(super) fn groups(conv: &Layer<'_>, channels: usize) -> Result<usize, Misfit> {
     let groups = channels / conv.inputs();
-    if groups * conv.inputs() != channels || groups == 0 || conv.outputs() % groups != 0 {
+    if groups * conv.inputs() != channels || groups == 0 || !conv.outputs().is_multiple_of(groups) {
         return Err(conv.weight.misfit(format!("{channels} input channels, or a divisor of them")));
     }
     Ok(groups)

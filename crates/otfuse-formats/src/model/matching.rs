@@ -231,10 +231,11 @@ impl<'a> Matching<'a> {
                 let shape = other.tensor.shape();
                 shape == [inputs, outputs] || shape == [outputs, inputs]
             });
-            if let ([(key, shape)], 1) = (fitting.as_slice(), rivals.count()) {
-                if *shape == [outputs, inputs] && inputs != outputs {
-                    found.push(Binding { key: (*key).into(), initializer: weight.name.into(), transposed: true });
-                }
+            if let ([(key, shape)], 1) = (fitting.as_slice(), rivals.count())
+                && *shape == [outputs, inputs]
+                && inputs != outputs
+            {
+                found.push(Binding { key: (*key).into(), initializer: weight.name.into(), transposed: true });
             }
         }
         self.bindings.extend(found);
