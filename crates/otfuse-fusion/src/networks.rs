@@ -82,6 +82,11 @@ impl<'a> Networks<'a> {
         self.graphs.is_empty()
     }
 
+    /// The graph of a model.
+    pub fn graph(&self, model: usize) -> &'a Graph {
+        self.graphs[model]
+    }
+
     /// The index of the anchor.
     pub fn anchor(&self) -> usize {
         self.anchor

@@ -30,22 +30,13 @@ pub struct GraphBuilder {
 impl GraphBuilder {
     /// Starts an empty graph.
     pub fn new(name: &str) -> Self {
-        Self {
-            editor: GraphEditor::new(name),
-            count: 0,
-        }
+        Self { editor: GraphEditor::new(name), count: 0 }
     }
 
     /// A float32 input; `None` stands for the batch axis.
     pub fn input(&mut self, name: &str, shape: &[Option<usize>]) -> ValueId {
-        let shape = shape
-            .iter()
-            .map(|dim| dim.map_or_else(|| Dim::symbol("batch"), Dim::known))
-            .collect();
-        let declared = Declared {
-            data_type: DataType::F32,
-            shape: Some(shape),
-        };
+        let shape = shape.iter().map(|dim| dim.map_or_else(|| Dim::symbol("batch"), Dim::known)).collect();
+        let declared = Declared { data_type: DataType::F32, shape: Some(shape) };
         let value = self.editor.add_value(name, Some(declared));
         self.editor.add_input(value);
         value
@@ -80,25 +71,17 @@ impl GraphBuilder {
         let name = format!("{}_{}", operator.name(), self.count);
         let outputs: Vec<_> = (0..outputs)
             .map(|i| {
-                let name = if outputs == 1 {
-                    format!("{name}_output")
-                } else {
-                    format!("{name}_output_{i}")
-                };
+                let name = if outputs == 1 { format!("{name}_output") } else { format!("{name}_output_{i}") };
                 self.editor.add_value(name, None)
             })
             .collect();
-        self.editor
-            .add_node(name, operator, inputs, outputs.iter().copied().map(Some).collect());
+        self.editor.add_node(name, operator, inputs, outputs.iter().copied().map(Some).collect());
         outputs
     }
 
     /// `x W^t + b` with W of shape outputs x inputs, as PyTorch's `Linear` keeps it.
     pub fn linear(&mut self, x: ValueId, weight: ValueId, bias: Option<ValueId>) -> ValueId {
-        let gemm = Operator::Gemm(Gemm {
-            transpose_b: true,
-            ..Gemm::default()
-        });
+        let gemm = Operator::Gemm(Gemm { transpose_b: true, ..Gemm::default() });
         self.node_with_options(gemm, vec![Some(x), Some(weight), bias], 1)[0]
     }
 
@@ -110,10 +93,7 @@ impl GraphBuilder {
     /// Batch normalisation; `parameters` are scale, bias, running mean and running variance.
     pub fn batch_norm(&mut self, x: ValueId, parameters: [ValueId; 4], epsilon: f32) -> ValueId {
         let [scale, bias, mean, variance] = parameters;
-        self.node(
-            Operator::BatchNormalization { epsilon },
-            &[x, scale, bias, mean, variance],
-        )
+        self.node(Operator::BatchNormalization { epsilon }, &[x, scale, bias, mean, variance])
     }
 
     /// The rectifier.
@@ -138,13 +118,7 @@ impl GraphBuilder {
 
     /// A pool over square windows.
     pub fn pool(&mut self, x: ValueId, kind: PoolKind, size: usize, window: Window) -> ValueId {
-        let pool = Pool {
-            kind,
-            kernel: vec![size; 2],
-            window,
-            ceil: false,
-            count_include_pad: false,
-        };
+        let pool = Pool { kind, kernel: vec![size; 2], window, ceil: false, count_include_pad: false };
         self.node(Operator::Pool(pool), &[x])
     }
 
@@ -161,11 +135,7 @@ impl GraphBuilder {
     /// The mean over some axes, which disappear.
     pub fn mean(&mut self, x: ValueId, axes: &[i64]) -> ValueId {
         let axes = self.integers(axes);
-        let reduce = Reduce {
-            kind: ReduceKind::Mean,
-            keep_dims: false,
-            noop_with_empty_axes: false,
-        };
+        let reduce = Reduce { kind: ReduceKind::Mean, keep_dims: false, noop_with_empty_axes: false };
         self.node(Operator::Reduce(reduce), &[x, axes])
     }
 

@@ -18,18 +18,12 @@ pub type Shape = Vec<Dim>;
 impl Dim {
     /// A length that is known.
     pub fn known(length: usize) -> Self {
-        Self {
-            factor: length,
-            symbols: Vec::new(),
-        }
+        Self { factor: length, symbols: Vec::new() }
     }
 
     /// An unknown length; two dimensions of the same name are equal.
     pub fn symbol(name: impl Into<Arc<str>>) -> Self {
-        Self {
-            factor: 1,
-            symbols: vec![name.into()],
-        }
+        Self { factor: 1, symbols: vec![name.into()] }
     }
 
     /// The length, if it is known.
@@ -50,10 +44,7 @@ impl Dim {
         }
         let mut symbols = [self.symbols.as_slice(), &other.symbols].concat();
         symbols.sort();
-        Self {
-            factor: self.factor.saturating_mul(other.factor),
-            symbols,
-        }
+        Self { factor: self.factor.saturating_mul(other.factor), symbols }
     }
 
     /// The product of two lengths, unless the number overflows or more than 16 symbols stand in it.
@@ -88,10 +79,7 @@ impl Dim {
             let at = symbols.iter().position(|candidate| candidate == symbol)?;
             symbols.remove(at);
         }
-        Some(Self {
-            factor: self.factor / other.factor,
-            symbols,
-        })
+        Some(Self { factor: self.factor / other.factor, symbols })
     }
 
     /// The product of all lengths of a shape (1 for a scalar).

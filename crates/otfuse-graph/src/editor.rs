@@ -18,23 +18,13 @@ pub struct GraphEditor {
 impl GraphEditor {
     /// Starts from an empty graph.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            graph: Graph {
-                name: name.into(),
-                ..Graph::default()
-            },
-            ..Self::default()
-        }
+        Self { graph: Graph { name: name.into(), ..Graph::default() }, ..Self::default() }
     }
 
     /// Starts from a graph. Ids of its values and nodes stay valid until [`finish`](Self::finish).
     pub fn edit(graph: Graph) -> Self {
         let names = graph.values().map(|(id, value)| (value.name.clone(), id)).collect();
-        Self {
-            graph,
-            removed: HashSet::new(),
-            names,
-        }
+        Self { graph, removed: HashSet::new(), names }
     }
 
     /// The graph as it stands.
@@ -103,12 +93,7 @@ impl GraphEditor {
         outputs: Vec<Option<ValueId>>,
     ) -> NodeId {
         let id = NodeId::new(self.graph.nodes.len());
-        self.graph.nodes.push(Node {
-            name: name.into(),
-            operator,
-            inputs,
-            outputs,
-        });
+        self.graph.nodes.push(Node { name: name.into(), operator, inputs, outputs });
         id
     }
 
@@ -170,9 +155,7 @@ fn sort_topologically(graph: &mut Graph) -> Result<(), GraphError> {
     }
     if order.len() < waiting.len() {
         let stuck = waiting.iter().position(|&count| count > 0).unwrap_or(0);
-        return Err(GraphError::Cycle {
-            node: graph.nodes[stuck].name.clone(),
-        });
+        return Err(GraphError::Cycle { node: graph.nodes[stuck].name.clone() });
     }
     let mut nodes: Vec<Option<Node>> = std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();
     graph.nodes = order.into_iter().filter_map(|node| nodes[node].take()).collect();
@@ -182,10 +165,7 @@ fn sort_topologically(graph: &mut Graph) -> Result<(), GraphError> {
 fn drop_unused_values(graph: &mut Graph) {
     let mut used = vec![false; graph.values.len()];
     let ends = graph.inputs.iter().chain(&graph.outputs);
-    let of_nodes = graph
-        .nodes
-        .iter()
-        .flat_map(|node| node.inputs.iter().chain(&node.outputs).flatten());
+    let of_nodes = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs).flatten());
     for id in ends.chain(of_nodes).chain(graph.initializers.keys()) {
         if let Some(slot) = used.get_mut(id.index()) {
             *slot = true;
@@ -208,11 +188,7 @@ fn drop_unused_values(graph: &mut Graph) {
     };
     graph.inputs.iter_mut().chain(&mut graph.outputs).for_each(rename);
     for node in &mut graph.nodes {
-        node.inputs
-            .iter_mut()
-            .chain(&mut node.outputs)
-            .flatten()
-            .for_each(rename);
+        node.inputs.iter_mut().chain(&mut node.outputs).flatten().for_each(rename);
     }
     graph.initializers = std::mem::take(&mut graph.initializers)
         .into_iter()

@@ -23,13 +23,7 @@ pub enum GraphError {
     NotComputed { value: String, reader: String },
     /// An operator has too few or too many inputs.
     #[error("the node '{node}' ({operator}) has {found} inputs; expected {}", range(*.least, *.most))]
-    Arity {
-        node: String,
-        operator: String,
-        least: usize,
-        most: usize,
-        found: usize,
-    },
+    Arity { node: String, operator: String, least: usize, most: usize, found: usize },
     /// The nodes cannot be ordered.
     #[error("the nodes form a cycle through '{node}'")]
     Cycle { node: String },

@@ -79,18 +79,12 @@ impl Graph {
 
     /// All nodes in topological order.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (NodeId, &Node)> {
-        self.nodes
-            .iter()
-            .enumerate()
-            .map(|(index, node)| (NodeId::new(index), node))
+        self.nodes.iter().enumerate().map(|(index, node)| (NodeId::new(index), node))
     }
 
     /// All values.
     pub fn values(&self) -> impl ExactSizeIterator<Item = (ValueId, &Value)> {
-        self.values
-            .iter()
-            .enumerate()
-            .map(|(index, value)| (ValueId::new(index), value))
+        self.values.iter().enumerate().map(|(index, value)| (ValueId::new(index), value))
     }
 
     /// All constant tensors, in the order of their ids.
@@ -115,10 +109,7 @@ impl Graph {
 
     /// The value of that name. Linear in the number of values.
     pub fn find_value(&self, name: &str) -> Option<ValueId> {
-        self.values
-            .iter()
-            .position(|value| value.name == name)
-            .map(ValueId::new)
+        self.values.iter().position(|value| value.name == name).map(ValueId::new)
     }
 
     /// The node that computes each value that is computed.
@@ -142,11 +133,7 @@ impl Graph {
 
     /// The number of elements of all floating-point initializers.
     pub fn parameter_count(&self) -> usize {
-        self.initializers
-            .values()
-            .filter(|tensor| tensor.data_type().is_float())
-            .map(Tensor::len)
-            .sum()
+        self.initializers.values().filter(|tensor| tensor.data_type().is_float()).map(Tensor::len).sum()
     }
 
     /// Checks every invariant: ids in range, names unique, each value with exactly one source (input, initializer or
@@ -154,9 +141,7 @@ impl Graph {
     pub fn verify(&self) -> Result<(), GraphError> {
         let mut names = HashSet::new();
         if let Some(value) = self.values.iter().find(|value| !names.insert(value.name.as_str())) {
-            return Err(GraphError::DuplicateName {
-                name: value.name.clone(),
-            });
+            return Err(GraphError::DuplicateName { name: value.name.clone() });
         }
         let name = |id: ValueId| self.values.get(id.index()).map(|value| value.name.clone());
         let unknown = |id: ValueId| GraphError::UnknownValue { id };
@@ -172,21 +157,12 @@ impl Graph {
             let given = node.inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
             if given < least || given > most || node.inputs.iter().take(least).any(Option::is_none) {
                 let operator = node.operator.name().to_owned();
-                return Err(GraphError::Arity {
-                    node: node.name.clone(),
-                    operator,
-                    least,
-                    most,
-                    found: given,
-                });
+                return Err(GraphError::Arity { node: node.name.clone(), operator, least, most, found: given });
             }
             for &input in node.inputs.iter().flatten() {
                 let value = name(input).ok_or_else(|| unknown(input))?;
                 if !available.contains(&input) {
-                    return Err(GraphError::NotComputed {
-                        value,
-                        reader: format!("node '{}'", node.name),
-                    });
+                    return Err(GraphError::NotComputed { value, reader: format!("node '{}'", node.name) });
                 }
             }
             for &output in node.outputs.iter().flatten() {
@@ -199,10 +175,7 @@ impl Graph {
         for &output in &self.outputs {
             let value = name(output).ok_or_else(|| unknown(output))?;
             if !available.contains(&output) {
-                return Err(GraphError::NotComputed {
-                    value,
-                    reader: "the network's outputs".into(),
-                });
+                return Err(GraphError::NotComputed { value, reader: "the network's outputs".into() });
             }
         }
         Ok(())

@@ -29,5 +29,7 @@ pub use operator::{
     Binary, Conv, ConvTranspose, Gemm, Operator, PadMode, Padding, Pool, PoolKind, Reduce, ReduceKind, Unary, Variadic,
     Window,
 };
-pub use symmetry::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, permute};
+pub use symmetry::{
+    AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, permute,
+};
 pub use tensor::{Tensor, TensorSizeError};

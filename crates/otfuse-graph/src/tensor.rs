@@ -31,18 +31,11 @@ pub struct TensorSizeError {
 impl Tensor {
     /// A tensor over `data`, which must hold exactly `shape.product() * data_type.size()` little-endian bytes.
     pub fn new(data_type: DataType, shape: Vec<usize>, data: Bytes) -> Result<Self, TensorSizeError> {
-        let expected = shape
-            .iter()
-            .try_fold(data_type.size(), |bytes, &dim| bytes.checked_mul(dim))
-            .unwrap_or(usize::MAX);
+        let expected =
+            shape.iter().try_fold(data_type.size(), |bytes, &dim| bytes.checked_mul(dim)).unwrap_or(usize::MAX);
         if expected != data.len() {
             let found = data.len();
-            return Err(TensorSizeError {
-                data_type,
-                shape,
-                expected,
-                found,
-            });
+            return Err(TensorSizeError { data_type, shape, expected, found });
         }
         Ok(Self { data_type, shape, data })
     }

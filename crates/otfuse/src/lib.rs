@@ -1,1 +1,31 @@
-//! Under construction.
+//! Fuses independently trained neural networks into one network of the same cost, by optimal transport.
+//!
+//! This crate is the library's face: it re-exports what the other crates of the workspace offer and adds what needs
+//! several of them. The command line (`otfuse`) stands on it.
+//!
+//! ```
+//! use otfuse::{Networks, Settings, fuse};
+//! use otfuse::runtime::mlp;
+//!
+//! let (a, b) = (mlp(&[4, 8, 3], 1)?, mlp(&[4, 8, 3], 2)?);
+//! let networks = Networks::new(&[&a, &b], 1)?;
+//! let fusion = fuse(&networks, &Settings::default(), None, &|_| {})?;
+//! assert_eq!(fusion.alignments[0].groups[0].size, 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod activations;
+#[doc(hidden)]
+pub mod cli;
+mod verify;
+
+pub use activations::{RecordError, record_activations};
+pub use otfuse_formats as formats;
+pub use otfuse_fusion::{
+    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, FusionError, GroupAlignment,
+    MarginalKind, Method, ModelAlignment, Networks, Progress, SavedPlan, Settings, fuse,
+};
+pub use otfuse_graph as graph;
+pub use otfuse_runtime as runtime;
+pub use otfuse_transport as transport;
+pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, verify};

@@ -173,12 +173,7 @@ pub struct Gemm {
 
 impl Default for Gemm {
     fn default() -> Self {
-        Self {
-            alpha: 1.0,
-            beta: 1.0,
-            transpose_a: false,
-            transpose_b: false,
-        }
+        Self { alpha: 1.0, beta: 1.0, transpose_a: false, transpose_b: false }
     }
 }
 
@@ -193,10 +188,7 @@ pub struct Conv {
 
 impl Default for Conv {
     fn default() -> Self {
-        Self {
-            groups: 1,
-            window: Window::default(),
-        }
+        Self { groups: 1, window: Window::default() }
     }
 }
 
@@ -364,13 +356,8 @@ impl Operator {
             Self::Reduce(reduce) => reduce.kind.name(),
             Self::ArgExtremum { largest: true, .. } => "ArgMax",
             Self::ArgExtremum { largest: false, .. } => "ArgMin",
-            Self::Pool(Pool {
-                kind: PoolKind::Max, ..
-            }) => "MaxPool",
-            Self::Pool(Pool {
-                kind: PoolKind::Average,
-                ..
-            }) => "AveragePool",
+            Self::Pool(Pool { kind: PoolKind::Max, .. }) => "MaxPool",
+            Self::Pool(Pool { kind: PoolKind::Average, .. }) => "AveragePool",
             Self::GlobalPool(PoolKind::Max) => "GlobalMaxPool",
             Self::GlobalPool(PoolKind::Average) => "GlobalAveragePool",
             Self::Flatten { .. } => "Flatten",
@@ -474,10 +461,7 @@ impl Binary {
 
     /// Whether the result is a truth value.
     pub fn is_comparison(self) -> bool {
-        !matches!(
-            self,
-            Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Pow | Self::Mod { .. }
-        )
+        !matches!(self, Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Pow | Self::Mod { .. })
     }
 }
 

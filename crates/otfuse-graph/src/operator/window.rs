@@ -24,22 +24,14 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            strides: Vec::new(),
-            dilations: Vec::new(),
-            padding: Padding::Explicit(Vec::new()),
-        }
+        Self { strides: Vec::new(), dilations: Vec::new(), padding: Padding::Explicit(Vec::new()) }
     }
 }
 
 impl Window {
     /// A window with one stride and one symmetric padding for each of `rank` spatial axes.
     pub fn uniform(rank: usize, stride: usize, pad: usize) -> Self {
-        Self {
-            strides: vec![stride; rank],
-            dilations: vec![1; rank],
-            padding: Padding::Explicit(vec![pad; 2 * rank]),
-        }
+        Self { strides: vec![stride; rank], dilations: vec![1; rank], padding: Padding::Explicit(vec![pad; 2 * rank]) }
     }
 
     /// The step along a spatial axis.
@@ -54,30 +46,22 @@ impl Window {
 
     /// The input elements that a window of `kernel` elements spans along a spatial axis.
     pub fn extent(&self, axis: usize, kernel: usize) -> usize {
-        kernel
-            .saturating_sub(1)
-            .saturating_mul(self.dilation(axis))
-            .saturating_add(1)
+        kernel.saturating_sub(1).saturating_mul(self.dilation(axis)).saturating_add(1)
     }
 
     /// The elements added before and after a spatial axis of `input` elements (of `rank` spatial axes).
     pub fn pads(&self, axis: usize, rank: usize, input: usize, kernel: usize) -> (usize, usize) {
         match &self.padding {
-            Padding::Explicit(pads) => (
-                pads.get(axis).copied().unwrap_or(0),
-                pads.get(rank + axis).copied().unwrap_or(0),
-            ),
+            Padding::Explicit(pads) => {
+                (pads.get(axis).copied().unwrap_or(0), pads.get(rank + axis).copied().unwrap_or(0))
+            }
             same => {
                 let stride = self.stride(axis).max(1);
                 let output = input.div_ceil(stride);
                 let spanned = output.saturating_sub(1) * stride + self.extent(axis, kernel);
                 let total = spanned.saturating_sub(input);
                 let small = total / 2;
-                if *same == Padding::SameUpper {
-                    (small, total - small)
-                } else {
-                    (total - small, small)
-                }
+                if *same == Padding::SameUpper { (small, total - small) } else { (total - small, small) }
             }
         }
     }
@@ -109,20 +93,10 @@ mod tests {
         let window = Window::uniform(2, 2, 1);
         assert_eq!(window.output(0, 2, 32, 3, false), Some(16));
         assert_eq!(Window::default().output(0, 2, 2, 3, false), None);
-        let same = Window {
-            strides: vec![2],
-            padding: Padding::SameUpper,
-            ..Window::default()
-        };
+        let same = Window { strides: vec![2], padding: Padding::SameUpper, ..Window::default() };
         assert_eq!(same.output(0, 1, 5, 3, false), Some(3));
         assert_eq!(same.pads(0, 1, 6, 3), (0, 1));
-        let pool = Window {
-            strides: vec![2],
-            ..Window::default()
-        };
-        assert_eq!(
-            (pool.output(0, 1, 6, 3, false), pool.output(0, 1, 6, 3, true)),
-            (Some(2), Some(3))
-        );
+        let pool = Window { strides: vec![2], ..Window::default() };
+        assert_eq!((pool.output(0, 1, 6, 3, false), pool.output(0, 1, 6, 3, true)), (Some(2), Some(3)));
     }
 }

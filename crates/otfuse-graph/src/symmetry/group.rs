@@ -173,24 +173,29 @@ impl AxisLayout {
         }
     }
 
-    /// The order of the axis's indices that follows from one order per group: index `i` of the permuted axis is index
-    /// `result[i]` of the axis. Takes time proportional to the axis.
-    pub fn permuted<'a>(&self, order: &impl Fn(GroupId) -> &'a [usize]) -> Vec<usize> {
+    /// The axis with the neurons of each group chosen anew: index `i` of the new axis is index `result[i]` of the old
+    /// one. `chosen` lists the old neurons that the new ones are (a permutation, or a choice with omissions and
+    /// repetitions); `size` is the old number of neurons. Takes time proportional to the new axis.
+    pub fn reindexed<'a>(
+        &self,
+        size: &impl Fn(GroupId) -> usize,
+        chosen: &impl Fn(GroupId) -> &'a [usize],
+    ) -> Vec<usize> {
         match self {
-            Self::Group(group) => order(*group).to_vec(),
+            Self::Group(group) => chosen(*group).to_vec(),
             Self::Fixed(length) => (0..*length).collect(),
             Self::Sequence(parts) => {
-                let mut result = Vec::new();
+                let (mut result, mut offset) = (Vec::new(), 0);
                 for part in parts {
-                    let offset = result.len();
-                    result.extend(part.permuted(order).into_iter().map(|index| offset + index));
+                    result.extend(part.reindexed(size, chosen).into_iter().map(|index| offset + index));
+                    offset += part.length(size);
                 }
                 result
             }
             Self::Product(factors) => factors.iter().fold(vec![0], |outer, factor| {
-                let inner = factor.permuted(order);
-                let pairs = outer.iter().flat_map(|&slow| inner.iter().map(move |&fast| (slow, fast)));
-                pairs.map(|(slow, fast)| slow * inner.len() + fast).collect()
+                let (inner, length) = (factor.reindexed(size, chosen), factor.length(size));
+                let pairs = outer.iter().flat_map(|&slow| inner.iter().map(move |&fast| slow * length + fast));
+                pairs.collect()
             }),
         }
     }

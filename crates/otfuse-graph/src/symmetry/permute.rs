@@ -11,6 +11,7 @@ use crate::{Graph, GraphEditor, GraphError, Tensor};
 /// `orders` holds one permutation per free group. Takes time and space proportional to the weights.
 pub fn permute(graph: &Graph, groups: &NeuronGroups, orders: &[Vec<usize>]) -> Result<Graph, GraphError> {
     let order = |group: GroupId| orders[group.index()].as_slice();
+    let size = |group: GroupId| groups.group(group).size;
     let mut editor = GraphEditor::edit(graph.clone());
     for (id, tensor) in graph.initializers() {
         let Some(layouts) = groups.layouts(id) else { continue };
@@ -19,7 +20,7 @@ pub fn permute(graph: &Graph, groups: &NeuronGroups, orders: &[Vec<usize>]) -> R
         }
         let mut permuted = tensor.clone();
         for (axis, layout) in layouts.iter().enumerate().filter(|(_, layout)| !layout.is_fixed()) {
-            permuted = gather(&permuted, axis, &layout.permuted(&order));
+            permuted = gather(&permuted, axis, &layout.reindexed(&size, &order));
         }
         editor.set_tensor(id, permuted);
     }

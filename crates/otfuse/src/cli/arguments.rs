@@ -1,0 +1,309 @@
+//! The command line's arguments, as typed by the user.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Fuse independently trained neural networks into one, by optimal transport.
+///
+/// MODEL is an ONNX file, a safetensors file or a PyTorch checkpoint; the content decides. A checkpoint without a graph
+/// takes --arch.
+#[derive(Parser, Debug)]
+#[command(name = "otfuse", version, max_term_width = 110)]
+pub struct Arguments {
+    /// Print the result as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show a network: inputs, outputs, operators, parameters and neuron groups
+    Inspect(Inspect),
+    /// Prove a network's neuron groups: permute all of them at random and compare the outputs
+    Verify(Verify),
+    /// Fuse two or more networks into one
+    Fuse(Box<Fuse>),
+    /// Measure accuracy and loss of networks, and of their ensemble
+    Eval(Eval),
+    /// Run a network on arrays
+    Run(Run),
+    /// Write a network in another format
+    Convert(Convert),
+    /// Train two small networks on embedded digits, fuse them and compare
+    Demo(Demo),
+}
+
+/// How to read models without a graph.
+#[derive(Args, Debug, Clone)]
+pub struct Reading {
+    /// Architecture of checkpoints without a graph: mlp, vgg, resnet, lenet, sequential, or an ONNX file of the same
+    /// network
+    #[arg(long, value_name = "NAME|FILE.onnx")]
+    pub arch: Option<String>,
+}
+
+/// `inspect`.
+#[derive(Args, Debug)]
+pub struct Inspect {
+    /// The network
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// The network
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+    /// Seed of the permutations and inputs
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Where samples come from.
+#[derive(Args, Debug, Clone)]
+pub struct Data {
+    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100 or npz
+    #[arg(long, value_name = "SPEC")]
+    pub data: Option<String>,
+    /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
+    /// channel, separated by commas)
+    #[arg(long, value_name = "NAME|MEAN/STD")]
+    pub normalize: Option<String>,
+}
+
+/// `fuse`.
+#[derive(Args, Debug)]
+pub struct Fuse {
+    /// The networks, two or more
+    #[arg(required = true, num_args = 2.., value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
+    /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+    /// How the models become one
+    #[arg(long, value_enum, default_value_t = MethodName::Ot)]
+    pub method: MethodName,
+    /// What describes a neuron
+    #[arg(long, value_enum, default_value_t = ModeName::Weights)]
+    pub mode: ModeName,
+    /// Settings that others do not override
+    #[arg(long, value_enum)]
+    pub preset: Option<PresetName>,
+    /// Distance between the features of two neurons
+    #[arg(long, value_enum, default_value_t = CostName::Euclidean)]
+    pub cost: CostName,
+    /// Scale every neuron's features to unit length first
+    #[arg(long)]
+    pub normalize_features: bool,
+    /// Solver of the transport problems
+    #[arg(long, value_enum, default_value_t = SolverName::Exact)]
+    pub solver: SolverName,
+    /// Strength of the entropy with --solver sinkhorn, as a multiple of the mean cost
+    #[arg(long, value_name = "E", default_value_t = 0.05)]
+    pub epsilon: f64,
+    /// Mass of each neuron
+    #[arg(long, value_enum, default_value_t = MarginalName::Uniform)]
+    pub marginals: MarginalName,
+    /// The model, counted from 0, that the others are aligned to and whose shapes and format the result has; the last
+    /// one if not given
+    #[arg(long, value_name = "I")]
+    pub anchor: Option<usize>,
+    /// Averaging weight of each model
+    #[arg(long, value_name = "W,W,..", value_delimiter = ',', allow_negative_numbers = true)]
+    pub weights: Vec<f64>,
+    /// Align the outputs of the network too, as the published code does (part of --preset paper)
+    #[arg(long)]
+    pub align_outputs: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: Data,
+    /// Samples in activation mode: the first N of the training split
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub samples: usize,
+    /// Where activations are taken
+    #[arg(long, value_enum, default_value_t = PointName::Pre)]
+    pub activation_point: PointName,
+    /// What is kept of the activations
+    #[arg(long, value_enum, default_value_t = StatisticName::Raw)]
+    pub activation_features: StatisticName,
+    /// Write what was matched with what, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub save_alignment: Option<PathBuf>,
+    /// Write the first of two models aligned to the anchor, without averaging
+    #[arg(long)]
+    pub aligned_only: bool,
+    /// Do not prove the neuron groups of each model first
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Seed of the proof
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `eval`.
+#[derive(Args, Debug)]
+pub struct Eval {
+    /// The networks
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: Data,
+    /// Also evaluate the mean of all networks' probabilities
+    #[arg(long)]
+    pub ensemble: bool,
+    /// Which part of the data set
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    pub split: SplitName,
+    /// Use only the first N samples
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The network
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+    /// The inputs by name
+    #[arg(long, value_name = "X.npz")]
+    pub inputs: PathBuf,
+    /// Where to write the outputs by name
+    #[arg(short, long, value_name = "Y.npz")]
+    pub output: PathBuf,
+}
+
+/// `convert`.
+#[derive(Args, Debug)]
+pub struct Convert {
+    /// The network
+    pub input: PathBuf,
+    /// Where to write it; the extension chooses the format
+    pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+}
+
+/// `demo`.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+macro_rules! choices {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $choice:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+        #[serde(rename_all = "lowercase")]
+        #[value(rename_all = "lowercase")]
+        pub enum $name { $($(#[$of])* $choice),* }
+    };
+}
+
+choices!(
+    /// How the models become one.
+    MethodName {
+        /// Align by optimal transport, then average
+        Ot,
+        /// Average index by index, without alignment
+        Average,
+    }
+);
+choices!(
+    /// What describes a neuron.
+    ModeName {
+        /// Its incoming weights; needs no data
+        Weights,
+        /// Its activations on samples; needs --data
+        Activations,
+    }
+);
+choices!(
+    /// Named settings.
+    PresetName {
+        /// The published code's choices: last layer aligned too, no biases in the features, the anchor's marginals on
+        /// both sides
+        Paper,
+    }
+);
+choices!(
+    /// Distance between features.
+    CostName {
+        /// Euclidean distance
+        Euclidean,
+        /// Squared Euclidean distance
+        Sqeuclidean,
+        /// One minus the cosine
+        Cosine,
+    }
+);
+choices!(
+    /// Solver of the transport problems.
+    SolverName {
+        /// Exact, with a certificate
+        Exact,
+        /// Entropic: soft matches
+        Sinkhorn,
+    }
+);
+choices!(
+    /// Mass of each neuron.
+    MarginalName {
+        /// The same for all
+        Uniform,
+        /// L1 norm of the neuron's features
+        L1,
+        /// L2 norm of the neuron's features
+        L2,
+    }
+);
+choices!(
+    /// Where activations are taken.
+    PointName {
+        /// Before the nonlinearity
+        Pre,
+        /// Behind the nonlinearity
+        Post,
+    }
+);
+choices!(
+    /// What is kept of activations.
+    StatisticName {
+        /// Every sample and position
+        Raw,
+        /// Mean and standard deviation
+        Moments,
+    }
+);
+choices!(
+    /// Part of a data set.
+    SplitName {
+        /// The test samples
+        Test,
+        /// The training samples
+        Train,
+    }
+);

@@ -1,0 +1,86 @@
+//! `otfuse eval`.
+
+use std::path::Path;
+
+use otfuse_runtime::dataset::Dataset;
+use otfuse_runtime::{Default32, DefaultDevice, Evaluation, Executable, Probabilities, predict};
+use serde::Serialize;
+
+use crate::cli::Failure;
+use crate::cli::arguments::Eval;
+use crate::cli::models::{count, dataset, open, shown};
+use crate::cli::output::{Output, table};
+use crate::cli::progress::Progress;
+
+#[derive(Serialize)]
+struct Report {
+    data: String,
+    models: Vec<Row>,
+    ensemble: Option<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    accuracy: f64,
+    loss: f64,
+    samples: usize,
+}
+
+impl Row {
+    fn new(path: Option<&Path>, evaluation: &Evaluation) -> Self {
+        Self {
+            path: path.map(shown),
+            accuracy: evaluation.accuracy,
+            loss: evaluation.loss,
+            samples: evaluation.samples,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &Eval, output: &Output) -> Result<(), Failure> {
+    let dataset = dataset(&arguments.data, arguments.split, arguments.limit)?;
+    let (mut rows, mut members) = (Vec::new(), Vec::new());
+    for path in &arguments.models {
+        let model = open(path, &arguments.reading)?;
+        let failure =
+            |error| Failure::input(error).of(path).hint("`otfuse inspect` shows the network's inputs and outputs");
+        let probabilities = probabilities(&model.graph, &dataset).map_err(failure)?;
+        let evaluation = probabilities.evaluate(&dataset).map_err(failure)?;
+        rows.push(Row::new(Some(path), &evaluation));
+        if arguments.ensemble {
+            members.push(probabilities);
+        }
+    }
+    let ensemble = if arguments.ensemble {
+        let mean = Probabilities::mean(&members)
+            .ok_or_else(|| Failure::input("--ensemble: the networks have different numbers of classes"))?;
+        Some(Row::new(None, &mean.evaluate(&dataset).map_err(Failure::input)?))
+    } else {
+        None
+    };
+    let report = Report { data: dataset.name().to_owned(), models: rows, ensemble };
+    output.result(&report, text)
+}
+
+fn probabilities(
+    graph: &otfuse_graph::Graph,
+    dataset: &Dataset,
+) -> Result<Probabilities, otfuse_runtime::RuntimeError> {
+    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
+    let bar = Progress::new("evaluating", dataset.len());
+    predict(&executable, dataset, &mut |done, total| bar.at(done, total))
+}
+
+fn text(report: &Report) -> String {
+    let row = |name: &str, row: &Row| {
+        vec![name.to_owned(), format!("{:.2} %", 100.0 * row.accuracy), format!("{:.4}", row.loss)]
+    };
+    let rows = report.models.iter().map(|model| row(model.path.as_deref().unwrap_or_default(), model));
+    let rows = rows.chain(report.ensemble.iter().map(|ensemble| row("ensemble", ensemble)));
+    let samples = report.models.first().map_or(0, |model| model.samples);
+    let table = table(&["model", "accuracy", "loss"], &["accuracy", "loss"], rows);
+    format!("{table}\n{} of {}", count(samples, "sample"), report.data)
+}

@@ -1,0 +1,379 @@
+//! `otfuse fuse`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use otfuse_formats::model::Model;
+use otfuse_fusion::{
+    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, MarginalKind, Method, ModelAlignment,
+    Networks, Settings, fuse,
+};
+use otfuse_graph::Graph;
+use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
+use serde::Serialize;
+
+use super::verify::broken;
+use crate::VerifyError;
+use crate::cli::Failure;
+use crate::cli::arguments::{
+    CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, SolverName, SplitName, StatisticName,
+};
+use crate::cli::failure::fusion_failure;
+use crate::cli::models::{check_output, count, dataset, file_failure, hash, open, save, shown};
+use crate::cli::output::{Output, table, warn};
+use crate::cli::progress::Progress;
+
+/// What was fused, how, and what came out.
+#[derive(Serialize)]
+struct Report {
+    method: MethodName,
+    settings: Resolved,
+    models: Vec<Input>,
+    output: String,
+    groups: Vec<Group>,
+    seconds: Seconds,
+}
+
+/// All settings as they were used.
+#[derive(Serialize)]
+struct Resolved {
+    preset: Option<PresetName>,
+    mode: ModeName,
+    cost: CostName,
+    normalize_features: bool,
+    solver: SolverName,
+    epsilon: Option<f64>,
+    marginals: MarginalName,
+    anchor: usize,
+    weights: Vec<f64>,
+    align_outputs: bool,
+    bias_features: bool,
+    published_scaling: bool,
+    aligned_only: bool,
+    samples: Option<Samples>,
+    verified: bool,
+}
+
+#[derive(Serialize)]
+struct Samples {
+    data: String,
+    split: &'static str,
+    first: usize,
+    point: PointName,
+    features: StatisticName,
+}
+
+#[derive(Serialize)]
+struct Input {
+    path: String,
+    sha256: String,
+    parameters: usize,
+    weight: f64,
+}
+
+#[derive(Serialize)]
+struct Group {
+    model: usize,
+    name: String,
+    size: usize,
+    anchor_size: usize,
+    cost: f64,
+    gap: f64,
+    termination: String,
+    matched_fraction: f64,
+}
+
+#[derive(Serialize, Default)]
+struct Seconds {
+    read: f64,
+    verify: f64,
+    activations: f64,
+    align: f64,
+    average: f64,
+    write: f64,
+}
+
+/// Seconds since the last call.
+struct Clock(std::time::Instant);
+
+impl Clock {
+    fn lap(&mut self) -> f64 {
+        let now = std::time::Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now)).as_secs_f64()
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
+    let plan = Plan::resolve(arguments)?;
+    check_output(&arguments.output, &arguments.models)?;
+    let mut seconds = Seconds::default();
+    let mut clock = Clock(std::time::Instant::now());
+    let models: Vec<Model> =
+        arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
+    let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
+    let failure = |error| fusion_failure(&error, &arguments.models);
+    let networks = match plan.align_outputs {
+        true => Networks::with_free_outputs(&graphs, plan.anchor),
+        false => Networks::new(&graphs, plan.anchor),
+    }
+    .map_err(failure)?;
+    seconds.read = clock.lap();
+
+    let verified = !arguments.no_verify && prove(&graphs, arguments)?;
+    seconds.verify = clock.lap();
+
+    let activations = match &plan.settings.features {
+        FeatureSource::Activations { point, statistic } if plan.settings.method == Method::OptimalTransport => {
+            Some(record(&networks, arguments, *point, *statistic)?)
+        }
+        _ => None,
+    };
+    seconds.activations = clock.lap();
+
+    let others = models.len() - 1;
+    let bar = Progress::new("aligning neuron groups", networks.groups().len() * others);
+    let fusion = fuse(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
+    drop(bar);
+    seconds.align = fusion.alignment_time.as_secs_f64();
+    seconds.average = fusion.averaging_time.as_secs_f64();
+
+    clock.lap();
+    save(&models[plan.anchor], &fusion.graph, &arguments.output)?;
+    if let Some(path) = &arguments.save_alignment
+        && let Err(failure) = save_alignments(path, &fusion.alignments)
+    {
+        // Both files or none.
+        let _ = std::fs::remove_file(&arguments.output);
+        return Err(failure);
+    }
+    seconds.write = clock.lap();
+
+    let report = report(arguments, &plan, &models, &fusion, verified, seconds)?;
+    output.result(&report, text)
+}
+
+/// The arguments, checked and completed.
+struct Plan {
+    settings: Settings,
+    anchor: usize,
+    align_outputs: bool,
+}
+
+impl Plan {
+    fn resolve(arguments: &Fuse) -> Result<Self, Failure> {
+        let models = arguments.models.len();
+        let anchor = arguments.anchor.unwrap_or(models - 1);
+        if anchor >= models {
+            let message = format!("--anchor {anchor}: there are models 0 to {} only", models - 1);
+            return Err(Failure::input(message).hint("models are counted from 0"));
+        }
+        if arguments.mode == ModeName::Activations && arguments.data.data.is_none() {
+            return Err(Failure::input("--mode activations needs samples")
+                .hint("name a data set: --data mnist:DIR, --data cifar10:DIR, --data npz:FILE or --data digits"));
+        }
+        if arguments.samples == 0 {
+            return Err(Failure::input("--samples 0: at least one sample is needed"));
+        }
+        if !(arguments.epsilon > 0.0 && arguments.epsilon.is_finite()) {
+            return Err(Failure::input(format!("--epsilon {}: expected a positive number", arguments.epsilon)));
+        }
+        let mut weights = arguments.weights.clone();
+        if arguments.aligned_only {
+            if models != 2 || !weights.is_empty() {
+                return Err(Failure::input(format!(
+                    "--aligned-only takes two models and no --weights, found {models} models"
+                ))
+                .hint("it writes the model that is not the anchor, its neurons in the anchor's order"));
+            }
+            weights = vec![1.0; 2];
+            weights[anchor] = 0.0;
+        }
+        let is_paper = arguments.preset == Some(PresetName::Paper);
+        let base = if is_paper { Settings::paper() } else { Settings::default() };
+        let settings = Settings {
+            method: match arguments.method {
+                MethodName::Ot => Method::OptimalTransport,
+                MethodName::Average => Method::Average,
+            },
+            features: match arguments.mode {
+                ModeName::Weights => FeatureSource::Weights,
+                ModeName::Activations => FeatureSource::Activations {
+                    point: match arguments.activation_point {
+                        PointName::Pre => ActivationPoint::PreActivation,
+                        PointName::Post => ActivationPoint::PostActivation,
+                    },
+                    statistic: match arguments.activation_features {
+                        StatisticName::Raw => ActivationStatistic::Raw,
+                        StatisticName::Moments => ActivationStatistic::Moments,
+                    },
+                },
+            },
+            ground_cost: GroundCost {
+                metric: match arguments.cost {
+                    CostName::Euclidean => GroundMetric::Euclidean,
+                    CostName::Sqeuclidean => GroundMetric::SquaredEuclidean,
+                    CostName::Cosine => GroundMetric::Cosine,
+                },
+                normalize: arguments.normalize_features,
+            },
+            solver: match arguments.solver {
+                SolverName::Exact => Solver::Exact,
+                SolverName::Sinkhorn => Solver::Sinkhorn(SinkhornSettings {
+                    epsilon: Epsilon::RelativeToMean(arguments.epsilon),
+                    ..SinkhornSettings::default()
+                }),
+            },
+            marginals: match arguments.marginals {
+                MarginalName::Uniform => MarginalKind::Uniform,
+                MarginalName::L1 => MarginalKind::L1,
+                MarginalName::L2 => MarginalKind::L2,
+            },
+            weights,
+            ..base
+        };
+        settings.normalised_weights(models).map_err(|error| fusion_failure(&error, &arguments.models))?;
+        let align_outputs = (is_paper || arguments.align_outputs) && arguments.method == MethodName::Ot;
+        Ok(Self { settings, anchor, align_outputs })
+    }
+}
+
+/// Proves the groups of every model; `false` if the networks cannot be run.
+fn prove(graphs: &[&Graph], arguments: &Fuse) -> Result<bool, Failure> {
+    let bar = Progress::new("proving neuron groups", graphs.len());
+    for (graph, path) in graphs.iter().zip(&arguments.models) {
+        let hint = "--no-verify fuses all the same";
+        match crate::verify(graph, arguments.seed) {
+            Ok(verification) if verification.is_ok() => {}
+            Ok(verification) => return Err(broken(graph, &verification).of(path).hint(hint)),
+            Err(VerifyError::Runtime(error @ otfuse_runtime::RuntimeError::Unsupported { .. })) => {
+                drop(bar);
+                warn(&format!("{}: the neuron groups are not proved: {error}", path.display()));
+                return Ok(false);
+            }
+            Err(error) => return Err(Failure::from(error).of(path)),
+        }
+        bar.step();
+    }
+    Ok(true)
+}
+
+/// Records the activations of all models on the same samples.
+fn record(
+    networks: &Networks<'_>,
+    arguments: &Fuse,
+    point: ActivationPoint,
+    statistic: ActivationStatistic,
+) -> Result<Vec<Activations>, Failure> {
+    let dataset = dataset(&arguments.data, SplitName::Train, Some(arguments.samples))?;
+    let bar = Progress::new("recording activations", networks.len());
+    (0..networks.len())
+        .map(|model| {
+            let recorded = crate::record_activations(networks, model, point, statistic, &dataset);
+            bar.step();
+            recorded.map_err(|error| Failure::input(error).of(&arguments.models[model]))
+        })
+        .collect()
+}
+
+fn save_alignments(path: &PathBuf, alignments: &[ModelAlignment]) -> Result<(), Failure> {
+    let json = serde_json::to_vec(alignments).map_err(|error| Failure::run(format!("cannot write JSON: {error}")))?;
+    otfuse_formats::file::atomic_write(path, |writer| writer.write_all(&json)).map_err(|error| file_failure(&error))
+}
+
+fn report(
+    arguments: &Fuse,
+    plan: &Plan,
+    models: &[Model],
+    fusion: &Fusion,
+    verified: bool,
+    seconds: Seconds,
+) -> Result<Report, Failure> {
+    let uses_samples = arguments.mode == ModeName::Activations;
+    let inputs = arguments.models.iter().zip(models).zip(&fusion.weights);
+    let groups = fusion.alignments.iter().flat_map(|alignment| {
+        alignment.groups.iter().map(|group| Group {
+            model: alignment.model,
+            name: group.name.clone(),
+            size: group.size,
+            anchor_size: group.anchor_size,
+            cost: group.cost,
+            gap: group.gap,
+            termination: group.termination.clone(),
+            matched_fraction: group.matched_fraction,
+        })
+    });
+    Ok(Report {
+        method: arguments.method,
+        settings: Resolved {
+            preset: arguments.preset,
+            mode: arguments.mode,
+            cost: arguments.cost,
+            normalize_features: arguments.normalize_features,
+            solver: arguments.solver,
+            epsilon: (arguments.solver == SolverName::Sinkhorn).then_some(arguments.epsilon),
+            marginals: arguments.marginals,
+            anchor: plan.anchor,
+            weights: fusion.weights.clone(),
+            align_outputs: plan.align_outputs,
+            bias_features: plan.settings.bias_features,
+            published_scaling: plan.settings.published_scaling,
+            aligned_only: arguments.aligned_only,
+            samples: arguments.data.data.as_ref().filter(|_| uses_samples).map(|data| Samples {
+                data: data.clone(),
+                split: "train",
+                first: arguments.samples,
+                point: arguments.activation_point,
+                features: arguments.activation_features,
+            }),
+            verified,
+        },
+        models: inputs
+            .map(|((path, model), &weight)| {
+                let parameters = model.graph.parameter_count();
+                Ok(Input { path: shown(path), sha256: hash(path)?, parameters, weight })
+            })
+            .collect::<Result<_, Failure>>()?,
+        output: shown(&arguments.output),
+        groups: groups.collect(),
+        seconds,
+    })
+}
+
+fn text(report: &Report) -> String {
+    let groups = report.groups.iter().map(|group| {
+        let size = match group.size == group.anchor_size {
+            true => group.size.to_string(),
+            false => format!("{} -> {}", group.size, group.anchor_size),
+        };
+        vec![
+            group.model.to_string(),
+            group.name.clone(),
+            size,
+            format!("{:.5}", group.cost),
+            format!("{:.0} %", 100.0 * group.matched_fraction),
+            group.termination.clone(),
+        ]
+    });
+    let header = ["model", "group", "neurons", "cost", "matched", "plan"];
+    let aligned = if report.groups.is_empty() {
+        String::new()
+    } else {
+        table(&header, &["model", "neurons", "cost", "matched"], groups) + "\n"
+    };
+    let seconds = &report.seconds;
+    format!(
+        "{aligned}{}: {} fused into the shape of model {} ({})\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
+         alignment {:.2} s, average {:.2} s, write {:.2} s",
+        report.output,
+        count(report.models.len(), "model"),
+        report.settings.anchor,
+        report.models[report.settings.anchor].path,
+        seconds.read,
+        seconds.verify,
+        seconds.activations,
+        seconds.align,
+        seconds.average,
+        seconds.write,
+    )
+}

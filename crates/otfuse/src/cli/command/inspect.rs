@@ -1,0 +1,154 @@
+//! `otfuse inspect`.
+
+use std::collections::BTreeMap;
+
+use otfuse_graph::{Facts, Graph, Member, NeuronGroups, Role, ValueId};
+use serde::Serialize;
+
+use crate::cli::Failure;
+use crate::cli::arguments::Inspect;
+use crate::cli::models::{count, open, shown};
+use crate::cli::output::{Output, table};
+
+/// What is known of a network.
+#[derive(Serialize)]
+pub struct Report {
+    path: String,
+    format: String,
+    name: String,
+    parameters: usize,
+    nodes: usize,
+    operators: BTreeMap<String, usize>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    groups: Vec<Group>,
+    pinned: Vec<Pinned>,
+}
+
+#[derive(Serialize)]
+struct Port {
+    name: String,
+    data_type: Option<String>,
+    shape: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct Group {
+    index: usize,
+    size: usize,
+    members: Vec<MemberReport>,
+}
+
+/// A pinned axis of a weight and why it is pinned.
+#[derive(Serialize)]
+pub struct Pinned {
+    size: usize,
+    members: Vec<MemberReport>,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct MemberReport {
+    tensor: String,
+    axis: usize,
+    role: &'static str,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Inspect, output: &Output) -> Result<(), Failure> {
+    let model = open(&arguments.model, &arguments.reading)?;
+    let graph = &model.graph;
+    let facts = Facts::of(graph).map_err(|error| Failure::input(error).of(&arguments.model))?;
+    let groups = NeuronGroups::of(graph).map_err(|error| Failure::input(error).of(&arguments.model))?;
+    let mut operators = BTreeMap::new();
+    for (_, node) in graph.nodes() {
+        *operators.entry(node.operator.name().to_owned()).or_default() += 1;
+    }
+    let port = |id: &ValueId| Port {
+        name: graph.value(*id).name.clone(),
+        data_type: facts.data_type(*id).map(|data_type| data_type.to_string()),
+        shape: facts.shape(*id).map(|shape| shape.iter().map(ToString::to_string).collect()),
+    };
+    let report = Report {
+        path: shown(&arguments.model),
+        format: model.format().to_string(),
+        name: graph.name().to_owned(),
+        parameters: graph.parameter_count(),
+        nodes: graph.nodes().len(),
+        operators,
+        inputs: graph.inputs().iter().map(port).collect(),
+        outputs: graph.outputs().iter().map(port).collect(),
+        groups: groups
+            .iter()
+            .map(|(id, group)| Group { index: id.index(), size: group.size, members: members(graph, &group.members) })
+            .collect(),
+        pinned: pinned(graph, &groups),
+    };
+    output.result(&report, text)
+}
+
+/// What a network's analysis left without freedom.
+pub fn pinned(graph: &Graph, groups: &NeuronGroups) -> Vec<Pinned> {
+    let pinned = groups.pinned().iter();
+    pinned
+        .map(|group| Pinned {
+            size: group.size,
+            members: members(graph, &group.members),
+            reason: group.reason.to_string(),
+        })
+        .collect()
+}
+
+fn members(graph: &Graph, members: &[Member]) -> Vec<MemberReport> {
+    let report = |member: &Member| MemberReport {
+        tensor: graph.value(member.initializer).name.clone(),
+        axis: member.axis,
+        role: if member.role == Role::Producer { "producer" } else { "consumer" },
+    };
+    members.iter().map(report).collect()
+}
+
+/// Members in a few words: `fc1.weight[0], fc1.bias[0] -> fc2.weight[1]`.
+fn brief(members: &[MemberReport]) -> String {
+    const MOST: usize = 6;
+    let of = |role: &str| {
+        let names: Vec<String> = members
+            .iter()
+            .filter(|member| member.role == role)
+            .map(|member| format!("{}[{}]", member.tensor, member.axis))
+            .collect();
+        let more = names.len().saturating_sub(MOST);
+        let shown = names.into_iter().take(MOST).collect::<Vec<_>>().join(", ");
+        if more > 0 { format!("{shown} and {more} more") } else { shown }
+    };
+    match (of("producer"), of("consumer")) {
+        (producers, consumers) if consumers.is_empty() => producers,
+        (producers, consumers) => format!("{producers} -> {consumers}"),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let port = |port: &Port| {
+        let shape = port.shape.as_ref().map_or("?".into(), |shape| shape.join(" x "));
+        format!("{} [{shape}] {}", port.name, port.data_type.as_deref().unwrap_or("?"))
+    };
+    let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>().join(", ");
+    let operators: Vec<String> = report.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let groups = report.groups.iter();
+    let groups = groups.map(|group| vec![group.index.to_string(), group.size.to_string(), brief(&group.members)]);
+    let pinned = report.pinned.iter();
+    let pinned = pinned.map(|group| vec![group.size.to_string(), brief(&group.members), group.reason.clone()]);
+    format!(
+        "{} ({})\n{}, {}\ninputs:    {}\noutputs:   {}\noperators: {}\n\n{}\n{}\n\npinned\n{}",
+        report.path,
+        report.format,
+        count(report.parameters, "parameter"),
+        count(report.nodes, "node"),
+        ports(&report.inputs),
+        ports(&report.outputs),
+        operators.join(", "),
+        count(report.groups.len(), "neuron group"),
+        table(&["group", "neurons", "producers -> consumers"], &["group", "neurons"], groups),
+        table(&["size", "weights", "why"], &["size"], pinned),
+    )
+}

@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub mod convert;
+pub mod demo;
+pub mod eval;
+pub mod fuse;
+pub mod inspect;
+pub mod run;
+pub mod verify;

@@ -1,0 +1,41 @@
+//! The command line: arguments, commands, output.
+//!
+//! Results go to stdout, progress and errors to stderr. Exit codes: 0 for success, 1 for a failed check or run, 2 for
+//! bad usage or input.
+
+mod arguments;
+mod command;
+mod failure;
+mod models;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+use output::Output;
+
+/// Parses the arguments, runs the command and reports.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output { json: arguments.json };
+    let result = match &arguments.command {
+        Command::Inspect(arguments) => command::inspect::run(arguments, &output),
+        Command::Verify(arguments) => command::verify::run(arguments, &output),
+        Command::Fuse(arguments) => command::fuse::run(arguments, &output),
+        Command::Eval(arguments) => command::eval::run(arguments, &output),
+        Command::Run(arguments) => command::run::run(arguments, &output),
+        Command::Convert(arguments) => command::convert::run(arguments, &output),
+        Command::Demo(arguments) => command::demo::run(arguments, &output),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Opening and naming models.
+
+use std::path::{Path, PathBuf};
+
+use otfuse_formats::FormatError;
+use otfuse_formats::model::{Architecture, Model, ModelError};
+use otfuse_graph::Graph;
+use otfuse_runtime::dataset::{DataSpec, Dataset, Normalization, Split};
+use sha2::{Digest, Sha256};
+
+use super::Failure;
+use super::arguments::{Data, Reading, SplitName};
+
+/// Opens a model as the arguments say.
+pub fn open(path: &Path, reading: &Reading) -> Result<Model, Failure> {
+    let architecture = match &reading.arch {
+        Some(name) => Some(Architecture::parse(name).map_err(|error| describe(&error))?),
+        None => None,
+    };
+    Model::open(path, architecture.as_ref()).map_err(|error| describe(&error))
+}
+
+/// Writes the weights of `graph` as `model` is kept.
+pub fn save(model: &Model, graph: &Graph, path: &Path) -> Result<(), Failure> {
+    model.save(graph, path).map_err(|error| describe(&error))
+}
+
+fn describe(error: &ModelError) -> Failure {
+    Failure::input(error).hint(error.hint())
+}
+
+/// The user's view of an error about a file.
+pub fn file_failure(error: &FormatError) -> Failure {
+    Failure::input(error).hint(error.hint())
+}
+
+/// The samples that the arguments name.
+pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Result<Dataset, Failure> {
+    let spec = arguments.data.as_ref().ok_or_else(|| {
+        Failure::input("no data set is given")
+            .hint("--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR or npz:FILE")
+    })?;
+    let spec: DataSpec = spec.parse().map_err(Failure::input)?;
+    let normalization = match &arguments.normalize {
+        Some(text) => Some(Normalization::parse(text).map_err(Failure::input)?),
+        None => None,
+    };
+    let split = match split {
+        SplitName::Test => Split::Test,
+        SplitName::Train => Split::Train,
+    };
+    if limit == Some(0) {
+        return Err(Failure::input("--limit 0: at least one sample is needed"));
+    }
+    let dataset = spec.load(split, limit, normalization).map_err(Failure::input)?;
+    if dataset.is_empty() {
+        return Err(Failure::input(format!("{}: the data set has no samples", dataset.name())));
+    }
+    Ok(dataset)
+}
+
+/// SHA-256 of a file's bytes in hexadecimal.
+pub fn hash(path: &Path) -> Result<String, Failure> {
+    let bytes = otfuse_formats::file::open_mapped(path).map_err(|error| file_failure(&error))?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The path as it is shown and written to JSON.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A number of things with their noun.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Refuses an output that would overwrite one of the inputs.
+pub fn check_output(output: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
+    let canonical = |path: &Path| path.canonicalize().ok();
+    let Some(target) = canonical(output) else { return Ok(()) };
+    if inputs.iter().any(|input| canonical(input).as_ref() == Some(&target)) {
+        let message = format!("{}: the output is one of the inputs", output.display());
+        return Err(Failure::input(message).hint("choose another name for the result"));
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The `otfuse` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    otfuse::cli::main()
+}

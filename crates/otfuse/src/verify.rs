@@ -1,0 +1,190 @@
+//! Proving the neuron groups of a network by running it.
+
+use std::collections::BTreeMap;
+
+use otfuse_graph::{Dim, Facts, Graph, InferenceError, NeuronGroups, Operator, Tensor, ValueId, permute};
+use otfuse_runtime::{RuntimeError, run_graph};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// The largest relative error that reordering may cause: what float32 sums in another order amount to, with room.
+pub const TOLERANCE: f64 = 1e-3;
+/// Samples that networks are compared on.
+const SAMPLES: usize = 2;
+/// What stands in for any other length that a network leaves open.
+const OPEN_LENGTH: usize = 8;
+
+/// The outcome of [`verify`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verification {
+    /// The neuron groups that were permuted.
+    pub groups: NeuronGroups,
+    /// The largest absolute difference of any output.
+    pub max_abs_error: f64,
+    /// The largest difference of any output, relative to the largest absolute value of that output.
+    pub max_rel_error: f64,
+    /// The group whose reordering alone changes the outputs most, where the proof failed.
+    pub broken_group: Option<usize>,
+}
+
+impl Verification {
+    /// Whether the outputs stayed the same within [`TOLERANCE`].
+    pub fn is_ok(&self) -> bool {
+        self.max_rel_error <= TOLERANCE
+    }
+}
+
+/// Why a network could not be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Shapes that contradict each other.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The network cannot be executed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// Reordering gave an invalid graph.
+    #[error(transparent)]
+    Graph(#[from] otfuse_graph::GraphError),
+    /// An output that is no number.
+    #[error("the output '{output}' is {value} on random inputs, so that nothing can be compared")]
+    NotFinite {
+        /// The output.
+        output: String,
+        /// The value found.
+        value: f32,
+    },
+}
+
+/// Permutes all free neuron groups at random and compares the outputs on random inputs; if they differ, looks for the
+/// group to blame. Costs two forward passes of two samples, and one more per group on failure.
+///
+/// # Errors
+/// A network that cannot be analysed or executed, or whose outputs are not finite.
+pub fn verify(graph: &Graph, seed: u64) -> Result<Verification, VerifyError> {
+    let facts = Facts::of(graph)?;
+    let groups = NeuronGroups::of(graph)?;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let inputs = random_inputs(graph, &facts, &mut random);
+    let expected = run_graph(graph, inputs.clone())?;
+    for (name, tensor) in &expected {
+        let values = tensor.to_f32().unwrap_or_default();
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(VerifyError::NotFinite { output: name.clone(), value });
+        }
+    }
+    let orders: Vec<Vec<usize>> = groups.iter().map(|(_, group)| shuffled(group.size, &mut random)).collect();
+    let compare = |orders: &[Vec<usize>]| -> Result<(f64, f64), VerifyError> {
+        let found = run_graph(&permute(graph, &groups, orders)?, inputs.clone())?;
+        Ok(difference(&expected, &found))
+    };
+    let (max_abs_error, max_rel_error) = compare(&orders)?;
+    let mut verification = Verification { groups: groups.clone(), max_abs_error, max_rel_error, broken_group: None };
+    if !verification.is_ok() {
+        let identity: Vec<Vec<usize>> = orders.iter().map(|order| (0..order.len()).collect()).collect();
+        let mut worst = (TOLERANCE, None);
+        for (index, order) in orders.iter().enumerate() {
+            let mut alone = identity.clone();
+            alone[index].clone_from(order);
+            let (_, error) = compare(&alone)?;
+            if error > worst.0 {
+                worst = (error, Some(index));
+            }
+        }
+        verification.broken_group = worst.1;
+    }
+    Ok(verification)
+}
+
+/// A uniformly random order (Fisher and Yates), never the identity where there is another.
+fn shuffled(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    while count > 1 && order.iter().enumerate().all(|(index, &value)| index == value) {
+        for last in (1..count).rev() {
+            order.swap(last, below(last + 1, random));
+        }
+    }
+    order
+}
+
+fn below(bound: usize, random: &mut ChaCha8Rng) -> usize {
+    ((u128::from(random.next_u64()) * bound as u128) >> 64) as usize
+}
+
+/// A standard normal number (Box and Muller).
+fn normal(random: &mut ChaCha8Rng) -> f32 {
+    let mut unit = || ((random.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    let (radius, angle) = ((-2.0 * unit().ln()).sqrt(), std::f64::consts::TAU * unit());
+    (radius * angle.cos()) as f32
+}
+
+/// Inputs for a network: standard normal numbers, or integers that stay inside the tables that they index.
+pub fn random_inputs(graph: &Graph, facts: &Facts, random: &mut ChaCha8Rng) -> BTreeMap<String, Tensor> {
+    let mut inputs = BTreeMap::new();
+    for &input in graph.inputs() {
+        let shape: Vec<usize> = facts.shape(input).into_iter().flatten().enumerate().map(length).collect();
+        let count = shape.iter().product();
+        let is_integer = facts.data_type(input).is_some_and(|data_type| !data_type.is_float());
+        let tensor = if is_integer {
+            let bound = table_length(graph, facts, input);
+            Tensor::from_i64(&shape, (0..count).map(|_| below(bound, random) as i64).collect())
+        } else {
+            Tensor::from_f32(&shape, (0..count).map(|_| normal(random)).collect())
+        };
+        inputs.insert(graph.value(input).name.clone(), tensor);
+    }
+    inputs
+}
+
+fn length((axis, dim): (usize, &Dim)) -> usize {
+    dim.as_known().unwrap_or(if axis == 0 { SAMPLES } else { OPEN_LENGTH })
+}
+
+/// The smallest table that an integer input looks up, through operators that keep its values.
+fn table_length(graph: &Graph, facts: &Facts, input: ValueId) -> usize {
+    let mut carriers = vec![input];
+    let mut bound = 2;
+    let mut found = false;
+    for (_, node) in graph.nodes() {
+        let reads = |position: usize| node.input(position).is_some_and(|value| carriers.contains(&value));
+        match &node.operator {
+            Operator::Gather { axis } if reads(1) => {
+                let shape = node.input(0).and_then(|data| facts.shape(data));
+                let axis = usize::try_from(*axis).unwrap_or(0);
+                if let Some(rows) = shape.and_then(|shape| shape.get(axis)).and_then(Dim::as_known) {
+                    bound = if found { bound.min(rows) } else { rows };
+                    found = true;
+                }
+            }
+            Operator::Cast { .. }
+            | Operator::Identity
+            | Operator::Reshape { .. }
+            | Operator::Squeeze
+            | Operator::Unsqueeze
+            | Operator::Transpose { .. }
+            | Operator::Slice
+                if reads(0) =>
+            {
+                carriers.extend(node.outputs.iter().flatten());
+            }
+            _ => {}
+        }
+    }
+    bound.max(1)
+}
+
+/// Largest absolute and relative difference over all outputs.
+fn difference(expected: &[(String, Tensor)], found: &[(String, Tensor)]) -> (f64, f64) {
+    let (mut absolute, mut relative) = (0.0_f64, 0.0_f64);
+    for ((_, expected), (_, found)) in expected.iter().zip(found) {
+        let (Some(expected), Some(found)) = (expected.to_f32(), found.to_f32()) else { continue };
+        let scale = expected.iter().fold(0.0_f64, |scale, value| scale.max(f64::from(value.abs())));
+        let error = expected.iter().zip(&found).map(|(a, b)| f64::from((a - b).abs()));
+        // A NaN must not pass as "no error".
+        let error = error.fold(0.0_f64, |worst, error| if error > worst || error.is_nan() { error } else { worst });
+        let error = if error.is_nan() { f64::INFINITY } else { error };
+        absolute = absolute.max(error);
+        relative = relative.max(if scale > 0.0 { error / scale } else { error });
+    }
+    (absolute, relative)
+}
