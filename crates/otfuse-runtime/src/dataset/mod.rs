@@ -145,6 +145,38 @@ impl Dataset {
         result
     }
 
+    /// The samples at `indices`, in that order. Panics if an index is not below [`len`](Self::len).
+    #[must_use]
+    pub fn chosen(&self, indices: &[usize]) -> Self {
+        let size: usize = self.sample_shape.iter().product();
+        let samples = match &self.samples {
+            Samples::Bytes { values, scale } => {
+                let values = indices.iter().flat_map(|&index| &values[index * size..(index + 1) * size]);
+                Samples::Bytes { values: values.copied().collect(), scale: *scale }
+            }
+            Samples::Floats(values) => {
+                let values = indices.iter().flat_map(|&index| &values[index * size..(index + 1) * size]);
+                Samples::Floats(values.copied().collect())
+            }
+        };
+        Self {
+            name: self.name.clone(),
+            sample_shape: self.sample_shape.clone(),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            classes: self.classes,
+            samples,
+            normalization: self.normalization.clone(),
+        }
+    }
+
+    /// `count` samples evenly spread over the data set (all, if it has fewer): also where the samples are sorted by
+    /// class, all classes are there.
+    #[must_use]
+    pub fn spread(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        self.chosen(&(0..count).map(|index| index * self.len() / count).collect::<Vec<_>>())
+    }
+
     /// The first `count` samples only.
     #[must_use]
     pub fn truncated(mut self, count: usize) -> Self {

@@ -131,7 +131,7 @@ pub struct Fuse {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub data: Data,
-    /// Samples in activation mode: the first N of the training split
+    /// Samples in activation mode, spread evenly over the training split
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub samples: usize,
     /// Where activations are taken

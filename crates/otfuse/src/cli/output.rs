@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
@@ -38,18 +38,19 @@ impl Output {
 /// A table with a header; columns whose names are in `right` are aligned to the right.
 pub fn table(header: &[&str], right: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_style(NOTHING).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }
     for (index, name) in header.iter().enumerate() {
-        if let Some(column) = table.column_mut(index)
-            && right.contains(name)
-        {
-            column.set_cell_alignment(CellAlignment::Right);
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding((0, 2));
+            if right.contains(name) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
         }
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 /// Prints an error and its hint to stderr.

@@ -67,13 +67,11 @@ fn random_orders(groups: &NeuronGroups, seed: u64) -> Vec<Vec<usize>> {
     orders.collect()
 }
 
-/// Every neuron `copies` times, side by side or behind one another, the outgoing weights split among the copies.
+/// Every neuron `copies` times, the outgoing weights split among the copies.
 fn widened(graph: &Graph, groups: &NeuronGroups, copies: usize) -> Graph {
     let size = |group: GroupId| groups.group(group).size;
-    let chosen: Vec<Vec<usize>> = groups
-        .iter()
-        .map(|(_, group)| (0..group.size * copies).map(|i| if i % 2 == 0 { i } else { i } % group.size).collect())
-        .collect();
+    let chosen: Vec<Vec<usize>> =
+        groups.iter().map(|(_, group)| (0..group.size * copies).map(|i| i % group.size).collect()).collect();
     let mut editor = GraphEditor::edit(graph.clone());
     for (id, tensor) in graph.initializers() {
         let Some(layouts) = groups.layouts(id) else { continue };

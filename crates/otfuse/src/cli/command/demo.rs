@@ -41,7 +41,7 @@ pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
     let digits = DataSpec { kind: DataKind::Digits, path: "".into() };
     let load = |split| digits.load(split, None, None).map_err(Failure::run);
     let (all, test) = (load(Split::Train)?, load(Split::Test)?);
-    let [half_a, half_b] = halves(&all)?;
+    let [half_a, half_b] = halves(&all);
     let seed = arguments.seed;
 
     let mut rows = Vec::new();
@@ -80,19 +80,14 @@ pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
 }
 
 /// Every other sample of each class to each half.
-fn halves(dataset: &Dataset) -> Result<[Dataset; 2], Failure> {
+fn halves(dataset: &Dataset) -> [Dataset; 2] {
     let mut seen = vec![0; dataset.classes()];
     let mut indices: [Vec<usize>; 2] = Default::default();
     for (index, &label) in dataset.labels().iter().enumerate() {
         indices[seen[label as usize] % 2].push(index);
         seen[label as usize] += 1;
     }
-    let [a, b] = indices.map(|indices| {
-        let labels = indices.iter().map(|&index| dataset.labels()[index]).collect();
-        let values = dataset.samples(indices);
-        Dataset::from_floats(dataset.name(), dataset.sample_shape().to_vec(), values, labels, dataset.classes())
-    });
-    Ok([a.map_err(Failure::run)?, b.map_err(Failure::run)?])
+    indices.map(|indices| dataset.chosen(&indices))
 }
 
 fn trained(

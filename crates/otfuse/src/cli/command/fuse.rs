@@ -1,7 +1,7 @@
 //! `otfuse fuse`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use otfuse_formats::model::Model;
 use otfuse_fusion::{
@@ -58,7 +58,7 @@ struct Resolved {
 struct Samples {
     data: String,
     split: &'static str,
-    first: usize,
+    count: usize,
     point: PointName,
     features: StatisticName,
 }
@@ -265,7 +265,7 @@ fn record(
     point: ActivationPoint,
     statistic: ActivationStatistic,
 ) -> Result<Vec<Activations>, Failure> {
-    let dataset = dataset(&arguments.data, SplitName::Train, Some(arguments.samples))?;
+    let dataset = dataset(&arguments.data, SplitName::Train, None)?.spread(arguments.samples);
     let bar = Progress::new("recording activations", networks.len());
     (0..networks.len())
         .map(|model| {
@@ -276,7 +276,7 @@ fn record(
         .collect()
 }
 
-fn save_alignments(path: &PathBuf, alignments: &[ModelAlignment]) -> Result<(), Failure> {
+fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {
     let json = serde_json::to_vec(alignments).map_err(|error| Failure::run(format!("cannot write JSON: {error}")))?;
     otfuse_formats::file::atomic_write(path, |writer| writer.write_all(&json)).map_err(|error| file_failure(&error))
 }
@@ -322,7 +322,7 @@ fn report(
             samples: arguments.data.data.as_ref().filter(|_| uses_samples).map(|data| Samples {
                 data: data.clone(),
                 split: "train",
-                first: arguments.samples,
+                count: arguments.samples,
                 point: arguments.activation_point,
                 features: arguments.activation_features,
             }),

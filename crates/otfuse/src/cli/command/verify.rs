@@ -17,6 +17,7 @@ struct Report {
     max_abs_error: f64,
     max_rel_error: f64,
     tolerance: f64,
+    perturbed: bool,
     groups: usize,
     free_groups: usize,
     pinned: Vec<Pinned>,
@@ -34,6 +35,7 @@ pub fn run(arguments: &Verify, output: &Output) -> Result<(), Failure> {
         max_abs_error: verification.max_abs_error,
         max_rel_error: verification.max_rel_error,
         tolerance: TOLERANCE,
+        perturbed: verification.perturbed,
         groups: verification.groups.len() + verification.groups.pinned().len(),
         free_groups: verification.groups.len(),
         pinned: pinned(&model.graph, &verification.groups),
@@ -42,12 +44,17 @@ pub fn run(arguments: &Verify, output: &Output) -> Result<(), Failure> {
     output.result(&report, |report| {
         let verdict = if report.ok { "ok" } else { "FAILED" };
         format!(
-            "{}: {verdict}\n{} permuted at random, {} pinned; largest change of an output {:.2e} (relative {:.2e})",
+            "{}: {verdict}\n{} permuted at random, {} pinned; largest change of an output {:.2e} (relative {:.2e}){}",
             report.path,
             count(report.free_groups, "neuron group"),
             report.pinned.len(),
             report.max_abs_error,
             report.max_rel_error,
+            if report.perturbed {
+                "\nproved on perturbed weights: the outputs do not depend on the network's own"
+            } else {
+                ""
+            },
         )
     })?;
     if report.ok { Ok(()) } else { Err(broken(&model.graph, &verification).of(&arguments.model)) }
