@@ -85,8 +85,10 @@ fn plans_and_weights_equal_those_of_the_published_code() {
         let expected = json(&golden.join(format!("mnist-mlp-{name}.json")));
         let found = json(&alignment);
         for (layer, group) in found[0]["groups"].as_array().unwrap().iter().enumerate() {
-            let plan = &expected["plans"][layer.to_string()];
-            let plan = if plan.is_null() { &expected["plans"][layer] } else { plan };
+            let plan = match &expected["plans"] {
+                Value::Array(plans) => &plans[layer],
+                plans => &plans[layer.to_string()],
+            };
             assert_eq!(group["plan"]["permutation"], plan["match_of_model0_neuron"], "{name}, layer {layer}");
             let costs = [&group["cost"], &plan["cost"]].map(|cost| cost.as_f64().unwrap());
             // The published code divides by the marginals plus 1e-7, which shrinks aligned weights by up to 4e-5.
@@ -107,6 +109,24 @@ fn plans_and_weights_equal_those_of_the_published_code() {
         assert_eq!(compared, 4);
         let report = otfuse(&["eval", text(&fused), "--arch", "mlp", "--data", &data]);
         assert_percent(&report["models"][0], accuracy);
+    }
+}
+
+#[test]
+fn plans_of_a_convolutional_pair_equal_those_of_the_published_code() {
+    let (Some(models), Some(golden)) = (shared("models/cifar10-vgg11"), shared("golden")) else { return };
+    let folder = TempDir::new().unwrap();
+    let (fused, alignment) = (folder.path().join("fused.safetensors"), folder.path().join("alignment.json"));
+    let (m0, m1) = (models.join("vgg11_seed0.pt"), models.join("vgg11_seed1.pt"));
+    let arguments = ["fuse", text(&m0), text(&m1), "--arch", "vgg", "--preset", "paper", "-o", text(&fused)];
+    otfuse(&[&arguments[..], &["--save-alignment", text(&alignment)]].concat());
+    let json = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let (found, expected) = (json(&alignment), json(&golden.join("cifar10-vgg11-euclidean.json")));
+    let groups = found[0]["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 9);
+    for (layer, group) in groups.iter().enumerate() {
+        let plan = &expected["plans"][layer];
+        assert_eq!(group["plan"]["permutation"], plan["match_of_model0_neuron"], "layer {layer}");
     }
 }
 

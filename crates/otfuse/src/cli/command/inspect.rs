@@ -110,7 +110,7 @@ fn members(graph: &Graph, members: &[Member]) -> Vec<MemberReport> {
 
 /// Members in a few words: `fc1.weight[0], fc1.bias[0] -> fc2.weight[1]`.
 fn brief(members: &[MemberReport]) -> String {
-    const MOST: usize = 6;
+    const MOST: usize = 2;
     let of = |role: &str| {
         let names: Vec<String> = members
             .iter()
