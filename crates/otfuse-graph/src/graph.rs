@@ -131,9 +131,20 @@ impl Graph {
         consumers
     }
 
-    /// The number of elements of all floating-point initializers.
+    /// The number of parameters: elements of all floating-point initializers, but for scalars and the running
+    /// statistics of batch normalisations.
     pub fn parameter_count(&self) -> usize {
-        self.initializers.values().filter(|tensor| tensor.data_type().is_float()).map(Tensor::len).sum()
+        let statistics: HashSet<ValueId> = self
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.operator, Operator::BatchNormalization { .. }))
+            .flat_map(|node| [node.input(3), node.input(4)])
+            .flatten()
+            .collect();
+        let is_parameter = |id: &ValueId, tensor: &Tensor| {
+            tensor.data_type().is_float() && !tensor.shape().is_empty() && !statistics.contains(id)
+        };
+        self.initializers.iter().filter(|(id, tensor)| is_parameter(id, tensor)).map(|(_, tensor)| tensor.len()).sum()
     }
 
     /// Checks every invariant: ids in range, names unique, each value with exactly one source (input, initializer or

@@ -20,6 +20,20 @@ pub fn open(path: &Path, reading: &Reading) -> Result<Model, Failure> {
     Model::open(path, architecture.as_ref()).map_err(|error| describe(&error))
 }
 
+/// Opens a model to compute with: as [`open`], and refuses weights that are no numbers.
+pub fn open_finite(path: &Path, reading: &Reading) -> Result<Model, Failure> {
+    let model = open(path, reading)?;
+    for (id, tensor) in model.graph.initializers() {
+        let Some(index) = tensor.to_f32().and_then(|values| values.iter().position(|value| value.is_nan())) else {
+            continue;
+        };
+        let name = &model.graph.value(id).name;
+        let message = format!("{}: '{name}': expected numbers, found NaN at index {index}", path.display());
+        return Err(Failure::input(message).hint("the checkpoint may come from a training run that diverged"));
+    }
+    Ok(model)
+}
+
 /// Writes the weights of `graph` as `model` is kept.
 pub fn save(model: &Model, graph: &Graph, path: &Path) -> Result<(), Failure> {
     model.save(graph, path).map_err(|error| describe(&error))

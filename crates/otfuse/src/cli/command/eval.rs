@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::cli::arguments::Eval;
-use crate::cli::models::{count, dataset, open, shown};
+use crate::cli::models::{count, dataset, open_finite, shown};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 
@@ -44,7 +44,7 @@ pub fn run(arguments: &Eval, output: &Output) -> Result<(), Failure> {
     let dataset = dataset(&arguments.data, arguments.split, arguments.limit)?;
     let (mut rows, mut members) = (Vec::new(), Vec::new());
     for path in &arguments.models {
-        let model = open(path, &arguments.reading)?;
+        let model = open_finite(path, &arguments.reading)?;
         let failure =
             |error| Failure::input(error).of(path).hint("`otfuse inspect` shows the network's inputs and outputs");
         let probabilities = probabilities(&model.graph, &dataset).map_err(failure)?;

@@ -19,7 +19,7 @@ use crate::cli::arguments::{
     CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, SolverName, SplitName, StatisticName,
 };
 use crate::cli::failure::fusion_failure;
-use crate::cli::models::{check_output, count, dataset, file_failure, hash, open, save, shown};
+use crate::cli::models::{check_output, count, dataset, file_failure, hash, open_finite, save, shown};
 use crate::cli::output::{Output, table, warn};
 use crate::cli::progress::Progress;
 
@@ -110,7 +110,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     let mut seconds = Seconds::default();
     let mut clock = Clock(std::time::Instant::now());
     let models: Vec<Model> =
-        arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
+        arguments.models.iter().map(|path| open_finite(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
     let failure = |error| fusion_failure(&error, &arguments.models);
     let networks = match plan.align_outputs {

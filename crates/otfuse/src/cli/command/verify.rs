@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::inspect::{Pinned, pinned};
 use crate::cli::Failure;
 use crate::cli::arguments::Verify;
-use crate::cli::models::{count, open, shown};
+use crate::cli::models::{count, open_finite, shown};
 use crate::cli::output::Output;
 use crate::{TOLERANCE, Verification};
 
@@ -26,7 +26,7 @@ struct Report {
 
 /// Runs the command.
 pub fn run(arguments: &Verify, output: &Output) -> Result<(), Failure> {
-    let model = open(&arguments.model, &arguments.reading)?;
+    let model = open_finite(&arguments.model, &arguments.reading)?;
     let verification =
         crate::verify(&model.graph, arguments.seed).map_err(|error| Failure::from(error).of(&arguments.model))?;
     let report = Report {

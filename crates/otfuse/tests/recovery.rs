@@ -1,0 +1,82 @@
+//! Fusing a third-party network with a permuted copy of it gives the network back. Skipped where `../shared` is absent.
+#![allow(clippy::print_stderr)]
+
+use std::path::{Path, PathBuf};
+
+use otfuse::formats::Model;
+use otfuse::graph::{Facts, Graph, NeuronGroups, Tensor, permute};
+use otfuse::runtime::run_graph;
+use otfuse::{Networks, Settings, fuse, random_inputs};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// Convolutional networks and perceptrons, exported and trained by others.
+const FILES: [&str; 22] = [
+    "exported/rand_densenet_k8.onnx",
+    "exported/rand_mlp_bias.onnx",
+    "exported/rand_mnasnet_w025.onnx",
+    "exported/rand_mobilenet_v2_w025.onnx",
+    "exported/rand_resnet18_w8.onnx",
+    "exported/rand_resnet50_w8.onnx",
+    "exported/rand_squeezenet1_1.onnx",
+    "exported/rand_vgg11_w8.onnx",
+    "exported/rand_vgg11bn_w8.onnx",
+    "misc/lenet_dongkyunk.onnx",
+    "misc/mnist_cntk.onnx",
+    "misc/wonnx_opt-mnist.onnx",
+    "vnncomp/cGAN_imgSz32_nCh_1.onnx",
+    "vnncomp/cifar10_resnet_2b.onnx",
+    "vnncomp/cifar10_resnet_4b.onnx",
+    "vnncomp/cifar_deep_kw.onnx",
+    "vnncomp/marabou_cifar10_medium.onnx",
+    "vnncomp/mnist-net_256x6.onnx",
+    "vnncomp/mnist_sigmoid_6x200.onnx",
+    "vnncomp/mscn_128d.onnx",
+    "vnncomp/oval_cifar_base_kw.onnx",
+    "vnncomp/pensieve_small_simple.onnx",
+];
+
+fn shuffled(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..count).rev() {
+        order.swap(last, random.next_u32() as usize % (last + 1));
+    }
+    order
+}
+
+/// The largest difference of an output, relative to its largest absolute value.
+fn error_of_recovery(graph: &Graph) -> f32 {
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let groups = NeuronGroups::of(graph).unwrap();
+    let orders: Vec<Vec<usize>> = groups.iter().map(|(_, group)| shuffled(group.size, &mut random)).collect();
+    let copy = permute(graph, &groups, &orders).unwrap();
+    let networks = Networks::new(&[&copy, graph], 1).unwrap();
+    let fused = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap().graph;
+    let inputs = random_inputs(graph, &Facts::of(graph).unwrap(), &mut random);
+    let outputs = |graph: &Graph| run_graph(graph, inputs.clone()).unwrap();
+    let mut worst = 0.0_f32;
+    for ((_, expected), (_, found)) in outputs(graph).iter().zip(&outputs(&fused)) {
+        let [expected, found] = [expected, found].map(|tensor: &Tensor| tensor.to_f32().unwrap());
+        let scale = expected.iter().fold(f32::MIN_POSITIVE, |scale, value| scale.max(value.abs()));
+        worst = expected.iter().zip(&found).fold(worst, |worst, (a, b)| worst.max((a - b).abs() / scale));
+    }
+    worst
+}
+
+#[test]
+fn a_permuted_copy_of_a_third_party_network_fuses_into_the_network() {
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/onnx");
+    if !folder.exists() {
+        eprintln!("skipped: ../shared/onnx is absent");
+        return;
+    }
+    let mut failed = Vec::new();
+    for file in FILES {
+        let model = Model::open(&folder.join(file), None).unwrap();
+        let error = error_of_recovery(&model.graph);
+        if error > 1e-3 {
+            failed.push(format!("{file}: {error:e}"));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
