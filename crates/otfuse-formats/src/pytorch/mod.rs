@@ -1,9 +1,9 @@
 //! PyTorch checkpoints: state dicts, nested checkpoints and whole modules, in the zip container of PyTorch 1.6 and
 //! later, the pickle stream before it and the tar archive before that. The content decides, not the extension.
 //!
-//! Reading is in phases: [`checkpoint`] opens the container and runs the pickle through [`pickle`], which executes
-//! nothing; [`search`] finds the state dict ([`module`] the names inside a module); [`view`] builds the tensors over
-//! the storages ([`storage`]), which are slices of the memory-mapped file.
+//! Reading is in phases: `checkpoint` opens the container and runs the pickle through `pickle`, which executes
+//! nothing; `search` finds the state dict (`module` the names inside a module); `view` builds the tensors over
+//! the storages (`storage`), which are slices of the memory-mapped file.
 
 mod checkpoint;
 mod element;

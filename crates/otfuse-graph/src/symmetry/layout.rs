@@ -44,6 +44,9 @@ struct Block {
     state: State,
 }
 
+/// Cuts the first layout to the length of the second: head and rest.
+type Cut = fn(&mut Blocks, &Layout, &Layout) -> Option<(Layout, Layout)>;
+
 /// All blocks of an analysis: a union-find whose representatives may be composite.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Blocks {
@@ -167,11 +170,11 @@ impl Blocks {
         match (a, b) {
             (Layout::Block(a), Layout::Block(b)) => self.link(a, b),
             (Layout::Block(block), other) | (other, Layout::Block(block)) => self.bind(block, other, reason),
-            (Layout::Sequence(a), Layout::Sequence(b)) => self.unify_sequences(a, b, reason),
-            (Layout::Product(a), Layout::Product(b)) => self.unify_products(a, b, reason),
+            (Layout::Sequence(a), Layout::Sequence(b)) => self.unify_parts(a, b, reason, Self::cut_sequence),
+            (Layout::Product(a), Layout::Product(b)) => self.unify_parts(a, b, reason, Self::cut_product),
             (Layout::Sequence(parts), product @ Layout::Product(_))
             | (product @ Layout::Product(_), Layout::Sequence(parts)) => {
-                self.unify_sequences(parts, vec![product], reason);
+                self.unify_parts(parts, vec![product], reason, Self::cut_sequence);
             }
         }
     }
@@ -200,65 +203,40 @@ impl Blocks {
         }
     }
 
-    fn unify_sequences(&mut self, a: Vec<Layout>, b: Vec<Layout>, reason: &PinReason) {
+    /// Matches two lists part by part from the front. Of two parts of unequal length, `cut` takes from the longer (its
+    /// first argument) a head as long as the shorter.
+    fn unify_parts(&mut self, a: Vec<Layout>, b: Vec<Layout>, reason: &PinReason, cut: Cut) {
         let mut a: Vec<Layout> = a.into_iter().rev().collect();
         let mut b: Vec<Layout> = b.into_iter().rev().collect();
         while let (Some(first), Some(second)) = (a.pop(), b.pop()) {
-            let (m, n) = (self.size(&first), self.size(&second));
-            if m == n {
-                // A product met as a whole by a single part cannot be cut further: unify() has handled these.
+            if self.size(&first) == self.size(&second) {
                 self.unify(&first, &second, reason);
-                continue;
-            }
-            let cut = match (m.as_known(), n.as_known()) {
-                (Some(m), Some(n)) if m > n => {
-                    self.split(&first, n).map(|(head, rest)| (head, second.clone(), rest, true))
-                }
-                (Some(m), Some(_)) => self.split(&second, m).map(|(head, rest)| (first.clone(), head, rest, false)),
-                _ => None,
-            };
-            let Some((left, right, rest, rest_is_first)) = cut else {
-                self.pin_all([first, second].into_iter().chain(a).chain(b), reason);
-                return;
-            };
-            if rest_is_first {
-                a.push(rest)
+            } else if let Some((head, rest)) = cut(self, &first, &second) {
+                a.push(rest);
+                self.unify(&head, &second, reason);
+            } else if let Some((head, rest)) = cut(self, &second, &first) {
+                b.push(rest);
+                self.unify(&first, &head, reason);
             } else {
-                b.push(rest)
+                a.push(first);
+                b.push(second);
+                break;
             }
-            self.unify(&left, &right, reason);
         }
-        self.pin_all(a.into_iter().chain(b), reason);
+        for layout in a.into_iter().chain(b) {
+            self.pin(&layout, reason);
+        }
     }
 
-    fn unify_products(&mut self, a: Vec<Layout>, b: Vec<Layout>, reason: &PinReason) {
-        let mut a: Vec<Layout> = a.into_iter().rev().collect();
-        let mut b: Vec<Layout> = b.into_iter().rev().collect();
-        while let (Some(first), Some(second)) = (a.pop(), b.pop()) {
-            let (m, n) = (self.size(&first), self.size(&second));
-            if m == n {
-                self.unify(&first, &second, reason);
-                continue;
-            }
-            let cut = if let Some(inner) = m.divided_by(&n) {
-                self.factor(&first, n, inner).map(|(outer, inner)| (outer, second.clone(), inner, true))
-            } else if let Some(inner) = n.divided_by(&m) {
-                self.factor(&second, m, inner).map(|(outer, inner)| (first.clone(), outer, inner, false))
-            } else {
-                None
-            };
-            let Some((left, right, rest, rest_is_first)) = cut else {
-                self.pin_all([first, second].into_iter().chain(a).chain(b), reason);
-                return;
-            };
-            if rest_is_first {
-                a.push(rest)
-            } else {
-                b.push(rest)
-            }
-            self.unify(&left, &right, reason);
-        }
-        self.pin_all(a.into_iter().chain(b), reason);
+    fn cut_sequence(&mut self, longer: &Layout, shorter: &Layout) -> Option<(Layout, Layout)> {
+        let at = self.size(shorter).as_known()?;
+        if self.size(longer).as_known()? > at { self.split(longer, at) } else { None }
+    }
+
+    fn cut_product(&mut self, longer: &Layout, shorter: &Layout) -> Option<(Layout, Layout)> {
+        let outer = self.size(shorter);
+        let inner = self.size(longer).divided_by(&outer)?;
+        self.factor(longer, outer, inner)
     }
 
     /// Cuts a layout of known length in two at `at`, cutting blocks where needed; `None` where a factor is in the way.

@@ -51,30 +51,20 @@ pub(super) fn matmul(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
 /// `W[M, C / groups, kernel..]`: output channel (g, o) reads input channels (g, i), so that whole groups may be
 /// reordered, and channels inside all groups alike. With one channel a group (depthwise) in- and output are one.
 pub(super) fn conv(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
-    let (x, weight) = (node.input(0)?, node.input(1)?);
-    let (input, kernel) = (analysis.axes(x)?, analysis.axes(weight)?);
-    let [batch, channels, spatial @ ..] = input.as_slice() else {
-        return None;
-    };
-    let [rows, columns, positions @ ..] = kernel.as_slice() else {
-        return None;
-    };
+    let weight = node.input(1)?;
+    let (input, kernel) = (analysis.axes(node.input(0)?)?, analysis.axes(weight)?);
+    let ([_, channels, ..], [rows, columns, ..]) = (input.as_slice(), kernel.as_slice()) else { return None };
     let output_channels = grouped(analysis, groups, channels, columns, rows)?;
     analysis.consume(weight, 1);
     analysis.produce(weight, 0);
-    finish_conv(analysis, node, batch, output_channels, spatial, positions)
+    finish_conv(analysis, node, output_channels, &input, &kernel)
 }
 
 /// `W[C, M / groups, kernel..]`.
 pub(super) fn conv_transpose(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
-    let (x, weight) = (node.input(0)?, node.input(1)?);
-    let (input, kernel) = (analysis.axes(x)?, analysis.axes(weight)?);
-    let [batch, channels, spatial @ ..] = input.as_slice() else {
-        return None;
-    };
-    let [rows, columns, positions @ ..] = kernel.as_slice() else {
-        return None;
-    };
+    let weight = node.input(1)?;
+    let (input, kernel) = (analysis.axes(node.input(0)?)?, analysis.axes(weight)?);
+    let ([_, channels, ..], [rows, columns, ..]) = (input.as_slice(), kernel.as_slice()) else { return None };
     analysis.unify(channels, rows);
     let output_channels = if groups == 1 {
         analysis.consume(weight, 0);
@@ -84,19 +74,18 @@ pub(super) fn conv_transpose(analysis: &mut Analysis<'_>, node: &Node, groups: u
         Layout::Product(vec![group, columns.clone()])
     };
     analysis.produce(weight, 1);
-    finish_conv(analysis, node, batch, output_channels, spatial, positions)
+    finish_conv(analysis, node, output_channels, &input, &kernel)
 }
 
 fn finish_conv(
     analysis: &mut Analysis<'_>,
     node: &Node,
-    batch: &Layout,
     channels: Layout,
-    spatial: &[Layout],
-    positions: &[Layout],
+    input: &[Layout],
+    kernel: &[Layout],
 ) -> Option<()> {
     let reason = crate::symmetry::PinReason::Position;
-    for position in positions {
+    for position in &kernel[2..] {
         analysis.blocks.pin(position, &reason);
     }
     if let Some(bias) = node.input(2) {
@@ -104,8 +93,8 @@ fn finish_conv(
         analysis.unify(&channels, &bias);
     }
     let lengths = analysis.shape(node.output(0)?)?;
-    let mut output = vec![batch.clone(), channels];
-    for (layout, length) in spatial.iter().zip(lengths.into_iter().skip(2)) {
+    let mut output = vec![input[0].clone(), channels];
+    for (layout, length) in input.iter().zip(lengths).skip(2) {
         output.push(analysis.positions_from(layout, length, "slides a window over the axis"));
     }
     analysis.set_axes(node.output(0), output);
