@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::infer::scalar;
+use crate::tensor::element_count;
 use crate::{
     Binary, DataType, Fact, Facts, Graph, GraphEditor, GraphError, InferenceError, Node, NodeId, Operator, Tensor,
     Unary, ValueId,
@@ -221,8 +222,8 @@ fn tensor_of(fact: &Fact) -> Option<Tensor> {
         DataType::F64 => values.iter().flat_map(|&value| (value as f64).to_le_bytes()).collect(),
         DataType::F16 | DataType::BF16 | DataType::F32 => {
             let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-            let count: usize = shape.iter().product();
-            return (count == values.len()).then(|| Tensor::from_f32_as(data_type, &shape, values));
+            return (element_count(&shape) == Some(values.len()))
+                .then(|| Tensor::from_f32_as(data_type, &shape, values));
         }
         // Two's complement: the first bytes of a number that fits are the number in the narrower type.
         _ => values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(data_type.size())).collect(),

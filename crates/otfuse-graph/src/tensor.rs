@@ -32,7 +32,7 @@ impl Tensor {
     /// A tensor over `data`, which must hold exactly `shape.product() * data_type.size()` little-endian bytes.
     pub fn new(data_type: DataType, shape: Vec<usize>, data: Bytes) -> Result<Self, TensorSizeError> {
         let expected =
-            shape.iter().try_fold(data_type.size(), |bytes, &dim| bytes.checked_mul(dim)).unwrap_or(usize::MAX);
+            element_count(&shape).and_then(|count| count.checked_mul(data_type.size())).unwrap_or(usize::MAX);
         if expected != data.len() {
             let found = data.len();
             return Err(TensorSizeError { data_type, shape, expected, found });
@@ -90,7 +90,7 @@ impl Tensor {
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.data.len() / self.data_type.size()
     }
 
     /// Whether the tensor has no elements.
@@ -142,6 +142,14 @@ impl Tensor {
         let (chunks, _) = self.data.as_chunks::<N>();
         chunks.iter().map(|&chunk| from(chunk)).collect()
     }
+}
+
+/// The number of elements of a shape, unless it overflows. One length of 0 empties all others, however large.
+pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1_usize, |count, &length| count.checked_mul(length))
 }
 
 impl std::fmt::Debug for Tensor {

@@ -160,7 +160,7 @@ fn an_operator_without_a_rule_pins_what_it_touches() {
 fn attention_heads_are_permuted_as_wholes_and_inside() {
     let mut b = GraphBuilder::new("attention");
     let x = b.input("x", &[None, Some(5), Some(6)]);
-    let mut project = |b: &mut GraphBuilder, name: &str, order: [usize; 4]| {
+    let project = |b: &mut GraphBuilder, name: &str, order: [usize; 4]| {
         let w = weight(b, name, &[6, 8]);
         let projected = b.node(Operator::MatMul, &[x, w]);
         let shape = b.integers(&[0, 5, 2, 4]);

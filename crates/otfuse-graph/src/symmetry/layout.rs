@@ -197,12 +197,6 @@ impl Blocks {
         }
     }
 
-    fn pin_all(&mut self, layouts: impl IntoIterator<Item = Layout>, reason: &PinReason) {
-        for layout in layouts {
-            self.pin(&layout, reason);
-        }
-    }
-
     /// Matches two lists part by part from the front. Of two parts of unequal length, `cut` takes from the longer (its
     /// first argument) a head as long as the shorter.
     fn unify_parts(&mut self, a: Vec<Layout>, b: Vec<Layout>, reason: &PinReason, cut: Cut) {
