@@ -91,6 +91,9 @@ impl Golden {
     /// The largest difference of any output, relative to the largest absolute value of that output; integers and truth
     /// values have to be equal. What is wrong, if shapes differ or only one of two numbers is finite.
     pub fn difference(&self, found: &[(String, Tensor)]) -> Result<f64, String> {
+        if self.outputs.len() != found.len() {
+            return Err(format!("expected {} outputs, found {}", self.outputs.len(), found.len()));
+        }
         let mut worst = 0.0_f64;
         for (output, (name, tensor)) in self.outputs.iter().zip(found) {
             if output.name != *name || output.shape != tensor.shape() {
