@@ -47,10 +47,7 @@ pub fn atomic_write<T>(
 ) -> Result<T, FormatError> {
     let io_error = |action| move |source| FormatError::Io { path: path.into(), action, source };
     let target = resolve_target(path)?;
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(&target);
     let mut temporary = new_temporary(folder).map_err(io_error("create a temporary file beside"))?;
     let value = {
         let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
@@ -65,6 +62,22 @@ pub fn atomic_write<T>(
     #[cfg(unix)]
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(value)
+}
+
+/// Finds beforehand what would keep [`atomic_write`] from writing to `path`: a directory or a device there, or no
+/// folder to write into.
+///
+/// # Errors
+/// [`FormatError::NotAFile`] or [`FormatError::Io`].
+pub fn check_target(path: &Path) -> Result<(), FormatError> {
+    let target = resolve_target(path)?;
+    let folder = fs::metadata(folder_of(&target))
+        .and_then(|metadata| if metadata.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+    folder.map_err(|source| FormatError::Io { path: path.into(), action: "create", source })
+}
+
+fn folder_of(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The file to replace: behind a symbolic link, its target.

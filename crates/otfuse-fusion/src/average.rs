@@ -66,6 +66,17 @@ pub(crate) fn average(
     Ok(editor.finish()?)
 }
 
+impl Networks<'_> {
+    /// Refuses weights that are no numbers, and infinite ones unless they are the same constant in all models (a mask);
+    /// [`fuse`](crate::fuse) does so too. Linear in the number of weights.
+    ///
+    /// # Errors
+    /// [`FusionError::NotFinite`] with the first such weight.
+    pub fn check_finite(&self) -> Result<(), FusionError> {
+        check_finite(self)
+    }
+}
+
 /// Refuses weights that are no numbers, and infinite ones unless they are the same constant in all models (a mask).
 pub(crate) fn check_finite(networks: &Networks<'_>) -> Result<(), FusionError> {
     let anchor = networks.graphs[networks.anchor];

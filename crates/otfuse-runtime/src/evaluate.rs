@@ -62,12 +62,12 @@ impl Probabilities {
         if rows.len() != dataset.len() {
             return Err(mismatch(format!("{} samples", dataset.len()), rows.len().to_string()));
         }
+        let needed = dataset.labels().iter().max().map_or(0, |&label| label as usize + 1);
+        let too_few = || mismatch(format!("at least {needed} classes, as the data set has"), self.classes.to_string());
         let (mut right, mut loss) = (0usize, 0.0);
         for (row, &label) in rows.zip(dataset.labels()) {
             let label = label as usize;
-            let logarithm = row.get(label).ok_or_else(|| {
-                mismatch(format!("more than {label} classes, as the data set has"), self.classes.to_string())
-            })?;
+            let logarithm = row.get(label).ok_or_else(too_few)?;
             let best = (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
             right += usize::from(best == label);
             loss -= logarithm;
@@ -103,6 +103,10 @@ pub fn predict<B: Backend>(
         for row in rows.chunks_exact(classes) {
             let row = row.iter().map(|&score| f64::from(score));
             let normalizer = log_sum_exp(row.clone());
+            if !normalizer.is_finite() {
+                let found = row.clone().find(|score| !score.is_finite()).unwrap_or(normalizer);
+                return Err(head.wrong("finite scores".into(), found.to_string()));
+            }
             probabilities.logarithms.extend(row.map(|score| score - normalizer));
         }
         observe(range.end, dataset.len());

@@ -19,10 +19,25 @@ pub enum DatasetError {
     #[error("{}: expected {}, found none of them", directory.display(), expected.join(" or "))]
     Missing { directory: PathBuf, expected: Vec<String> },
     /// A file does not hold what it should.
-    #[error("{}: {subject}: expected {expected}, found {found}{}", path.display(), hint_text(.hint))]
+    #[error("{}: {subject}: expected {expected}, found {found}", path.display())]
     Content { path: PathBuf, subject: String, expected: String, found: String, hint: Option<String> },
 }
 
-fn hint_text(hint: &Option<String>) -> String {
-    hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"))
+impl DatasetError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Spec { .. } => "a data set is its kind and where its files are: mnist:FOLDER".into(),
+            Self::Normalization { .. } => {
+                "as many means as deviations, one or one per channel; deviations are positive".into()
+            }
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                "check the spelling of the path".into()
+            }
+            Self::Read { .. } => "the file may be damaged or of another kind: copy or download it again".into(),
+            Self::Missing { .. } => "name the folder that holds the data set's files".into(),
+            Self::Content { hint: Some(hint), .. } => hint.clone(),
+            Self::Content { .. } => "check how the file was written".into(),
+        }
+    }
 }

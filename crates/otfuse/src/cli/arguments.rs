@@ -123,7 +123,7 @@ pub struct Fuse {
     #[arg(long, value_name = "I")]
     pub anchor: Option<usize>,
     /// Averaging weight of each model
-    #[arg(long, value_name = "W,W,..", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_name = "W,W,..", value_delimiter = ',', allow_hyphen_values = true)]
     pub weights: Vec<f64>,
     /// Align the outputs of the network too, as the published code does (part of --preset paper)
     #[arg(long)]

@@ -8,6 +8,7 @@ mod command;
 mod failure;
 mod models;
 mod output;
+mod panic;
 mod progress;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use output::Output;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output { json: arguments.json };
-    let result = match &arguments.command {
+    let result = panic::guarded(|| match &arguments.command {
         Command::Inspect(arguments) => command::inspect::run(arguments, &output),
         Command::Verify(arguments) => command::verify::run(arguments, &output),
         Command::Fuse(arguments) => command::fuse::run(arguments, &output),
@@ -30,7 +31,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => command::run::run(arguments, &output),
         Command::Convert(arguments) => command::convert::run(arguments, &output),
         Command::Demo(arguments) => command::demo::run(arguments, &output),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use otfuse_formats::FormatError;
 use otfuse_formats::model::{Architecture, Model, ModelError};
 use otfuse_graph::Graph;
-use otfuse_runtime::dataset::{DataSpec, Dataset, Normalization, Split};
+use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
 use sha2::{Digest, Sha256};
 
 use super::Failure;
@@ -48,15 +48,19 @@ pub fn file_failure(error: &FormatError) -> Failure {
     Failure::input(error).hint(error.hint())
 }
 
+fn dataset_failure(error: &DatasetError) -> Failure {
+    Failure::input(error).hint(error.hint())
+}
+
 /// The samples that the arguments name.
 pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Result<Dataset, Failure> {
     let spec = arguments.data.as_ref().ok_or_else(|| {
         Failure::input("no data set is given")
             .hint("--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR or npz:FILE")
     })?;
-    let spec: DataSpec = spec.parse().map_err(Failure::input)?;
+    let spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
     let normalization = match &arguments.normalize {
-        Some(text) => Some(Normalization::parse(text).map_err(Failure::input)?),
+        Some(text) => Some(Normalization::parse(text).map_err(|error| dataset_failure(&error))?),
         None => None,
     };
     let split = match split {
@@ -64,11 +68,14 @@ pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Resu
         SplitName::Train => Split::Train,
     };
     if limit == Some(0) {
-        return Err(Failure::input("--limit 0: at least one sample is needed"));
+        return Err(
+            Failure::input("--limit 0: at least one sample is needed").hint("without --limit all samples are used")
+        );
     }
-    let dataset = spec.load(split, limit, normalization).map_err(Failure::input)?;
+    let dataset = spec.load(split, limit, normalization).map_err(|error| dataset_failure(&error))?;
     if dataset.is_empty() {
-        return Err(Failure::input(format!("{}: the data set has no samples", dataset.name())));
+        return Err(Failure::input(format!("{}: the data set has no samples", dataset.name()))
+            .hint("the file may be cut short or the wrong one"));
     }
     Ok(dataset)
 }
@@ -89,8 +96,9 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Refuses an output that would overwrite one of the inputs.
+/// Refuses an output that cannot be written, or would overwrite one of the inputs, before any work is done.
 pub fn check_output(output: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
+    otfuse_formats::file::check_target(output).map_err(|error| file_failure(&error))?;
     let canonical = |path: &Path| path.canonicalize().ok();
     let Some(target) = canonical(output) else { return Ok(()) };
     if inputs.iter().any(|input| canonical(input).as_ref() == Some(&target)) {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::cli::arguments::Eval;
+use crate::cli::failure::runtime_failure;
 use crate::cli::models::{count, dataset, open_finite, shown};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
@@ -45,18 +46,23 @@ pub fn run(arguments: &Eval, output: &Output) -> Result<(), Failure> {
     let (mut rows, mut members) = (Vec::new(), Vec::new());
     for path in &arguments.models {
         let model = open_finite(path, &arguments.reading)?;
-        let failure =
-            |error| Failure::input(error).of(path).hint("`otfuse inspect` shows the network's inputs and outputs");
+        let failure = |error| runtime_failure(&error).of(path);
         let probabilities = probabilities(&model.graph, &dataset).map_err(failure)?;
         let evaluation = probabilities.evaluate(&dataset).map_err(failure)?;
         rows.push(Row::new(Some(path), &evaluation));
         if arguments.ensemble {
+            let expected = members.first().map_or(probabilities.classes(), Probabilities::classes);
+            if probabilities.classes() != expected {
+                let found = probabilities.classes();
+                let message = format!("--ensemble: expected {expected} classes as in the first network, found {found}");
+                return Err(Failure::input(message).of(path).hint("`otfuse inspect` shows each network's output"));
+            }
             members.push(probabilities);
         }
     }
     let ensemble = if arguments.ensemble {
-        let mean = Probabilities::mean(&members)
-            .ok_or_else(|| Failure::input("--ensemble: the networks have different numbers of classes"))?;
+        let mean =
+            Probabilities::mean(&members).ok_or_else(|| Failure::input("--ensemble: the networks' outputs differ"))?;
         Some(Row::new(None, &mean.evaluate(&dataset).map_err(Failure::input)?))
     } else {
         None

@@ -13,15 +13,15 @@ use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solv
 use serde::Serialize;
 
 use super::verify::broken;
-use crate::VerifyError;
 use crate::cli::Failure;
 use crate::cli::arguments::{
     CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, SolverName, SplitName, StatisticName,
 };
-use crate::cli::failure::fusion_failure;
+use crate::cli::failure::{fusion_failure, runtime_failure};
 use crate::cli::models::{check_output, count, dataset, file_failure, hash, open_finite, save, shown};
 use crate::cli::output::{Output, table, warn};
 use crate::cli::progress::Progress;
+use crate::{RecordError, VerifyError};
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
@@ -107,17 +107,25 @@ impl Clock {
 pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     let plan = Plan::resolve(arguments)?;
     check_output(&arguments.output, &arguments.models)?;
+    if let Some(path) = &arguments.save_alignment {
+        check_output(path, &arguments.models)?;
+        if *path == arguments.output {
+            let message = format!("{}: --save-alignment and --output are the same file", path.display());
+            return Err(Failure::input(message).hint("choose another name for the alignment"));
+        }
+    }
     let mut seconds = Seconds::default();
     let mut clock = Clock(std::time::Instant::now());
     let models: Vec<Model> =
         arguments.models.iter().map(|path| open_finite(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
-    let failure = |error| fusion_failure(&error, &arguments.models);
+    let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
     let networks = match plan.align_outputs {
         true => Networks::with_free_outputs(&graphs, plan.anchor),
         false => Networks::new(&graphs, plan.anchor),
     }
     .map_err(failure)?;
+    networks.check_finite().map_err(failure)?;
     seconds.read = clock.lap();
 
     let verified = !arguments.no_verify && prove(&graphs, arguments)?;
@@ -173,10 +181,11 @@ impl Plan {
                 .hint("name a data set: --data mnist:DIR, --data cifar10:DIR, --data npz:FILE or --data digits"));
         }
         if arguments.samples == 0 {
-            return Err(Failure::input("--samples 0: at least one sample is needed"));
+            return Err(Failure::input("--samples 0: at least one sample is needed").hint("the default is 200"));
         }
         if !(arguments.epsilon > 0.0 && arguments.epsilon.is_finite()) {
-            return Err(Failure::input(format!("--epsilon {}: expected a positive number", arguments.epsilon)));
+            return Err(Failure::input(format!("--epsilon {}: expected a positive number", arguments.epsilon))
+                .hint("the default is 0.05; smaller is closer to the exact solution"));
         }
         let mut weights = arguments.weights.clone();
         if arguments.aligned_only {
@@ -232,7 +241,7 @@ impl Plan {
             weights,
             ..base
         };
-        settings.normalised_weights(models).map_err(|error| fusion_failure(&error, &arguments.models))?;
+        settings.normalised_weights(models).map_err(|error| fusion_failure(&error, &arguments.models, anchor))?;
         let align_outputs = (is_paper || arguments.align_outputs) && arguments.method == MethodName::Ot;
         Ok(Self { settings, anchor, align_outputs })
     }
@@ -271,7 +280,10 @@ fn record(
         .map(|model| {
             let recorded = crate::record_activations(networks, model, point, statistic, &dataset);
             bar.step();
-            recorded.map_err(|error| Failure::input(error).of(&arguments.models[model]))
+            recorded.map_err(|error| match error {
+                RecordError::Runtime(error) => runtime_failure(&error).of(&arguments.models[model]),
+                RecordError::Fusion(error) => fusion_failure(&error, &arguments.models, networks.anchor()),
+            })
         })
         .collect()
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::cli::arguments::Run;
+use crate::cli::failure::runtime_failure;
 use crate::cli::models::{check_output, file_failure, open_finite, shown};
 use crate::cli::output::Output;
 
@@ -29,9 +30,7 @@ pub fn run(arguments: &Run, output: &Output) -> Result<(), Failure> {
     check_output(&arguments.output, &[arguments.inputs.clone(), arguments.model.clone()])?;
     let model = open_finite(&arguments.model, &arguments.reading)?;
     let inputs = read_npz(&arguments.inputs).map_err(|error| file_failure(&error))?;
-    let outputs = run_graph(&model.graph, inputs).map_err(|error| {
-        Failure::input(error).of(&arguments.model).hint("`otfuse inspect` shows the inputs' names and shapes")
-    })?;
+    let outputs = run_graph(&model.graph, inputs).map_err(|error| runtime_failure(&error).of(&arguments.model))?;
     let report = Report {
         path: shown(&arguments.model),
         output: shown(&arguments.output),

@@ -1,0 +1,234 @@
+//! Every command on sound input: exit code 0, a silent stderr, and the documented keys in its JSON.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use otfuse::formats::npz::{read_npz, write_npz};
+use otfuse::formats::onnx::{WriteOptions, to_proto, write_onnx};
+use otfuse::formats::pytorch::write_pytorch;
+use otfuse::formats::safetensors::write_safetensors;
+use otfuse::formats::{StateDict, read_state_dict};
+use otfuse::graph::{Graph, Tensor};
+use otfuse::runtime::mlp;
+use serde_json::Value;
+
+/// A folder with the networks `a` and `b` and a wider `c` in every format, and inputs `x.npz`.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().expect("temporary folder"));
+        for (name, hidden, seed) in [("a", 12, 1), ("b", 12, 2), ("c", 16, 3)] {
+            let graph = mlp(&[64, hidden, 8, 10], seed).expect("sound widths");
+            let proto = to_proto(&graph).expect("sound");
+            write_onnx(&folder.path(&format!("{name}.onnx")), proto, &WriteOptions::default()).expect("written");
+            write_safetensors(&folder.path(&format!("{name}.safetensors")), &state_dict(&graph)).expect("written");
+            write_pytorch(&folder.path(&format!("{name}.pt")), &state_dict(&graph)).expect("written");
+        }
+        let x = Tensor::from_f32(&[3, 64], (0..192).map(|at| at as f32 / 192.0).collect());
+        write_npz(&folder.path("x.npz"), &BTreeMap::from([("input".into(), x)])).expect("written");
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).expect("read")
+    }
+
+    fn run(&self, line: &str, threads: Option<usize>) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_otfuse"));
+        command.args(line.split_whitespace()).current_dir(self.0.path());
+        if let Some(threads) = threads {
+            command.env("RAYON_NUM_THREADS", threads.to_string());
+        }
+        let output = command.output().expect("the command starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "otfuse {line}: {}: {errors}", output.status);
+        assert!(errors.is_empty(), "otfuse {line}: {errors}");
+        output
+    }
+
+    /// The text that a command prints.
+    fn text(&self, line: &str) -> String {
+        String::from_utf8(self.run(line, None).stdout).expect("text")
+    }
+
+    /// The JSON that a command prints.
+    fn json(&self, line: &str) -> Value {
+        let output = self.run(&format!("{line} --json"), None);
+        serde_json::from_slice(&output.stdout).expect("JSON alone on stdout")
+    }
+}
+
+fn state_dict(graph: &Graph) -> StateDict {
+    let mut dict = StateDict::new();
+    for (id, tensor) in graph.initializers() {
+        dict.insert(graph.value(id).name.clone(), tensor.clone()).expect("one of each name");
+    }
+    dict
+}
+
+/// The keys of an object, sorted.
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("expected a number, found {value}"))
+}
+
+#[test]
+fn inspect() {
+    let folder = Folder::new();
+    for model in ["a.onnx", "a.pt --arch mlp", "a.safetensors --arch a.onnx"] {
+        let report = folder.json(&format!("inspect {model}"));
+        let expected =
+            ["format", "groups", "inputs", "name", "nodes", "operators", "outputs", "parameters", "path", "pinned"];
+        assert_eq!(keys(&report), expected);
+        let sizes: Vec<_> = report["groups"].as_array().expect("groups").iter().map(|group| &group["size"]).collect();
+        assert_eq!(sizes, [12, 8], "{report}");
+        assert_eq!(report["parameters"], 64 * 12 + 12 + 12 * 8 + 8 + 8 * 10 + 10);
+        assert!(!report["pinned"][0]["reason"].as_str().expect("a reason").is_empty());
+        let text = folder.text(&format!("inspect {model}"));
+        assert!(text.contains("2 neuron groups") && text.contains("fc1.weight[0]"), "{text}");
+    }
+}
+
+#[test]
+fn verify() {
+    let folder = Folder::new();
+    let report = folder.json("verify a.onnx");
+    for key in ["ok", "max_abs_error", "max_rel_error", "groups", "free_groups", "pinned"] {
+        assert!(report.get(key).is_some(), "{key} in {report}");
+    }
+    assert_eq!(report["ok"], true);
+    assert_eq!(report["free_groups"], 2);
+    assert!(number(&report["max_rel_error"]) < 1e-3);
+    let pinned = report["pinned"].as_array().expect("pinned groups");
+    assert_eq!(number(&report["groups"]) as usize, 2 + pinned.len());
+    assert!(pinned.iter().all(|group| group["reason"].is_string()));
+    assert!(folder.text("verify c.pt --arch mlp").starts_with("c.pt: ok\n"));
+}
+
+#[test]
+fn fuse() {
+    let folder = Folder::new();
+    let report = folder.json("fuse a.onnx c.onnx b.onnx -o fused.onnx --save-alignment plan.json --weights 1,1,2");
+    assert_eq!(keys(&report), ["groups", "method", "models", "output", "seconds", "settings"]);
+    assert_eq!(report["settings"]["verified"], true);
+    assert_eq!(report["settings"]["anchor"], 2);
+    assert_eq!(report["models"][1]["weight"], 0.25);
+    assert_eq!(report["models"][0]["sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(report["groups"].as_array().map(Vec::len), Some(4));
+    let plan: Value = serde_json::from_slice(&folder.bytes("plan.json")).expect("JSON");
+    assert_eq!(plan.as_array().map(Vec::len), Some(2));
+    assert_eq!(folder.json("inspect fused.onnx")["groups"][0]["size"], 12);
+    let text = folder.text("fuse a.pt b.pt -o fused.pt --arch mlp --mode activations --data digits --samples 50");
+    assert!(text.contains("fused.pt: 2 models fused into the shape of model 1 (b.pt)"), "{text}");
+    let names = |name: &str| -> Vec<String> {
+        read_state_dict(&folder.path(name), None).expect("read").names().map(str::to_owned).collect()
+    };
+    assert_eq!(names("fused.pt"), names("b.pt"));
+}
+
+#[test]
+fn fuse_gives_the_same_bytes() {
+    let folder = Folder::new();
+    for extension in ["onnx", "safetensors", "pt"] {
+        for options in ["", "--solver sinkhorn", "--mode activations --data digits --samples 40"] {
+            let inputs = format!("a.{extension} c.{extension} b.{extension} --arch mlp {options}");
+            let results = [1, 2, 2].map(|threads| {
+                let output = format!("fused.{extension}");
+                let _ = std::fs::remove_file(folder.path(&output));
+                folder.run(&format!("fuse {inputs} -o {output} --save-alignment plan.json"), Some(threads));
+                (folder.bytes(&output), folder.bytes("plan.json"))
+            });
+            assert!(results[0] == results[1] && results[1] == results[2], "{inputs}");
+        }
+    }
+}
+
+#[test]
+fn eval() {
+    let folder = Folder::new();
+    let report = folder.json("eval a.onnx c.onnx --data digits --ensemble --limit 50");
+    let rows = report["models"].as_array().expect("models");
+    assert_eq!(rows.len(), 2);
+    assert_eq!(keys(&rows[0]), ["accuracy", "loss", "path", "samples"]);
+    assert_eq!(rows[1]["path"], "c.onnx");
+    for row in rows.iter().chain([&report["ensemble"]]) {
+        assert_eq!(row["samples"], 50);
+        assert!((0.0..=1.0).contains(&number(&row["accuracy"])) && number(&row["loss"]) > 0.0, "{row}");
+    }
+    assert!(folder.json("eval a.onnx --data digits")["ensemble"].is_null());
+    let text = folder.text("eval b.safetensors --arch mlp --data digits --split train --limit 7");
+    assert!(text.contains("b.safetensors") && text.contains("7 samples of digits"), "{text}");
+}
+
+#[test]
+fn run() {
+    let folder = Folder::new();
+    let report = folder.json("run a.onnx --inputs x.npz -o y.npz");
+    assert_eq!(keys(&report), ["output", "outputs", "path"]);
+    assert_eq!(report["outputs"][0]["shape"], serde_json::json!([3, 10]));
+    let outputs = read_npz(&folder.path("y.npz")).expect("read");
+    let name = report["outputs"][0]["name"].as_str().expect("a name");
+    assert_eq!(outputs[name].shape(), [3, 10]);
+    folder.run("run a.onnx --inputs x.npz -o again.npz", Some(1));
+    assert_eq!(folder.bytes("again.npz"), folder.bytes("y.npz"));
+}
+
+#[test]
+fn convert() {
+    let folder = Folder::new();
+    let tensors = |name: &str| {
+        let dict = read_state_dict(&folder.path(name), None).expect("read");
+        dict.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let report = folder.json("convert a.onnx x.safetensors");
+    assert_eq!(keys(&report), ["format", "input", "output", "parameters"]);
+    assert_eq!(report["format"], "safetensors");
+    folder.text("convert a.safetensors x.pt --arch mlp");
+    assert_eq!(tensors("x.pt"), tensors("a.pt"));
+    assert_eq!(tensors("x.safetensors"), tensors("a.safetensors"));
+    folder.text("convert a.pt x.onnx --arch mlp");
+    folder.text("run x.onnx --inputs x.npz -o of_x.npz");
+    folder.text("run a.onnx --inputs x.npz -o of_a.npz");
+    let values = |name: &str| {
+        let outputs = read_npz(&folder.path(name)).expect("read");
+        outputs.into_values().map(|tensor| tensor.to_f32()).collect::<Vec<_>>()
+    };
+    assert_eq!(values("of_x.npz"), values("of_a.npz"));
+}
+
+#[test]
+fn demo() {
+    let folder = Folder::new();
+    let report = folder.json("demo");
+    let rows = report["rows"].as_array().expect("rows");
+    let expected = ["model_a", "model_b", "ensemble", "vanilla", "fused", "vanilla_finetuned", "fused_finetuned"];
+    assert_eq!(rows.iter().map(|row| row["name"].as_str().unwrap_or_default()).collect::<Vec<_>>(), expected);
+    assert!(rows.iter().all(|row| number(&row["seconds"]) >= 0.0));
+    let accuracy = |name: &str| {
+        let row = rows.iter().find(|row| row["name"] == name).expect("a row");
+        number(&row["accuracy"])
+    };
+    assert!(accuracy("fused") > accuracy("vanilla"), "{report}");
+    assert!(accuracy("model_a") > 0.9 && accuracy("fused_finetuned") > 0.9, "{report}");
+}
+
+#[test]
+fn help_and_version() {
+    let folder = Folder::new();
+    assert!(folder.text("--version").starts_with("otfuse "));
+    for command in ["", "inspect", "verify", "fuse", "eval", "run", "convert", "demo"] {
+        assert!(folder.text(&format!("{command} --help")).contains("Usage: otfuse"), "{command}");
+    }
+    assert!(!Path::new(&folder.path("fused.onnx")).exists());
+}
