@@ -138,7 +138,7 @@ impl Input {
         };
         let size = self.data_type.size();
         let bytes = (0..count).flat_map(|_| {
-            let value = self.low + ((next() >> 32) * bound >> 32);
+            let value = self.low + (((next() >> 32) * bound) >> 32);
             // Truth values stay 0 or 1.
             let value = if self.data_type == DataType::Bool { value.min(1) } else { value };
             value.to_le_bytes().into_iter().take(size)
