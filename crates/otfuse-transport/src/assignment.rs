@@ -9,7 +9,7 @@
 //! is `-inf`. And rounding cannot make the row reduction loop: a price that is too large to be lowered by the difference
 //! counts as a tie.
 
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::kernels::Kernels;
 
 /// No row or column.
@@ -24,7 +24,7 @@ pub(crate) struct Assignment {
 }
 
 /// Solves the assignment problem of a square matrix. Where the identity is optimal, it is the answer.
-pub(crate) fn assign(cost: &CostMatrix) -> Assignment {
+pub(crate) fn assign<T: CostValue>(cost: &CostMatrix<T>) -> Assignment {
     let mut state = State::new(cost);
     let mut free = state.reduce_columns();
     for _ in 0..2 {
@@ -35,16 +35,16 @@ pub(crate) fn assign(cost: &CostMatrix) -> Assignment {
     Assignment { columns, prices: state.price }
 }
 
-struct State<'a> {
-    cost: &'a CostMatrix,
+struct State<'a, T> {
+    cost: &'a CostMatrix<T>,
     kernels: Kernels,
     price: Vec<f64>,
     column_of: Vec<usize>,
     row_of: Vec<usize>,
 }
 
-impl<'a> State<'a> {
-    fn new(cost: &'a CostMatrix) -> Self {
+impl<'a, T: CostValue> State<'a, T> {
+    fn new(cost: &'a CostMatrix<T>) -> Self {
         let n = cost.rows();
         Self {
             cost,
@@ -183,7 +183,7 @@ impl<'a> State<'a> {
 }
 
 /// The identity if it costs no more than `columns`, so that things that are alike stay where they are.
-fn prefer_identity(cost: &CostMatrix, columns: Vec<usize>) -> Vec<usize> {
+fn prefer_identity<T: CostValue>(cost: &CostMatrix<T>, columns: Vec<usize>) -> Vec<usize> {
     // Summing differences row by row keeps the comparison exact where all costs are alike.
     let excess: f64 = columns.iter().enumerate().map(|(row, &column)| cost.get(row, row) - cost.get(row, column)).sum();
     if excess <= 0.0 { (0..columns.len()).collect() } else { columns }

@@ -1,6 +1,6 @@
 //! Checking a solution against its problem, without trust in the solver.
 
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::error::{TransportError, check_length};
 use crate::kernels::Kernels;
 use crate::problem::Problem;
@@ -41,14 +41,14 @@ impl Certificate {
 /// assert!(certificate.dual_infeasibility <= 0.0 && certificate.gap().abs() < 1e-15);
 /// # Ok::<(), otfuse_transport::TransportError>(())
 /// ```
-pub fn certificate(problem: &Problem, solution: &Solution) -> Result<Certificate, TransportError> {
+pub fn certificate<T: CostValue>(problem: &Problem<T>, solution: &Solution) -> Result<Certificate, TransportError> {
     let (cost, Potentials { f, g }) = (problem.cost(), &solution.potentials);
     check_length("potentials of the rows", cost.rows(), f.len())?;
     check_length("potentials of the columns", cost.columns(), g.len())?;
     let primal = solution.plan.cost(cost)?;
     let infeasible = |row: usize| {
         let pairs = cost.row(row).iter().zip(g);
-        pairs.fold(f64::NEG_INFINITY, |worst, (c, g)| worst.max(f[row] + g - c))
+        pairs.fold(f64::NEG_INFINITY, |worst, (c, g)| worst.max(f[row] + g - (*c).into()))
     };
     let largest = |found: Vec<f64>, expected: &[f64]| {
         found.iter().zip(expected).fold(0.0_f64, |worst, (x, y)| worst.max((x - y).abs()))
@@ -64,9 +64,9 @@ pub fn certificate(problem: &Problem, solution: &Solution) -> Result<Certificate
 
 /// The largest feasible `f` for given `g`: `f_i = min_j (c_ij - g_j)`, lowered by units in the last place until
 /// `f_i + g_j <= c_ij` holds in floating point too.
-pub(crate) fn feasible_rows(cost: &CostMatrix, g: &[f64]) -> Vec<f64> {
+pub(crate) fn feasible_rows<T: CostValue>(cost: &CostMatrix<T>, g: &[f64]) -> Vec<f64> {
     let kernels = Kernels::new();
-    let fits = |f: f64, costs: &[f64]| costs.iter().zip(g).all(|(c, g)| f + g <= *c);
+    let fits = |f: f64, costs: &[T]| costs.iter().zip(g).all(|(c, g)| f + g <= (*c).into());
     let potential = |row: usize| {
         let costs = cost.row(row);
         let mut f = kernels.minimum(costs, g);

@@ -4,6 +4,8 @@
 
 use pulp::Arch;
 
+use crate::cost::CostValue;
+
 /// Independent accumulators of a reduction: two AVX-512 or four AVX2 registers.
 const LANES: usize = 16;
 
@@ -29,16 +31,16 @@ impl Kernels {
     }
 
     /// `min_j (c_j - v_j)`.
-    pub(crate) fn minimum(self, c: &[f64], v: &[f64]) -> f64 {
+    pub(crate) fn minimum<T: CostValue>(self, c: &[T], v: &[f64]) -> f64 {
         self.arch.dispatch(|| {
             let v = &v[..c.len()];
             let mut best = [f64::INFINITY; LANES];
             let (c_chunks, v_chunks) = (c.chunks_exact(LANES), v.chunks_exact(LANES));
             let tail = c_chunks.remainder().iter().zip(v_chunks.remainder());
-            let tail = tail.fold(f64::INFINITY, |best, (c, v)| smaller(c - v, best));
+            let tail = tail.fold(f64::INFINITY, |best, (c, v)| smaller((*c).into() - v, best));
             for (c, v) in c_chunks.zip(v_chunks) {
                 for lane in 0..LANES {
-                    best[lane] = smaller(c[lane] - v[lane], best[lane]);
+                    best[lane] = smaller(c[lane].into() - v[lane], best[lane]);
                 }
             }
             best.into_iter().fold(tail, smaller)
@@ -47,7 +49,7 @@ impl Kernels {
 
     /// The smallest and the second smallest `c_j - v_j` (equal where the smallest occurs twice; the second is infinite
     /// where there is one column).
-    pub(crate) fn two_smallest(self, c: &[f64], v: &[f64]) -> (f64, f64) {
+    pub(crate) fn two_smallest<T: CostValue>(self, c: &[T], v: &[f64]) -> (f64, f64) {
         self.arch.dispatch(|| {
             let v = &v[..c.len()];
             let mut first = [f64::INFINITY; LANES];
@@ -56,12 +58,12 @@ impl Kernels {
             let tail = c_chunks.remainder().iter().zip(v_chunks.remainder());
             for (c, v) in c_chunks.zip(v_chunks) {
                 for lane in 0..LANES {
-                    let value = c[lane] - v[lane];
+                    let value = c[lane].into() - v[lane];
                     second[lane] = smaller(larger(value, first[lane]), second[lane]);
                     first[lane] = smaller(value, first[lane]);
                 }
             }
-            let tail = tail.map(|(c, v)| (c - v, f64::INFINITY));
+            let tail = tail.map(|(c, v)| ((*c).into() - v, f64::INFINITY));
             first.into_iter().zip(second).chain(tail).fold((f64::INFINITY, f64::INFINITY), |(low, next), (a, b)| {
                 (smaller(low, a), smaller(larger(low, a), smaller(next, b)))
             })
@@ -69,7 +71,13 @@ impl Kernels {
     }
 
     /// The first `j >= start` with `c_j - v_j == value`.
-    pub(crate) fn position_of_difference(self, c: &[f64], v: &[f64], start: usize, value: f64) -> Option<usize> {
+    pub(crate) fn position_of_difference<T: CostValue>(
+        self,
+        c: &[T],
+        v: &[f64],
+        start: usize,
+        value: f64,
+    ) -> Option<usize> {
         self.arch.dispatch(|| {
             let v = &v[..c.len()];
             let mut at = start;
@@ -77,14 +85,14 @@ impl Kernels {
                 let (c, v) = (&c[at..at + LANES], &v[at..at + LANES]);
                 let mut found = false;
                 for lane in 0..LANES {
-                    found |= c[lane] - v[lane] == value;
+                    found |= c[lane].into() - v[lane] == value;
                 }
                 if found {
                     break;
                 }
                 at += LANES;
             }
-            (at..c.len()).find(|&j| c[j] - v[j] == value)
+            (at..c.len()).find(|&j| c[j].into() - v[j] == value)
         })
     }
 
@@ -105,9 +113,9 @@ impl Kernels {
 
     /// Dijkstra's relaxation of one row: where `c_j - v_j - shift < distance_j`, sets the distance and `via_j` to
     /// `from`. Returns the smallest distance.
-    pub(crate) fn relax(
+    pub(crate) fn relax<T: CostValue>(
         self,
-        c: &[f64],
+        c: &[T],
         v: &[f64],
         shift: f64,
         from: f64,
@@ -125,7 +133,7 @@ impl Kernels {
             let mut via_chunks = via.chunks_exact_mut(LANES);
             for (((c, v), d), p) in c_chunks.zip(v_chunks).zip(&mut distance_chunks).zip(&mut via_chunks) {
                 for lane in 0..LANES {
-                    let value = c[lane] - v[lane] - shift;
+                    let value = c[lane].into() - v[lane] - shift;
                     let closer = value < d[lane];
                     d[lane] = if closer { value } else { d[lane] };
                     p[lane] = if closer { from } else { p[lane] };
@@ -135,7 +143,7 @@ impl Kernels {
             let tail = distance_chunks.into_remainder().iter_mut().zip(via_chunks.into_remainder());
             let mut lowest = f64::INFINITY;
             for ((c, v), (d, p)) in c_tail.iter().zip(v_tail).zip(tail) {
-                let value = c - v - shift;
+                let value = (*c).into() - v - shift;
                 if value < *d {
                     (*d, *p) = (value, from);
                 }
@@ -146,9 +154,10 @@ impl Kernels {
     }
 
     /// Where `c_j < lowest_j`, sets `lowest_j` to it and `argument_j` to `row`.
-    pub(crate) fn lower(self, c: &[f64], row: f64, lowest: &mut [f64], argument: &mut [f64]) {
+    pub(crate) fn lower<T: CostValue>(self, c: &[T], row: f64, lowest: &mut [f64], argument: &mut [f64]) {
         self.arch.dispatch(|| {
             for ((&c, low), argument) in c.iter().zip(lowest).zip(argument) {
+                let c: f64 = c.into();
                 let closer = c < *low;
                 *low = if closer { c } else { *low };
                 *argument = if closer { row } else { *argument };
@@ -196,7 +205,14 @@ impl Kernels {
     }
 
     /// `into_j = exp(slope (v_j - c_j) + offset)`; returns the sum. Exponents must not exceed 700.
-    pub(crate) fn exponentials(self, c: &[f64], v: &[f64], slope: f64, offset: f64, into: &mut [f64]) -> f64 {
+    pub(crate) fn exponentials<T: CostValue>(
+        self,
+        c: &[T],
+        v: &[f64],
+        slope: f64,
+        offset: f64,
+        into: &mut [f64],
+    ) -> f64 {
         self.arch.dispatch(|| {
             let mut sums = [0.0; LANES];
             let (c_chunks, v_chunks) = (c.chunks_exact(LANES), v[..c.len()].chunks_exact(LANES));
@@ -204,14 +220,14 @@ impl Kernels {
             let tail = c_chunks.remainder().iter().zip(v_chunks.remainder());
             for ((c, v), to) in c_chunks.zip(v_chunks).zip(&mut into_chunks) {
                 for lane in 0..LANES {
-                    let value = exponential(slope * (v[lane] - c[lane]) + offset);
+                    let value = exponential(slope * (v[lane] - c[lane].into()) + offset);
                     to[lane] = value;
                     sums[lane] += value;
                 }
             }
             let mut total = sums.into_iter().sum::<f64>();
             for ((c, v), to) in tail.zip(into_chunks.into_remainder()) {
-                *to = exponential(slope * (v - c) + offset);
+                *to = exponential(slope * (v - (*c).into()) + offset);
                 total += *to;
             }
             total

@@ -60,7 +60,7 @@ mod solver;
 mod support;
 
 pub use certificate::{Certificate, certificate};
-pub use cost::CostMatrix;
+pub use cost::{CostMatrix, CostValue};
 pub use error::TransportError;
 pub use features::Features;
 pub use ground::cost_matrix;

@@ -1,6 +1,6 @@
 //! How much mass goes from every row to every column.
 
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::error::{TransportError, check_length, check_shape};
 use crate::permutation::Permutation;
 
@@ -145,7 +145,7 @@ impl TransportPlan {
     ///
     /// # Errors
     /// The matrix has another shape than the plan.
-    pub fn cost(&self, cost: &CostMatrix) -> Result<f64, TransportError> {
+    pub fn cost<T: CostValue>(&self, cost: &CostMatrix<T>) -> Result<f64, TransportError> {
         let (rows, columns) = self.shape();
         check_length("rows of the cost matrix", rows, cost.rows())?;
         check_length("columns of the cost matrix", columns, cost.columns())?;

@@ -1,23 +1,23 @@
 //! What is to be solved.
 
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::error::{TransportError, check_length};
 use crate::marginals::Marginals;
 
 /// A transport problem: costs and the two marginals, of matching sizes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
-    cost: CostMatrix,
+pub struct Problem<T = f64> {
+    cost: CostMatrix<T>,
     a: Marginals,
     b: Marginals,
 }
 
-impl Problem {
+impl<T: CostValue> Problem<T> {
     /// The problem of moving the masses `a` of the rows to the masses `b` of the columns.
     ///
     /// # Errors
     /// `a` is not as long as the matrix has rows, or `b` not as long as it has columns.
-    pub fn new(cost: CostMatrix, a: Marginals, b: Marginals) -> Result<Self, TransportError> {
+    pub fn new(cost: CostMatrix<T>, a: Marginals, b: Marginals) -> Result<Self, TransportError> {
         check_length("row marginals", cost.rows(), a.len())?;
         check_length("column marginals", cost.columns(), b.len())?;
         Ok(Self { cost, a, b })
@@ -27,13 +27,13 @@ impl Problem {
     ///
     /// # Errors
     /// None in practice: a cost matrix is never empty.
-    pub fn uniform(cost: CostMatrix) -> Result<Self, TransportError> {
+    pub fn uniform(cost: CostMatrix<T>) -> Result<Self, TransportError> {
         let (a, b) = (Marginals::uniform(cost.rows())?, Marginals::uniform(cost.columns())?);
         Self::new(cost, a, b)
     }
 
     /// The costs.
-    pub fn cost(&self) -> &CostMatrix {
+    pub fn cost(&self) -> &CostMatrix<T> {
         &self.cost
     }
 
@@ -48,7 +48,7 @@ impl Problem {
     }
 
     /// Takes the problem apart: costs, masses of the rows, masses of the columns.
-    pub fn into_parts(self) -> (CostMatrix, Marginals, Marginals) {
+    pub fn into_parts(self) -> (CostMatrix<T>, Marginals, Marginals) {
         (self.cost, self.a, self.b)
     }
 

@@ -14,7 +14,7 @@ mod start;
 mod tree;
 
 use crate::certificate::feasible_rows;
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::error::TransportError;
 use crate::kernels::Kernels;
 use crate::plan::{SparsePlan, TransportPlan};
@@ -30,7 +30,7 @@ const BLOCK_ROWS: usize = 2;
 const TOLERANCE: f64 = 64.0 * f64::EPSILON;
 
 /// An optimal plan for any marginals.
-pub(crate) fn solve(problem: &Problem) -> Result<Solution, TransportError> {
+pub(crate) fn solve<T: CostValue>(problem: &Problem<T>) -> Result<Solution, TransportError> {
     let support = Support::new(problem);
     let masses = Masses::new(problem, &support);
     let arcs = start::greedy(&support.cost, &masses.row_units, &masses.column_units);
@@ -51,7 +51,7 @@ pub(crate) fn solve(problem: &Problem) -> Result<Solution, TransportError> {
 }
 
 /// Pivots until no arc has a negative reduced cost.
-fn optimise(cost: &CostMatrix, tree: &mut Tree) -> Termination {
+fn optimise<T: CostValue>(cost: &CostMatrix<T>, tree: &mut Tree) -> Termination {
     let (n, m) = cost.shape();
     let mut pricing = Pricing { kernels: Kernels::new(), next: 0 };
     // Far beyond what any problem was seen to need; it stops a run that only rounding drives.
@@ -83,7 +83,7 @@ struct Pricing {
 
 impl Pricing {
     /// The best arc of the next block of rows that has one with a negative reduced cost: `(row, column, reduced cost)`.
-    fn entering(&mut self, cost: &CostMatrix, tree: &Tree) -> Option<(usize, usize, f64)> {
+    fn entering<T: CostValue>(&mut self, cost: &CostMatrix<T>, tree: &Tree) -> Option<(usize, usize, f64)> {
         let n = cost.rows();
         let mut best: Option<(usize, usize, f64)> = None;
         for priced in 1..=n {
@@ -93,7 +93,7 @@ impl Pricing {
             let lowest = self.kernels.minimum(costs, g);
             if lowest - f < best.map_or(0.0, |best| best.2)
                 && let Some(column) = self.kernels.position_of_difference(costs, g, 0, lowest)
-                && lowest - f < -TOLERANCE * (costs[column].abs() + g[column].abs() + f.abs())
+                && lowest - f < -TOLERANCE * (costs[column].into().abs() + g[column].abs() + f.abs())
             {
                 best = Some((row, column, lowest - f));
             }
@@ -120,7 +120,7 @@ struct Masses {
 }
 
 impl Masses {
-    fn new(problem: &Problem, support: &Support<'_>) -> Self {
+    fn new<T: CostValue>(problem: &Problem<T>, support: &Support<'_, T>) -> Self {
         let (n, m) = (support.a.len(), support.b.len());
         let (a, b, scale) = if problem.a().is_uniform() && problem.b().is_uniform() {
             // Whole numbers in the same ratio: all flows are then exact.

@@ -10,7 +10,7 @@
 mod scaling;
 
 use crate::certificate::feasible_rows;
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::error::TransportError;
 use crate::plan::{DensePlan, TransportPlan};
 use crate::problem::Problem;
@@ -34,14 +34,11 @@ pub enum Epsilon {
 impl Epsilon {
     /// The value for `cost`. Where all costs are zero, every epsilon gives the same plan, and a relative one is taken as
     /// it stands.
-    pub fn resolve(self, cost: &CostMatrix) -> f64 {
+    pub fn resolve<T: CostValue>(self, cost: &CostMatrix<T>) -> f64 {
         let times = |factor: f64, scale: f64| if scale > 0.0 { factor * scale } else { factor };
         match self {
             Self::Absolute(value) => value,
-            Self::RelativeToMean(factor) => {
-                let entries = cost.as_slice().len() as f64;
-                times(factor, cost.as_slice().iter().map(|c| c.abs() / entries).sum())
-            }
+            Self::RelativeToMean(factor) => times(factor, cost.mean_abs()),
             Self::RelativeToMax(factor) => times(factor, cost.max_abs()),
         }
     }
@@ -102,7 +99,10 @@ const STAGE_TOLERANCE: f64 = 1e-2;
 const STAGE_ITERATIONS: usize = 100;
 
 /// An entropic plan.
-pub(crate) fn solve(problem: &Problem, settings: &SinkhornSettings) -> Result<Solution, TransportError> {
+pub(crate) fn solve<T: CostValue>(
+    problem: &Problem<T>,
+    settings: &SinkhornSettings,
+) -> Result<Solution, TransportError> {
     settings.validate()?;
     let cost = problem.cost();
     let target = settings.epsilon.resolve(cost);
@@ -111,7 +111,7 @@ pub(crate) fn solve(problem: &Problem, settings: &SinkhornSettings) -> Result<So
     }
     let support = Support::new(problem);
     let mut scaling = Scaling::new(&support.cost, &support.a, &support.b);
-    let lowest = support.cost.as_slice().iter().copied().fold(f64::INFINITY, f64::min);
+    let lowest = support.cost.min();
     let mut epsilon = if settings.epsilon_factor < 1.0 { (support.cost.max() - lowest).max(target) } else { target };
     let mut iterations = 0;
     let (converged, marginal_error) = loop {
@@ -139,9 +139,9 @@ pub(crate) fn solve(problem: &Problem, settings: &SinkhornSettings) -> Result<So
 }
 
 /// Puts potentials and masses of the rows and columns kept back into the whole problem.
-fn finish(
-    problem: &Problem,
-    support: &Support<'_>,
+fn finish<T: CostValue>(
+    problem: &Problem<T>,
+    support: &Support<'_, T>,
     rounded: bool,
     termination: Termination,
     (f, g, kept): (&[f64], &[f64], Vec<f64>),

@@ -2,6 +2,7 @@
 
 use crate::assignment::assign;
 use crate::certificate::feasible_rows;
+use crate::cost::CostValue;
 use crate::error::TransportError;
 use crate::permutation::Permutation;
 use crate::plan::TransportPlan;
@@ -37,7 +38,7 @@ impl Solver {
     /// assert_eq!((solution.cost, solution.termination), (1.5, Termination::Optimal));
     /// # Ok::<(), otfuse_transport::TransportError>(())
     /// ```
-    pub fn solve(&self, problem: &Problem) -> Result<Solution, TransportError> {
+    pub fn solve<T: CostValue>(&self, problem: &Problem<T>) -> Result<Solution, TransportError> {
         match self {
             Self::Exact if problem.is_assignment() => solve_assignment(problem),
             Self::Exact => simplex::solve(problem),
@@ -46,7 +47,7 @@ impl Solver {
     }
 }
 
-fn solve_assignment(problem: &Problem) -> Result<Solution, TransportError> {
+fn solve_assignment<T: CostValue>(problem: &Problem<T>) -> Result<Solution, TransportError> {
     let cost = problem.cost();
     let assignment = assign(cost);
     let plan = TransportPlan::Permutation(Permutation::new(assignment.columns)?);
@@ -55,8 +56,8 @@ fn solve_assignment(problem: &Problem) -> Result<Solution, TransportError> {
 }
 
 /// Completes an exact solution: its cost and the gap to its (feasible) potentials.
-pub(crate) fn finish(
-    problem: &Problem,
+pub(crate) fn finish<T: CostValue>(
+    problem: &Problem<T>,
     plan: TransportPlan,
     potentials: Potentials,
     termination: Termination,

@@ -141,3 +141,18 @@ fn wrong_sizes_are_refused() {
     assert!(Marginals::from_probabilities(&[0.5, 0.6]).is_err());
     assert!(Marginals::from_weights(&[f64::MAX, f64::MAX / 2.0]).is_ok());
 }
+
+/// Whole-numbered costs are the same in both precisions, and so is everything that follows from them.
+#[test]
+fn single_precision_gives_the_same_solutions() {
+    for (n, m) in [(40, 40), (40, 24), (17, 50)] {
+        let data: Vec<f64> = sequence(n * m, 9).into_iter().map(|c| (c * 1000.0).floor()).collect();
+        let single = CostMatrix::from_f32(n, m, data.iter().map(|&c| c as f32).collect()).unwrap();
+        let double = Problem::uniform(CostMatrix::new(n, m, data).unwrap()).unwrap();
+        let single = Problem::uniform(single).unwrap();
+        for solver in [Solver::Exact, Solver::Sinkhorn(otfuse_transport::SinkhornSettings::default())] {
+            assert_eq!(solver.solve(&double).unwrap(), solver.solve(&single).unwrap());
+        }
+    }
+    assert!(CostMatrix::from_f32(1, 1, vec![f32::NAN]).is_err());
+}

@@ -1,6 +1,6 @@
 //! A first feasible tree.
 
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::kernels::Kernels;
 
 /// An arc of the tree: row, column, flow in perturbed units.
@@ -10,13 +10,13 @@ pub(super) type Arc = (usize, usize, i64);
 /// that still want some. Sums of `rows` and
 /// `columns` must be equal, and no proper part of the rows may have the sum of a part of the columns; the `n + m - 1`
 /// arcs then form a spanning tree with positive flows. `O((n + m) m)` time.
-pub(super) fn greedy(cost: &CostMatrix, rows: &[i64], columns: &[i64]) -> Vec<Arc> {
+pub(super) fn greedy<T: CostValue>(cost: &CostMatrix<T>, rows: &[i64], columns: &[i64]) -> Vec<Arc> {
     let kernels = Kernels::new();
     let mut wanted = columns.to_vec();
     // What every mass that arrives in a column pays at least is left out of the comparison between columns.
     let mut price = vec![f64::INFINITY; columns.len()];
     for row in 0..rows.len() {
-        price.iter_mut().zip(cost.row(row)).for_each(|(lowest, c)| *lowest = lowest.min(*c));
+        price.iter_mut().zip(cost.row(row)).for_each(|(lowest, c)| *lowest = lowest.min((*c).into()));
     }
     let mut arcs = Vec::with_capacity(rows.len() + columns.len() - 1);
     for (row, &supply) in rows.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The spanning tree of a basis.
 
 use super::start::Arc;
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 
 /// The column at the root.
 pub(super) const ROOT_COLUMN: usize = 0;
@@ -33,7 +33,7 @@ struct Node {
 
 impl Tree {
     /// The tree of the given spanning arcs.
-    pub(super) fn new(cost: &CostMatrix, arcs: &[Arc]) -> Self {
+    pub(super) fn new<T: CostValue>(cost: &CostMatrix<T>, arcs: &[Arc]) -> Self {
         let (n, m) = cost.shape();
         let blank = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, depth: 0, flow: 0 };
         let mut tree = Self {
@@ -180,7 +180,7 @@ impl Tree {
     }
 
     /// Computes all potentials anew from the costs of the tree's arcs.
-    pub(super) fn refresh_potentials(&mut self, cost: &CostMatrix) {
+    pub(super) fn refresh_potentials<T: CostValue>(&mut self, cost: &CostMatrix<T>) {
         for &node in &self.order()[1..] {
             let (row, column) = self.arc(node);
             if self.is_row(node) {

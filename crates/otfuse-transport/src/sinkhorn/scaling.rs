@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::cost::CostMatrix;
+use crate::cost::{CostMatrix, CostValue};
 use crate::kernels::Kernels;
 
 /// Rows in a task. Fixed, so that the order of additions does not depend on the number of threads.
@@ -12,8 +12,8 @@ const ABSORB: f64 = 100.0;
 
 /// Potentials `f`, `g`, the kernel `K_ij = exp((f_i + g_j - c_ij) / epsilon)` and scalings `u`, `v` relative to them;
 /// the plan is `a_i u_i K_ij v_j b_j`.
-pub(super) struct Scaling<'a> {
-    cost: &'a CostMatrix,
+pub(super) struct Scaling<'a, T> {
+    cost: &'a CostMatrix<T>,
     a: &'a [f64],
     b: &'a [f64],
     kernels: Kernels,
@@ -34,9 +34,9 @@ pub(super) struct Stage {
     pub(super) error: f64,
 }
 
-impl<'a> Scaling<'a> {
+impl<'a, T: CostValue> Scaling<'a, T> {
     /// Zero potentials. All masses must be positive.
-    pub(super) fn new(cost: &'a CostMatrix, a: &'a [f64], b: &'a [f64]) -> Self {
+    pub(super) fn new(cost: &'a CostMatrix<T>, a: &'a [f64], b: &'a [f64]) -> Self {
         let (n, m) = cost.shape();
         Self {
             cost,
@@ -116,7 +116,7 @@ impl<'a> Scaling<'a> {
         let slope = 1.0 / self.epsilon;
         let mut lowest = vec![f64::INFINITY; self.b.len()];
         for (i, f) in self.f.iter().enumerate() {
-            lowest.iter_mut().zip(self.cost.row(i)).for_each(|(low, c)| *low = low.min(c - f));
+            lowest.iter_mut().zip(self.cost.row(i)).for_each(|(low, c)| *low = low.min((*c).into() - f));
         }
         let mut sums = vec![0.0; self.b.len()];
         let mut row = vec![0.0; self.b.len()];
