@@ -2,20 +2,27 @@
 //!
 //! usage: solve [--solver exact|sinkhorn] [--epsilon-relative 0.05] [--tolerance 1e-9] [--repeat N] [--single] FILE.npz
 //!        solve [...] --random N [--seed S]
+//!        solve [...] --points N --dimension D [--seed S] [--stored]
 //!
 //! The file holds `cost` (`n x m`, float64; `--single` stores it in single precision). `--random` makes `N x N` costs
-//! in single precision, uniform between 0 and 1. `seconds` is the median time of the solver alone.
+//! in single precision, uniform between 0 and 1. `--points` assigns uniformly distributed points to others by their
+//! Euclidean distance, without storing costs; with `--stored` costs are stored in single precision. `seconds` is the
+//! median time of the solver alone (with `--points` but not `--stored`, that of computing costs included).
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::fs::File;
 use std::time::Instant;
 
-use otfuse_transport::{CostMatrix, CostValue, Epsilon, Problem, SinkhornSettings, Solver, certificate};
+use otfuse_transport::{
+    CostMatrix, CostValue, Epsilon, Features, GroundMetric, Problem, SinkhornSettings, Solver, assign_features,
+    certificate, cost_matrix,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut solver, mut epsilon, mut tolerance, mut repeat) = ("exact".to_owned(), 0.05, 1e-9, 1);
     let (mut path, mut single, mut random, mut seed) = (None, false, None, 0);
+    let (mut points, mut dimension, mut stored, mut factor) = (None, 64, false, 0.25);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -23,9 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--solver" => solver = value()?,
             "--epsilon-relative" => epsilon = value()?.parse()?,
             "--tolerance" => tolerance = value()?.parse()?,
+            "--epsilon-factor" => factor = value()?.parse()?,
             "--repeat" => repeat = value()?.parse::<usize>()?.max(1),
             "--single" => single = true,
             "--random" => random = Some(value()?.parse::<usize>()?),
+            "--points" => points = Some(value()?.parse::<usize>()?),
+            "--dimension" => dimension = value()?.parse()?,
+            "--stored" => stored = true,
             "--seed" => seed = value()?.parse()?,
             _ => path = Some(argument),
         }
@@ -34,12 +45,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         "exact" => Solver::Exact,
         "sinkhorn" => {
             let epsilon = Epsilon::RelativeToMean(epsilon);
-            Solver::Sinkhorn(SinkhornSettings { epsilon, tolerance, ..SinkhornSettings::default() })
+            Solver::Sinkhorn(SinkhornSettings {
+                epsilon,
+                tolerance,
+                epsilon_factor: factor,
+                ..SinkhornSettings::default()
+            })
         }
         other => return Err(format!("unknown solver `{other}`, expected exact or sinkhorn").into()),
     };
     if let Some(n) = random {
-        return report(&solver, repeat, random_cost(n, seed)?);
+        let entries = n.checked_mul(n).ok_or("too large")?;
+        return report(&solver, repeat, CostMatrix::from_f32(n, n, uniform(entries, seed))?);
+    }
+    if let Some(n) = points {
+        let entries = n.checked_mul(dimension).ok_or("too large")?;
+        let (x, y) = (uniform(entries, seed), uniform(entries, !seed));
+        let (left, right) = (Features::new(n, dimension, &x)?, Features::new(n, dimension, &y)?);
+        if !stored {
+            return report_points(repeat, &left, &right);
+        }
+        let cost = cost_matrix(GroundMetric::Euclidean, &left, &right)?.into_vec();
+        return report(&solver, repeat, CostMatrix::from_f32(n, n, cost.into_iter().map(|c| c as f32).collect())?);
     }
     let cost = read_cost(&path.ok_or("which file?")?)?;
     if single {
@@ -52,21 +79,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn report<T: CostValue>(solver: &Solver, repeat: usize, cost: CostMatrix<T>) -> Result<(), Box<dyn Error>> {
     let problem = Problem::uniform(cost)?;
-    let mut seconds = Vec::with_capacity(repeat);
-    let mut solution = None;
-    for _ in 0..repeat {
-        let start = Instant::now();
-        solution = Some(solver.solve(&problem)?);
-        seconds.push(start.elapsed().as_secs_f64());
-    }
-    seconds.sort_by(f64::total_cmp);
-    let solution = solution.ok_or("nothing was solved")?;
+    let (seconds, solution) = timed(repeat, || solver.solve(&problem))?;
     let proof = certificate(&problem, &solution)?;
     let (n, m) = problem.cost().shape();
     let report = serde_json::json!({
         "n": n,
         "m": m,
-        "seconds": seconds[repeat / 2],
+        "seconds": seconds,
         "cost": solution.cost,
         "gap": solution.gap,
         "termination": format!("{:?}", solution.termination),
@@ -86,13 +105,40 @@ fn read_cost(path: &str) -> Result<CostMatrix, Box<dyn Error>> {
     Ok(CostMatrix::new(rows as usize, columns as usize, file.into_vec::<f64>()?)?)
 }
 
-/// Pseudo-random costs: the high bits of a linear congruential sequence.
-fn random_cost(n: usize, seed: u64) -> Result<CostMatrix<f32>, Box<dyn Error>> {
-    let entries = n.checked_mul(n).ok_or("too large")?;
+/// Assigns features without a matrix of costs.
+fn report_points(repeat: usize, left: &Features<'_>, right: &Features<'_>) -> Result<(), Box<dyn Error>> {
+    let (seconds, solution) = timed(repeat, || assign_features(GroundMetric::Euclidean, left, right, None))?;
+    let report = serde_json::json!({
+        "n": left.rows(),
+        "m": right.rows(),
+        "seconds": seconds,
+        "cost": solution.cost,
+        "gap": solution.gap,
+        "termination": format!("{:?}", solution.termination),
+    });
+    println!("{report}");
+    Ok(())
+}
+
+/// The median time, in seconds, and the result.
+fn timed<S, E: Error + 'static>(repeat: usize, solve: impl Fn() -> Result<S, E>) -> Result<(f64, S), Box<dyn Error>> {
+    let mut seconds = Vec::with_capacity(repeat);
+    let mut solution = None;
+    for _ in 0..repeat {
+        let start = Instant::now();
+        solution = Some(solve()?);
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok((seconds[repeat / 2], solution.ok_or("nothing was solved")?))
+}
+
+/// Pseudo-random numbers between 0 and 1: the high bits of a linear congruential sequence.
+fn uniform(entries: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1 << 24) as f32
     };
-    Ok(CostMatrix::from_f32(n, n, (0..entries).map(|_| next()).collect())?)
+    (0..entries).map(|_| next()).collect()
 }

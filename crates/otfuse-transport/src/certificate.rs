@@ -1,5 +1,7 @@
 //! Checking a solution against its problem, without trust in the solver.
 
+use rayon::prelude::*;
+
 use crate::cost::{CostMatrix, CostValue};
 use crate::error::{TransportError, check_length};
 use crate::kernels::Kernels;
@@ -62,18 +64,18 @@ pub fn certificate<T: CostValue>(problem: &Problem<T>, solution: &Solution) -> R
     })
 }
 
-/// The largest feasible `f` for given `g`: `f_i = min_j (c_ij - g_j)`, lowered by units in the last place until
-/// `f_i + g_j <= c_ij` holds in floating point too.
+/// The largest feasible `f` for given `g`.
 pub(crate) fn feasible_rows<T: CostValue>(cost: &CostMatrix<T>, g: &[f64]) -> Vec<f64> {
     let kernels = Kernels::new();
-    let fits = |f: f64, costs: &[T]| costs.iter().zip(g).all(|(c, g)| f + g <= (*c).into());
-    let potential = |row: usize| {
-        let costs = cost.row(row);
-        let mut f = kernels.minimum(costs, g);
-        while !fits(f, costs) {
-            f = f.next_down();
-        }
-        f
-    };
-    (0..cost.rows()).map(potential).collect()
+    (0..cost.rows()).into_par_iter().map(|row| feasible_row(kernels, cost.row(row), g)).collect()
+}
+
+/// The largest feasible potential of one row: `min_j (c_j - g_j)`, lowered by units in the last place until
+/// `f + g_j <= c_j` holds in floating point too.
+pub(crate) fn feasible_row<T: CostValue>(kernels: Kernels, costs: &[T], g: &[f64]) -> f64 {
+    let mut f = kernels.minimum(costs, g);
+    while !kernels.feasible(costs, g, f) {
+        f = f.next_down();
+    }
+    f
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use crate::error::{TransportError, check_length, check_shape};
+use crate::kernels::Kernels;
 
 /// The largest magnitude of a cost: sums of differences of such costs along any path stay finite.
 const LARGEST: f64 = 1e300;
@@ -123,10 +124,6 @@ impl<T: CostValue> CostMatrix<T> {
         self.data
     }
 
-    fn values(&self) -> impl Iterator<Item = f64> {
-        self.data.iter().map(|&value| value.into())
-    }
-
     /// Mean of all entries.
     pub fn mean(&self) -> f64 {
         // Row means first: a sum over all entries of huge costs could overflow where their mean does not.
@@ -136,25 +133,30 @@ impl<T: CostValue> CostMatrix<T> {
         self.data.chunks_exact(self.columns).map(|row| mean(row) / rows).sum()
     }
 
+    /// The smallest entry, the largest, and the mean of all absolute values.
+    fn summary(&self) -> (f64, f64, f64) {
+        Kernels::new().summary(&self.data, 1.0 / self.data.len() as f64)
+    }
+
     /// Mean of all absolute entries.
     pub(crate) fn mean_abs(&self) -> f64 {
-        let entries = self.data.len() as f64;
-        self.values().map(|c| c.abs() / entries).sum()
+        self.summary().2
     }
 
     /// Smallest entry.
     pub(crate) fn min(&self) -> f64 {
-        self.values().fold(f64::INFINITY, f64::min)
+        self.summary().0
     }
 
     /// Largest entry.
     pub fn max(&self) -> f64 {
-        self.values().fold(f64::NEG_INFINITY, f64::max)
+        self.summary().1
     }
 
     /// Largest absolute entry.
     pub fn max_abs(&self) -> f64 {
-        self.values().fold(0.0, |largest, c| c.abs().max(largest))
+        let (low, high, _) = self.summary();
+        high.max(-low)
     }
 
     /// The `m x n` transpose, as a copy.

@@ -1,5 +1,7 @@
 //! The points that are to be matched.
 
+use std::ops::Range;
+
 use crate::error::{TransportError, check_length};
 
 /// A borrowed table of `n` feature vectors in single precision, made of one or more row-major parts that lie side by
@@ -80,6 +82,15 @@ impl<'a> Features<'a> {
     /// Length of a feature vector.
     pub fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    /// Some of the rows.
+    pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
+        let part = |part: &Part<'a>| {
+            let data = &part.data[rows.start * part.dimension..rows.end * part.dimension];
+            Part { data, ..*part }
+        };
+        Self { rows: rows.len(), dimension: self.dimension, parts: self.parts.iter().map(part).collect() }
     }
 
     /// Copies the features `start .. start + into.len()` of one row into `into`, times `scale`.

@@ -19,6 +19,8 @@ use crate::metric::{GroundCost, GroundMetric};
 const BLOCK: usize = 256;
 /// Rows of the result in a task. Fixed, so that the order of additions does not depend on the number of threads.
 const TILE: usize = 64;
+/// Fewer rows than this are not worth the preparation of a matrix product.
+const FEW: usize = 4;
 /// Squared distances below this fraction of `|x|^2 + |y|^2` are computed from differences.
 const CANCELLATION: f64 = 1e-5;
 
@@ -43,15 +45,29 @@ pub fn cost_matrix(
     left: &Features<'_>,
     right: &Features<'_>,
 ) -> Result<CostMatrix, TransportError> {
-    let GroundCost { metric, normalize } = ground.into();
     let (n, m, dimension) = (left.rows(), right.rows(), left.dimension());
     if dimension != right.dimension() {
         return Err(TransportError::Dimension { left: dimension, right: right.dimension() });
     }
-    let entries = check_shape("cost matrix", n, m)?;
+    check_shape("cost matrix", n, m)?;
+    CostMatrix::new(n, m, costs(ground.into(), left, right))
+}
+
+/// [`cost_matrix`] as a row-major buffer, for tables of the same dimension.
+pub(crate) fn costs(ground: GroundCost, left: &Features<'_>, right: &Features<'_>) -> Vec<f64> {
+    let GroundCost { metric, normalize } = ground;
+    let (n, m, dimension) = (left.rows(), right.rows(), left.dimension());
     let unit = normalize || metric == GroundMetric::Cosine;
     let (mut left, mut right) = (Side::new(left, unit), Side::new(right, unit));
-    let mut squares = vec![0.0; entries];
+    let mut squares = vec![0.0; n * m];
+    if n < FEW {
+        for (i, row) in squares.chunks_exact_mut(m).enumerate() {
+            row.par_iter_mut().with_min_len(TILE).enumerate().for_each_init(Scratch::default, |scratch, (j, value)| {
+                *value = left.cost(i, &right, j, metric, direct(&left, i, &right, j, scratch));
+            });
+        }
+        return squares;
+    }
     for start in (0..dimension).step_by(BLOCK) {
         let width = BLOCK.min(dimension - start);
         left.load(start, width);
@@ -70,15 +86,10 @@ pub fn cost_matrix(
             if square <= CANCELLATION * size {
                 square = direct(&left, i, &right, j, scratch);
             }
-            *value = match metric {
-                GroundMetric::Euclidean => square.sqrt(),
-                GroundMetric::SquaredEuclidean => square,
-                GroundMetric::Cosine if left.scale[i] == 0.0 || right.scale[j] == 0.0 => 1.0,
-                GroundMetric::Cosine => (0.5 * square).min(2.0),
-            };
+            *value = left.cost(i, &right, j, metric, square);
         }
     });
-    CostMatrix::new(n, m, squares)
+    squares
 }
 
 /// One of the two feature tables with its block in work.
@@ -102,11 +113,22 @@ impl<'a> Side<'a> {
         } else {
             vec![1.0; rows]
         };
-        Self { features, scale, block: vec![0.0; rows * BLOCK.min(features.dimension())], squared: vec![0.0; rows] }
+        Self { features, scale, block: Vec::new(), squared: vec![0.0; rows] }
+    }
+
+    /// The cost of a pair of rows from their squared distance.
+    #[inline]
+    fn cost(&self, i: usize, right: &Self, j: usize, metric: GroundMetric, square: f64) -> f64 {
+        match metric {
+            GroundMetric::Euclidean => square.sqrt(),
+            GroundMetric::SquaredEuclidean => square,
+            GroundMetric::Cosine if self.scale[i] == 0.0 || right.scale[j] == 0.0 => 1.0,
+            GroundMetric::Cosine => (0.5 * square).min(2.0),
+        }
     }
 
     fn load(&mut self, start: usize, width: usize) {
-        self.block.truncate(self.features.rows() * width);
+        self.block.resize(self.features.rows() * width, 0.0);
         let (features, scale) = (self.features, &self.scale);
         let rows = self.block.par_chunks_mut(width).enumerate();
         rows.for_each(|(row, into)| features.read(row, start, scale[row], into));

@@ -96,61 +96,58 @@ impl Kernels {
         })
     }
 
-    /// The first `j` with `values_j == value`.
-    pub(crate) fn position(self, values: &[f64], value: f64) -> Option<usize> {
+    /// `into_j = c_j - v_j`.
+    pub(crate) fn difference<T: CostValue>(self, c: &[T], v: &[f64], into: &mut Vec<f64>) {
+        into.resize(c.len(), 0.0);
         self.arch.dispatch(|| {
-            let mut at = 0;
-            while at + LANES <= values.len() {
-                // Without short circuit, so that it vectorises.
-                if values[at..at + LANES].iter().fold(false, |found, x| found | (*x == value)) {
-                    break;
-                }
-                at += LANES;
+            for ((&c, v), into) in c.iter().zip(v).zip(into.iter_mut()) {
+                *into = c.into() - v;
             }
-            (at..values.len()).find(|&j| values[j] == value)
+        });
+    }
+
+    /// `minima_k = min(minima_k, min_j values_j)` over the `j` that leave the remainder `k`, for as many remainders as
+    /// there are minima. The last, incomplete part of `values` is left out.
+    pub(crate) fn interleaved_minima(self, values: &[f64], minima: &mut [f64]) {
+        self.arch.dispatch(|| {
+            for part in values.chunks_exact(minima.len()) {
+                minima.iter_mut().zip(part).for_each(|(low, &value)| *low = smaller(value, *low));
+            }
+        });
+    }
+
+    /// The `j` with `values_j <= bound`, ascending; false, and not all of them, where there are more than `most`.
+    pub(crate) fn positions_up_to(self, values: &[f64], bound: f64, most: usize, into: &mut Vec<u32>) -> bool {
+        self.arch.dispatch(|| {
+            for (part, values) in values.chunks(LANES).enumerate() {
+                // Without short circuit, so that it vectorises.
+                if !values.iter().fold(false, |found, x| found | (*x <= bound)) {
+                    continue;
+                }
+                let start = (part * LANES) as u32;
+                into.extend((start..).zip(values).filter(|(_, value)| **value <= bound).map(|(at, _)| at));
+                if into.len() > most {
+                    return false;
+                }
+            }
+            true
         })
     }
 
-    /// Dijkstra's relaxation of one row: where `c_j - v_j - shift < distance_j`, sets the distance and `via_j` to
-    /// `from`. Returns the smallest distance.
-    pub(crate) fn relax<T: CostValue>(
-        self,
-        c: &[T],
-        v: &[f64],
-        shift: f64,
-        from: f64,
-        distance: &mut [f64],
-        via: &mut [f64],
-    ) -> f64 {
+    /// The `j` with `c_j - v_j - shift < distance_j`, ascending.
+    pub(crate) fn nearer<T: CostValue>(self, c: &[T], v: &[f64], shift: f64, distance: &[f64], into: &mut Vec<u32>) {
+        into.clear();
         self.arch.dispatch(|| {
-            let v = &v[..c.len()];
-            let distance = &mut distance[..c.len()];
-            let via = &mut via[..c.len()];
-            let mut best = [f64::INFINITY; LANES];
-            let (c_chunks, v_chunks) = (c.chunks_exact(LANES), v.chunks_exact(LANES));
-            let (c_tail, v_tail) = (c_chunks.remainder(), v_chunks.remainder());
-            let mut distance_chunks = distance.chunks_exact_mut(LANES);
-            let mut via_chunks = via.chunks_exact_mut(LANES);
-            for (((c, v), d), p) in c_chunks.zip(v_chunks).zip(&mut distance_chunks).zip(&mut via_chunks) {
-                for lane in 0..LANES {
-                    let value = c[lane].into() - v[lane] - shift;
-                    let closer = value < d[lane];
-                    d[lane] = if closer { value } else { d[lane] };
-                    p[lane] = if closer { from } else { p[lane] };
-                    best[lane] = smaller(d[lane], best[lane]);
+            let parts = c.chunks(LANES).zip(v.chunks(LANES)).zip(distance.chunks(LANES));
+            for (part, ((c, v), d)) in parts.enumerate() {
+                let entries = || c.iter().zip(v).zip(d).map(|((&c, v), d)| c.into() - v - shift < *d);
+                if !entries().fold(false, |found, near| found | near) {
+                    continue;
                 }
+                let start = (part * LANES) as u32;
+                into.extend((start..).zip(entries()).filter(|(_, near)| *near).map(|(at, _)| at));
             }
-            let tail = distance_chunks.into_remainder().iter_mut().zip(via_chunks.into_remainder());
-            let mut lowest = f64::INFINITY;
-            for ((c, v), (d, p)) in c_tail.iter().zip(v_tail).zip(tail) {
-                let value = (*c).into() - v - shift;
-                if value < *d {
-                    (*d, *p) = (value, from);
-                }
-                lowest = smaller(*d, lowest);
-            }
-            best.into_iter().fold(lowest, smaller)
-        })
+        });
     }
 
     /// Where `c_j < lowest_j`, sets `lowest_j` to it and `argument_j` to `row`.
@@ -165,16 +162,80 @@ impl Kernels {
         });
     }
 
+    /// The smallest, the largest and the sum of absolute values, these times `scale`.
+    pub(crate) fn summary<T: CostValue>(self, c: &[T], scale: f64) -> (f64, f64, f64) {
+        self.arch.dispatch(|| {
+            let (mut low, mut high, mut sum) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES], [0.0; LANES]);
+            let parts = c.chunks_exact(LANES);
+            let tail = parts.remainder();
+            for part in parts {
+                for lane in 0..LANES {
+                    let value: f64 = part[lane].into();
+                    low[lane] = smaller(value, low[lane]);
+                    high[lane] = larger(value, high[lane]);
+                    sum[lane] += value.abs() * scale;
+                }
+            }
+            let tail = tail.iter().map(|&value| value.into());
+            let lanes = low.into_iter().zip(high).zip(sum).map(|((low, high), sum)| (low, high, sum));
+            lanes
+                .chain(tail.map(|value| (value, value, value.abs() * scale)))
+                .fold((f64::INFINITY, f64::NEG_INFINITY, 0.0), |(low, high, sum), part| {
+                    (smaller(part.0, low), larger(part.1, high), sum + part.2)
+                })
+        })
+    }
+
+    /// `sum_j x_j`.
+    pub(crate) fn sum(self, x: &[f64]) -> f64 {
+        self.arch.dispatch(|| {
+            let mut sums = [0.0; LANES];
+            let parts = x.chunks_exact(LANES);
+            let tail: f64 = parts.remainder().iter().sum();
+            for part in parts {
+                for lane in 0..LANES {
+                    sums[lane] += part[lane];
+                }
+            }
+            sums.into_iter().sum::<f64>() + tail
+        })
+    }
+
+    /// `x_j *= factor_j`.
+    pub(crate) fn multiply(self, factor: &[f64], x: &mut [f64]) {
+        self.arch.dispatch(|| x.iter_mut().zip(factor).for_each(|(x, factor)| *x *= factor));
+    }
+
+    /// `x_j *= factor`.
+    pub(crate) fn scale(self, factor: f64, x: &mut [f64]) {
+        self.arch.dispatch(|| x.iter_mut().for_each(|x| *x *= factor));
+    }
+
+    /// Whether all `f + v_j <= c_j`.
+    pub(crate) fn feasible<T: CostValue>(self, c: &[T], v: &[f64], f: f64) -> bool {
+        self.arch.dispatch(|| {
+            // Without short circuit in a part, so that it vectorises.
+            let part = |(c, v): (&[T], &[f64])| c.iter().zip(v).fold(true, |fits, (&c, v)| fits & (f + v <= c.into()));
+            c.chunks(16 * LANES).zip(v.chunks(16 * LANES)).all(part)
+        })
+    }
+
+    /// Whether all `x_j` are finite and not negative.
+    pub(crate) fn are_masses(self, x: &[f64]) -> bool {
+        self.arch.dispatch(|| x.iter().fold(true, |fit, &x| fit & (x >= 0.0) & (x < f64::INFINITY)))
+    }
+
     /// `sum_j x_j y_j`.
-    pub(crate) fn dot(self, x: &[f64], y: &[f64]) -> f64 {
+    pub(crate) fn dot<T: CostValue>(self, x: &[T], y: &[f64]) -> f64 {
         self.arch.dispatch(|| {
             let y = &y[..x.len()];
             let mut sums = [0.0; LANES];
             let (x_chunks, y_chunks) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-            let tail: f64 = x_chunks.remainder().iter().zip(y_chunks.remainder()).map(|(x, y)| x * y).sum();
+            let tail = x_chunks.remainder().iter().zip(y_chunks.remainder());
+            let tail: f64 = tail.map(|(&x, y)| x.into() * y).sum();
             for (x, y) in x_chunks.zip(y_chunks) {
                 for lane in 0..LANES {
-                    sums[lane] += x[lane] * y[lane];
+                    sums[lane] += x[lane].into() * y[lane];
                 }
             }
             sums.into_iter().sum::<f64>() + tail
@@ -288,7 +349,7 @@ mod tests {
     #[test]
     fn searches_agree_with_plain_loops() {
         let kernels = Kernels::new();
-        for len in 1..70 {
+        for len in 1..70_u32 {
             let c: Vec<f64> = (0..len).map(|j| f64::from((j * 37 + 11) % 23)).collect();
             let v: Vec<f64> = (0..len).map(|j| f64::from((j * 17 + 5) % 7)).collect();
             let mut values: Vec<f64> = c.iter().zip(&v).map(|(c, v)| c - v).collect();
@@ -296,7 +357,19 @@ mod tests {
             let at = values.iter().position(|&value| value == first);
             assert_eq!(kernels.minimum(&c, &v), first);
             assert_eq!(kernels.position_of_difference(&c, &v, 0, first), at);
-            assert_eq!(kernels.position(&values, first), at);
+            let mut reduced = Vec::new();
+            kernels.difference(&c, &v, &mut reduced);
+            assert_eq!(reduced, values);
+            let bound = (first + 3.0).min(20.0);
+            let expected: Vec<u32> = (0..len).filter(|&j| values[j as usize] <= bound).collect();
+            let (mut found, mut nearer) = (Vec::new(), Vec::new());
+            assert!(kernels.positions_up_to(&values, bound, values.len(), &mut found));
+            assert_eq!(found, expected);
+            kernels.nearer(&c, &v, 0.5, &vec![bound - 0.25; values.len()], &mut nearer);
+            assert_eq!(nearer, expected);
+            let mut minima = [f64::INFINITY];
+            kernels.interleaved_minima(&values, &mut minima);
+            assert_eq!(minima, [first]);
             values.sort_by(f64::total_cmp);
             let second = values.get(1).copied().unwrap_or(f64::INFINITY);
             assert_eq!(kernels.two_smallest(&c, &v), (first, second));

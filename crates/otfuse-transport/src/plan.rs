@@ -2,6 +2,7 @@
 
 use crate::cost::{CostMatrix, CostValue};
 use crate::error::{TransportError, check_length, check_shape};
+use crate::kernels::Kernels;
 use crate::permutation::Permutation;
 
 /// A transport plan of `n` rows and `m` columns, in the form that suits it.
@@ -69,6 +70,9 @@ impl DensePlan {
     /// An empty shape, a buffer of another length, a mass that is negative, NaN or infinite.
     pub fn new(rows: usize, columns: usize, masses: Vec<f64>) -> Result<Self, TransportError> {
         check_length("plan", check_shape("plan", rows, columns)?, masses.len())?;
+        if Kernels::new().are_masses(&masses) {
+            return Ok(Self { rows, columns, masses });
+        }
         match masses.iter().position(|&mass| !(mass >= 0.0 && mass.is_finite())) {
             None => Ok(Self { rows, columns, masses }),
             Some(at) => {
@@ -155,7 +159,11 @@ impl TransportPlan {
                 let total: f64 = permutation.iter().enumerate().map(|(row, &column)| cost.get(row, column)).sum();
                 total / rows as f64
             }
-            _ => self.entries().map(|(row, column, mass)| mass * cost.get(row, column)).sum(),
+            Self::Dense(plan) => {
+                let kernels = Kernels::new();
+                (0..rows).map(|row| kernels.dot(cost.row(row), plan.row(row))).sum()
+            }
+            Self::Sparse(_) => self.entries().map(|(row, column, mass)| mass * cost.get(row, column)).sum(),
         })
     }
 

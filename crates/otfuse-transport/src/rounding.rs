@@ -1,6 +1,7 @@
 //! Making a nearly feasible plan feasible.
 
 use crate::error::{TransportError, check_length};
+use crate::kernels::Kernels;
 use crate::marginals::Marginals;
 use crate::plan::{DensePlan, TransportPlan};
 
@@ -33,29 +34,26 @@ pub fn round_to_feasible(plan: DensePlan, a: &Marginals, b: &Marginals) -> Resul
 
 /// [`round_to_feasible`] on a row-major buffer.
 pub(crate) fn round(masses: &mut [f64], a: &[f64], b: &[f64]) {
-    let m = b.len();
+    let (m, kernels) = (b.len(), Kernels::new());
     let down = |wanted: f64, found: f64| if found > wanted { wanted / found } else { 1.0 };
     let mut columns = vec![0.0; m];
     for (row, &wanted) in masses.chunks_exact_mut(m).zip(a) {
-        let factor = down(wanted, row.iter().sum());
-        for (mass, column) in row.iter_mut().zip(&mut columns) {
-            *mass *= factor;
-            *column += *mass;
-        }
+        kernels.scale(down(wanted, kernels.sum(row)), row);
+        kernels.add_scaled(1.0, row, &mut columns);
     }
     let factors: Vec<f64> = columns.iter().zip(b).map(|(&found, &wanted)| down(wanted, found)).collect();
     let mut missing_rows = Vec::with_capacity(a.len());
     let mut found = vec![0.0; m];
     for (row, &wanted) in masses.chunks_exact_mut(m).zip(a) {
-        row.iter_mut().zip(&factors).for_each(|(mass, factor)| *mass *= factor);
-        found.iter_mut().zip(row.iter()).for_each(|(sum, mass)| *sum += mass);
-        missing_rows.push((wanted - row.iter().sum::<f64>()).max(0.0));
+        kernels.multiply(&factors, row);
+        kernels.add_scaled(1.0, row, &mut found);
+        missing_rows.push((wanted - kernels.sum(row)).max(0.0));
     }
     let missing_columns: Vec<f64> = b.iter().zip(&found).map(|(wanted, found)| (wanted - found).max(0.0)).collect();
     let total: f64 = missing_rows.iter().sum();
     if total > 0.0 {
         for (row, missing) in masses.chunks_exact_mut(m).zip(&missing_rows) {
-            row.iter_mut().zip(&missing_columns).for_each(|(mass, column)| *mass += missing / total * column);
+            kernels.add_scaled(missing / total, &missing_columns, row);
         }
     }
 }

@@ -25,15 +25,19 @@ use crate::support::Support;
 use tree::Tree;
 
 /// Rows that are priced before the best arc enters: more give fewer pivots, each of which costs more.
-const BLOCK_ROWS: usize = 2;
+const BLOCK_ROWS: usize = 3;
 /// Reduced costs count as negative below this many units in the last place of the numbers that they come from.
 const TOLERANCE: f64 = 64.0 * f64::EPSILON;
 
-/// An optimal plan for any marginals.
-pub(crate) fn solve<T: CostValue>(problem: &Problem<T>) -> Result<Solution, TransportError> {
+/// An optimal plan for any marginals, started from prices of the columns if there are any.
+pub(crate) fn solve<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -> Result<Solution, TransportError> {
     let support = Support::new(problem);
     let masses = Masses::new(problem, &support);
-    let arcs = start::greedy(&support.cost, &masses.row_units, &masses.column_units);
+    let prices = match start {
+        Some(prices) => support.columns.iter().map(|&column| prices[column]).collect(),
+        None => start::cheapest(&support.cost),
+    };
+    let arcs = start::greedy(&support.cost, prices, &masses.row_units, &masses.column_units);
     let mut tree = Tree::new(&support.cost, &arcs);
     let termination = optimise(&support.cost, &mut tree);
     let (rows, columns) = problem.cost().shape();

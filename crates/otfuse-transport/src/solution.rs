@@ -1,11 +1,12 @@
 //! What a solver returns.
 
+use crate::error::{TransportError, check_length};
 use crate::plan::TransportPlan;
 
 /// A plan, what it costs, and how good it is known to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Solution {
-    /// The plan. Its marginals are the problem's within rounding, except from unrounded Sinkhorn.
+    /// The plan. Its marginals are the problem's within rounding, except from unrounded or unbalanced Sinkhorn.
     pub plan: TransportPlan,
     /// `sum_ij T_ij c_ij` of the plan, without any entropy.
     pub cost: f64,
@@ -14,7 +15,8 @@ pub struct Solution {
     pub potentials: Potentials,
     /// An upper bound on how far `cost` is from optimal: the cost minus the value of a feasible dual point. Zero but
     /// for rounding from the exact solver, and never negative there. (A Sinkhorn plan that was not rounded misses its
-    /// marginals and may cost less than the optimum; only then can this be negative.)
+    /// marginals and may cost less than the optimum; only then can this be negative.) Where a marginal is kept by a
+    /// penalty, the bound is on the objective with entropy and penalties instead.
     pub gap: f64,
     /// How the solver ended.
     pub termination: Termination,
@@ -35,6 +37,18 @@ impl Potentials {
     pub fn value(&self, a: &[f64], b: &[f64]) -> f64 {
         let side = |potential: &[f64], mass: &[f64]| potential.iter().zip(mass).map(|(p, w)| p * w).sum::<f64>();
         side(&self.f, a) + side(&self.g, b)
+    }
+
+    /// Potentials of `columns` columns to start a solver from, for costs of at most `scale` in magnitude. Those of a
+    /// solution differ by no more than twice that, and a constant more or less in all of them means nothing.
+    pub(crate) fn prices(&self, columns: usize, scale: f64) -> Result<Vec<f64>, TransportError> {
+        check_length("potentials of the columns", columns, self.g.len())?;
+        if let Some(column) = self.g.iter().position(|g| !g.is_finite()) {
+            let value = self.g[column];
+            return Err(TransportError::NotFinite { what: "potentials of the columns", row: 0, column, value });
+        }
+        let highest = self.g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Ok(self.g.iter().map(|g| (g - highest).max(-2.0 * scale)).collect())
     }
 }
 

@@ -37,6 +37,9 @@ impl<'a, T: CostValue> Support<'a, T> {
     /// Potentials of all columns of `cost`, the whole matrix, from those of the rows and columns kept: a column without
     /// mass gets the largest value that is feasible against the rows kept.
     pub(crate) fn extend_columns(&self, cost: &CostMatrix<T>, f: &[f64], g: &[f64]) -> Vec<f64> {
+        if self.columns.len() == cost.columns() {
+            return g.to_vec();
+        }
         let mut all = vec![f64::INFINITY; cost.columns()];
         for (&row, f) in self.rows.iter().zip(f) {
             all.iter_mut().zip(cost.row(row)).for_each(|(g, c)| *g = g.min((*c).into() - f));

@@ -4,7 +4,7 @@ mod support;
 
 use otfuse_transport::{CostMatrix, Marginals, Problem, Solver, TransportPlan};
 use proptest::prelude::*;
-use support::{assert_optimal, cheapest_permutation, costs, marginals, problems};
+use support::{assert_optimal, cheapest_permutation, costs, marginals, problems, sequence};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
@@ -83,16 +83,6 @@ proptest! {
         let second = Solver::Exact.solve(&Problem::new(cost, scaled, b).unwrap()).unwrap();
         prop_assert!((first.cost - second.cost).abs() <= 1e-11 * scale);
     }
-}
-
-/// A pseudo-random sequence between 0 and 1.
-fn sequence(len: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 #[test]

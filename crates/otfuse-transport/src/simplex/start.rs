@@ -6,18 +6,28 @@ use crate::kernels::Kernels;
 /// An arc of the tree: row, column, flow in perturbed units.
 pub(super) type Arc = (usize, usize, i64);
 
-/// The row minimum rule on costs reduced by their column's minimum: row after row sends its mass to its cheapest columns
-/// that still want some. Sums of `rows` and
-/// `columns` must be equal, and no proper part of the rows may have the sum of a part of the columns; the `n + m - 1`
-/// arcs then form a spanning tree with positive flows. `O((n + m) m)` time.
-pub(super) fn greedy<T: CostValue>(cost: &CostMatrix<T>, rows: &[i64], columns: &[i64]) -> Vec<Arc> {
+/// The lowest cost in every column: what every mass that arrives there pays at least, and so says nothing in a
+/// comparison between columns.
+pub(super) fn cheapest<T: CostValue>(cost: &CostMatrix<T>) -> Vec<f64> {
+    let mut prices = vec![f64::INFINITY; cost.columns()];
+    for row in 0..cost.rows() {
+        prices.iter_mut().zip(cost.row(row)).for_each(|(lowest, c)| *lowest = lowest.min((*c).into()));
+    }
+    prices
+}
+
+/// The row minimum rule on costs reduced by the prices of the columns: row after row sends its mass to its cheapest
+/// columns that still want some. Sums of `rows` and `columns` must be equal, and no proper part of the rows may have
+/// the sum of a part of the columns; the `n + m - 1` arcs then form a spanning tree with positive flows.
+/// `O((n + m) m)` time.
+pub(super) fn greedy<T: CostValue>(
+    cost: &CostMatrix<T>,
+    mut price: Vec<f64>,
+    rows: &[i64],
+    columns: &[i64],
+) -> Vec<Arc> {
     let kernels = Kernels::new();
     let mut wanted = columns.to_vec();
-    // What every mass that arrives in a column pays at least is left out of the comparison between columns.
-    let mut price = vec![f64::INFINITY; columns.len()];
-    for row in 0..rows.len() {
-        price.iter_mut().zip(cost.row(row)).for_each(|(lowest, c)| *lowest = lowest.min((*c).into()));
-    }
     let mut arcs = Vec::with_capacity(rows.len() + columns.len() - 1);
     for (row, &supply) in rows.iter().enumerate() {
         let mut left = supply;

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::anderson::Anderson;
+use super::side::Side;
 use crate::cost::{CostMatrix, CostValue};
 use crate::kernels::Kernels;
 
@@ -16,6 +18,8 @@ pub(super) struct Scaling<'a, T> {
     cost: &'a CostMatrix<T>,
     a: &'a [f64],
     b: &'a [f64],
+    rows: Side,
+    columns: Side,
     kernels: Kernels,
     epsilon: f64,
     f: Vec<f64>,
@@ -25,56 +29,136 @@ pub(super) struct Scaling<'a, T> {
     kernel: Vec<f64>,
     /// Column sums of every tile.
     partial: Vec<f64>,
+    /// Whether these belong to the present scalings.
+    summed: bool,
 }
 
 /// How a run at one epsilon ended.
 pub(super) struct Stage {
     pub(super) iterations: usize,
-    /// L1 distance of the row marginals from `a`; the columns are exact.
+    /// L1 distance of the plan's column marginals from what they should be; the rows' are exact.
     pub(super) error: f64,
 }
 
 impl<'a, T: CostValue> Scaling<'a, T> {
-    /// Zero potentials. All masses must be positive.
-    pub(super) fn new(cost: &'a CostMatrix<T>, a: &'a [f64], b: &'a [f64]) -> Self {
+    /// Starts from the potentials `g`. All masses must be positive.
+    pub(super) fn new(
+        cost: &'a CostMatrix<T>,
+        (a, rows): (&'a [f64], Side),
+        (b, columns): (&'a [f64], Side),
+        g: Vec<f64>,
+    ) -> Self {
         let (n, m) = cost.shape();
         Self {
             cost,
             a,
             b,
+            rows,
+            columns,
             kernels: Kernels::new(),
             epsilon: 1.0,
             f: vec![0.0; n],
-            g: vec![0.0; m],
+            g,
             u: vec![1.0; n],
             v: vec![1.0; m],
             kernel: vec![0.0; n * m],
             partial: vec![0.0; n.div_ceil(TILE) * m],
+            summed: false,
         }
     }
 
     /// Iterates at `epsilon` until the marginal error is at most `tolerance`, at most `limit` (and at least one) times.
+    ///
+    /// An accelerated step after which the error has grown is taken back, so that the error never grows where it would
+    /// not for the plain iteration.
     pub(super) fn run(&mut self, epsilon: f64, tolerance: f64, limit: usize) -> Stage {
         self.collect();
         self.epsilon = epsilon;
         self.absorb();
+        let mut anderson = Anderson::new(self.b);
+        let mut fallback: Option<(Vec<f64>, f64)> = None;
         let mut iterations = 1;
-        let mut next = vec![0.0; self.a.len()];
         loop {
-            let error = self.half_steps(&mut next);
-            if error <= tolerance || iterations >= limit {
+            let sums = self.match_rows();
+            let (image, error) = self.image(&sums);
+            let usable = error.is_finite() && image.iter().all(|g| g.is_finite());
+            if (usable && error <= tolerance) || iterations >= limit {
                 return Stage { iterations, error };
             }
             iterations += 1;
-            let sums = self.column_sums();
-            if next.iter().chain(&sums).all(|x| x.is_finite() && x.ln().abs() < ABSORB) {
-                std::mem::swap(&mut self.u, &mut next);
-                self.v.iter_mut().zip(&sums).for_each(|(v, sum)| *v = 1.0 / sum);
-            } else {
-                self.collect();
-                self.absorb();
+            match fallback.take() {
+                Some((plain, before)) if !usable || error > before => {
+                    anderson.clear();
+                    self.set_columns(&plain);
+                }
+                _ if usable => {
+                    let next = anderson.next(&self.column_potentials(), &image);
+                    self.set_columns(next.as_ref().unwrap_or(&image));
+                    fallback = next.map(|_| (image, error));
+                }
+                // A column with nothing in the kernel: its potential is far too low for the others.
+                _ => {
+                    anderson.clear();
+                    self.collect();
+                    self.update_columns();
+                    self.absorb();
+                }
             }
         }
+    }
+
+    /// `g`, scalings included, over epsilon.
+    fn column_potentials(&self) -> Vec<f64> {
+        self.g.iter().zip(&self.v).map(|(g, v)| g / self.epsilon + v.ln()).collect()
+    }
+
+    /// Sets `g`, given over epsilon; absorbs where scalings would grow too large.
+    fn set_columns(&mut self, potentials: &[f64]) {
+        self.summed = false;
+        let logs = || potentials.iter().zip(&self.g).map(|(y, g)| y - g / self.epsilon);
+        let moderate = |log: f64| log.abs() < ABSORB;
+        if logs().all(moderate) && self.u.iter().all(|u| moderate(u.ln())) {
+            self.v = logs().map(f64::exp).collect();
+            return;
+        }
+        self.collect();
+        self.g.iter_mut().zip(potentials).for_each(|(g, y)| *g = y * self.epsilon);
+        self.absorb();
+    }
+
+    /// Where an update takes the columns' potentials (over epsilon), and the error of the present ones, from the column
+    /// sums of `a_i u_i K_ij`.
+    fn image(&self, sums: &[f64]) -> (Vec<f64>, f64) {
+        let (columns, epsilon) = (self.columns, self.epsilon);
+        let relaxation = columns.relaxation(epsilon);
+        let mut error = 0.0;
+        let entries = self.g.iter().zip(&self.v).zip(sums).zip(self.b);
+        let mut image: Vec<f64> = entries
+            .map(|(((&g, &v), &sum), &b)| {
+                let wanted = if columns.is_balanced() { 1.0 } else { columns.mass(g + epsilon * v.ln()) };
+                error += b * (v * sum - wanted).abs();
+                relaxation * (g / epsilon - sum.ln())
+            })
+            .collect();
+        let shift = self.translation(&image) / epsilon;
+        if shift != 0.0 {
+            image.iter_mut().for_each(|y| *y -= shift);
+        }
+        (image, error)
+    }
+
+    /// The constant that is best added to all `f` and taken from all `g` (given over epsilon): without it, unbalanced
+    /// problems with a large penalty converge slowly (T. Sejourne, F.-X. Vialard and G. Peyre, "Faster unbalanced optimal
+    /// transport: translation invariant Sinkhorn and 1-D Frank-Wolfe", AISTATS 2022, proposition 2).
+    fn translation(&self, image: &[f64]) -> f64 {
+        let stiffness = self.rows.stiffness() + self.columns.stiffness();
+        if stiffness == 0.0 {
+            return 0.0;
+        }
+        let epsilon = self.epsilon;
+        let f = self.f.iter().zip(&self.u).map(|(f, u)| f + epsilon * u.ln());
+        let g = image.iter().map(|y| y * epsilon);
+        (self.rows.log_mass(self.a, f) - self.columns.log_mass(self.b, g)) / stiffness
     }
 
     /// Moves the scalings into the potentials.
@@ -84,36 +168,31 @@ impl<'a, T: CostValue> Scaling<'a, T> {
         self.g.iter_mut().zip(&mut self.v).for_each(|(g, v)| *g += epsilon * std::mem::replace(v, 1.0).ln());
     }
 
-    /// An iteration in the log domain: rows by log-sum-exp, together with the kernel, then columns.
+    /// The rows' potentials that belong to `g`, in the log domain, their kernel and its column sums.
     fn absorb(&mut self) {
-        self.update_rows();
-        self.multiply_tiles();
-        let mut sums = self.column_sums();
-        if !sums.iter().all(|sum| *sum > 1e-200) {
-            self.update_columns();
-            self.build_kernel();
-            self.multiply_tiles();
-            sums = self.column_sums();
-        }
-        self.v.iter_mut().zip(&sums).for_each(|(v, sum)| *v = 1.0 / sum);
-    }
-
-    /// `f_i = -epsilon log sum_j b_j exp((g_j - c_ij) / epsilon)` and the kernel's row that belongs to it.
-    fn update_rows(&mut self) {
         let (m, slope) = (self.b.len(), 1.0 / self.epsilon);
-        let (kernels, cost, b, g, epsilon) = (self.kernels, self.cost, self.b, &self.g, self.epsilon);
+        let (kernels, cost, b, g, epsilon, side) = (self.kernels, self.cost, self.b, &self.g, self.epsilon, self.rows);
+        let relaxation = side.relaxation(epsilon);
         self.kernel.par_chunks_mut(m).zip(&mut self.f).enumerate().for_each(|(i, (row, f))| {
             let lowest = kernels.minimum(cost.row(i), g);
             kernels.exponentials(cost.row(i), g, slope, lowest * slope, row);
             let sum = kernels.dot(row, b);
-            row.iter_mut().for_each(|value| *value /= sum);
-            *f = lowest - epsilon * sum.ln();
+            let balanced = lowest - epsilon * sum.ln();
+            *f = relaxation * balanced;
+            let factor = ((*f - balanced) * slope).exp() / sum;
+            row.iter_mut().for_each(|value| *value *= factor);
         });
+        let (a, partial) = (self.a, self.partial.par_chunks_mut(m));
+        partial.zip(self.kernel.par_chunks(TILE * m)).zip(a.par_chunks(TILE)).for_each(|((sums, rows), a)| {
+            sums.fill(0.0);
+            rows.chunks_exact(m).zip(a).for_each(|(row, a)| kernels.add_scaled(*a, row, sums));
+        });
+        self.summed = true;
     }
 
-    /// `g_j = -epsilon log sum_i a_i exp((f_i - c_ij) / epsilon)`.
+    /// `g_j = -lambda epsilon log sum_i a_i exp((f_i - c_ij) / epsilon)`, in the log domain.
     fn update_columns(&mut self) {
-        let slope = 1.0 / self.epsilon;
+        let (slope, relaxation) = (1.0 / self.epsilon, self.columns.relaxation(self.epsilon));
         let mut lowest = vec![f64::INFINITY; self.b.len()];
         for (i, f) in self.f.iter().enumerate() {
             lowest.iter_mut().zip(self.cost.row(i)).for_each(|(low, c)| *low = low.min((*c).into() - f));
@@ -125,55 +204,34 @@ impl<'a, T: CostValue> Scaling<'a, T> {
             self.kernels.add_scaled(self.a[i], &row, &mut sums);
         }
         for ((g, low), sum) in self.g.iter_mut().zip(lowest).zip(sums) {
-            *g = low - self.epsilon * sum.ln();
+            *g = relaxation * (low - self.epsilon * sum.ln());
         }
     }
 
-    /// The kernel of the potentials as they are.
-    fn build_kernel(&mut self) {
-        let (m, slope, kernels, cost, g) = (self.b.len(), 1.0 / self.epsilon, self.kernels, self.cost, &self.g);
-        self.kernel.par_chunks_mut(m).zip(&self.f).enumerate().for_each(|(i, (row, f))| {
-            kernels.exponentials(cost.row(i), g, slope, f * slope, row);
-        });
-    }
-
-    /// Column sums of `a_i u_i K_ij`, by tile.
-    fn multiply_tiles(&mut self) {
-        let m = self.b.len();
-        let (kernels, a, u) = (self.kernels, self.a, &self.u);
-        let tiles = self.partial.par_chunks_mut(m).zip(self.kernel.par_chunks(TILE * m)).enumerate();
-        tiles.for_each(|(tile, (sums, rows))| {
-            sums.fill(0.0);
-            for (at, row) in rows.chunks_exact(m).enumerate() {
-                let i = tile * TILE + at;
-                kernels.add_scaled(a[i] * u[i], row, sums);
-            }
-        });
-    }
-
-    /// The rows' scalings that would be next, the tiles' column sums under them, and the error of the present rows:
-    /// one pass over the kernel.
-    fn half_steps(&mut self, next: &mut [f64]) -> f64 {
+    /// The rows' scalings that belong to the columns', and the column sums under them: one pass over the kernel.
+    fn match_rows(&mut self) -> Vec<f64> {
+        if std::mem::replace(&mut self.summed, true) {
+            return self.column_sums();
+        }
         let m = self.b.len();
         let weights: Vec<f64> = self.b.iter().zip(&self.v).map(|(b, v)| b * v).collect();
-        let (kernels, a, u) = (self.kernels, self.a, &self.u);
+        let (kernels, a, f, slope) = (self.kernels, self.a, &self.f, 1.0 / self.epsilon);
+        let (balanced, relaxation) = (self.rows.is_balanced(), self.rows.relaxation(self.epsilon));
         let tiles = self.partial.par_chunks_mut(m).zip(self.kernel.par_chunks(TILE * m));
-        let tiles = tiles.zip(next.par_chunks_mut(TILE)).enumerate();
-        let errors: Vec<f64> = tiles
-            .map(|(tile, ((sums, rows), next))| {
-                sums.fill(0.0);
-                let mut error = 0.0;
-                for (at, (row, next)) in rows.chunks_exact(m).zip(next).enumerate() {
-                    let i = tile * TILE + at;
-                    let sum = kernels.dot(row, &weights);
-                    error += a[i] * (u[i] * sum - 1.0).abs();
-                    *next = 1.0 / sum;
-                    kernels.add_scaled(a[i] * *next, row, sums);
-                }
-                error
-            })
-            .collect();
-        errors.iter().sum()
+        tiles.zip(self.u.par_chunks_mut(TILE)).enumerate().for_each(|(tile, ((sums, rows), scalings))| {
+            sums.fill(0.0);
+            for (at, (row, u)) in rows.chunks_exact(m).zip(scalings).enumerate() {
+                let i = tile * TILE + at;
+                let sum = kernels.dot(row, &weights);
+                *u = if balanced {
+                    1.0 / sum
+                } else {
+                    (-relaxation * sum.ln() - (1.0 - relaxation) * f[i] * slope).exp()
+                };
+                kernels.add_scaled(a[i] * *u, row, sums);
+            }
+        });
+        self.column_sums()
     }
 
     /// The tiles' column sums, added up in order.

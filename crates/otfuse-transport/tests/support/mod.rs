@@ -65,3 +65,13 @@ pub fn assert_optimal(problem: &Problem, solution: &Solution) {
     assert!(solution.termination == otfuse_transport::Termination::Optimal);
     assert!((proof.primal - solution.cost).abs() <= 1e-12 * scale);
 }
+
+/// A pseudo-random sequence between 0 and 1.
+pub fn sequence(len: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    (0..len).map(|_| next()).collect()
+}
