@@ -1,6 +1,7 @@
 //! Solves a transport problem with uniform marginals and prints one JSON object.
 //!
-//! usage: solve [--solver exact|sinkhorn] [--epsilon-relative 0.05] [--tolerance 1e-9] [--repeat N] [--single] FILE.npz
+//! usage: solve [--solver exact|sinkhorn] [--epsilon-relative 0.05] [--tolerance 1e-9] [--epsilon-factor 0.25]
+//!              [--repeat N] [--single] FILE.npz
 //!        solve [...] --random N [--seed S]
 //!        solve [...] --points N --dimension D [--seed S] [--stored]
 //!

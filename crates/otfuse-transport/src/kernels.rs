@@ -222,7 +222,7 @@ impl Kernels {
 
     /// Whether all `x_j` are finite and not negative.
     pub(crate) fn are_masses(self, x: &[f64]) -> bool {
-        self.arch.dispatch(|| x.iter().fold(true, |fit, &x| fit & (x >= 0.0) & (x < f64::INFINITY)))
+        self.arch.dispatch(|| x.iter().fold(true, |fit, &x| fit & (0.0..f64::INFINITY).contains(&x)))
     }
 
     /// `sum_j x_j y_j`.

@@ -54,15 +54,13 @@ impl Anderson {
     /// The coefficients of the remembered differences of residuals that come closest to `residual`.
     fn mixture(&self, residual: &[f64]) -> Option<Vec<f64>> {
         let k = self.steps.len();
-        let mut matrix = vec![vec![0.0; k]; k];
-        let mut right = Vec::with_capacity(k);
-        for i in 0..k {
-            for j in 0..=i {
-                matrix[i][j] = self.dot(&self.steps[i].1, &self.steps[j].1);
-            }
-            matrix[i][i] *= 1.0 + RIDGE;
-            right.push(self.dot(&self.steps[i].1, residual));
-        }
+        let lower = |i: usize| -> Vec<f64> {
+            let mut row: Vec<f64> = (0..=i).map(|j| self.dot(&self.steps[i].1, &self.steps[j].1)).collect();
+            row[i] *= 1.0 + RIDGE;
+            row
+        };
+        let matrix = (0..k).map(lower).collect();
+        let right = self.steps.iter().map(|(_, step)| self.dot(step, residual)).collect();
         if k == 0 { None } else { solve(matrix, right) }
     }
 }
