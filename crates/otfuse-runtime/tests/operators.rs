@@ -4,51 +4,15 @@ mod cases;
 
 use std::collections::BTreeMap;
 
-use otfuse_graph::{DataType, GraphEditor, Tensor};
 use otfuse_runtime::run_graph;
 use serde_json::Value;
 
-fn tensor(value: &Value) -> Tensor {
-    let shape: Vec<usize> =
-        value["shape"].as_array().unwrap().iter().map(|dim| dim.as_u64().unwrap() as usize).collect();
-    let data = value["data"].as_array().unwrap();
-    match value["type"].as_str().unwrap() {
-        "float32" => {
-            let numbers = data.iter().map(|number| number.as_f64().unwrap() as f32);
-            Tensor::from_f32(&shape, numbers.collect())
-        }
-        "int64" => Tensor::from_i64(&shape, data.iter().map(|number| number.as_i64().unwrap()).collect()),
-        other => {
-            let data_type = if other == "bool" { DataType::Bool } else { DataType::U8 };
-            let bytes: Vec<u8> = data.iter().map(|number| number.as_u64().unwrap() as u8).collect();
-            Tensor::new(data_type, shape, bytes.into()).unwrap()
-        }
-    }
-}
-
 /// Runs one operator; returns what is wrong.
 fn check(operator: otfuse_graph::Operator, case: &Value) -> Result<(), String> {
-    let mut editor = GraphEditor::new("case");
-    let mut inputs = Vec::new();
-    let mut given = BTreeMap::new();
-    for (index, input) in case["inputs"].as_array().unwrap().iter().enumerate() {
-        if input.is_null() {
-            inputs.push(None);
-            continue;
-        }
-        let name = format!("i{index}");
-        let value = editor.add_value(&name, None);
-        editor.add_input(value);
-        inputs.push(Some(value));
-        given.insert(name, tensor(input));
-    }
+    let (graph, given) = cases::network(operator, case)?;
     let expected = case["outputs"].as_array().unwrap();
-    let outputs: Vec<_> = (0..expected.len()).map(|index| editor.add_value(format!("o{index}"), None)).collect();
-    outputs.iter().for_each(|&output| editor.add_output(output));
-    editor.add_node("node", operator, inputs, outputs.into_iter().map(Some).collect());
-    let graph = editor.finish().map_err(|error| error.to_string())?;
     let found = run_graph(&graph, given).map_err(|error| error.to_string())?;
-    for ((_, found), expected) in found.iter().zip(expected.iter().map(tensor)) {
+    for ((_, found), expected) in found.iter().zip(expected.iter().map(cases::tensor)) {
         if found.shape() != expected.shape() || found.data_type() != expected.data_type() {
             return Err(format!("expected {expected:?}, found {found:?}"));
         }

@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
-use otfuse_graph::{DataType, Graph, NodeId, Tensor, ValueId};
+use otfuse_graph::{DataType, Graph, NodeId, Operator, Tensor, ValueId};
 
-use super::fault::Fault;
+use super::fault::{Fault, Outcome};
 use super::value::{Operands, Value};
 use crate::{Default32, DefaultDevice, RuntimeError};
 
@@ -18,6 +18,10 @@ pub struct Executable<B: Backend> {
     device: Device<B>,
     constants: Vec<Option<Value<B>>>,
 }
+
+/// What a node gives in place of what its operator says, or `None` for the operator.
+pub(crate) type Replacement<'a, B> =
+    dyn FnMut(NodeId, &Operator, &mut Operands<B>) -> Option<Outcome<Vec<Value<B>>>> + 'a;
 
 /// The nodes that some values need, in order, and how often each value is read by them.
 struct Plan {
@@ -90,10 +94,20 @@ impl<B: Backend> Executable<B> {
     }
 
     /// As [`run_for`](Self::run_for), without leaving the device.
-    pub(crate) fn compute(
+    fn compute(
         &self,
         inputs: Vec<(ValueId, Value<B>)>,
         wanted: &[ValueId],
+    ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
+        self.compute_replacing(inputs, wanted, &mut |_, _, _| None)
+    }
+
+    /// Computes values without leaving the device, and asks `replace` first what a node gives.
+    pub(crate) fn compute_replacing(
+        &self,
+        inputs: Vec<(ValueId, Value<B>)>,
+        wanted: &[ValueId],
+        replace: &mut Replacement<'_, B>,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
         let Plan { steps, mut reads } = self.plan(wanted)?;
         let mut values: Vec<Option<Value<B>>> = vec![None; reads.len()];
@@ -118,9 +132,13 @@ impl<B: Backend> Executable<B> {
                 let value = value.or_else(|| self.constants[input.index()].clone());
                 operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
             }
-            let operands = Operands { values: operands, device: self.device.clone() };
+            let mut operands = Operands { values: operands, device: self.device.clone() };
             let operator = &node.operator;
-            let outputs = catch_unwind(AssertUnwindSafe(|| super::apply(operator, operands, node.outputs.len())))
+            let compute = || match replace(id, operator, &mut operands) {
+                Some(outputs) => outputs,
+                None => super::apply(operator, operands, node.outputs.len()),
+            };
+            let outputs = catch_unwind(AssertUnwindSafe(compute))
                 .unwrap_or_else(|panic| Err(Fault::Backend(panic_message(panic.as_ref()))))
                 .map_err(|fault| fault.at(&node.name, operator.name()))?;
             for (output, value) in node.outputs.iter().zip(outputs) {

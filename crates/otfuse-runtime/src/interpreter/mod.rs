@@ -28,13 +28,12 @@ mod window;
 use burn_backend::Backend;
 use otfuse_graph::Operator;
 
-use fault::{Fault, Outcome};
-use value::Operands;
-
 pub(crate) use array::Array;
 pub use executable::{Executable, run_graph};
+use fault::{Fault, Outcome};
 pub(crate) use floats::Floats;
-pub(crate) use value::Value;
+pub(crate) use normalisation::{BatchStatistics, batch_with_own_statistics};
+pub(crate) use value::{Operands, Value};
 
 /// Computes the outputs of an operator; `outputs` is how many the node lists.
 fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: usize) -> Outcome<Vec<Value<B>>> {

@@ -40,6 +40,44 @@ pub(super) fn batch<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Out
     Ok(x.map(|x| B::float_add(B::float_mul(x, factor), offset)))
 }
 
+/// What a batch says of its channels.
+pub(crate) struct BatchStatistics<B: Backend> {
+    /// The mean of each channel.
+    pub(crate) mean: FloatTensor<B>,
+    /// The mean squared deviation from it.
+    pub(crate) variance: FloatTensor<B>,
+    /// How many elements each is taken over.
+    pub(crate) count: usize,
+}
+
+/// Batch normalisation as in training: by the batch's own statistics (Ioffe and Szegedy 2015, algorithm 1).
+pub(crate) fn batch_with_own_statistics<B: Backend>(
+    epsilon: f32,
+    operands: &mut Operands<B>,
+) -> Outcome<(Floats<B>, BatchStatistics<B>)> {
+    let x = operands.floats(0)?;
+    let (channels, rank) = (channels(&x)?, x.rank());
+    let scale = per_channel(operands.floats(1)?, "scale", channels, rank)?;
+    let bias = per_channel(operands.floats(2)?, "bias", channels, rank)?;
+    let count = x.shape().iter().product::<usize>() / channels.max(1);
+    let mean_of = |mut tensor: FloatTensor<B>| {
+        for axis in (0..rank).filter(|&axis| axis != 1) {
+            tensor = B::float_mean_dim(tensor, axis);
+        }
+        tensor
+    };
+    let shape = x.shape().to_vec();
+    let x = x.into_tensor();
+    let mean = mean_of(x.clone());
+    let centred = B::float_sub(x, mean.clone());
+    let variance = mean_of(B::float_mul(centred.clone(), centred.clone()));
+    let deviation = B::float_sqrt(B::float_add_scalar(variance.clone(), scalar(epsilon)));
+    let normalised = B::float_mul(centred, B::float_div(scale, deviation));
+    let flat = |tensor: FloatTensor<B>| Floats::<B>::new(tensor).reshaped(&[channels]).into_tensor();
+    let statistics = BatchStatistics { mean: flat(mean), variance: flat(variance), count };
+    Ok((Floats::<B>::new(B::float_add(normalised, bias)).reshaped(&shape), statistics))
+}
+
 pub(super) fn instance<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
     let x = operands.floats(0)?;
     let (channels, rank) = (channels(&x)?, x.rank());

@@ -101,8 +101,12 @@ fn exp_minus_one<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 
 /// `log(1 + exp(x))` without overflow.
 fn softplus<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    let tail = B::float_log1p(B::float_exp(B::float_neg(B::float_abs(x.clone()))));
-    B::float_add(B::relu(x), tail)
+    let magnitude = B::float_abs(x.clone());
+    let tail = B::float_log1p(B::float_exp(B::float_neg(magnitude.clone())));
+    // max(x, 0), with a derivative at 0 that makes that of the sum right.
+    let half = scalar(0.5);
+    let positive = B::float_add(B::float_mul_scalar(x, half), B::float_mul_scalar(magnitude, half));
+    B::float_add(positive, tail)
 }
 
 fn hard_sigmoid<B: Backend>(x: FloatTensor<B>, alpha: f32, beta: f32) -> FloatTensor<B> {

@@ -20,6 +20,12 @@ pub enum TrainError {
     /// The loss is no longer a number.
     #[error("the loss became {loss} in step {step}; a smaller learning rate may help")]
     Diverged { step: usize, loss: f32 },
+    /// A saved state cannot be used.
+    #[error("the saved state: expected {expected}, found {found}")]
+    State { expected: String, found: String },
+    /// The state could not be saved.
+    #[error("the state of training could not be saved: {0}")]
+    Save(String),
     /// The network cannot be executed on the samples.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),

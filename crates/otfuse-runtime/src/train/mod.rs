@@ -1,28 +1,43 @@
 //! Fits the weights of a graph to labelled samples by gradient descent.
 //!
-//! Gradients go through the same interpreter that evaluates networks. Batch normalisation keeps the statistics that
-//! the graph holds (its scale and bias are trained); Dropout, which graphs hold as Identity, does nothing.
+//! Gradients go through the same interpreter that evaluates networks. Batch normalisation uses the statistics of each batch
+//! and keeps running ones, as in PyTorch; Dropout, which graphs hold as Identity, does nothing.
 
+mod augment;
+mod batches;
 mod error;
+mod loss;
+mod model;
+mod optimizer;
 mod parameters;
+mod schedule;
 mod settings;
+mod state;
+mod vjp;
 
-use burn_autodiff::Autodiff;
-use burn_backend::ops::{ActivationOps, FloatTensorOps};
-use burn_backend::tensor::FloatTensor;
-use burn_backend::{AutodiffBackend, Backend, Scalar};
-use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use burn_backend::Backend;
+use otfuse_graph::Graph;
+
+pub use augment::Augmentation;
 pub use error::TrainError;
+pub use loss::Distillation;
+pub use optimizer::Optimizer;
 pub use parameters::trainable;
+pub use schedule::Schedule;
 pub use settings::TrainSettings;
+pub use vjp::vector_jacobian_product;
 
-use crate::batch::{SampleLayout, fixed_batch_size};
+use crate::batch::fixed_batch_size;
 use crate::dataset::Dataset;
-use crate::interpreter::{Array, Floats, Value};
-use crate::{Default32, DefaultDevice, Executable, Head, RuntimeError};
+use crate::{Default32, DefaultDevice, Evaluation, Executable, evaluate};
+use batches::{Source, hold_out};
+use model::{Model, Objective, numbers};
+use optimizer::Step;
+use settings::check;
+use state::Position;
 
 /// How far training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +50,21 @@ pub struct Progress {
     pub epoch: usize,
     /// The mean loss of the step's batch.
     pub loss: f64,
+    /// Samples of the step's batch.
+    pub samples: usize,
+    /// The last evaluation on the samples held out.
+    pub validation: Option<Evaluation>,
+}
+
+/// What is known of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Epoch {
+    /// The mean loss over its batches, as they were trained on.
+    pub loss: f64,
+    /// The learning rate of its last step.
+    pub learning_rate: f64,
+    /// The network after it on the samples held out, if there are any.
+    pub validation: Option<Evaluation>,
 }
 
 /// A network after training.
@@ -42,8 +72,37 @@ pub struct Progress {
 pub struct Trained {
     /// The graph with its new weights, in the types that they had.
     pub graph: Graph,
-    /// The mean loss over the batches of each epoch, as they were trained on.
-    pub losses: Vec<f64>,
+    /// All epochs.
+    pub history: Vec<Epoch>,
+    /// The epoch that the weights are of: of those with the highest accuracy on the samples held out, the one with the
+    /// lowest loss there; the last one where none are held out. `None` if there was no epoch.
+    pub best: Option<usize>,
+    /// How many samples were held out.
+    pub held_out: usize,
+}
+
+/// Keeps the state of training, so that it can be interrupted at any time.
+pub struct Checkpoints<'a> {
+    /// A state saved before by the same training: the same settings, network and data set.
+    pub resume: Option<&'a [u8]>,
+    /// The time between two states; one is saved after each epoch too.
+    pub every: Duration,
+    /// Saves a state; an error ends training.
+    pub save: &'a mut dyn FnMut(&[u8]) -> Result<(), String>,
+}
+
+/// What training may do beside its settings.
+pub struct Extras<'a, B: Backend> {
+    /// Teachers.
+    pub distillation: Option<Distillation<'a, B>>,
+    /// Saved states.
+    pub checkpoints: Option<Checkpoints<'a>>,
+}
+
+impl<B: Backend> Default for Extras<'_, B> {
+    fn default() -> Self {
+        Self { distillation: None, checkpoints: None }
+    }
 }
 
 /// Trains on the default backend; see [`train_on`].
@@ -53,194 +112,180 @@ pub fn train(
     settings: &TrainSettings,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
-    train_on::<Default32>(graph, dataset, settings, &DefaultDevice::default(), observe)
+    train_on::<Default32>(graph, dataset, settings, Extras::default(), &DefaultDevice::default(), observe)
 }
 
-/// Minimises the cross-entropy by stochastic gradient descent with momentum (as PyTorch's `SGD` defines it), in
-/// batches of samples shuffled anew for each epoch by a generator seeded with `settings.seed`.
+/// Minimises the cross-entropy by stochastic gradient descent, in batches of samples shuffled anew for each epoch.
 ///
 /// The last batch of an epoch is smaller; a network that fixes its batch size is trained in batches of that size and
-/// leaves out the rest. Fails if the settings are out of range, if the network has no trainable weights, or if it is
-/// not a classifier of the data set.
+/// leaves out the rest. The result follows from graph, data set and settings alone. Fails if the settings are out of
+/// range, if the network has no trainable weights or is not a classifier of the data set, if a saved state belongs to
+/// another training, or if the loss is no number any more.
 pub fn train_on<B: Backend>(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
+    mut extras: Extras<'_, B>,
     device: &B::Device,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
     settings.validate()?;
-    if dataset.is_empty() {
-        return Err(TrainError::NoSamples);
+    if let Some(Distillation { temperature, weight, .. }) = extras.distillation {
+        check("temperature", "a positive number", temperature, temperature > 0.0 && temperature.is_finite())?;
+        check("teacher weight", "0 to 1", weight, (0.0..=1.0).contains(&weight))?;
     }
-    let mut model = Model::<B>::new(graph, dataset.sample_shape(), device)?;
+    let (kept, held) = hold_out(dataset.len(), settings.validation, settings.seed);
     let fixed = fixed_batch_size(graph);
     let size = fixed.unwrap_or(settings.batch_size).max(1);
-    let batches = if fixed.is_some() { dataset.len() / size } else { dataset.len().div_ceil(size) };
+    let batches = if fixed.is_some() { kept.len() / size } else { kept.len().div_ceil(size) };
     if batches == 0 {
         return Err(TrainError::NoSamples);
     }
-    let steps = batches * settings.epochs;
-    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
-    let mut order: Vec<usize> = (0..dataset.len()).collect();
-    let mut losses = Vec::with_capacity(settings.epochs);
-    for epoch in 0..settings.epochs {
-        shuffle(&mut order, &mut random);
-        let mut total = 0.0;
-        for (batch, indices) in order.chunks(size).take(batches).enumerate() {
-            let step = epoch * batches + batch;
-            let labels: Vec<u32> = indices.iter().map(|&index| dataset.labels()[index]).collect();
-            let samples = dataset.samples(indices.iter().copied());
-            let (loss, gradients) = model.gradients(samples, &labels)?;
-            if !loss.is_finite() {
-                return Err(TrainError::Diverged { step, loss });
-            }
-            model.update(gradients, settings)?;
-            total += f64::from(loss);
-            observe(Progress { step: step + 1, steps, epoch, loss: loss.into() });
-        }
-        losses.push(total / batches as f64);
+    let model = Model::<B>::new(graph, dataset.sample_shape(), settings.batch_statistics, device)?;
+    let augmentation = settings.augmentation;
+    let source = Source { dataset, indices: &kept, size, batches, augmentation, seed: settings.seed };
+    let fingerprint = fingerprint(graph, dataset, settings, &extras);
+    let validation = (!held.is_empty()).then(|| dataset.chosen(&held));
+    let mut run = Run { model, settings, device, position: Position::default(), fingerprint };
+    if let Some(bytes) = extras.checkpoints.as_ref().and_then(|checkpoints| checkpoints.resume) {
+        run.position = state::restore(&mut run.model, bytes, &run.fingerprint, device)?;
     }
-    Ok(Trained { graph: model.into_graph()?, losses })
-}
-
-/// Fisher and Yates's shuffle.
-fn shuffle(order: &mut [usize], random: &mut ChaCha8Rng) {
-    for last in (1..order.len()).rev() {
-        let other = (random.next_u64() % (last as u64 + 1)) as usize;
-        order.swap(last, other);
+    while run.position.epoch < settings.epochs {
+        run.epoch(source, &mut extras, observe)?;
+        run.finish_epoch(validation.as_ref())?;
+        run.save(&mut extras.checkpoints)?;
     }
+    run.trained(held.len())
 }
 
-/// A weight under training.
-struct Parameter<B: Backend> {
-    id: ValueId,
-    shape: Vec<usize>,
-    value: FloatTensor<B>,
-    velocity: Option<FloatTensor<B>>,
-}
-
-/// A network under training.
-struct Model<B: Backend> {
-    executable: Executable<Autodiff<B>>,
-    parameters: Vec<Parameter<B>>,
-    head: Head,
-    layout: SampleLayout,
-}
-
-impl<B: Backend> Model<B> {
-    fn new(graph: &Graph, sample_shape: &[usize], device: &B::Device) -> Result<Self, TrainError> {
-        let executable = Executable::<Autodiff<B>>::new(graph, device)?;
-        let mut parameters = Vec::new();
-        for id in trainable(graph) {
-            if let Some(Value::Floats(value)) = executable.constant(id) {
-                parameters.push(Parameter {
-                    id,
-                    shape: value.shape().to_vec(),
-                    value: Autodiff::<B>::inner(value.tensor()),
-                    velocity: None,
-                });
-            }
-        }
-        if parameters.is_empty() {
-            return Err(TrainError::NoParameters);
-        }
-        Ok(Self { executable, parameters, head: Head::find(graph)?, layout: SampleLayout::fit(graph, sample_shape)? })
+/// What must agree for a saved state to be used.
+fn fingerprint<B: Backend>(
+    graph: &Graph,
+    dataset: &Dataset,
+    settings: &TrainSettings,
+    extras: &Extras<'_, B>,
+) -> String {
+    let distillation = extras.distillation.as_ref();
+    let teachers = distillation.map(|it| (it.teachers.len(), it.temperature, it.weight));
+    // FNV-1a over the labels and the initial weights: cheap, and unlikely to agree by chance.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut mix = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    dataset.labels().iter().flat_map(|label| label.to_le_bytes()).for_each(&mut mix);
+    for (_, tensor) in graph.initializers() {
+        tensor.bytes().iter().copied().for_each(&mut mix);
     }
+    format!(
+        "{settings:?} {:?} {} samples of {} {teachers:?} {hash:016x}",
+        graph.outputs(),
+        dataset.len(),
+        dataset.name()
+    )
+}
 
-    /// The mean cross-entropy of a batch and its gradient by each parameter (`None` where it does not depend on it).
-    #[allow(clippy::type_complexity)]
-    fn gradients(
+/// Training in work.
+struct Run<'a, B: Backend> {
+    model: Model<B>,
+    settings: &'a TrainSettings,
+    device: &'a B::Device,
+    position: Position,
+    fingerprint: String,
+}
+
+impl<B: Backend> Run<'_, B> {
+    /// The batches of the present epoch that are left.
+    fn epoch(
         &mut self,
-        samples: Vec<f32>,
-        labels: &[u32],
-    ) -> Result<(f32, Vec<Option<FloatTensor<B>>>), TrainError> {
-        let tracked: Vec<FloatTensor<Autodiff<B>>> = self
-            .parameters
-            .iter()
-            .map(|parameter| {
-                let leaf = Autodiff::<B>::from_inner(parameter.value.clone());
-                Autodiff::<B>::float_set_require_grad(leaf, true)
-            })
-            .collect();
-        for (parameter, tensor) in self.parameters.iter().zip(&tracked) {
-            let value = Floats::new(tensor.clone()).reshaped(&parameter.shape);
-            self.executable.set_constant(parameter.id, Value::Floats(value));
-        }
-        let scores = self.scores(samples, labels.len())?;
-        let loss = self.cross_entropy(scores, labels)?;
-        let value = loss.to_scalar().map_err(|fault| fault.at("loss", "cross-entropy"))?;
-        let gradients = Autodiff::<B>::backward(loss.into_tensor());
-        let gradients = tracked.iter().map(|tensor| Autodiff::<B>::grad(tensor, &gradients)).collect();
-        Ok((value, gradients))
-    }
-
-    fn scores(&self, samples: Vec<f32>, count: usize) -> Result<Floats<Autodiff<B>>, RuntimeError> {
-        let batch = self.layout.batch(samples, count);
-        let input = Value::from_tensor(&batch, self.executable.device()).map_err(|fault| fault.at("input", "input"))?;
-        let graph = self.executable.graph();
-        let mut values = self.executable.compute(vec![(graph.inputs()[0], input)], &[self.head.logits])?;
-        match values.remove(&self.head.logits) {
-            Some(Value::Floats(scores)) => Ok(scores),
-            _ => Err(self.head.wrong("floats".into(), "integers".into())),
-        }
-    }
-
-    fn cross_entropy(&self, scores: Floats<Autodiff<B>>, labels: &[u32]) -> Result<Floats<Autodiff<B>>, RuntimeError> {
-        let classes = self.head.classes(scores.shape(), labels.len())?;
-        let mut targets = vec![0.0; labels.len() * classes];
-        for (row, &label) in labels.iter().enumerate() {
-            if label as usize >= classes {
-                return Err(self.head.wrong(format!("more than {label} classes"), classes.to_string()));
-            }
-            targets[row * classes + label as usize] = -1.0 / labels.len() as f32;
-        }
-        let shape = [labels.len(), classes];
-        let targets = Floats::<Autodiff<B>>::from_vec(targets, &shape, self.executable.device());
-        let logarithms = scores.reshaped(&shape).map(|scores| Autodiff::<B>::log_softmax(scores, 1));
-        Ok(Floats::new(Autodiff::<B>::float_sum(Autodiff::<B>::float_mul(
-            logarithms.into_tensor(),
-            targets.into_tensor(),
-        ))))
-    }
-
-    /// `v = momentum v + (gradient + decay w)`, `w = w - rate v`.
-    fn update(&mut self, gradients: Vec<Option<FloatTensor<B>>>, settings: &TrainSettings) -> Result<(), TrainError> {
-        let scalar = |value: f64| Scalar::Float(value);
-        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
-            let Some(mut gradient) = gradient else { continue };
-            if settings.weight_decay != 0.0 {
-                let decay = B::float_mul_scalar(parameter.value.clone(), scalar(settings.weight_decay));
-                gradient = B::float_add(gradient, decay);
-            }
-            if settings.momentum != 0.0 {
-                if let Some(velocity) = parameter.velocity.take() {
-                    gradient = B::float_add(gradient, B::float_mul_scalar(velocity, scalar(settings.momentum)));
+        source: Source<'_>,
+        extras: &mut Extras<'_, B>,
+        observe: &mut dyn FnMut(Progress),
+    ) -> Result<(), TrainError> {
+        let mut saved = Instant::now();
+        thread::scope(|scope| {
+            let batches = source.start(scope, self.position.epoch, self.position.batch);
+            for batch in batches {
+                let samples = batch.labels.len();
+                let loss = self.step(batch, source.batches, extras.distillation.as_ref())?;
+                self.position.total += loss;
+                self.position.batch += 1;
+                let (epoch, steps) = (self.position.epoch, source.batches * self.settings.epochs);
+                let step = epoch * source.batches + self.position.batch;
+                let validation = self.position.history.last().and_then(|epoch| epoch.validation);
+                observe(Progress { step, steps, epoch, loss, samples, validation });
+                let due = extras.checkpoints.as_ref().is_some_and(|it| saved.elapsed() >= it.every);
+                if due && self.position.batch < source.batches {
+                    self.save(&mut extras.checkpoints)?;
+                    saved = Instant::now();
                 }
-                parameter.velocity = Some(gradient.clone());
             }
-            let step = B::float_mul_scalar(gradient, scalar(settings.learning_rate));
-            parameter.value = B::float_sub(parameter.value.clone(), step);
+            Ok(())
+        })
+    }
+
+    /// One step; gives its loss.
+    fn step(
+        &mut self,
+        batch: batches::Batch,
+        batches: usize,
+        distillation: Option<&Distillation<'_, B>>,
+    ) -> Result<f64, TrainError> {
+        let settings = self.settings;
+        let step = self.position.epoch * batches + self.position.batch;
+        let objective = Objective { label_smoothing: settings.label_smoothing, distillation };
+        let (loss, gradients) = self.model.gradients(batch, &objective)?;
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { step, loss });
         }
+        let learning_rate = self.learning_rate(step, batches);
+        let (optimizer, weight_decay) = (settings.optimizer, settings.weight_decay);
+        self.model.update(gradients, &Step { optimizer, learning_rate, weight_decay, number: step + 1 });
+        Ok(f64::from(loss))
+    }
+
+    fn learning_rate(&self, step: usize, batches: usize) -> f64 {
+        self.settings.learning_rate * self.settings.schedule.factor(step, batches * self.settings.epochs, batches)
+    }
+
+    /// Records the epoch, and its weights if they are the best so far.
+    fn finish_epoch(&mut self, validation: Option<&Dataset>) -> Result<(), TrainError> {
+        let (epoch, batches) = (self.position.epoch, self.position.batch);
+        let evaluation = match validation {
+            Some(dataset) => {
+                let executable = Executable::<B>::new(&self.model.graph()?, self.device)?;
+                Some(evaluate(&executable, dataset, &mut |_, _| {})?)
+            }
+            None => None,
+        };
+        let learning_rate = self.learning_rate((epoch + 1) * batches - 1, batches);
+        let loss = self.position.total / batches as f64;
+        let best = self.position.best.as_ref().and_then(|(epoch, _)| self.position.history[*epoch].validation);
+        if let Some(found) = evaluation
+            && best.is_none_or(|best| (found.accuracy, -found.loss) > (best.accuracy, -best.loss))
+        {
+            let parameters = self.model.parameters.iter().map(|parameter| &parameter.value);
+            let values = parameters.chain(self.model.running.iter().map(|running| &running.value));
+            self.position.best = Some((epoch, values.map(numbers::<B>).collect::<Result<_, _>>()?));
+        }
+        self.position.history.push(Epoch { loss, learning_rate, validation: evaluation });
+        self.position = Position { epoch: epoch + 1, batch: 0, total: 0.0, ..std::mem::take(&mut self.position) };
         Ok(())
     }
 
-    fn into_graph(self) -> Result<Graph, TrainError> {
-        let graph = self.executable.graph().clone();
-        let mut weights = Vec::with_capacity(self.parameters.len());
-        for parameter in self.parameters {
-            let values =
-                Floats::<B>::new(parameter.value).into_vec().map_err(|fault| fault.at("weights", "training"))?;
-            let data_type = graph.initializer(parameter.id).map(Tensor::data_type);
-            if let Some(data_type) = data_type {
-                weights.push((parameter.id, Tensor::from_f32_as(data_type, &parameter.shape, values)));
+    fn save(&self, checkpoints: &mut Option<Checkpoints<'_>>) -> Result<(), TrainError> {
+        let Some(checkpoints) = checkpoints else { return Ok(()) };
+        let bytes = state::save(&self.model, &self.position, &self.fingerprint)?;
+        (checkpoints.save)(&bytes).map_err(TrainError::Save)
+    }
+
+    fn trained(mut self, held_out: usize) -> Result<Trained, TrainError> {
+        let last = self.position.history.len().checked_sub(1);
+        let best = match self.position.best.take() {
+            Some((epoch, values)) => {
+                self.model.set(values, self.device);
+                Some(epoch)
             }
-        }
-        let mut editor = GraphEditor::edit(graph);
-        for (id, tensor) in weights {
-            editor.set_tensor(id, tensor);
-        }
-        Ok(editor.finish()?)
+            None => last,
+        };
+        Ok(Trained { graph: self.model.graph()?, history: self.position.history, best, held_out })
     }
 }
 

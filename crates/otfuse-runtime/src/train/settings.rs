@@ -1,49 +1,74 @@
 //! How a network is trained.
 
 use super::TrainError;
+use super::augment::Augmentation;
+use super::optimizer::Optimizer;
+use super::schedule::Schedule;
 
-/// Settings of stochastic gradient descent.
+/// Settings of training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSettings {
     /// Passes over the data set.
     pub epochs: usize,
     /// Samples of one step, at least 1. A network that fixes its batch size overrides it.
     pub batch_size: usize,
-    /// Factor of the steps, positive.
+    /// What turns gradients into steps.
+    pub optimizer: Optimizer,
+    /// Factor of the steps, positive: the largest that the schedule reaches.
     pub learning_rate: f64,
-    /// Share of the last step kept in the next, from 0 up to 1.
-    pub momentum: f64,
-    /// Factor of the weights added to their gradients, 0 or more.
+    /// How the learning rate changes over time.
+    pub schedule: Schedule,
+    /// Factor of the weights added to their gradients (with [`Optimizer::AdamW`], taken off the weights), 0 or more.
     pub weight_decay: f64,
-    /// Seed of the order of the samples.
+    /// The share of each target's probability that is spread evenly over all classes, from 0 up to 1.
+    pub label_smoothing: f64,
+    /// Random changes of the training samples.
+    pub augmentation: Augmentation,
+    /// The share of the samples that is held out, from 0 up to 1; the weights of the epoch that does best on it are
+    /// kept. With 0 the last epoch's weights are.
+    pub validation: f64,
+    /// Whether batch normalisation uses the statistics of each batch and updates the running ones (momentum 0.1, as
+    /// PyTorch's default), or keeps those of the graph.
+    pub batch_statistics: bool,
+    /// Seed of the order of the samples, of what is held out and of the augmentation.
     pub seed: u64,
 }
 
 impl Default for TrainSettings {
     fn default() -> Self {
-        Self { epochs: 10, batch_size: 64, learning_rate: 0.05, momentum: 0.9, weight_decay: 0.0, seed: 0 }
+        Self {
+            epochs: 10,
+            batch_size: 64,
+            optimizer: Optimizer::default(),
+            learning_rate: 0.05,
+            schedule: Schedule::Constant,
+            weight_decay: 0.0,
+            label_smoothing: 0.0,
+            augmentation: Augmentation::default(),
+            validation: 0.0,
+            batch_statistics: true,
+            seed: 0,
+        }
     }
+}
+
+/// Fails unless a setting is in its range.
+pub(super) fn check(setting: &'static str, expected: &'static str, found: f64, holds: bool) -> Result<(), TrainError> {
+    if holds { Ok(()) } else { Err(TrainError::Setting { setting, expected, found }) }
 }
 
 impl TrainSettings {
     /// Fails with the first setting that is out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let checks = [
-            ("batch_size", "at least 1", self.batch_size as f64, self.batch_size >= 1),
-            (
-                "learning_rate",
-                "a positive number",
-                self.learning_rate,
-                self.learning_rate > 0.0 && self.learning_rate.is_finite(),
-            ),
-            ("momentum", "0 up to 1", self.momentum, (0.0..1.0).contains(&self.momentum)),
-            ("weight_decay", "0 or more", self.weight_decay, self.weight_decay >= 0.0 && self.weight_decay.is_finite()),
-        ];
-        for (setting, expected, found, holds) in checks {
-            if !holds {
-                return Err(TrainError::Setting { setting, expected, found });
-            }
-        }
-        Ok(())
+        let not_negative = |value: f64| value >= 0.0 && value.is_finite();
+        let fraction = |value: f64| (0.0..1.0).contains(&value);
+        let rate = self.learning_rate;
+        check("batch_size", "at least 1", self.batch_size as f64, self.batch_size >= 1)?;
+        check("learning_rate", "a positive number", rate, rate > 0.0 && rate.is_finite())?;
+        check("weight_decay", "0 or more", self.weight_decay, not_negative(self.weight_decay))?;
+        check("label_smoothing", "0 up to 1", self.label_smoothing, fraction(self.label_smoothing))?;
+        check("validation", "0 up to 1", self.validation, fraction(self.validation))?;
+        self.optimizer.validate()?;
+        self.schedule.validate()
     }
 }

@@ -1,6 +1,10 @@
-use otfuse_graph::{Conv, GraphBuilder, Operator, PoolKind, Unary, Window};
+use otfuse_graph::{Conv, GraphBuilder, Operator, PoolKind, Tensor, Unary, Window};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use super::batches::Batch;
 use super::*;
+use crate::interpreter::{Array, Floats};
 
 fn pattern(count: usize, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -37,11 +41,19 @@ fn small_network() -> Graph {
 
 #[test]
 fn gradients_agree_with_finite_differences() {
+    for batch_statistics in [false, true] {
+        compare_with_differences(batch_statistics);
+    }
+}
+
+fn compare_with_differences(batch_statistics: bool) {
     let graph = small_network();
     let (samples, labels) = (pattern(4 * 72, 4), [0, 1, 2, 1]);
     let device = DefaultDevice::default();
-    let mut model = Model::<Default32>::new(&graph, &[2, 6, 6], &device).unwrap();
-    let (_, gradients) = model.gradients(samples.clone(), &labels).unwrap();
+    let mut model = Model::<Default32>::new(&graph, &[2, 6, 6], batch_statistics, &device).unwrap();
+    let batch = || Batch { samples: samples.clone(), labels: labels.to_vec() };
+    let objective = Objective { label_smoothing: 0.1, distillation: None };
+    let (_, gradients) = model.gradients(batch(), &objective).unwrap();
     let names: Vec<&str> = model.parameters.iter().map(|p| graph.value(p.id).name.as_str()).collect();
     assert_eq!(names, ["conv.weight", "conv.bias", "bn.scale", "bn.bias", "fc.weight"]);
     for (index, gradient) in gradients.into_iter().enumerate() {
@@ -53,7 +65,7 @@ fn gradients_agree_with_finite_differences() {
                 let mut moved = values.clone();
                 moved[at] += offset;
                 model.parameters[index].value = Floats::<Default32>::from_vec(moved, &shape, &device).into_tensor();
-                model.gradients(samples.clone(), &labels).unwrap().0
+                model.gradients(batch(), &objective).unwrap().0
             };
             let step = 2e-3;
             let difference = (loss_at(step) - loss_at(-step)) / (2.0 * step);
@@ -73,7 +85,8 @@ fn gradients_agree_with_finite_differences() {
 fn settings_are_checked() {
     let dataset = Dataset::from_floats("none", vec![4], Vec::new(), Vec::new(), 2).unwrap();
     let graph = crate::mlp(&[4, 2], 0).unwrap();
-    let settings = TrainSettings { momentum: 1.0, ..TrainSettings::default() };
+    let settings =
+        TrainSettings { optimizer: Optimizer::Sgd { momentum: 1.0, nesterov: false }, ..TrainSettings::default() };
     let error = train(&graph, &dataset, &settings, &mut |_| {}).unwrap_err();
     assert!(matches!(error, TrainError::Setting { setting: "momentum", .. }));
     let error = train(&graph, &dataset, &TrainSettings::default(), &mut |_| {}).unwrap_err();

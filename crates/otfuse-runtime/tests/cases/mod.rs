@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{
-    Binary, Conv, ConvTranspose, DataType, Gemm, Operator, PadMode, Padding, Pool, PoolKind, Reduce, ReduceKind,
-    Tensor, Unary, Variadic, Window,
+    Binary, Conv, ConvTranspose, DataType, Gemm, Graph, GraphEditor, Operator, PadMode, Padding, Pool, PoolKind,
+    Reduce, ReduceKind, Tensor, Unary, Variadic, Window,
 };
+use serde_json::Value;
 
 fn window(strides: &[usize], dilations: &[usize], pads: &[usize]) -> Window {
     Window { strides: strides.to_vec(), dilations: dilations.to_vec(), padding: Padding::Explicit(pads.to_vec()) }
@@ -217,4 +218,46 @@ fn rest() -> Vec<(&'static str, Operator)> {
         ("Cast_uint8", Operator::Cast { to: DataType::U8 }),
         ("Identity", Operator::Identity),
     ]
+}
+
+/// A tensor of a golden file.
+pub fn tensor(value: &Value) -> Tensor {
+    let shape: Vec<usize> =
+        value["shape"].as_array().unwrap().iter().map(|dim| dim.as_u64().unwrap() as usize).collect();
+    let data = value["data"].as_array().unwrap();
+    match value["type"].as_str().unwrap() {
+        "float32" => {
+            let numbers = data.iter().map(|number| number.as_f64().unwrap() as f32);
+            Tensor::from_f32(&shape, numbers.collect())
+        }
+        "int64" => Tensor::from_i64(&shape, data.iter().map(|number| number.as_i64().unwrap()).collect()),
+        other => {
+            let data_type = if other == "bool" { DataType::Bool } else { DataType::U8 };
+            let bytes: Vec<u8> = data.iter().map(|number| number.as_u64().unwrap() as u8).collect();
+            Tensor::new(data_type, shape, bytes.into()).unwrap()
+        }
+    }
+}
+
+/// A graph of one operator and its inputs by name (`i0`, `i1`, ..) as a golden case gives them.
+pub fn network(operator: Operator, case: &Value) -> Result<(Graph, BTreeMap<String, Tensor>), String> {
+    let mut editor = GraphEditor::new("case");
+    let mut inputs = Vec::new();
+    let mut given = BTreeMap::new();
+    for (index, input) in case["inputs"].as_array().unwrap().iter().enumerate() {
+        if input.is_null() {
+            inputs.push(None);
+            continue;
+        }
+        let name = format!("i{index}");
+        let value = editor.add_value(&name, None);
+        editor.add_input(value);
+        inputs.push(Some(value));
+        given.insert(name, tensor(input));
+    }
+    let expected = case["outputs"].as_array().unwrap();
+    let outputs: Vec<_> = (0..expected.len()).map(|index| editor.add_value(format!("o{index}"), None)).collect();
+    outputs.iter().for_each(|&output| editor.add_output(output));
+    editor.add_node("node", operator, inputs, outputs.into_iter().map(Some).collect());
+    Ok((editor.finish().map_err(|error| error.to_string())?, given))
 }

@@ -98,8 +98,7 @@ fn trained(
     label: &'static str,
 ) -> Result<(Graph, f64), Failure> {
     let start = Instant::now();
-    let settings =
-        TrainSettings { epochs, batch_size: 32, learning_rate: 0.05, momentum: 0.9, weight_decay: 0.0, seed };
+    let settings = TrainSettings { epochs, batch_size: 32, learning_rate: 0.05, seed, ..TrainSettings::default() };
     let bar = Progress::new(label, 1);
     let result = train(graph, dataset, &settings, &mut |progress| bar.at(progress.step, progress.steps));
     Ok((result.map_err(Failure::run)?.graph, start.elapsed().as_secs_f64()))

@@ -1,0 +1,91 @@
+//! Batches, prepared while the last one is trained on.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use super::augment::Augmentation;
+use crate::dataset::Dataset;
+
+/// Batches that wait to be used.
+const AHEAD: usize = 2;
+
+/// One batch.
+pub(super) struct Batch {
+    pub(super) samples: Vec<f32>,
+    pub(super) labels: Vec<u32>,
+}
+
+/// What batches are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) dataset: &'a Dataset,
+    /// The samples that are trained on.
+    pub(super) indices: &'a [usize],
+    pub(super) size: usize,
+    /// Batches of an epoch.
+    pub(super) batches: usize,
+    pub(super) augmentation: Augmentation,
+    pub(super) seed: u64,
+}
+
+impl Source<'_> {
+    /// Starts a thread that prepares the batches of an epoch from number `first` on; it ends with the receiver.
+    pub(super) fn start<'scope, 'env>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        epoch: usize,
+        first: usize,
+    ) -> Receiver<Batch>
+    where
+        Self: 'scope,
+    {
+        let (sender, receiver) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            let mut order = self.indices.to_vec();
+            shuffle(&mut order, self.seed, epoch);
+            for indices in order.chunks(self.size).take(self.batches).skip(first) {
+                if sender.send(self.batch(indices, epoch)).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    fn batch(&self, indices: &[usize], epoch: usize) -> Batch {
+        let mut samples = self.dataset.samples(indices.iter().copied());
+        let shape = self.dataset.sample_shape();
+        let size: usize = shape.iter().product();
+        if size > 0 {
+            for (&index, sample) in indices.iter().zip(samples.chunks_exact_mut(size)) {
+                self.augmentation.apply(shape, self.seed, epoch, index, sample);
+            }
+        }
+        Batch { samples, labels: indices.iter().map(|&index| self.dataset.labels()[index]).collect() }
+    }
+}
+
+/// Fisher and Yates's shuffle, the same for a seed and an epoch whatever came before.
+pub(super) fn shuffle(order: &mut [usize], seed: u64, epoch: usize) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_word_pos((epoch as u128) << 40);
+    for last in (1..order.len()).rev() {
+        let other = (random.next_u64() % (last as u64 + 1)) as usize;
+        order.swap(last, other);
+    }
+}
+
+/// Divides the samples into those to train on and those held out, `share` of them, both ascending.
+pub(super) fn hold_out(samples: usize, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let held = (share * samples as f64).round() as usize;
+    let mut order: Vec<usize> = (0..samples).collect();
+    // An epoch that never comes.
+    shuffle(&mut order, seed, 1 << 20);
+    let (mut held, mut kept) = (order[..held].to_vec(), order[held..].to_vec());
+    held.sort_unstable();
+    kept.sort_unstable();
+    (kept, held)
+}

@@ -1,0 +1,78 @@
+//! What training minimises.
+
+use burn_backend::Backend;
+
+use crate::RuntimeError;
+use crate::interpreter::{Array, Floats};
+use crate::{Executable, Head};
+
+/// Knowledge distillation (Hinton, Vinyals and Dean 2015): beside the labels, a network follows the probabilities of others.
+pub struct Distillation<'a, B: Backend> {
+    /// The networks to learn from, on the device; the mean of their probabilities counts.
+    pub teachers: &'a [Executable<B>],
+    /// What scores are divided by before they become probabilities; positive. Higher shows more of the small ones.
+    pub temperature: f64,
+    /// Weight of the teachers in the loss, from 0 to 1; the labels have the rest.
+    pub weight: f64,
+}
+
+/// Labels as rows of probabilities, smoothed.
+pub(super) fn target_rows(labels: &[u32], classes: usize, smoothing: f64) -> Option<Vec<f32>> {
+    let spread = (smoothing / classes as f64) as f32;
+    let mut rows = vec![spread; labels.len() * classes];
+    for (row, &label) in rows.chunks_exact_mut(classes).zip(labels) {
+        *row.get_mut(label as usize)? += (1.0 - smoothing) as f32;
+    }
+    Some(rows)
+}
+
+/// The mean over the rows of `-sum_c target_c log softmax(scores / temperature)_c`, times `weight temperature^2`, which
+/// keeps gradients of different temperatures comparable.
+pub(super) fn cross_entropy<B: Backend>(
+    scores: &Floats<B>,
+    targets: Vec<f32>,
+    shape: [usize; 2],
+    temperature: f64,
+    weight: f64,
+) -> Floats<B> {
+    let factor = -weight * temperature * temperature / shape[0] as f64;
+    let targets = targets.into_iter().map(|target| (f64::from(target) * factor) as f32).collect();
+    let targets = Floats::<B>::from_vec(targets, &shape, &scores.device());
+    let scores = scores.clone().reshaped(&shape).map(|scores| {
+        let scaled = if temperature == 1.0 {
+            scores
+        } else {
+            B::float_mul_scalar(scores, burn_backend::Scalar::Float(1.0 / temperature))
+        };
+        B::log_softmax(scaled, 1)
+    });
+    Floats::new(B::float_sum(B::float_mul(scores.into_tensor(), targets.into_tensor())))
+}
+
+/// The mean over teachers of the softmax of a batch's scores at a temperature, row by row.
+pub(super) fn teacher_rows<B: Backend>(
+    distillation: &Distillation<'_, B>,
+    batch: &otfuse_graph::Tensor,
+    count: usize,
+    classes: usize,
+) -> Result<Vec<f32>, RuntimeError> {
+    let mut rows = vec![0.0_f64; count * classes];
+    let share = 1.0 / distillation.teachers.len().max(1) as f64;
+    for teacher in distillation.teachers {
+        let graph = teacher.graph();
+        let head = Head::find(graph)?;
+        let mut values = teacher.run_for(&[(graph.inputs()[0], batch.clone())], &[head.logits])?;
+        let scores = values.remove(&head.logits).ok_or_else(|| head.wrong("scores".into(), "none".into()))?;
+        let (scores, found) = head.rows(&scores, count)?;
+        if found != classes {
+            return Err(head.wrong(format!("{classes} classes, as the student has"), found.to_string()));
+        }
+        for (row, scores) in rows.chunks_exact_mut(classes).zip(scores.chunks_exact(classes)) {
+            let scaled = || scores.iter().map(|&score| f64::from(score) / distillation.temperature);
+            let largest = scaled().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = scaled().map(|score| (score - largest).exp()).sum();
+            row.iter_mut().zip(scaled()).for_each(|(to, score)| *to += share * (score - largest).exp() / total);
+        }
+    }
+    Ok(rows.into_iter().map(|probability| probability as f32).collect())
+}

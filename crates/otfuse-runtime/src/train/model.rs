@@ -1,0 +1,228 @@
+//! A network under training.
+
+use std::collections::HashMap;
+
+use burn_autodiff::Autodiff;
+use burn_backend::ops::FloatTensorOps;
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{AutodiffBackend, Backend, Scalar};
+use otfuse_graph::{Graph, GraphEditor, NodeId, Operator, Tensor, ValueId};
+
+use super::batches::Batch;
+use super::loss::{Distillation, cross_entropy, target_rows, teacher_rows};
+use super::optimizer::{Memory, Step};
+use super::{TrainError, trainable};
+use crate::batch::SampleLayout;
+use crate::interpreter::{Array, BatchStatistics, Floats, Value, batch_with_own_statistics};
+use crate::{Executable, Head, RuntimeError};
+
+/// The share of a batch's statistics in the running ones, as PyTorch's default.
+const STATISTICS_MOMENTUM: f64 = 0.1;
+
+/// A weight under training.
+pub(super) struct Parameter<B: Backend> {
+    pub(super) id: ValueId,
+    pub(super) shape: Vec<usize>,
+    pub(super) value: FloatTensor<B>,
+    pub(super) memory: Memory<B>,
+}
+
+/// Running statistics of a batch normalisation: means or variances.
+pub(super) struct Running<B: Backend> {
+    pub(super) id: ValueId,
+    pub(super) shape: Vec<usize>,
+    pub(super) value: FloatTensor<B>,
+}
+
+/// Gradients by each parameter; `None` where the loss does not depend on it.
+pub(super) type Gradients<B> = Vec<Option<FloatTensor<B>>>;
+
+/// A network under training.
+pub(super) struct Model<B: Backend> {
+    executable: Executable<Autodiff<B>>,
+    pub(super) parameters: Vec<Parameter<B>>,
+    /// Means and variances in turn.
+    pub(super) running: Vec<Running<B>>,
+    /// Where a batch normalisation's statistics are among `running`.
+    normalisations: HashMap<NodeId, usize>,
+    head: Head,
+    layout: SampleLayout,
+}
+
+/// How the loss is computed from scores.
+pub(super) struct Objective<'a, B: Backend> {
+    pub(super) label_smoothing: f64,
+    pub(super) distillation: Option<&'a Distillation<'a, B>>,
+}
+
+impl<B: Backend> Model<B> {
+    pub(super) fn new(
+        graph: &Graph,
+        sample_shape: &[usize],
+        batch_statistics: bool,
+        device: &B::Device,
+    ) -> Result<Self, TrainError> {
+        let executable = Executable::<Autodiff<B>>::new(graph, device)?;
+        let floats = |id| match executable.constant(id) {
+            Some(Value::Floats(value)) => Some(value.clone()),
+            _ => None,
+        };
+        let mut parameters = Vec::new();
+        for id in trainable(graph) {
+            if let Some(value) = floats(id) {
+                let (shape, value) = (value.shape().to_vec(), Autodiff::<B>::inner(value.into_tensor()));
+                parameters.push(Parameter { id, shape, value, memory: [None, None] });
+            }
+        }
+        if parameters.is_empty() {
+            return Err(TrainError::NoParameters);
+        }
+        let (mut running, mut normalisations) = (Vec::new(), HashMap::new());
+        for (id, node) in graph.nodes().filter(|_| batch_statistics) {
+            let inputs = (node.input(3), node.input(4));
+            if let (Operator::BatchNormalization { .. }, (Some(mean), Some(variance))) = (&node.operator, inputs)
+                && let (Some(of_mean), Some(of_variance)) = (floats(mean), floats(variance))
+            {
+                normalisations.insert(id, running.len());
+                for (id, value) in [(mean, of_mean), (variance, of_variance)] {
+                    let (shape, value) = (value.shape().to_vec(), Autodiff::<B>::inner(value.into_tensor()));
+                    running.push(Running { id, shape, value });
+                }
+            }
+        }
+        let (head, layout) = (Head::find(graph)?, SampleLayout::fit(graph, sample_shape)?);
+        Ok(Self { executable, parameters, running, normalisations, head, layout })
+    }
+
+    /// The mean loss of a batch and its gradients; moves the running statistics.
+    pub(super) fn gradients(
+        &mut self,
+        batch: Batch,
+        objective: &Objective<'_, B>,
+    ) -> Result<(f32, Gradients<B>), TrainError> {
+        let tracked: Vec<FloatTensor<Autodiff<B>>> = self
+            .parameters
+            .iter()
+            .map(|parameter| {
+                let leaf = Autodiff::<B>::from_inner(parameter.value.clone());
+                Autodiff::<B>::float_set_require_grad(leaf, true)
+            })
+            .collect();
+        for (parameter, tensor) in self.parameters.iter().zip(&tracked) {
+            let value = Floats::new(tensor.clone()).reshaped(&parameter.shape);
+            self.executable.set_constant(parameter.id, Value::Floats(value));
+        }
+        let samples = self.layout.batch(batch.samples, batch.labels.len());
+        let (scores, seen) = self.scores(&samples)?;
+        let loss = self.loss(&scores, &samples, &batch.labels, objective)?;
+        let value = loss.to_scalar().map_err(|fault| fault.at("loss", "cross-entropy"))?;
+        let gradients = Autodiff::<B>::backward(loss.into_tensor());
+        let gradients = tracked.iter().map(|tensor| Autodiff::<B>::grad(tensor, &gradients)).collect();
+        self.move_statistics(seen);
+        Ok((value, gradients))
+    }
+
+    /// The scores of a batch, and the statistics that batch normalisations took of it.
+    #[allow(clippy::type_complexity)]
+    fn scores(
+        &self,
+        samples: &Tensor,
+    ) -> Result<(Floats<Autodiff<B>>, Vec<(usize, BatchStatistics<Autodiff<B>>)>), RuntimeError> {
+        let input =
+            Value::from_tensor(samples, self.executable.device()).map_err(|fault| fault.at("input", "input"))?;
+        let graph = self.executable.graph();
+        let mut seen = Vec::new();
+        let mut values = self.executable.compute_replacing(
+            vec![(graph.inputs()[0], input)],
+            &[self.head.logits],
+            &mut |id, operator, operands| {
+                let (Operator::BatchNormalization { epsilon }, Some(&at)) = (operator, self.normalisations.get(&id))
+                else {
+                    return None;
+                };
+                Some(batch_with_own_statistics(*epsilon, operands).map(|(y, statistics)| {
+                    seen.push((at, statistics));
+                    vec![Value::Floats(y)]
+                }))
+            },
+        )?;
+        match values.remove(&self.head.logits) {
+            Some(Value::Floats(scores)) => Ok((scores, seen)),
+            _ => Err(self.head.wrong("floats".into(), "integers".into())),
+        }
+    }
+
+    fn loss(
+        &self,
+        scores: &Floats<Autodiff<B>>,
+        samples: &Tensor,
+        labels: &[u32],
+        objective: &Objective<'_, B>,
+    ) -> Result<Floats<Autodiff<B>>, RuntimeError> {
+        let classes = self.head.classes(scores.shape(), labels.len())?;
+        let shape = [labels.len(), classes];
+        let targets = target_rows(labels, classes, objective.label_smoothing).ok_or_else(|| {
+            let needed = labels.iter().max().map_or(0, |&label| label as usize + 1);
+            self.head.wrong(format!("at least {needed} classes, as the data set has"), classes.to_string())
+        })?;
+        let Some(distillation) = objective.distillation else {
+            return Ok(cross_entropy(scores, targets, shape, 1.0, 1.0));
+        };
+        let of_labels = cross_entropy(scores, targets, shape, 1.0, 1.0 - distillation.weight);
+        let targets = teacher_rows(distillation, samples, labels.len(), classes)?;
+        let of_teachers = cross_entropy(scores, targets, shape, distillation.temperature, distillation.weight);
+        Ok(of_labels.map(|loss| Autodiff::<B>::float_add(loss, of_teachers.into_tensor())))
+    }
+
+    fn move_statistics(&mut self, seen: Vec<(usize, BatchStatistics<Autodiff<B>>)>) {
+        let times = |tensor, factor: f64| B::float_mul_scalar(tensor, Scalar::Float(factor));
+        for (at, statistics) in seen {
+            // The variance of the population is estimated without bias.
+            let unbiased = statistics.count as f64 / (statistics.count.max(2) - 1) as f64;
+            let mean = Autodiff::<B>::inner(statistics.mean);
+            let variance = times(Autodiff::<B>::inner(statistics.variance), unbiased);
+            for (running, new) in self.running[at..at + 2].iter_mut().zip([mean, variance]) {
+                let kept = times(running.value.clone(), 1.0 - STATISTICS_MOMENTUM);
+                running.value = B::float_add(kept, times(new, STATISTICS_MOMENTUM));
+            }
+        }
+    }
+
+    /// Moves every parameter by one step.
+    pub(super) fn update(&mut self, gradients: Gradients<B>, step: &Step) {
+        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
+            if let Some(gradient) = gradient {
+                parameter.value = step.take::<B>(parameter.value.clone(), gradient, &mut parameter.memory);
+            }
+        }
+    }
+
+    /// Puts in weights and statistics, in this order.
+    pub(super) fn set(&mut self, values: Vec<Vec<f32>>, device: &B::Device) {
+        let parameters = self.parameters.iter_mut().map(|it| (&it.shape, &mut it.value));
+        let running = self.running.iter_mut().map(|it| (&it.shape, &mut it.value));
+        for ((shape, value), numbers) in parameters.chain(running).zip(values) {
+            *value = Floats::<B>::from_vec(numbers, shape, device).into_tensor();
+        }
+    }
+
+    /// The graph with the present weights and statistics, in the types that they had.
+    pub(super) fn graph(&self) -> Result<Graph, TrainError> {
+        let mut editor = GraphEditor::edit(self.executable.graph().clone());
+        let parameters = self.parameters.iter().map(|parameter| (parameter.id, &parameter.value));
+        let values = parameters.chain(self.running.iter().map(|running| (running.id, &running.value)));
+        for (id, value) in values {
+            let numbers = numbers::<B>(value)?;
+            if let Some(tensor) = self.executable.graph().initializer(id) {
+                editor.set_tensor(id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), numbers));
+            }
+        }
+        Ok(editor.finish()?)
+    }
+}
+
+/// The numbers of a tensor on the device.
+pub(super) fn numbers<B: Backend>(tensor: &FloatTensor<B>) -> Result<Vec<f32>, TrainError> {
+    let values = Floats::<B>::new(tensor.clone()).into_vec();
+    Ok(values.map_err(|fault| fault.at("weights", "training"))?)
+}

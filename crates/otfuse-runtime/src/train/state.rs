@@ -1,0 +1,144 @@
+//! Where training stands, as bytes.
+//!
+//! A safetensors file: weights, running statistics and the optimizer's memory, what is known of the epochs so far, and
+//! the best weights. Training that goes on from it ends with the same bytes as training that was never interrupted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn_backend::Backend;
+use burn_backend::tensor::FloatTensor;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+
+use super::model::{Model, numbers};
+use super::{Epoch, TrainError};
+use crate::evaluate::Evaluation;
+use crate::interpreter::Floats;
+
+/// Where the metadata says what the file is.
+const KEY: &str = "otfuse training state";
+/// Changes with the meaning of the bytes.
+const VERSION: &str = "1";
+
+/// What there is beside the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Position {
+    /// The epoch in work.
+    pub(super) epoch: usize,
+    /// Batches done in it.
+    pub(super) batch: usize,
+    /// The sum of their losses.
+    pub(super) total: f64,
+    /// Epochs done.
+    pub(super) history: Vec<Epoch>,
+    /// The best epoch and its weights and statistics.
+    pub(super) best: Option<(usize, Vec<Vec<f32>>)>,
+}
+
+/// Everything as bytes; `fingerprint` tells one training from another.
+pub(super) fn save<B: Backend>(
+    model: &Model<B>,
+    position: &Position,
+    fingerprint: &str,
+) -> Result<Vec<u8>, TrainError> {
+    let mut floats: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    for (index, parameter) in model.parameters.iter().enumerate() {
+        floats.insert(format!("weight.{index}"), numbers::<B>(&parameter.value)?);
+        for (slot, memory) in parameter.memory.iter().enumerate() {
+            if let Some(memory) = memory {
+                floats.insert(format!("memory.{slot}.{index}"), numbers::<B>(memory)?);
+            }
+        }
+    }
+    for (index, running) in model.running.iter().enumerate() {
+        floats.insert(format!("statistic.{index}"), numbers::<B>(&running.value)?);
+    }
+    for (index, values) in position.best.iter().flat_map(|(_, values)| values.iter().enumerate()) {
+        floats.insert(format!("best.{index}"), values.clone());
+    }
+    let best = position.best.as_ref().map_or(0, |(epoch, _)| epoch + 1);
+    let mut exact = vec![position.epoch as f64, position.batch as f64, position.total, best as f64];
+    for epoch in &position.history {
+        let validation = epoch.validation.unwrap_or(Evaluation { accuracy: 0.0, loss: 0.0, samples: 0 });
+        exact.extend([epoch.loss, epoch.learning_rate, validation.accuracy, validation.loss]);
+        exact.push(validation.samples as f64);
+    }
+    let exact: Vec<u8> = exact.into_iter().flat_map(f64::to_le_bytes).collect();
+    let tensors = floats.iter().map(|(name, values)| (name.as_str(), Dtype::F32, bytemuck::cast_slice(values), 4));
+    let tensors = tensors.chain([("position", Dtype::F64, exact.as_slice(), 8)]);
+    let views: Result<Vec<_>, _> = tensors
+        .map(|(name, dtype, bytes, size)| {
+            TensorView::new(dtype, vec![bytes.len() / size], bytes).map(|view| (name, view))
+        })
+        .collect();
+    let metadata = HashMap::from([(KEY.to_owned(), format!("{VERSION} {fingerprint}"))]);
+    let views = views.map_err(|error| damaged(error.to_string()))?;
+    serialize(views, Some(metadata)).map_err(|error| damaged(error.to_string()))
+}
+
+fn damaged(found: String) -> TrainError {
+    TrainError::State { expected: "a training state".into(), found }
+}
+
+/// Puts a state back. Fails if the bytes are damaged or belong to another training.
+pub(super) fn restore<B: Backend>(
+    model: &mut Model<B>,
+    bytes: &[u8],
+    fingerprint: &str,
+    device: &B::Device,
+) -> Result<Position, TrainError> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
+    let found = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let found = found.ok_or_else(|| damaged("a file of another kind".into()))?;
+    let expected = format!("{VERSION} {fingerprint}");
+    if *found != expected {
+        return Err(TrainError::State { expected: format!("one of this training: {expected}"), found: found.clone() });
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
+    let floats = |name: String, length: usize| -> Result<Vec<f32>, TrainError> {
+        let view = file.tensor(&name).map_err(|error| damaged(format!("{name}: {error}")))?;
+        if view.dtype() != Dtype::F32 || view.shape() != [length] {
+            return Err(damaged(format!("{name} of shape {:?}, not [{length}]", view.shape())));
+        }
+        Ok(bytemuck::pod_collect_to_vec(view.data()))
+    };
+    let tensor = |values: Vec<f32>, shape: &[usize]| -> FloatTensor<B> {
+        Floats::<B>::from_vec(values, shape, device).into_tensor()
+    };
+    let mut lengths = Vec::new();
+    for (index, parameter) in model.parameters.iter_mut().enumerate() {
+        let length = parameter.shape.iter().product();
+        lengths.push(length);
+        parameter.value = tensor(floats(format!("weight.{index}"), length)?, &parameter.shape);
+        for slot in 0..parameter.memory.len() {
+            let name = format!("memory.{slot}.{index}");
+            if file.names().iter().any(|found| *found == name) {
+                parameter.memory[slot] = Some(tensor(floats(name, length)?, &parameter.shape));
+            }
+        }
+    }
+    for (index, running) in model.running.iter_mut().enumerate() {
+        let length = running.shape.iter().product();
+        lengths.push(length);
+        running.value = tensor(floats(format!("statistic.{index}"), length)?, &running.shape);
+    }
+    let view = file.tensor("position").map_err(|error| damaged(error.to_string()))?;
+    let exact: Vec<f64> = bytemuck::pod_collect_to_vec(view.data());
+    let [epoch, batch, total, best, history @ ..] = exact.as_slice() else {
+        return Err(damaged("no position".into()));
+    };
+    let history: Vec<Epoch> = history.chunks_exact(5).map(recorded).collect();
+    let best = match *best as usize {
+        0 => None,
+        after => {
+            let values = lengths.iter().enumerate().map(|(index, &length)| floats(format!("best.{index}"), length));
+            Some((after - 1, values.collect::<Result<_, _>>()?))
+        }
+    };
+    Ok(Position { epoch: *epoch as usize, batch: *batch as usize, total: *total, history, best })
+}
+
+fn recorded(row: &[f64]) -> Epoch {
+    let evaluation = Evaluation { accuracy: row[2], loss: row[3], samples: row[4] as usize };
+    Epoch { loss: row[0], learning_rate: row[1], validation: (evaluation.samples > 0).then_some(evaluation) }
+}
