@@ -13,6 +13,7 @@ mod graph;
 mod id;
 mod infer;
 mod operator;
+mod stacked;
 mod symmetry;
 mod tensor;
 
@@ -26,9 +27,11 @@ pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
 pub use infer::{Element, Fact, Facts, InferenceError, Mismatch};
 pub use operator::{
-    Binary, Conv, ConvTranspose, Gemm, Operator, PadMode, Padding, Pool, PoolKind, Reduce, ReduceKind, Unary, Variadic,
-    Window,
+    Aspect, Attention, Binary, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Gemm, GridMode,
+    GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind, Recurrent, Reduce,
+    ReduceKind, Resize, ResizeMode, ScatterReduction, Scores, Unary, Variadic, Window,
 };
+pub use stacked::join_stacked;
 pub use symmetry::{
     AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, permute,
 };

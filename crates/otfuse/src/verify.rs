@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{Dim, Facts, Graph, GraphEditor, InferenceError, NeuronGroups, Operator, Tensor, ValueId, permute};
-use otfuse_runtime::{RuntimeError, run_graph};
+use otfuse_runtime::{RuntimeError, run_graph_f32};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -95,7 +95,7 @@ struct Proof<'a> {
 
 impl Proof<'_> {
     fn of(&self, orders: &[Vec<usize>]) -> Result<Verification, VerifyError> {
-        let expected = run_graph(self.graph, self.inputs.clone())?;
+        let expected = run_graph_f32(self.graph, self.inputs.clone())?;
         for (name, tensor) in &expected {
             let values = tensor.to_f32().unwrap_or_default();
             if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
@@ -103,7 +103,7 @@ impl Proof<'_> {
             }
         }
         let compare = |orders: &[Vec<usize>]| -> Result<(f64, f64), VerifyError> {
-            let found = run_graph(&permute(self.graph, self.groups, orders)?, self.inputs.clone())?;
+            let found = run_graph_f32(&permute(self.graph, self.groups, orders)?, self.inputs.clone())?;
             Ok(difference(&expected, &found))
         };
         let (max_abs_error, max_rel_error) = compare(orders)?;

@@ -110,6 +110,13 @@ impl<'a> Attributes<'a> {
         text.map(Some).map_err(|_| self.error(name, "a text", "bytes that are no UTF-8"))
     }
 
+    /// Texts; one that is no valid UTF-8 is an error.
+    pub(super) fn texts(&self, name: &'static str) -> Result<Option<Vec<&'a str>>, OnnxError> {
+        let Some(found) = self.find(name, attribute_type::STRINGS, "a list of texts")? else { return Ok(None) };
+        let texts: Result<Vec<&str>, _> = found.strings.iter().map(|text| std::str::from_utf8(text)).collect();
+        texts.map(Some).map_err(|_| self.error(name, "texts", "bytes that are no UTF-8"))
+    }
+
     /// A tensor.
     pub(super) fn tensor(&self, name: &'static str) -> Result<Option<&'a TensorProto>, OnnxError> {
         let Some(found) = self.find(name, attribute_type::TENSOR, "a tensor")? else { return Ok(None) };

@@ -32,6 +32,7 @@ mod writer;
 pub use disk::{open_onnx, write_onnx};
 pub use encode::{EncodedModel, ExternalData, WriteOptions, encode_onnx};
 pub use error::OnnxError;
+pub use operators::{FIRST_VERSIONS, first_version};
 pub use reader::{OnnxModel, read_onnx};
 pub use template::Template;
 pub use writer::to_proto;

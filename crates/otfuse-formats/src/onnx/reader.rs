@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use bytes::Bytes;
-use otfuse_graph::{Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants};
+use otfuse_graph::{
+    Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants, join_stacked,
+};
 use prost::Message;
 
 use super::attributes::Attributes;
@@ -71,7 +73,7 @@ fn read_model(model: &mut ModelProto, folder: &Path, bindings: &mut Vec<Binding>
         reader.node(index, node)?;
     }
     reader.check_unsupported()?;
-    fold(reader.editor.finish()?)
+    Ok(join_stacked(fold(reader.editor.finish()?)?)?)
 }
 
 /// Computes what follows from constants. Where the file declares shapes of inner values and outputs that contradict its
@@ -237,8 +239,7 @@ impl Reader<'_> {
         let mut reading =
             if is_onnx_domain(Some(domain)) && !own { operators::read(&mut call)? } else { Reading::Opaque };
         if let Reading::Operator(found) = &reading {
-            // Only a split has several outputs.
-            if !matches!(found, Operator::Split { .. }) && !call.keep_first_output() {
+            if found.most_outputs() == 1 && !call.keep_first_output() {
                 reading = Reading::Opaque;
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::symmetry::group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 use crate::symmetry::layout::{BlockId, Blocks, Layout};
 use crate::symmetry::{PinReason, rules};
-use crate::{Dim, Facts, Graph, InferenceError, Node, NodeId, ValueId};
+use crate::{Dim, Facts, Graph, InferenceError, Node, NodeId, Operator, ValueId};
 
 /// Where the axes of a value come from, if it is a weight or a rearranged weight.
 type Origin = (ValueId, Vec<Option<usize>>);
@@ -21,6 +21,8 @@ pub(crate) struct Analysis<'a> {
     consumed: HashSet<(ValueId, usize)>,
     /// Axes of weights whose index reaches an output.
     produced: HashSet<(ValueId, usize)>,
+    /// Values whose elements are all equal: they ask for no order.
+    uniform: HashSet<ValueId>,
     first_reader: HashMap<ValueId, NodeId>,
     node: Option<NodeId>,
 }
@@ -47,6 +49,7 @@ impl NeuronGroups {
             origins: HashMap::new(),
             consumed: HashSet::new(),
             produced: HashSet::new(),
+            uniform: HashSet::new(),
             first_reader: HashMap::new(),
             node: None,
         };
@@ -60,6 +63,7 @@ impl NeuronGroups {
                 }
             }
             rules::apply(&mut analysis, node);
+            analysis.note_uniform(node);
         }
         if pin_outputs {
             analysis.pin_outputs();
@@ -100,9 +104,36 @@ impl Analysis<'_> {
         }
     }
 
-    /// The layouts of a value's axes, if its rank is known.
-    pub(crate) fn axes(&self, value: ValueId) -> Option<Vec<Layout>> {
+    /// The layouts of a value's axes, if its rank is known. Those of a uniform value are other ones at each reading.
+    pub(crate) fn axes(&mut self, value: ValueId) -> Option<Vec<Layout>> {
+        if self.uniform.contains(&value) {
+            let shape = self.shape(value)?;
+            return Some(shape.into_iter().map(|length| self.blocks.fresh(length)).collect());
+        }
         self.axes.get(&value).cloned()
+    }
+
+    /// Follows values whose elements are all equal through what only moves elements.
+    fn note_uniform(&mut self, node: &Node) {
+        let is_uniform = match node.operator {
+            Operator::ConstantOfShape { .. } => true,
+            Operator::Expand
+            | Operator::Tile
+            | Operator::Slice
+            | Operator::Split { .. }
+            | Operator::Gather { .. }
+            | Operator::Transpose { .. }
+            | Operator::Reshape { .. }
+            | Operator::Flatten { .. }
+            | Operator::Squeeze
+            | Operator::Unsqueeze
+            | Operator::Cast { .. }
+            | Operator::Identity => node.input(0).is_some_and(|input| self.uniform.contains(&input)),
+            _ => false,
+        };
+        if is_uniform {
+            self.uniform.extend(node.outputs.iter().flatten());
+        }
     }
 
     /// The lengths of a value's axes, if its rank is known.

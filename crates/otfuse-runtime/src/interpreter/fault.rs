@@ -9,8 +9,8 @@ pub(crate) enum Fault {
     Operand { subject: String, expected: String, found: String },
     /// The tensor library failed.
     Backend(String),
-    /// No meaning here.
-    Unsupported,
+    /// Not executed, for a reason.
+    Unsupported(&'static str),
 }
 
 pub(crate) type Outcome<T> = Result<T, Fault>;
@@ -27,7 +27,7 @@ impl Fault {
                 RuntimeError::Operand { node, operator, subject, expected, found }
             }
             Self::Backend(message) => RuntimeError::Backend { node, operator, message },
-            Self::Unsupported => RuntimeError::Unsupported { node, operator },
+            Self::Unsupported(reason) => RuntimeError::Unsupported { node, operator, reason: reason.into() },
         }
     }
 }
