@@ -28,11 +28,14 @@ pub use id::{NodeId, ValueId};
 pub use infer::{Element, Fact, Facts, InferenceError, Mismatch};
 pub use operator::{
     Aspect, Attention, Binary, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Gemm, GridMode,
-    GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind, Recurrent, Reduce,
-    ReduceKind, Resize, ResizeMode, ScatterReduction, Scores, Unary, Variadic, Window,
+    GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind, Recurrent,
+    Reduce, ReduceKind, Resize, ResizeMode, ScatterReduction, Scores, Unary, Variadic, Window,
 };
 pub use stacked::join_stacked;
 pub use symmetry::{
-    AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, permute,
+    AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,
+    permute,
 };
+#[doc(hidden)]
+pub use symmetry::{Change, Mutation};
 pub use tensor::{Tensor, TensorSizeError};

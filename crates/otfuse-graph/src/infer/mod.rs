@@ -194,9 +194,7 @@ fn infer(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
             quantization::scaled(scope, *axis, Some(data_type))
         }
         Operator::DequantizeLinear { axis } => quantization::scaled(scope, *axis, scope.data_type(1)),
-        Operator::GroupNormalization { groups, per_group, .. } => {
-            normalization::of_groups(scope, *groups, *per_group)
-        }
+        Operator::GroupNormalization { groups, per_group, .. } => normalization::of_groups(scope, *groups, *per_group),
         Operator::Recurrent(recurrent) => return recurrent::recurrent(scope, recurrent),
         Operator::Attention(attention) => return recurrent::attention(scope, attention),
         Operator::Resize(resize) => sampling::resize(scope, resize),

@@ -61,9 +61,7 @@ fn expect_shape(scope: &Scope<'_>, input: usize, expected: &[Dim]) -> Result<(),
 fn heads(scope: &Scope<'_>, input: usize, heads: Option<usize>) -> Result<Option<[Dim; 4]>, InferenceError> {
     let Some(shape) = scope.shape(input) else { return Ok(None) };
     match (shape.as_slice(), heads) {
-        ([n, heads, positions, width], _) => {
-            Ok(Some([n.clone(), heads.clone(), positions.clone(), width.clone()]))
-        }
+        ([n, heads, positions, width], _) => Ok(Some([n.clone(), heads.clone(), positions.clone(), width.clone()])),
         ([n, positions, width], Some(heads)) if heads > 0 => {
             let known = Dim::known(heads);
             let inner = width.divided_by(&known).ok_or_else(|| {

@@ -21,10 +21,10 @@ pub enum Scores {
     /// The scaled products.
     #[default]
     Products,
-    /// The products with mask.
-    Masked,
-    /// The masked products, bounded.
+    /// The products, bounded.
     Capped,
+    /// The bounded products with masks.
+    Masked,
     /// The probabilities.
     Probabilities,
 }

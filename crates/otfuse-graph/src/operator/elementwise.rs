@@ -26,13 +26,29 @@ pub enum Unary {
     Softsign,
     Mish,
     HardSwish,
-    LeakyRelu { alpha: f32 },
-    Elu { alpha: f32 },
-    Celu { alpha: f32 },
-    Selu { alpha: f32, gamma: f32 },
-    HardSigmoid { alpha: f32, beta: f32 },
-    ThresholdedRelu { alpha: f32 },
-    Gelu { tanh: bool },
+    LeakyRelu {
+        alpha: f32,
+    },
+    Elu {
+        alpha: f32,
+    },
+    Celu {
+        alpha: f32,
+    },
+    Selu {
+        alpha: f32,
+        gamma: f32,
+    },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
+    ThresholdedRelu {
+        alpha: f32,
+    },
+    Gelu {
+        tanh: bool,
+    },
     Asin,
     Acos,
     Atan,
@@ -42,13 +58,21 @@ pub enum Unary {
     Acosh,
     Atanh,
     /// `x * sigmoid(alpha x)`.
-    Swish { alpha: f32 },
+    Swish {
+        alpha: f32,
+    },
     /// `x + bias` below `-lambda`, `x - bias` above `lambda`, 0 between.
-    Shrink { bias: f32, lambda: f32 },
+    Shrink {
+        bias: f32,
+        lambda: f32,
+    },
     BitwiseNot,
     IsNan,
     /// Whether x is infinite, of the signs asked for.
-    IsInf { negative: bool, positive: bool },
+    IsInf {
+        negative: bool,
+        positive: bool,
+    },
 }
 
 impl Unary {

@@ -5,6 +5,7 @@
 //! every rule is written once. Inputs and outputs are named in the order of the ONNX specification.
 
 mod attention;
+mod catalogue;
 mod elementwise;
 mod indexing;
 mod names;

@@ -103,7 +103,13 @@ impl Operator {
             Self::GatherElements { .. } | Self::GatherNd { .. } => (2, 2),
             Self::ScatterElements { .. } | Self::ScatterNd { .. } => (3, 3),
             Self::Trilu { .. } => (1, 2),
-            Self::Random(random) => if random.kind.has_input() { (1, 1) } else { (0, 0) },
+            Self::Random(random) => {
+                if random.kind.has_input() {
+                    (1, 1)
+                } else {
+                    (0, 0)
+                }
+            }
             Self::Opaque { .. } => (0, usize::MAX),
             _ => (1, 1),
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::symmetry::group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 use crate::symmetry::layout::{BlockId, Blocks, Layout};
-use crate::symmetry::{PinReason, rules};
+use crate::symmetry::{Mutation, PinReason, rules};
 use crate::{Dim, Facts, Graph, InferenceError, Node, NodeId, Operator, ValueId};
 
 /// Where the axes of a value come from, if it is a weight or a rearranged weight.
@@ -32,15 +32,21 @@ impl NeuronGroups {
     /// yields the groups. Axes of the network's inputs and outputs are pinned, and so is what an operator without a
     /// rule touches. About linear in the size of the graph.
     pub fn of(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, true))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, true, None))
     }
 
     /// As [`of`](Self::of), with the axes of the network's outputs free. Reordering such a group reorders the outputs.
     pub fn with_free_outputs(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, false))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, false, None))
     }
 
-    fn analyse(graph: &Graph, facts: &Facts, pin_outputs: bool) -> Self {
+    /// As [`of`](Self::of) with a wrong rule, for tests of what proves the rules.
+    #[doc(hidden)]
+    pub fn mutated(graph: &Graph, mutation: &Mutation) -> Result<Self, InferenceError> {
+        Ok(Self::analyse(graph, &Facts::of(graph)?, true, Some(mutation)))
+    }
+
+    fn analyse(graph: &Graph, facts: &Facts, pin_outputs: bool, mutation: Option<&Mutation>) -> Self {
         let mut analysis = Analysis {
             graph,
             facts,
@@ -62,7 +68,10 @@ impl NeuronGroups {
                     analysis.first_reader.entry(*weight).or_insert(id);
                 }
             }
-            rules::apply(&mut analysis, node);
+            match mutation.filter(|mutation| mutation.operator == node.operator.name()) {
+                Some(mutation) => mutation.apply(&mut analysis, node),
+                None => rules::apply(&mut analysis, node),
+            }
             analysis.note_uniform(node);
         }
         if pin_outputs {

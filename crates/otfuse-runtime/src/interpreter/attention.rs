@@ -37,19 +37,22 @@ pub(super) fn attention<B: Backend>(attention: &Attention, operands: &mut Operan
     let k = k.reshaped(&[stack[0], keys, width]).permuted(&[0, 2, 1]).map(|k| B::float_mul_scalar(k, right));
     let shape = [samples, query_heads, queries, keys];
     let products = Floats::<B>::new(B::float_matmul(q.into_tensor(), k.into_tensor())).reshaped(&shape);
-    let mut masked = products.clone();
+    // Bounded before they are masked, as onnxruntime does.
+    let capped = match attention.softcap {
+        Some(cap) => products.clone().map(|scores| softcap::<B>(scores, cap)),
+        None => products.clone(),
+    };
+    let mut masked = capped.clone();
     for mask in masks(attention, operands, &shape, past.unwrap_or(0))? {
         let rank = shape.len();
-        masked = masked.map(|scores| B::float_add(scores, mask.aligned(rank)));
+        // Two masks of one place add up to the lowest number again, and not to minus infinity.
+        masked = masked.map(|scores| B::float_clamp_min(B::float_add(scores, mask.aligned(rank)), scalar(f32::MIN)));
     }
-    let capped = match attention.softcap {
-        Some(cap) => masked.clone().map(|scores| softcap::<B>(scores, cap)),
-        None => masked.clone(),
-    };
-    let probabilities = capped.clone().map(|scores| B::softmax(scores, 3));
+    let probabilities = masked.clone().map(|scores| B::softmax(scores, 3));
     let weights = probabilities.clone().reshaped(&[stack[0], queries, keys]).into_tensor();
     let values = v.reshaped(&[stack[0], keys, value_width]).into_tensor();
-    let mixed = Floats::<B>::new(B::float_matmul(weights, values)).reshaped(&[samples, query_heads, queries, value_width]);
+    let mixed =
+        Floats::<B>::new(B::float_matmul(weights, values)).reshaped(&[samples, query_heads, queries, value_width]);
     let output = match joined {
         true => mixed.permuted(&[0, 2, 1, 3]).reshaped(&[samples, queries, query_heads * value_width]),
         false => mixed,
@@ -93,7 +96,8 @@ fn repeated<B: Backend>(x: Floats<B>, heads: usize) -> Floats<B> {
     if own == heads {
         return x;
     }
-    let expanded = x.reshaped(&[samples, own, 1, positions, width]).expanded(&[samples, own, heads / own, positions, width]);
+    let expanded =
+        x.reshaped(&[samples, own, 1, positions, width]).expanded(&[samples, own, heads / own, positions, width]);
     expanded.reshaped(&[samples, heads, positions, width])
 }
 
@@ -110,7 +114,7 @@ fn masks<B: Backend>(
 ) -> Outcome<Vec<Floats<B>>> {
     let &[samples, _, queries, keys] = shape;
     let device = operands.device.clone();
-    let hidden = |visible: bool| if visible { 0.0 } else { f32::NEG_INFINITY };
+    let hidden = |visible: bool| if visible { 0.0 } else { f32::MIN };
     let mut masks = Vec::new();
     if let Some(mask) = operands.optional(3) {
         let mask = match mask {
@@ -121,7 +125,11 @@ fn masks<B: Backend>(
             mask => mask.into_floats(&device),
         };
         if broadcast(mask.shape(), shape)? != shape {
-            return Err(Fault::new("mask", format!("a shape that broadcasts to {shape:?}"), format!("{:?}", mask.shape())));
+            return Err(Fault::new(
+                "mask",
+                format!("a shape that broadcasts to {shape:?}"),
+                format!("{:?}", mask.shape()),
+            ));
         }
         masks.push(mask);
     }

@@ -97,7 +97,8 @@ impl Geometry {
                             linear(start - axis.before as f32 + moved, self.input[at])
                         })
                         .collect();
-                    let sampled: f32 = combined(&taps, &self.input).iter().map(|&(at, weight)| source[at] * weight).sum();
+                    let sampled: f32 =
+                        combined(&taps, &self.input).iter().map(|&(at, weight)| source[at] * weight).sum();
                     let weight = mask.as_ref().map_or(1.0, |mask| mask[(part * elements + element) * places + place]);
                     columns.push(sampled * weight);
                 }

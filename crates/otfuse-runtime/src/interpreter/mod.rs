@@ -120,7 +120,9 @@ fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: us
         Operator::Trilu { upper } => selection::trilu(*upper, operands)?,
         Operator::EyeLike { data_type, offset } => shape::eye_like(*data_type, *offset, operands)?,
         Operator::Size => shape::size(operands)?,
-        Operator::Random(_) => return Err(Fault::Unsupported("it draws random numbers, and a network's function is fixed")),
+        Operator::Random(_) => {
+            return Err(Fault::Unsupported("it draws random numbers, and a network's function is fixed"));
+        }
         Operator::Opaque { .. } => return Err(Fault::Unsupported("its meaning is not known here")),
     };
     Ok(vec![one])

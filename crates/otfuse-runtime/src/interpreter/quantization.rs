@@ -136,7 +136,8 @@ pub(super) fn mat_mul_integer<B: Backend>(operands: &mut Operands<B>) -> Outcome
 
 /// A convolution of integers, scaled and quantized.
 pub(super) fn convolution<B: Backend>(conv: &Conv, operands: &mut Operands<B>) -> Outcome<Integers> {
-    let (x, weight, bias) = (centred(operands, 0, None)?, centred(operands, 3, Some(0))?, operands.optional_integers(8)?);
+    let (x, weight, bias) =
+        (centred(operands, 0, None)?, centred(operands, 3, Some(0))?, operands.optional_integers(8)?);
     let mut number = |index: usize| operands.value(index)?.into_floats(&operands.device).to_scalar();
     let (x_scale, y_scale) = (number(1)?, number(6)?);
     let w_scales = operands.value(4)?.into_floats(&operands.device).into_vec()?;
@@ -165,16 +166,20 @@ pub(super) fn convolution<B: Backend>(conv: &Conv, operands: &mut Operands<B>) -
         let window = unravel(place, &output);
         for element in 0..elements {
             let within = unravel(element, &kernel[2..]);
-            let at = axes.iter().zip(window.iter().zip(within)).zip(&shape[2..]).try_fold(0, |at, ((axis, (start, own)), &length)| {
-                let padded = start * axis.stride + own * axis.dilation;
-                padded.checked_sub(axis.before).filter(|&index| index < length).map(|index| at * length + index)
-            });
+            let at = axes.iter().zip(window.iter().zip(within)).zip(&shape[2..]).try_fold(
+                0,
+                |at, ((axis, (start, own)), &length)| {
+                    let padded = start * axis.stride + own * axis.dilation;
+                    padded.checked_sub(axis.before).filter(|&index| index < length).map(|index| at * length + index)
+                },
+            );
             let Some(at) = at else { continue };
             for row in 0..shape[0] * kernel[0] {
                 let (sample, out) = (row / kernel[0], row % kernel[0]);
                 let first = sample * shape[1] + out / (kernel[0] / groups) * kernel[1];
                 let products = (0..kernel[1]).map(|channel| {
-                    x.data[(first + channel) * pixels + at] * weight.data[(out * kernel[1] + channel) * elements + element]
+                    x.data[(first + channel) * pixels + at]
+                        * weight.data[(out * kernel[1] + channel) * elements + element]
                 });
                 sums[row * places + place] += products.sum::<i64>();
             }

@@ -50,7 +50,8 @@ pub(super) fn recurrent<B: Backend>(recurrent: &Recurrent, operands: &mut Operan
     let peepholes = parameter(7, "P", &[1, 3 * hidden])?;
     let lengths = lengths(operands, steps, samples)?;
 
-    let halves = bias.map(|bias| (bias.clone().range(1, 0, gates * hidden), bias.range(1, gates * hidden, gates * hidden)));
+    let halves =
+        bias.map(|bias| (bias.clone().range(1, 0, gates * hidden), bias.range(1, gates * hidden, gates * hidden)));
     let weight = weight.reshaped(&[gates * hidden, inputs]).permuted(&[1, 0]);
     let flat = x.reshaped(&[steps * samples, inputs]).into_tensor();
     let mut projected = B::float_matmul(flat, weight.into_tensor());
@@ -66,7 +67,8 @@ pub(super) fn recurrent<B: Backend>(recurrent: &Recurrent, operands: &mut Operan
     }
     let projected = Floats::<B>::new(projected).reshaped(&[steps, samples, gates * hidden]);
     let zeros = Floats::full(&[samples, hidden], 0.0, &operands.device);
-    let [first, cells] = initial.map(|state| state.map_or_else(|| zeros.clone(), |state| state.reshaped(&[samples, hidden])));
+    let [first, cells] =
+        initial.map(|state| state.map_or_else(|| zeros.clone(), |state| state.reshaped(&[samples, hidden])));
     let mut state = State { hidden: first, cells };
     let mut outputs = vec![None; steps];
     let order: Vec<usize> = if recurrent.reverse { (0..steps).rev().collect() } else { (0..steps).collect() };

@@ -53,9 +53,8 @@ fn axes<B: Backend>(resize: &Resize, shape: &[usize], operands: &mut Operands<B>
     let rank = shape.len();
     let all = || (0..rank as i64).collect();
     let listed: Vec<i64> = resize.axes.clone().unwrap_or_else(all);
-    let axes = super::layout::resolve_axes(&listed, rank).and(
-        listed.iter().map(|&axis| resolve_axis(axis, rank)).collect::<Outcome<Vec<_>>>(),
-    )?;
+    let axes = super::layout::resolve_axes(&listed, rank)
+        .and(listed.iter().map(|&axis| resolve_axis(axis, rank)).collect::<Outcome<Vec<_>>>())?;
     let mut numbers = |index: usize, name: &str, count: usize| -> Outcome<Option<Vec<f32>>> {
         let Some(value) = operands.optional(index) else { return Ok(None) };
         let values = value.into_floats(&operands.device).into_vec()?;
@@ -105,8 +104,20 @@ fn coordinate(resize: &Resize, axis: &Axis, place: usize) -> f32 {
             let adjustment = to / (axis.scale * from);
             from / 2.0 * (1.0 - adjustment) + half_pixel
         }
-        Coordinates::PytorchHalfPixel => if axis.to > 1 { half_pixel } else { 0.0 },
-        Coordinates::AlignCorners => if axis.to > 1 { place * (from - 1.0) / (to - 1.0) } else { 0.0 },
+        Coordinates::PytorchHalfPixel => {
+            if axis.to > 1 {
+                half_pixel
+            } else {
+                0.0
+            }
+        }
+        Coordinates::AlignCorners => {
+            if axis.to > 1 {
+                place * (from - 1.0) / (to - 1.0)
+            } else {
+                0.0
+            }
+        }
         Coordinates::Asymmetric => place / axis.scale,
         Coordinates::CropAndResize => {
             let (start, end) = axis.roi;

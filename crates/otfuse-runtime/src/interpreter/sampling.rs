@@ -81,10 +81,13 @@ pub(super) fn col2im<B: Backend>(window: &Window, operands: &mut Operands<B>) ->
         let offsets = unravel(row % size, &block);
         for (place, value) in values.iter().enumerate() {
             let starts = unravel(place, &places);
-            let at = axes.iter().zip(offsets.iter().zip(starts)).zip(&image).try_fold(0, |at, ((axis, (own, start)), &length)| {
-                let padded = start * axis.stride + own * axis.dilation;
-                padded.checked_sub(axis.before).filter(|&index| index < length).map(|index| at * length + index)
-            });
+            let at = axes.iter().zip(offsets.iter().zip(starts)).zip(&image).try_fold(
+                0,
+                |at, ((axis, (own, start)), &length)| {
+                    let padded = start * axis.stride + own * axis.dilation;
+                    padded.checked_sub(axis.before).filter(|&index| index < length).map(|index| at * length + index)
+                },
+            );
             if let Some(at) = at {
                 target[at] += value;
             }

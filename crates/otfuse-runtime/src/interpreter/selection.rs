@@ -162,8 +162,20 @@ fn scatter<B: Backend>(
                 data[place] = match reduction {
                     ScatterReduction::Add => own + update,
                     ScatterReduction::Mul => own * update,
-                    ScatterReduction::Min => if update < own { update } else { own },
-                    _ => if update > own { update } else { own },
+                    ScatterReduction::Min => {
+                        if update < own {
+                            update
+                        } else {
+                            own
+                        }
+                    }
+                    _ => {
+                        if update > own {
+                            update
+                        } else {
+                            own
+                        }
+                    }
                 };
             }
             Value::Floats(Floats::from_vec(data, &shape, &operands.device))

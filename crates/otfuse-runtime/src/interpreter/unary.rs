@@ -59,9 +59,7 @@ pub(super) fn of_floats<B: Backend>(unary: Unary, x: FloatTensor<B>) -> FloatTen
         Unary::Asinh => B::float_asinh(x),
         Unary::Acosh => B::float_acosh(x),
         Unary::Atanh => B::float_atanh(x),
-        Unary::Swish { alpha } => {
-            B::float_mul(x.clone(), B::sigmoid(B::float_mul_scalar(x, scalar(alpha))))
-        }
+        Unary::Swish { alpha } => B::float_mul(x.clone(), B::sigmoid(B::float_mul_scalar(x, scalar(alpha)))),
         Unary::Shrink { bias, lambda } => {
             let bool_type = super::floats::bool_type::<B>(&x);
             let mask = B::float_lower_equal_elem(B::float_abs(x.clone()), scalar(lambda), bool_type);

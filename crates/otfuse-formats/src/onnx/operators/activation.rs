@@ -135,8 +135,7 @@ pub(super) fn write(node: &Node) -> Option<Written> {
         Unary::Swish { alpha } => return Some(Written::new(vec![float("alpha", alpha)]).since(24)),
         Unary::Shrink { bias, lambda } => vec![float("bias", bias), float("lambd", lambda)],
         Unary::IsInf { negative, positive } => {
-            let attributes =
-                vec![int("detect_negative", negative.into()), int("detect_positive", positive.into())];
+            let attributes = vec![int("detect_negative", negative.into()), int("detect_positive", positive.into())];
             return Some(Written::new(attributes).since(20));
         }
         Unary::IsNan => return Some(Written::new(Vec::new()).since(20)),

@@ -6,7 +6,7 @@ use super::{Written, float, int};
 use crate::onnx::call::{Call, Reading};
 use crate::onnx::error::OnnxError;
 
-const SCORES: [Scores; 4] = [Scores::Products, Scores::Masked, Scores::Capped, Scores::Probabilities];
+const SCORES: [Scores; 4] = [Scores::Products, Scores::Capped, Scores::Masked, Scores::Probabilities];
 
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
     if call.operator != "Attention" {

@@ -29,8 +29,7 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
     if call.operator == "DeformConv" {
         let parts = call.attributes.int("offset_group")?.unwrap_or(1);
         let count = usize::try_from(parts).ok().filter(|&parts| parts > 0);
-        let offset_groups =
-            count.ok_or_else(|| call.attributes.error("offset_group", "a positive integer", parts))?;
+        let offset_groups = count.ok_or_else(|| call.attributes.error("offset_group", "a positive integer", parts))?;
         return Ok(Reading::Operator(Operator::DeformConv(DeformConv { groups, offset_groups, window })));
     }
     if call.operator == "Conv" {

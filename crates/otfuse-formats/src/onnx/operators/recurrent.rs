@@ -32,9 +32,10 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
         }
     };
     let hidden = match call.attributes.int("hidden_size")? {
-        Some(hidden) => usize::try_from(hidden).ok().filter(|&hidden| hidden > 0).ok_or_else(|| {
-            call.attributes.error("hidden_size", "a positive number", hidden)
-        })?,
+        Some(hidden) => usize::try_from(hidden)
+            .ok()
+            .filter(|&hidden| hidden > 0)
+            .ok_or_else(|| call.attributes.error("hidden_size", "a positive number", hidden))?,
         None => match call.constant(2).map(|recurrence| recurrence.shape()) {
             Some(&[_, _, hidden]) if hidden > 0 => hidden,
             _ => return Err(call.attributes.error("hidden_size", "a positive number", "nothing")),
@@ -108,9 +109,10 @@ fn both_directions(call: &mut Call<'_>, layers: [Recurrent; 2], batch_first: boo
         inputs[1].push(backward);
     }
     let wanted = call.outputs.clone();
-    let parts = layers.into_iter().zip(inputs).map(|(layer, inputs)| {
-        call.add_outputs(Operator::Recurrent(layer), inputs, &wanted)
-    });
+    let parts = layers
+        .into_iter()
+        .zip(inputs)
+        .map(|(layer, inputs)| call.add_outputs(Operator::Recurrent(layer), inputs, &wanted));
     let parts: Vec<Vec<Option<ValueId>>> = parts.collect();
     for (position, output) in wanted.into_iter().enumerate() {
         let Some(output) = output else { continue };

@@ -45,9 +45,7 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
                 batch_dims: batch_dims.map_err(|_| call.attributes.error("batch_dims", "0 or more", batch))?,
             }
         }
-        "ScatterElements" | "Scatter" => {
-            Operator::ScatterElements { axis: axis(0)?, reduction: reduction(call)? }
-        }
+        "ScatterElements" | "Scatter" => Operator::ScatterElements { axis: axis(0)?, reduction: reduction(call)? },
         "ScatterND" => Operator::ScatterNd { reduction: reduction(call)? },
         "OneHot" => Operator::OneHot { axis: axis(-1)? },
         "NonZero" => Operator::NonZero,

@@ -43,12 +43,7 @@ pub(super) fn local_response(analysis: &mut Analysis<'_>, node: &Node) -> Option
 }
 
 /// Groups are permuted as wholes, the channels of all groups alike; scale and bias follow the channels, or the groups.
-pub(super) fn group_norm(
-    analysis: &mut Analysis<'_>,
-    node: &Node,
-    groups: usize,
-    per_group: bool,
-) -> Option<()> {
+pub(super) fn group_norm(analysis: &mut Analysis<'_>, node: &Node, groups: usize, per_group: bool) -> Option<()> {
     let axes = analysis.axes(node.input(0)?)?;
     let channels = axes.get(1)?;
     let inner = analysis.blocks.size(channels).divided_by(&Dim::known(groups))?;

@@ -10,6 +10,11 @@ pub(super) fn resize(analysis: &mut Analysis<'_>, node: &Node, resize: &Resize) 
     let input = node.input(0)?;
     let mut axes = analysis.axes(input)?;
     let (from, to) = (analysis.shape(input)?, analysis.shape(node.output(0)?)?);
+    for parameter in node.inputs[1..].iter().flatten() {
+        for layout in analysis.axes(*parameter)? {
+            analysis.pin(&layout, "holds numbers for each axis");
+        }
+    }
     let touched: Vec<usize> = match &resize.axes {
         Some(list) => list.iter().map(|&axis| axis_index(axis, axes.len())).collect::<Option<_>>()?,
         None => (0..axes.len()).collect(),
@@ -45,12 +50,7 @@ pub(super) fn grid_sample(analysis: &mut Analysis<'_>, node: &Node) -> Option<()
 }
 
 /// Channels are block x inner or inner x block; the block becomes positions.
-pub(super) fn depth_to_space(
-    analysis: &mut Analysis<'_>,
-    node: &Node,
-    block: usize,
-    order: DepthOrder,
-) -> Option<()> {
+pub(super) fn depth_to_space(analysis: &mut Analysis<'_>, node: &Node, block: usize, order: DepthOrder) -> Option<()> {
     let axes: [Layout; 4] = analysis.axes(node.input(0)?)?.try_into().ok()?;
     let lengths = analysis.shape(node.output(0)?)?;
     let inner = analysis.blocks.fresh(lengths.get(1)?.clone());

@@ -63,12 +63,7 @@ pub(super) fn scatter_elements(analysis: &mut Analysis<'_>, node: &Node, axis: i
     Some(())
 }
 
-fn same_places(
-    analysis: &mut Analysis<'_>,
-    along: usize,
-    data: &[Layout],
-    others: &[&Vec<Layout>],
-) -> Option<()> {
+fn same_places(analysis: &mut Analysis<'_>, along: usize, data: &[Layout], others: &[&Vec<Layout>]) -> Option<()> {
     analysis.pin(&data[along], "looks up indices of the axis");
     for other in others {
         if other.len() != data.len() {
