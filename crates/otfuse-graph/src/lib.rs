@@ -25,7 +25,7 @@ pub use error::GraphError;
 pub use fold::{FoldError, fold_constants};
 pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
-pub use infer::{Element, Fact, Facts, InferenceError, Mismatch};
+pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
 pub use operator::{
     Aspect, Attention, Binary, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Gemm, GridMode,
     GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind, Recurrent,

@@ -24,4 +24,4 @@ pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
 pub use init::mlp;
-pub use interpreter::{Executable, run_graph, run_graph_f32};
+pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32};

@@ -147,6 +147,45 @@ fn agree(scope: &Scope<'_>, output: ValueId, fact: &mut Fact, declared: &Declare
     Ok(())
 }
 
+/// What shape inference has to know of an operator's inputs to know the output's lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShapeSource {
+    /// Shapes and attributes.
+    Shapes,
+    /// Also the contents of small integer inputs (axes, shapes, sizes): those computed from shapes are followed.
+    Contents,
+    /// The contents of the data: a length stays open.
+    Data,
+    /// Nothing is inferred: what the file declares is believed.
+    Declared,
+}
+
+impl Operator {
+    /// What shape inference needs for this operator.
+    pub fn shape_source(&self) -> ShapeSource {
+        match self {
+            Self::Opaque { .. } => ShapeSource::Declared,
+            Self::NonZero => ShapeSource::Data,
+            Self::Reduce(_)
+            | Self::Reshape { .. }
+            | Self::Squeeze
+            | Self::Unsqueeze
+            | Self::Split { .. }
+            | Self::Slice
+            | Self::Pad(_)
+            | Self::Expand
+            | Self::Tile
+            | Self::ConstantOfShape { .. }
+            | Self::Range
+            | Self::Resize(_)
+            | Self::Col2Im(_)
+            | Self::TopK { .. }
+            | Self::OneHot { .. } => ShapeSource::Contents,
+            _ => ShapeSource::Shapes,
+        }
+    }
+}
+
 /// The facts of a node's outputs. Outputs beyond those returned are unknown.
 fn infer(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
     let fact = match &scope.node.operator {

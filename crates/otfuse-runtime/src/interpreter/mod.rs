@@ -29,6 +29,7 @@ mod resize;
 mod sampling;
 mod selection;
 mod shape;
+mod support;
 mod unary;
 mod value;
 mod window;
@@ -42,6 +43,7 @@ use value::Operands;
 pub(crate) use array::Array;
 pub use executable::{Executable, run_graph, run_graph_f32};
 pub(crate) use floats::Floats;
+pub use support::{passes_gradients, refusal};
 pub(crate) use value::Value;
 
 /// Computes the outputs of an operator; `outputs` is how many the node lists.
@@ -120,10 +122,9 @@ fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: us
         Operator::Trilu { upper } => selection::trilu(*upper, operands)?,
         Operator::EyeLike { data_type, offset } => shape::eye_like(*data_type, *offset, operands)?,
         Operator::Size => shape::size(operands)?,
-        Operator::Random(_) => {
-            return Err(Fault::Unsupported("it draws random numbers, and a network's function is fixed"));
+        Operator::Random(_) | Operator::Opaque { .. } => {
+            return Err(Fault::Unsupported(refusal(operator).unwrap_or_default()));
         }
-        Operator::Opaque { .. } => return Err(Fault::Unsupported("its meaning is not known here")),
     };
     Ok(vec![one])
 }

@@ -11,7 +11,7 @@ use burn_autodiff::Autodiff;
 use burn_backend::ops::{ActivationOps, FloatTensorOps};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{AutodiffBackend, Backend, Scalar};
-use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
+use otfuse_graph::{Graph, GraphEditor, Operator, Tensor, ValueId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -22,7 +22,7 @@ pub use settings::TrainSettings;
 use crate::batch::{SampleLayout, fixed_batch_size};
 use crate::dataset::Dataset;
 use crate::interpreter::{Array, Floats, Value};
-use crate::{Default32, DefaultDevice, Executable, Head, RuntimeError};
+use crate::{Default32, DefaultDevice, Executable, Head, RuntimeError, passes_gradients};
 
 /// How far training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,6 +130,13 @@ struct Model<B: Backend> {
 
 impl<B: Backend> Model<B> {
     fn new(graph: &Graph, sample_shape: &[usize], device: &B::Device) -> Result<Self, TrainError> {
+        // Integers have no gradient in any case.
+        if let Some((_, node)) = graph.nodes().find(|(_, node)| {
+            !passes_gradients(&node.operator) && !matches!(node.operator, Operator::Binary(_) | Operator::Opaque { .. })
+        }) {
+            let (node, operator) = (node.name.clone(), node.operator.name().to_owned());
+            return Err(TrainError::NoGradient { node, operator });
+        }
         let executable = Executable::<Autodiff<B>>::new(graph, device)?;
         let mut parameters = Vec::new();
         for id in trainable(graph) {
