@@ -27,9 +27,9 @@ pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
 pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
 pub use operator::{
-    Aspect, Attention, Binary, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Gemm, GridMode,
-    GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind, Recurrent,
-    Reduce, ReduceKind, Resize, ResizeMode, ScatterReduction, Scores, Unary, Variadic, Window,
+    Aspect, Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Direction, Gemm,
+    GridMode, GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind,
+    Recurrent, Reduce, ReduceKind, Resize, ResizeMode, Scan, ScatterReduction, Scores, Unary, Variadic, Window,
 };
 pub use stacked::join_stacked;
 pub use symmetry::{

@@ -61,6 +61,7 @@ impl Hints {
             Operator::OneHot { .. } => rank_of(0).map(|rank| rank + 1),
             Operator::GatherNd { .. } | Operator::Col2Im(_) | Operator::Random(_) => None,
             Operator::Recurrent(_) | Operator::Attention(_) | Operator::TopK { .. } => return,
+            Operator::If { .. } | Operator::Loop { .. } | Operator::Scan(_) => return,
             _ => rank_of(0),
         };
         let data_type = match &node.operator {

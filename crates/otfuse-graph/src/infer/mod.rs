@@ -9,6 +9,7 @@ mod arithmetic;
 mod broadcast;
 mod constants;
 mod contents;
+mod control;
 mod convolution;
 mod elementwise;
 mod error;
@@ -165,7 +166,7 @@ impl Operator {
     pub fn shape_source(&self) -> ShapeSource {
         match self {
             Self::Opaque { .. } => ShapeSource::Declared,
-            Self::NonZero => ShapeSource::Data,
+            Self::NonZero | Self::If { .. } | Self::Loop { .. } | Self::Scan(_) => ShapeSource::Data,
             Self::Reduce(_)
             | Self::Reshape { .. }
             | Self::Squeeze
@@ -253,6 +254,9 @@ fn infer(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
         Operator::Trilu { .. } => selection::trilu(scope),
         Operator::EyeLike { data_type, .. } => selection::eye_like(scope, *data_type),
         Operator::Size => selection::size(scope),
+        Operator::If { then_branch, else_branch } => return Ok(control::of_branches(then_branch, else_branch)),
+        Operator::Loop { body, states } => return Ok(control::of_loop(scope, body, *states)),
+        Operator::Scan(scan) => return Ok(control::of_scan(scope, scan)),
         Operator::Random(random) => Ok(random_numbers(scope, random)),
         Operator::Opaque { .. } => Ok(Fact::default()),
     };

@@ -1,9 +1,11 @@
 //! One of each operator, for tables and tests.
 
+use std::sync::Arc;
+
 use super::{
-    Attention, Binary, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Gemm, GridMode, GridPadding,
-    GridSample, Nearest, Operator, PadMode, Pool, PoolKind, Random, RandomKind, Recurrent, Reduce, ReduceKind, Resize,
-    ResizeMode, ScatterReduction, Unary, Variadic, Window,
+    Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Gemm, GridMode,
+    GridPadding, GridSample, Nearest, Operator, PadMode, Pool, PoolKind, Random, RandomKind, Recurrent, Reduce,
+    ReduceKind, Resize, ResizeMode, Scan, ScatterReduction, Unary, Variadic, Window,
 };
 use crate::{DataType, Tensor};
 
@@ -199,6 +201,9 @@ fn moves() -> Vec<Operator> {
         Operator::Tile,
         Operator::Shape { start: 0, end: None },
         Operator::Size,
+        Operator::If { then_branch: nothing(), else_branch: nothing() },
+        Operator::Loop { body: nothing(), states: 0 },
+        Operator::Scan(Scan { body: nothing(), states: 0, inputs: Vec::new(), outputs: Vec::new() }),
         Operator::ConstantOfShape { value: Tensor::scalar(0.0) },
         Operator::Range,
         Operator::EyeLike { data_type: None, offset: 0 },
@@ -216,4 +221,9 @@ fn moves() -> Vec<Operator> {
         Operator::SpaceToDepth { block: 2 },
         Operator::Col2Im(Window::default()),
     ]
+}
+
+/// A network of nothing.
+fn nothing() -> Body {
+    Body { graph: Arc::default(), captures: Vec::new() }
 }

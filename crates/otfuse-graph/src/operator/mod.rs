@@ -6,6 +6,7 @@
 
 mod attention;
 mod catalogue;
+mod control;
 mod elementwise;
 mod indexing;
 mod names;
@@ -17,6 +18,7 @@ mod sampling;
 mod window;
 
 pub use attention::{Attention, Scores};
+pub use control::{Body, Direction, Scan};
 pub use elementwise::{Binary, Unary, Variadic};
 pub use indexing::{DepthOrder, PadMode, ScatterReduction};
 pub use product::{Conv, ConvTranspose, DeformConv, Gemm};
@@ -281,6 +283,23 @@ pub enum Operator {
     },
     /// `(X) -> number of elements` as int64.
     Size,
+    /// `(condition, outside..) -> (Y, ...)`: the outputs of one of two networks without inputs of their own.
+    If {
+        /// Run where the condition is true.
+        then_branch: Body,
+        /// Run where it is false.
+        else_branch: Body,
+    },
+    /// `(most steps?, condition?, states.., outside..) -> (states.., results..)`: the body takes the step, the condition
+    /// and the states, and gives the next condition, the next states and an element of each result.
+    Loop {
+        /// What is repeated.
+        body: Body,
+        /// The number of states.
+        states: usize,
+    },
+    /// `(states.., sequences.., outside..) -> (states.., results..)`: a body for each element of the sequences.
+    Scan(Scan),
     /// `(X?) -> Y`: random numbers. Read and written back, but not drawn: a network's function is fixed.
     Random(Random),
     /// An operator without a meaning here: it can be written back, but neither executed nor aligned through.

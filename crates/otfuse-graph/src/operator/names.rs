@@ -71,6 +71,9 @@ impl Operator {
             Self::Trilu { .. } => "Trilu",
             Self::EyeLike { .. } => "EyeLike",
             Self::Size => "Size",
+            Self::If { .. } => "If",
+            Self::Loop { .. } => "Loop",
+            Self::Scan(_) => "Scan",
             Self::Random(random) => random.kind.name(),
             Self::Opaque { name, .. } => name,
         }
@@ -110,7 +113,8 @@ impl Operator {
                     (0, 0)
                 }
             }
-            Self::Opaque { .. } => (0, usize::MAX),
+            Self::If { .. } | Self::Scan(_) => (1, usize::MAX),
+            Self::Loop { .. } | Self::Opaque { .. } => (0, usize::MAX),
             _ => (1, 1),
         }
     }
@@ -118,7 +122,8 @@ impl Operator {
     /// How many outputs the operator has at most.
     pub fn most_outputs(&self) -> usize {
         match self {
-            Self::Split { .. } | Self::Opaque { .. } => usize::MAX,
+            Self::Split { .. } | Self::If { .. } | Self::Loop { .. } | Self::Scan(_) => usize::MAX,
+            Self::Opaque { .. } => usize::MAX,
             Self::Recurrent(recurrent) if matches!(recurrent.cell, Cell::Lstm { .. }) => 3,
             Self::Recurrent(_) | Self::TopK { .. } => 2,
             Self::Attention(_) => 4,

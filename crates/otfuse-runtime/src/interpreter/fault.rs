@@ -9,6 +9,8 @@ pub(crate) enum Fault {
     Operand { subject: String, expected: String, found: String },
     /// The tensor library failed.
     Backend(String),
+    /// A network inside of the operator failed; the error names the inner node.
+    Inner(RuntimeError),
     /// Not executed, for a reason.
     Unsupported(&'static str),
 }
@@ -26,6 +28,7 @@ impl Fault {
             Self::Operand { subject, expected, found } => {
                 RuntimeError::Operand { node, operator, subject, expected, found }
             }
+            Self::Inner(error) => error,
             Self::Backend(message) => RuntimeError::Backend { node, operator, message },
             Self::Unsupported(reason) => RuntimeError::Unsupported { node, operator, reason: reason.into() },
         }

@@ -12,6 +12,7 @@
 mod array;
 mod attention;
 mod binary;
+mod control;
 mod convolution;
 mod deform;
 mod executable;
@@ -122,6 +123,9 @@ fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: us
         Operator::Trilu { upper } => selection::trilu(*upper, operands)?,
         Operator::EyeLike { data_type, offset } => shape::eye_like(*data_type, *offset, operands)?,
         Operator::Size => shape::size(operands)?,
+        Operator::If { then_branch, else_branch } => return control::branch(then_branch, else_branch, operands),
+        Operator::Loop { body, states } => return control::repeat(body, *states, operands),
+        Operator::Scan(scan) => return control::scan(scan, operands),
         Operator::Random(_) | Operator::Opaque { .. } => {
             return Err(Fault::Unsupported(refusal(operator).unwrap_or_default()));
         }

@@ -13,9 +13,10 @@ use otfuse::{verify, verify_groups};
 /// Operators whose rules state nothing that could be spoilt: a number without axes, and elements that are all equal.
 const NOTHING_STATED: [&str; 2] = ["ConstantOfShape", "Size"];
 
-/// A network whose function depends on the rule of an operator; `None` for an operator that cannot be executed.
+/// A network whose function depends on the rule of an operator; `None` for an operator that cannot be executed, and for
+/// control flow, which has no rule.
 fn network(operator: &Operator) -> Option<Graph> {
-    if matches!(operator, Operator::Random(_)) {
+    if matches!(operator, Operator::Random(_) | Operator::If { .. } | Operator::Loop { .. } | Operator::Scan(_)) {
         return None;
     }
     let found = elementwise::network(operator).or_else(|| layers::network(operator));

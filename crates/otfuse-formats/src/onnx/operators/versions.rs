@@ -2,7 +2,7 @@
 
 /// Operators of ONNX's own domain with the first opset whose form is read, sorted by name. All later forms are read as
 /// well; where an attribute has no counterpart, the node is kept aside.
-pub const FIRST_VERSIONS: [(&str, i64); 146] = [
+pub const FIRST_VERSIONS: [(&str, i64); 149] = [
     ("Abs", 1),
     ("Acos", 7),
     ("Acosh", 9),
@@ -64,6 +64,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 146] = [
     ("HardSwish", 14),
     ("Hardmax", 13),
     ("Identity", 1),
+    ("If", 1),
     ("InstanceNormalization", 1),
     ("IsInf", 10),
     ("IsNaN", 9),
@@ -75,6 +76,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 146] = [
     ("LessOrEqual", 12),
     ("Log", 1),
     ("LogSoftmax", 1),
+    ("Loop", 1),
     ("MatMul", 1),
     ("MatMulInteger", 10),
     ("Max", 1),
@@ -116,6 +118,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 146] = [
     ("Reshape", 1),
     ("Resize", 10),
     ("Round", 11),
+    ("Scan", 9),
     ("Scatter", 9),
     ("ScatterElements", 11),
     ("ScatterND", 11),

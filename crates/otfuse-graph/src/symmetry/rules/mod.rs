@@ -247,6 +247,9 @@ fn rule(operator: &Operator) -> Rule<'_> {
             "nothing is asked of the input; all elements are equal, so that any order will do",
             elementwise::unordered,
         ),
+        Operator::If { .. } | Operator::Loop { .. } | Operator::Scan(_) => {
+            pin("runs another network, which axes are not followed through")
+        }
         Operator::Random(_) => pin("draws random numbers"),
         Operator::Opaque { .. } => pin("has no axis rule"),
     }
