@@ -13,6 +13,7 @@ mod graph;
 mod id;
 mod infer;
 mod operator;
+mod stacked;
 mod symmetry;
 mod tensor;
 
@@ -24,12 +25,17 @@ pub use error::GraphError;
 pub use fold::{FoldError, fold_constants};
 pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
-pub use infer::{Element, Fact, Facts, InferenceError, Mismatch};
+pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
 pub use operator::{
-    Binary, Conv, ConvTranspose, Gemm, Operator, PadMode, Padding, Pool, PoolKind, Reduce, ReduceKind, Unary, Variadic,
-    Window,
+    Aspect, Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Direction, Gemm,
+    GridMode, GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind,
+    Recurrent, Reduce, ReduceKind, Resize, ResizeMode, Scan, ScatterReduction, Scores, Unary, Variadic, Window,
 };
+pub use stacked::join_stacked;
 pub use symmetry::{
-    AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, permute,
+    AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,
+    permute,
 };
+#[doc(hidden)]
+pub use symmetry::{Change, Mutation};
 pub use tensor::{Tensor, TensorSizeError};

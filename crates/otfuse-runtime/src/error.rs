@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum RuntimeError {
-    /// An operator that has no meaning here.
-    #[error("the node '{node}' uses the operator {operator}, which cannot be executed")]
-    Unsupported { node: String, operator: String },
+    /// An operator that is not executed.
+    #[error("the node '{node}' uses the operator {operator}, which cannot be executed: {reason}")]
+    Unsupported { node: String, operator: String, reason: String },
     /// A node's input or setting does not fit its operator.
     #[error("the node '{node}' ({operator}): {subject}: expected {expected}, found {found}")]
     Operand { node: String, operator: String, subject: String, expected: String, found: String },

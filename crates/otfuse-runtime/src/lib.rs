@@ -5,7 +5,7 @@
 //! - [`dataset`] reads labelled images, [`evaluate`](evaluate()) and [`predict`] measure networks on them.
 //! - [`train`](train::train) fits the weights of a graph by gradient descent through the same interpreter.
 //!
-//! Everything is computed in float32, and the same inputs give the same bytes whatever the number of threads.
+//! Everything is computed in float32 ([`run_graph`] gives outputs the types of the graph), and the same inputs give the same bytes whatever the number of threads.
 
 mod batch;
 mod device;
@@ -24,4 +24,4 @@ pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
 pub use init::mlp;
-pub use interpreter::{Executable, run_graph};
+pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32};

@@ -28,4 +28,6 @@ pub use otfuse_fusion::{
 pub use otfuse_graph as graph;
 pub use otfuse_runtime as runtime;
 pub use otfuse_transport as transport;
+#[doc(hidden)]
+pub use verify::verify_groups;
 pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, verify};

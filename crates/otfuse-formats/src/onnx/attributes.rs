@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::error::OnnxError;
-use super::proto::{AttributeProto, NodeProto, TensorProto, attribute_type};
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_type};
 
 /// Reads attributes and remembers which ones were asked for: a node with others means something unknown.
 #[derive(Debug)]
@@ -108,6 +108,19 @@ impl<'a> Attributes<'a> {
         let Some(found) = self.find(name, attribute_type::STRING, "a text")? else { return Ok(None) };
         let text = std::str::from_utf8(found.s.as_deref().unwrap_or_default());
         text.map(Some).map_err(|_| self.error(name, "a text", "bytes that are no UTF-8"))
+    }
+
+    /// Texts; one that is no valid UTF-8 is an error.
+    pub(super) fn texts(&self, name: &'static str) -> Result<Option<Vec<&'a str>>, OnnxError> {
+        let Some(found) = self.find(name, attribute_type::STRINGS, "a list of texts")? else { return Ok(None) };
+        let texts: Result<Vec<&str>, _> = found.strings.iter().map(|text| std::str::from_utf8(text)).collect();
+        texts.map(Some).map_err(|_| self.error(name, "texts", "bytes that are no UTF-8"))
+    }
+
+    /// The body of a control-flow operator.
+    pub(super) fn graph(&self, name: &'static str) -> Result<&'a GraphProto, OnnxError> {
+        let found = self.find(name, attribute_type::GRAPH, "a graph")?.and_then(|attribute| attribute.g.as_deref());
+        found.ok_or_else(|| self.error(name, "a graph", "nothing"))
     }
 
     /// A tensor.

@@ -39,6 +39,8 @@ pub(super) enum Target {
     Attribute { node: usize, attribute: &'static str },
     /// The tensor of the same name without so many axes of length 1 at its end.
     TrailingAxes { count: usize },
+    /// A half, along the first axis, of the tensor of that name.
+    Half { tensor: String, second: bool },
 }
 
 /// A node of the file with what its conversion may look at and add to.
@@ -58,6 +60,18 @@ pub(super) struct Call<'a> {
     pub(super) bindings: &'a mut Vec<Binding>,
     /// How many places read each value.
     pub(super) readers: &'a HashMap<ValueId, usize>,
+}
+
+/// The two halves of a tensor along its first axis.
+fn half_tensors(tensor: &Tensor) -> Option<[Tensor; 2]> {
+    let (&first, rest) = tensor.shape().split_first()?;
+    if !first.is_multiple_of(2) {
+        return None;
+    }
+    let shape = [&[first / 2], rest].concat();
+    let (head, tail) = tensor.bytes().split_at(tensor.bytes().len() / 2);
+    let half = |bytes: &[u8]| Tensor::new(tensor.data_type(), shape.clone(), tensor.bytes().slice_ref(bytes)).ok();
+    Some([half(head)?, half(tail)?])
 }
 
 impl Call<'_> {
@@ -117,6 +131,54 @@ impl Call<'_> {
         let node = self.editor.add_node(name, operator, inputs, vec![Some(output)]);
         self.hints.observe(self.editor.graph(), node);
         output
+    }
+
+    /// As [`add`](Self::add), with an output for each of `wanted` that is there.
+    pub(super) fn add_outputs(
+        &mut self,
+        operator: Operator,
+        inputs: Vec<Option<ValueId>>,
+        wanted: &[Option<ValueId>],
+    ) -> Vec<Option<ValueId>> {
+        let name = format!("{}_{}", self.name, operator.name());
+        let mut output = |position: usize| self.editor.add_value(format!("{name}_output_{position}"), None);
+        let outputs: Vec<_> =
+            wanted.iter().enumerate().map(|(position, wanted)| wanted.map(|_| output(position))).collect();
+        let node = self.editor.add_node(name, operator, inputs, outputs.clone());
+        self.hints.observe(self.editor.graph(), node);
+        outputs
+    }
+
+    /// Adds a node that computes a value of the file.
+    pub(super) fn add_as(&mut self, operator: Operator, inputs: Vec<Option<ValueId>>, output: ValueId) {
+        let name = format!("{}_{}", self.name, operator.name());
+        let node = self.editor.add_node(name, operator, inputs, vec![Some(output)]);
+        self.hints.observe(self.editor.graph(), node);
+    }
+
+    /// Cuts an input in two halves along an axis. A constant that nothing else reads becomes two constants, which are
+    /// one tensor again in the file.
+    pub(super) fn halves(&mut self, position: usize, axis: usize) -> [Option<ValueId>; 2] {
+        let Some(input) = self.input(position) else { return [None, None] };
+        let alone = self.readers.get(&input) == Some(&1) && axis == 0;
+        let constant = self.editor.graph().initializer(input).filter(|_| alone);
+        if let Some(halves) = constant.and_then(half_tensors) {
+            let tensor = self.editor.graph().value(input).name.clone();
+            self.editor.remove_tensor(input);
+            let mut second = false;
+            return halves.map(|half| {
+                let suffix = if second { "second" } else { "first" };
+                let value = self.editor.add_initializer(format!("{tensor}.{suffix}"), half.clone());
+                let name = self.editor.graph().value(value).name.clone();
+                let target = Target::Half { tensor: tensor.clone(), second };
+                self.bindings.push(Binding { value: name, tensor: half, target });
+                second = true;
+                Some(value)
+            });
+        }
+        let both = [Some(input); 2];
+        let outputs = self.add_outputs(Operator::Split { axis: axis as i64 }, vec![Some(input)], &both);
+        [outputs[0], outputs[1]]
     }
 
     /// Adds a constant list of integers that the file does not have.

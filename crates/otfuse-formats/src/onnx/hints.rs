@@ -55,6 +55,13 @@ impl Hints {
             }
             Operator::Expand | Operator::ConstantOfShape { .. } | Operator::Range => None,
             Operator::Shape { .. } => Some(1),
+            Operator::Size => Some(0),
+            Operator::NonZero => Some(2),
+            Operator::GatherElements { .. } => rank_of(1),
+            Operator::OneHot { .. } => rank_of(0).map(|rank| rank + 1),
+            Operator::GatherNd { .. } | Operator::Col2Im(_) | Operator::Random(_) => None,
+            Operator::Recurrent(_) | Operator::Attention(_) | Operator::TopK { .. } => return,
+            Operator::If { .. } | Operator::Loop { .. } | Operator::Scan(_) => return,
             _ => rank_of(0),
         };
         let data_type = match &node.operator {
@@ -63,6 +70,15 @@ impl Hints {
             Operator::Binary(binary) if binary.is_comparison() => Some(DataType::Bool),
             Operator::ConstantOfShape { value } => Some(value.data_type()),
             Operator::Where => type_of(1),
+            Operator::Unary(unary) if unary.is_test() => Some(DataType::Bool),
+            Operator::Size | Operator::NonZero => Some(DataType::I64),
+            Operator::OneHot { .. } => type_of(2),
+            Operator::DequantizeLinear { .. } => type_of(1),
+            Operator::MatMulInteger => Some(DataType::I32),
+            Operator::QuantizeLinear { data_type, .. } => type_of(2).or(*data_type).or(Some(DataType::U8)),
+            Operator::QLinearConv(_) => type_of(7),
+            Operator::EyeLike { data_type, .. } => data_type.or(type_of(0)),
+            Operator::Random(_) => None,
             _ => type_of(0),
         };
         for &output in node.outputs.iter().flatten() {

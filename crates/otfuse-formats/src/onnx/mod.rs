@@ -5,6 +5,7 @@
 //! | `proto/` | the messages of the format |
 //! | `reader` | a model becomes a graph: constants, then nodes in the file's order |
 //! | `operators/` | each family of operators: every version's attributes in, the newest form's out |
+//! | `control` | the bodies of control flow |
 //! | `template` | the network's tensors back into the file that it came from |
 //! | `writer` | a network as a file of its own |
 //! | `disk` | files in and out |
@@ -13,6 +14,7 @@
 mod attributes;
 mod call;
 mod constants;
+mod control;
 mod data_type;
 mod disk;
 mod encode;
@@ -32,6 +34,7 @@ mod writer;
 pub use disk::{open_onnx, write_onnx};
 pub use encode::{EncodedModel, ExternalData, WriteOptions, encode_onnx};
 pub use error::OnnxError;
+pub use operators::{FIRST_VERSIONS, first_version};
 pub use reader::{OnnxModel, read_onnx};
 pub use template::Template;
 pub use writer::to_proto;

@@ -11,6 +11,13 @@ pub(super) fn captured(node: &NodeProto) -> Vec<&str> {
     captured.names
 }
 
+/// The values that one body reads from the graph around it.
+pub(super) fn captured_by(body: &GraphProto) -> Vec<&str> {
+    let mut captured = Captured::default();
+    captured.body(body);
+    captured.names
+}
+
 /// The bodies of a node.
 fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use bytes::Bytes;
-use otfuse_graph::{Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants};
+use otfuse_graph::{
+    Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants, join_stacked,
+};
 use prost::Message;
 
 use super::attributes::Attributes;
@@ -71,12 +73,12 @@ fn read_model(model: &mut ModelProto, folder: &Path, bindings: &mut Vec<Binding>
         reader.node(index, node)?;
     }
     reader.check_unsupported()?;
-    fold(reader.editor.finish()?)
+    Ok(join_stacked(fold(reader.editor.finish()?)?)?)
 }
 
 /// Computes what follows from constants. Where the file declares shapes of inner values and outputs that contradict its
 /// operators, the operators are right: runtimes do not look at these declarations either.
-fn fold(graph: Graph) -> Result<Graph, OnnxError> {
+pub(super) fn fold(graph: Graph) -> Result<Graph, OnnxError> {
     match fold_constants(graph.clone()) {
         Err(FoldError::Inference(error)) if matches!(*error.mismatch, Mismatch::Declared { .. }) => {
             let computed: Vec<ValueId> = graph.nodes().flat_map(|(_, node)| node.outputs.clone()).flatten().collect();
@@ -91,7 +93,7 @@ fn fold(graph: Graph) -> Result<Graph, OnnxError> {
 }
 
 /// What the file says of each value.
-fn declarations(graph: &GraphProto) -> HashMap<String, Declared> {
+pub(super) fn declarations(graph: &GraphProto) -> HashMap<String, Declared> {
     let infos = graph.value_info.iter().chain(&graph.output).chain(&graph.input);
     infos.filter_map(|info| Some((info.name.clone()?, shape::read(info)?))).collect()
 }
@@ -104,23 +106,23 @@ pub(super) fn node_name(index: usize, node: &NodeProto) -> String {
     }
 }
 
-struct Reader<'a> {
-    editor: GraphEditor,
-    declared: HashMap<String, Declared>,
-    version: i64,
+pub(super) struct Reader<'a> {
+    pub(super) editor: GraphEditor,
+    pub(super) declared: HashMap<String, Declared>,
+    pub(super) version: i64,
     /// Operators that the file defines itself.
-    functions: HashSet<(String, String)>,
-    hints: Hints,
+    pub(super) functions: HashSet<(String, String)>,
+    pub(super) hints: Hints,
     /// Constants without a counterpart here, described.
-    unsupported: HashMap<ValueId, String>,
+    pub(super) unsupported: HashMap<ValueId, String>,
     /// How many places read each value that is read.
-    readers: HashMap<ValueId, usize>,
-    bindings: &'a mut Vec<Binding>,
+    pub(super) readers: HashMap<ValueId, usize>,
+    pub(super) bindings: &'a mut Vec<Binding>,
 }
 
 impl Reader<'_> {
     /// The value of that name; `None` stands for the empty name of an optional value left out.
-    fn value(&mut self, name: &str) -> Option<ValueId> {
+    pub(super) fn value(&mut self, name: &str) -> Option<ValueId> {
         if name.is_empty() {
             return None;
         }
@@ -132,7 +134,7 @@ impl Reader<'_> {
         self.value(name).ok_or_else(|| OnnxError::Name { kind, name: name.into(), found: 0 })
     }
 
-    fn constants(&mut self, graph: &mut GraphProto, external: &mut ExternalFiles) -> Result<(), OnnxError> {
+    pub(super) fn constants(&mut self, graph: &mut GraphProto, external: &mut ExternalFiles) -> Result<(), OnnxError> {
         for constants::Named { name, constant } in constants::initializers(graph, external)? {
             let value = self.named("initializer", &name)?;
             self.define(value, name, constant)?;
@@ -165,7 +167,7 @@ impl Reader<'_> {
     }
 
     /// Inputs and outputs. Up to IR version 3 initializers are inputs as well, later they may be: as default values.
-    fn ends(&mut self, graph: &GraphProto) -> Result<(), OnnxError> {
+    pub(super) fn ends(&mut self, graph: &GraphProto) -> Result<(), OnnxError> {
         for info in &graph.input {
             let value = self.named("input", info.name.as_deref().unwrap_or_default())?;
             if self.editor.graph().initializer(value).is_none() && !self.unsupported.contains_key(&value) {
@@ -180,7 +182,7 @@ impl Reader<'_> {
     }
 
     /// Gives every value of the file its id, so that no made-up name takes that of a later one.
-    fn reads(&mut self, graph: &GraphProto) {
+    pub(super) fn reads(&mut self, graph: &GraphProto) {
         for &output in self.editor.graph().outputs() {
             *self.readers.entry(output).or_default() += 1;
         }
@@ -204,7 +206,7 @@ impl Reader<'_> {
         }
     }
 
-    fn node(&mut self, index: usize, node: &NodeProto) -> Result<(), OnnxError> {
+    pub(super) fn node(&mut self, index: usize, node: &NodeProto) -> Result<(), OnnxError> {
         let name = node_name(index, node);
         let operator = node.op_type.as_deref().unwrap_or_default();
         let domain = node.domain.as_deref().unwrap_or_default();
@@ -220,6 +222,16 @@ impl Reader<'_> {
         if is_constant(node) && outputs.iter().flatten().any(|&out| self.editor.graph().initializer(out).is_some()) {
             return Ok(());
         }
+        let own = self.functions.contains(&(domain.to_owned(), operator.to_owned()));
+        let standard = is_onnx_domain(Some(domain)) && !own;
+        let known = operators::first_version(operator).is_some_and(|first| self.version >= first);
+        if standard
+            && known
+            && let Some(found) = self.control_flow(node, &name, &mut inputs)?
+        {
+            self.editor.add_node(name, found, inputs, outputs);
+            return Ok(());
+        }
         let mut call = Call {
             name: &name,
             operator,
@@ -233,12 +245,9 @@ impl Reader<'_> {
             bindings: self.bindings,
             readers: &self.readers,
         };
-        let own = self.functions.contains(&(domain.to_owned(), operator.to_owned()));
-        let mut reading =
-            if is_onnx_domain(Some(domain)) && !own { operators::read(&mut call)? } else { Reading::Opaque };
+        let mut reading = if standard { operators::read(&mut call)? } else { Reading::Opaque };
         if let Reading::Operator(found) = &reading {
-            // Only a split has several outputs.
-            if !matches!(found, Operator::Split { .. }) && !call.keep_first_output() {
+            if found.most_outputs() == 1 && !call.keep_first_output() {
                 reading = Reading::Opaque;
             }
         }
@@ -269,7 +278,7 @@ impl Reader<'_> {
     }
 
     /// Constants that were kept aside may be read by operators that were kept aside as well, but by no others.
-    fn check_unsupported(&self) -> Result<(), OnnxError> {
+    pub(super) fn check_unsupported(&self) -> Result<(), OnnxError> {
         for (_, node) in self.editor.graph().nodes() {
             if matches!(node.operator, Operator::Opaque { .. }) {
                 continue;

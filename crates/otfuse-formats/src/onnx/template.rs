@@ -52,7 +52,13 @@ impl Template {
         let mut model = self.model.clone();
         let Some(mut file) = model.graph.take() else { return Err(OnnxError::Missing { expected: "graph" }) };
         let mut placed = self.write_bindings(&mut file, &mut tensors)?;
-        placed.extend(write_constants(&mut file, &tensors, &changed));
+        // A tensor that was cut in halves has changed where a half has.
+        let halves = self.bindings.iter().filter_map(|binding| match &binding.target {
+            Target::Half { tensor, .. } if changed.contains(&binding.value) => Some(tensor.clone()),
+            _ => None,
+        });
+        let replaced = changed.iter().cloned().chain(halves).collect();
+        placed.extend(write_constants(&mut file, &tensors, &replaced));
         let added = write_folded(&model, &mut file, &tensors)?;
         placed.extend(added.iter().cloned());
         for proto in &mut file.initializer {
@@ -145,10 +151,33 @@ impl Template {
                     })?;
                     tensors.insert(binding.value.clone(), back);
                 }
+                Target::Half { tensor: whole, second } => {
+                    // The first half is bound before the second.
+                    let joined = match tensors.remove(whole).filter(|_| *second) {
+                        Some(first) => join(&first, &tensor).ok_or_else(|| OnnxError::Template {
+                            place: format!("tensor '{}'", binding.value),
+                            expected: format!("half of '{whole}', of the shape and type of the other"),
+                            found: format!("{tensor:?}"),
+                        })?,
+                        None => tensor,
+                    };
+                    tensors.insert(whole.clone(), joined);
+                    placed.insert(whole.clone());
+                }
             }
         }
         Ok(placed)
     }
+}
+
+/// Two tensors behind one another along their first axis.
+fn join(first: &Tensor, second: &Tensor) -> Option<Tensor> {
+    if first.shape() != second.shape() || first.data_type() != second.data_type() {
+        return None;
+    }
+    let (&length, rest) = first.shape().split_first()?;
+    let shape = [&[2 * length], rest].concat();
+    Tensor::new(first.data_type(), shape, [&first.bytes()[..], second.bytes()].concat().into()).ok()
 }
 
 fn value_names<'a>(graph: &'a Graph, ids: &[Option<otfuse_graph::ValueId>]) -> Vec<Option<&'a str>> {

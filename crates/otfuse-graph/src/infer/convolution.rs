@@ -4,7 +4,7 @@ use super::error::{InferenceError, Mismatch};
 use super::fact::Fact;
 use super::pooling;
 use super::scope::Scope;
-use crate::{Conv, ConvTranspose, DataType, Dim, Padding, Shape};
+use crate::{Conv, ConvTranspose, DataType, DeformConv, Dim, Node, Padding, Shape};
 
 /// X of N, C, spatial..; W of M, C / groups, kernel..; B of M.
 pub(super) fn conv(scope: &Scope<'_>, conv: &Conv) -> Result<Fact, InferenceError> {
@@ -36,6 +36,38 @@ pub(super) fn conv(scope: &Scope<'_>, conv: &Conv) -> Result<Fact, InferenceErro
         });
     }
     Ok(Fact::new(data_type, Some(shape)))
+}
+
+/// As a convolution, with offsets and a mask for each element of the window and each position of the output.
+pub(super) fn deform_conv(scope: &Scope<'_>, deform: &DeformConv) -> Result<Fact, InferenceError> {
+    let inputs = [0, 1, 3].map(|position| scope.node.input(position));
+    let node = Node { inputs: inputs.to_vec(), ..scope.node.clone() };
+    let plain = Conv { groups: deform.groups, window: deform.window.clone() };
+    let fact = conv(&scope.of(&node), &plain)?;
+    let parts = deform.offset_groups;
+    if parts == 0 {
+        return Err(scope.argument("offset_group", "at least 1", parts));
+    }
+    if let Some(channels) = scope.shape(0).and_then(|x| x.get(1)).filter(|channels| channels.as_known().is_some())
+        && channels.divided_by(&Dim::known(parts)).is_none()
+    {
+        return Err(scope.error(0, indivisible(1, parts, channels)));
+    }
+    let (Some(weight), Some(output)) = (scope.shape(1), &fact.shape) else { return Ok(fact) };
+    let kernel = scope.product(1, &weight[2..])?;
+    let rank = weight.len() - 2;
+    for (input, numbers) in [(2, rank), (4, 1)] {
+        let Some(found) = scope.shape(input) else { continue };
+        if found.len() != output.len() {
+            return Err(scope.rank_error(input, output.len().to_string()));
+        }
+        let mut expected = output.clone();
+        expected[1] = scope.times(1, &kernel, &Dim::known(parts.saturating_mul(numbers)))?;
+        for (axis, (expected, found)) in expected.iter().zip(found).enumerate() {
+            scope.expect_length(input, axis, expected, found)?;
+        }
+    }
+    Ok(fact)
 }
 
 /// X of N, C, spatial..; W of C, M / groups, kernel..; B of M.

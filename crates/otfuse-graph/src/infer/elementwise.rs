@@ -15,7 +15,8 @@ pub(super) fn unary(scope: &Scope<'_>, unary: Unary) -> Result<Fact, InferenceEr
         }
         _ => None,
     };
-    Ok(Fact { elements: representable(x.data_type, elements), ..Fact::new(x.data_type, x.shape.clone()) })
+    let data_type = if unary.is_test() { Some(DataType::Bool) } else { x.data_type };
+    Ok(Fact { elements: representable(data_type, elements), ..Fact::new(data_type, x.shape.clone()) })
 }
 
 /// Both inputs broadcast.

@@ -9,6 +9,7 @@ mod arithmetic;
 mod broadcast;
 mod constants;
 mod contents;
+mod control;
 mod convolution;
 mod elementwise;
 mod error;
@@ -19,13 +20,17 @@ mod linear;
 mod normalization;
 mod parts;
 mod pooling;
+mod quantization;
+mod recurrent;
 mod reduction;
 mod repetition;
+mod sampling;
 mod scope;
+mod selection;
 mod slice;
 
 use crate::graph::Declared;
-use crate::{DataType, Dim, Graph, Operator, Shape, ValueId};
+use crate::{DataType, Dim, Graph, Operator, Random, RandomKind, Shape, ValueId};
 
 pub use error::{InferenceError, Mismatch};
 pub(crate) use fact::scalar;
@@ -143,6 +148,45 @@ fn agree(scope: &Scope<'_>, output: ValueId, fact: &mut Fact, declared: &Declare
     Ok(())
 }
 
+/// What shape inference has to know of an operator's inputs to know the output's lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShapeSource {
+    /// Shapes and attributes.
+    Shapes,
+    /// Also the contents of small integer inputs (axes, shapes, sizes): those computed from shapes are followed.
+    Contents,
+    /// The contents of the data: a length stays open.
+    Data,
+    /// Nothing is inferred: what the file declares is believed.
+    Declared,
+}
+
+impl Operator {
+    /// What shape inference needs for this operator.
+    pub fn shape_source(&self) -> ShapeSource {
+        match self {
+            Self::Opaque { .. } => ShapeSource::Declared,
+            Self::NonZero | Self::If { .. } | Self::Loop { .. } | Self::Scan(_) => ShapeSource::Data,
+            Self::Reduce(_)
+            | Self::Reshape { .. }
+            | Self::Squeeze
+            | Self::Unsqueeze
+            | Self::Split { .. }
+            | Self::Slice
+            | Self::Pad(_)
+            | Self::Expand
+            | Self::Tile
+            | Self::ConstantOfShape { .. }
+            | Self::Range
+            | Self::Resize(_)
+            | Self::Col2Im(_)
+            | Self::TopK { .. }
+            | Self::OneHot { .. } => ShapeSource::Contents,
+            _ => ShapeSource::Shapes,
+        }
+    }
+}
+
 /// The facts of a node's outputs. Outputs beyond those returned are unknown.
 fn infer(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
     let fact = match &scope.node.operator {
@@ -182,7 +226,56 @@ fn infer(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
         Operator::Shape { start, end } => constants::shape(scope, *start, *end),
         Operator::ConstantOfShape { value } => constants::constant_of_shape(scope, value),
         Operator::Range => constants::range(scope),
+        Operator::DeformConv(deform) => convolution::deform_conv(scope, deform),
+        Operator::MatMulInteger => quantization::mat_mul_integer(scope),
+        Operator::QLinearConv(conv) => quantization::conv(scope, conv),
+        Operator::QuantizeLinear { axis, data_type } => {
+            let data_type = scope.data_type(2).or(*data_type).unwrap_or(DataType::U8);
+            quantization::scaled(scope, *axis, Some(data_type))
+        }
+        Operator::DequantizeLinear { axis } => quantization::scaled(scope, *axis, scope.data_type(1)),
+        Operator::GroupNormalization { groups, per_group, .. } => normalization::of_groups(scope, *groups, *per_group),
+        Operator::Recurrent(recurrent) => return recurrent::recurrent(scope, recurrent),
+        Operator::Attention(attention) => return recurrent::attention(scope, attention),
+        Operator::Resize(resize) => sampling::resize(scope, resize),
+        Operator::GridSample(_) => sampling::grid_sample(scope),
+        Operator::DepthToSpace { block, .. } => sampling::depth(scope, *block, false),
+        Operator::SpaceToDepth { block } => sampling::depth(scope, *block, true),
+        Operator::Col2Im(window) => sampling::col2im(scope, window),
+        Operator::CumSum { .. } => selection::cum_sum(scope),
+        Operator::TopK { axis, .. } => return selection::top_k(scope, *axis),
+        Operator::Hardmax { axis } => normalization::along_axis(scope, *axis),
+        Operator::GatherElements { axis } => selection::gather_elements(scope, *axis),
+        Operator::GatherNd { batch_dims } => selection::gather_nd(scope, *batch_dims),
+        Operator::ScatterElements { axis, .. } => selection::scatter_elements(scope, *axis),
+        Operator::ScatterNd { .. } => selection::scatter_nd(scope),
+        Operator::OneHot { axis } => selection::one_hot(scope, *axis),
+        Operator::NonZero => selection::non_zero(scope),
+        Operator::Trilu { .. } => selection::trilu(scope),
+        Operator::EyeLike { data_type, .. } => selection::eye_like(scope, *data_type),
+        Operator::Size => selection::size(scope),
+        Operator::If { then_branch, else_branch } => return Ok(control::of_branches(then_branch, else_branch)),
+        Operator::Loop { body, states } => return Ok(control::of_loop(scope, body, *states)),
+        Operator::Scan(scan) => return Ok(control::of_scan(scope, scan)),
+        Operator::Random(random) => Ok(random_numbers(scope, random)),
         Operator::Opaque { .. } => Ok(Fact::default()),
     };
     Ok(vec![fact?])
+}
+
+/// Given by attributes, or as the input is.
+fn random_numbers(scope: &Scope<'_>, random: &Random) -> Fact {
+    let shape = match random.kind {
+        RandomKind::Normal | RandomKind::Uniform => Some(random.shape.iter().copied().map(Dim::known).collect()),
+        RandomKind::Multinomial => {
+            scope.shape(0).and_then(|shape| Some(vec![shape.first()?.clone(), Dim::known(random.samples)]))
+        }
+        _ => scope.shape(0).cloned(),
+    };
+    let default = match random.kind {
+        RandomKind::Normal | RandomKind::Uniform => Some(DataType::F32),
+        RandomKind::Multinomial => Some(DataType::I32),
+        _ => scope.data_type(0),
+    };
+    Fact::new(random.data_type.or(default), shape)
 }

@@ -1,8 +1,9 @@
 //! Normalisations: shapes stay, parameters must fit.
 
-use super::error::InferenceError;
+use super::error::{InferenceError, Mismatch};
 use super::fact::Fact;
 use super::scope::Scope;
+use crate::Dim;
 
 /// `parameters` vectors, one number each for every channel (axis 1).
 pub(super) fn of_channels(scope: &Scope<'_>, parameters: usize) -> Result<Fact, InferenceError> {
@@ -21,6 +22,22 @@ pub(super) fn of_last_axes(scope: &Scope<'_>, axis: i64) -> Result<Fact, Inferen
         let axis = scope.axis(axis, shape.len())?;
         for parameter in 1..3 {
             scope.expect_broadcast_to(parameter, &shape[axis..])?;
+        }
+    }
+    unchanged(scope)
+}
+
+/// Groups of channels; scale and bias are one number each for every channel, or for every group.
+pub(super) fn of_groups(scope: &Scope<'_>, groups: usize, per_group: bool) -> Result<Fact, InferenceError> {
+    if let Some(shape) = scope.shape(0) {
+        let channels = shape.get(1).ok_or_else(|| scope.rank_error(0, "at least 2"))?;
+        if groups == 0 || channels.as_known().is_some_and(|channels| !channels.is_multiple_of(groups)) {
+            let found = channels.clone();
+            return Err(scope.error(0, Mismatch::Indivisible { axis: 1, parts: groups, found }));
+        }
+        for parameter in 1..=2 {
+            let parts = Dim::known(groups);
+            scope.expect_vector(parameter, if per_group { &parts } else { channels })?;
         }
     }
     unchanged(scope)

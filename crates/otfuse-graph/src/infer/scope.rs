@@ -2,7 +2,7 @@
 
 use super::error::{InferenceError, Mismatch};
 use super::fact::{Element, Fact};
-use crate::{DataType, Dim, Graph, Node, Shape, ValueId};
+use crate::{DataType, Dim, Graph, Node, Shape, Tensor, ValueId};
 
 /// Names of expressions longer than this become a name of the value instead.
 const LONGEST_EXPRESSION: usize = 96;
@@ -23,6 +23,19 @@ impl<'a> Scope<'a> {
     /// What is known of an input; nothing if it is left out.
     pub(super) fn input(&self, index: usize) -> &'a Fact {
         self.node.input(index).and_then(|id| self.facts.get(id.index())).unwrap_or(&UNKNOWN)
+    }
+
+    /// The same with another node in this one's place.
+    pub(super) fn of<'b>(&self, node: &'b Node) -> Scope<'b>
+    where
+        'a: 'b,
+    {
+        Scope { graph: self.graph, node, facts: self.facts }
+    }
+
+    /// The constant tensor that an input is, if it is one.
+    pub(super) fn constant(&self, index: usize) -> Option<&'a Tensor> {
+        self.graph.initializer(self.node.input(index)?)
     }
 
     pub(super) fn is_given(&self, index: usize) -> bool {

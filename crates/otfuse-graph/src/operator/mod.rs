@@ -4,8 +4,28 @@
 //! input here as well, also where older opsets had an attribute: readers bring older files into this one form, so that
 //! every rule is written once. Inputs and outputs are named in the order of the ONNX specification.
 
+mod attention;
+mod catalogue;
+mod control;
+mod elementwise;
+mod indexing;
+mod names;
+mod product;
+mod random;
+mod recurrent;
+mod reduction;
+mod sampling;
 mod window;
 
+pub use attention::{Attention, Scores};
+pub use control::{Body, Direction, Scan};
+pub use elementwise::{Binary, Unary, Variadic};
+pub use indexing::{DepthOrder, PadMode, ScatterReduction};
+pub use product::{Conv, ConvTranspose, DeformConv, Gemm};
+pub use random::{Random, RandomKind};
+pub use recurrent::{Cell, Recurrent};
+pub use reduction::{Pool, PoolKind, Reduce, ReduceKind};
+pub use sampling::{Aspect, Coordinates, GridMode, GridPadding, GridSample, Nearest, Resize, ResizeMode};
 pub use window::{Padding, Window};
 
 use crate::{DataType, Tensor};
@@ -149,6 +169,139 @@ pub enum Operator {
     },
     /// `(X) -> Y`: Y = X. Dropout is read as this, since networks are fused and evaluated in inference mode.
     Identity,
+    /// `(X, W, offset, B?, mask?) -> Y`: a convolution whose window's elements are moved by `offset` (N, offset groups x
+    /// kernel x 2, positions..) and weighed by `mask` (N, offset groups x kernel, positions..).
+    DeformConv(DeformConv),
+    /// `(A, B, a_zero?, b_zero?) -> Y`: `(A - a_zero) (B - b_zero)` as int32 of 8-bit integers; a zero point is one
+    /// number, or one for each row of A or column of B.
+    MatMulInteger,
+    /// `(X, x_scale, x_zero, W, w_scale, w_zero, y_scale, y_zero, B?) -> Y`: a convolution of quantized numbers.
+    QLinearConv(Conv),
+    /// `(X, scale, zero?) -> Y`: `round(x / scale) + zero`, saturated; scale and zero may be one for each index of `axis`.
+    QuantizeLinear {
+        /// May be negative.
+        axis: i64,
+        /// The element type of Y where there is no zero point; uint8 if absent.
+        data_type: Option<DataType>,
+    },
+    /// `(X, scale, zero?) -> Y`: `(x - zero) * scale`.
+    DequantizeLinear {
+        /// May be negative.
+        axis: i64,
+    },
+    /// `(X, scale, bias) -> Y`: every group of channels of every sample normalised.
+    GroupNormalization {
+        /// Groups that the channels are split into.
+        groups: usize,
+        /// Scale and bias are one number for each group (opset 18 to 20) instead of one for each channel.
+        per_group: bool,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// `(X, W, R, B?, lengths?, initial_h?, initial_c?, P?) -> (Y?, Y_h?, Y_c?)` with ONNX's shapes for one direction.
+    Recurrent(Recurrent),
+    /// `(Q, K, V, mask?, past_key?, past_value?, lengths?) -> (Y, present_key?, present_value?, scores?)`.
+    Attention(Attention),
+    /// `(X, roi?, scales?, sizes?) -> Y`.
+    Resize(Resize),
+    /// `(X, grid) -> Y`: X of shape N, C, spatial.., sampled at the places (last axis first, in [-1, 1]) that the grid's
+    /// last axis holds.
+    GridSample(GridSample),
+    /// `(X) -> Y`: blocks of channels become squares of positions.
+    DepthToSpace {
+        /// The length of a square's side.
+        block: usize,
+        /// How the channels are split.
+        order: DepthOrder,
+    },
+    /// `(X) -> Y`: squares of positions become blocks of channels, the square's positions first.
+    SpaceToDepth {
+        /// The length of a square's side.
+        block: usize,
+    },
+    /// `(X, image shape, block shape) -> Y`: the blocks of X (N, C x block, count) summed up at their places.
+    Col2Im(Window),
+    /// `(X, axis) -> Y`: sums of all elements up to each.
+    CumSum {
+        /// Without the element itself.
+        exclusive: bool,
+        /// From the end.
+        reverse: bool,
+    },
+    /// `(X, k) -> (values, indices)`: the first k elements in order of size along an axis.
+    TopK {
+        /// May be negative.
+        axis: i64,
+        /// Largest or smallest first.
+        largest: bool,
+    },
+    /// `(X) -> Y`: 1 at the first largest element along an axis, 0 elsewhere.
+    Hardmax {
+        /// May be negative.
+        axis: i64,
+    },
+    /// `(X, indices) -> Y`: for each index its element along `axis`, at the same place along the other axes.
+    GatherElements {
+        /// May be negative.
+        axis: i64,
+    },
+    /// `(X, indices) -> Y`: the last axis of the indices addresses slices of X.
+    GatherNd {
+        /// Leading axes that X and the indices share.
+        batch_dims: usize,
+    },
+    /// `(X, indices, updates) -> Y`: the inverse of [`GatherElements`](Self::GatherElements).
+    ScatterElements {
+        /// May be negative.
+        axis: i64,
+        /// How an update meets an element.
+        reduction: ScatterReduction,
+    },
+    /// `(X, indices, updates) -> Y`: the inverse of [`GatherNd`](Self::GatherNd).
+    ScatterNd {
+        /// How an update meets a slice.
+        reduction: ScatterReduction,
+    },
+    /// `(indices, depth, [off, on]) -> Y`.
+    OneHot {
+        /// The new axis; may be negative.
+        axis: i64,
+    },
+    /// `(X) -> Y`: the indices of all elements other than 0, an index a column.
+    NonZero,
+    /// `(X, k?) -> Y`: zeros below (or above) the k-th diagonal of the last two axes.
+    Trilu {
+        /// Keep the upper part.
+        upper: bool,
+    },
+    /// `(X) -> Y`: ones on a diagonal of a matrix of X's shape.
+    EyeLike {
+        /// The element type of Y; that of X if absent.
+        data_type: Option<DataType>,
+        /// Which diagonal, counted upwards.
+        offset: i64,
+    },
+    /// `(X) -> number of elements` as int64.
+    Size,
+    /// `(condition, outside..) -> (Y, ...)`: the outputs of one of two networks without inputs of their own.
+    If {
+        /// Run where the condition is true.
+        then_branch: Body,
+        /// Run where it is false.
+        else_branch: Body,
+    },
+    /// `(most steps?, condition?, states.., outside..) -> (states.., results..)`: the body takes the step, the condition
+    /// and the states, and gives the next condition, the next states and an element of each result.
+    Loop {
+        /// What is repeated.
+        body: Body,
+        /// The number of states.
+        states: usize,
+    },
+    /// `(states.., sequences.., outside..) -> (states.., results..)`: a body for each element of the sequences.
+    Scan(Scan),
+    /// `(X?) -> Y`: random numbers. Read and written back, but not drawn: a network's function is fixed.
+    Random(Random),
     /// An operator without a meaning here: it can be written back, but neither executed nor aligned through.
     Opaque {
         /// The ONNX domain; empty for ONNX's own operators.
@@ -156,341 +309,4 @@ pub enum Operator {
         /// The operator's name in that domain.
         name: String,
     },
-}
-
-/// See [`Operator::Gemm`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gemm {
-    /// Factor of the product.
-    pub alpha: f32,
-    /// Factor of C.
-    pub beta: f32,
-    /// Transpose A first.
-    pub transpose_a: bool,
-    /// Transpose B first.
-    pub transpose_b: bool,
-}
-
-impl Default for Gemm {
-    fn default() -> Self {
-        Self { alpha: 1.0, beta: 1.0, transpose_a: false, transpose_b: false }
-    }
-}
-
-/// See [`Operator::Conv`]. The kernel's size is that of the weight.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conv {
-    /// Independent parts that the channels are split into.
-    pub groups: usize,
-    /// Strides, dilations and padding.
-    pub window: Window,
-}
-
-impl Default for Conv {
-    fn default() -> Self {
-        Self { groups: 1, window: Window::default() }
-    }
-}
-
-/// See [`Operator::ConvTranspose`]. The kernel's size is that of the weight.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConvTranspose {
-    /// Independent parts that the channels are split into.
-    pub groups: usize,
-    /// Strides, dilations and padding (cut off the output).
-    pub window: Window,
-    /// Elements added at the end of each spatial axis of the output; empty for none.
-    pub output_padding: Vec<usize>,
-    /// The output's spatial lengths where given; the padding follows from them.
-    pub output_shape: Option<Vec<usize>>,
-}
-
-/// Functions of one number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub enum Unary {
-    Relu,
-    Sigmoid,
-    Tanh,
-    Exp,
-    Log,
-    Sqrt,
-    Reciprocal,
-    Abs,
-    Neg,
-    Sign,
-    Erf,
-    Floor,
-    Ceil,
-    Round,
-    Sin,
-    Cos,
-    Tan,
-    Not,
-    Softplus,
-    Softsign,
-    Mish,
-    HardSwish,
-    LeakyRelu { alpha: f32 },
-    Elu { alpha: f32 },
-    Celu { alpha: f32 },
-    Selu { alpha: f32, gamma: f32 },
-    HardSigmoid { alpha: f32, beta: f32 },
-    ThresholdedRelu { alpha: f32 },
-    Gelu { tanh: bool },
-}
-
-/// Functions of two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Pow,
-    /// Remainder; with `truncated` the sign is that of the dividend (C's `fmod`), else that of the divisor.
-    Mod {
-        truncated: bool,
-    },
-    Equal,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    And,
-    Or,
-    Xor,
-}
-
-/// Functions of any number of numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Variadic {
-    Sum,
-    Mean,
-    Min,
-    Max,
-}
-
-/// See [`Operator::Reduce`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Reduce {
-    /// What is computed over the reduced axes.
-    pub kind: ReduceKind,
-    /// Keep the reduced axes with length 1.
-    pub keep_dims: bool,
-    /// An absent or empty list of axes means none instead of all.
-    pub noop_with_empty_axes: bool,
-}
-
-/// Functions of all numbers along some axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum ReduceKind {
-    Sum,
-    Mean,
-    Max,
-    Min,
-    Prod,
-    L1,
-    L2,
-    SumSquare,
-    LogSum,
-    LogSumExp,
-}
-
-/// See [`Operator::Pool`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// What is computed over the window.
-    pub kind: PoolKind,
-    /// The window's size along each spatial axis.
-    pub kernel: Vec<usize>,
-    /// Strides, dilations and padding.
-    pub window: Window,
-    /// Let the last window hang over the end.
-    pub ceil: bool,
-    /// An average counts padded elements.
-    pub count_include_pad: bool,
-}
-
-/// Maximum or mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum PoolKind {
-    Max,
-    Average,
-}
-
-/// What [`Operator::Pad`] writes beyond the edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum PadMode {
-    Constant,
-    Reflect,
-    Edge,
-    Wrap,
-}
-
-impl Operator {
-    /// The operator's ONNX name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Gemm(_) => "Gemm",
-            Self::MatMul => "MatMul",
-            Self::Conv(_) => "Conv",
-            Self::ConvTranspose(_) => "ConvTranspose",
-            Self::BatchNormalization { .. } => "BatchNormalization",
-            Self::InstanceNormalization { .. } => "InstanceNormalization",
-            Self::LayerNormalization { .. } => "LayerNormalization",
-            Self::LocalResponseNormalization { .. } => "LRN",
-            Self::Unary(unary) => unary.name(),
-            Self::Binary(binary) => binary.name(),
-            Self::Variadic(variadic) => variadic.name(),
-            Self::PRelu => "PRelu",
-            Self::Clip => "Clip",
-            Self::Where => "Where",
-            Self::Softmax { .. } => "Softmax",
-            Self::LogSoftmax { .. } => "LogSoftmax",
-            Self::Reduce(reduce) => reduce.kind.name(),
-            Self::ArgExtremum { largest: true, .. } => "ArgMax",
-            Self::ArgExtremum { largest: false, .. } => "ArgMin",
-            Self::Pool(Pool { kind: PoolKind::Max, .. }) => "MaxPool",
-            Self::Pool(Pool { kind: PoolKind::Average, .. }) => "AveragePool",
-            Self::GlobalPool(PoolKind::Max) => "GlobalMaxPool",
-            Self::GlobalPool(PoolKind::Average) => "GlobalAveragePool",
-            Self::Flatten { .. } => "Flatten",
-            Self::Reshape { .. } => "Reshape",
-            Self::Transpose { .. } => "Transpose",
-            Self::Squeeze => "Squeeze",
-            Self::Unsqueeze => "Unsqueeze",
-            Self::Concat { .. } => "Concat",
-            Self::Split { .. } => "Split",
-            Self::Slice => "Slice",
-            Self::Pad(_) => "Pad",
-            Self::Gather { .. } => "Gather",
-            Self::Expand => "Expand",
-            Self::Tile => "Tile",
-            Self::Shape { .. } => "Shape",
-            Self::ConstantOfShape { .. } => "ConstantOfShape",
-            Self::Range => "Range",
-            Self::Cast { .. } => "Cast",
-            Self::Identity => "Identity",
-            Self::Opaque { name, .. } => name,
-        }
-    }
-
-    /// How many inputs the operator takes at least and at most.
-    pub fn input_arity(&self) -> (usize, usize) {
-        match self {
-            Self::Gemm(_) => (2, 3),
-            Self::Conv(_) | Self::ConvTranspose(_) | Self::LayerNormalization { .. } => (2, 3),
-            Self::InstanceNormalization { .. } | Self::Where | Self::Range => (3, 3),
-            Self::BatchNormalization { .. } => (5, 5),
-            Self::MatMul | Self::Binary(_) | Self::PRelu | Self::Reshape { .. } | Self::Unsqueeze => (2, 2),
-            Self::Gather { .. } | Self::Expand | Self::Tile => (2, 2),
-            Self::Variadic(_) | Self::Concat { .. } => (1, usize::MAX),
-            Self::Clip => (1, 3),
-            Self::Reduce(_) | Self::Squeeze | Self::Split { .. } => (1, 2),
-            Self::Slice => (3, 5),
-            Self::Pad(_) => (2, 4),
-            Self::Opaque { .. } => (0, usize::MAX),
-            _ => (1, 1),
-        }
-    }
-}
-
-impl Unary {
-    /// The function's ONNX name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "Relu",
-            Self::Sigmoid => "Sigmoid",
-            Self::Tanh => "Tanh",
-            Self::Exp => "Exp",
-            Self::Log => "Log",
-            Self::Sqrt => "Sqrt",
-            Self::Reciprocal => "Reciprocal",
-            Self::Abs => "Abs",
-            Self::Neg => "Neg",
-            Self::Sign => "Sign",
-            Self::Erf => "Erf",
-            Self::Floor => "Floor",
-            Self::Ceil => "Ceil",
-            Self::Round => "Round",
-            Self::Sin => "Sin",
-            Self::Cos => "Cos",
-            Self::Tan => "Tan",
-            Self::Not => "Not",
-            Self::Softplus => "Softplus",
-            Self::Softsign => "Softsign",
-            Self::Mish => "Mish",
-            Self::HardSwish => "HardSwish",
-            Self::LeakyRelu { .. } => "LeakyRelu",
-            Self::Elu { .. } => "Elu",
-            Self::Celu { .. } => "Celu",
-            Self::Selu { .. } => "Selu",
-            Self::HardSigmoid { .. } => "HardSigmoid",
-            Self::ThresholdedRelu { .. } => "ThresholdedRelu",
-            Self::Gelu { .. } => "Gelu",
-        }
-    }
-}
-
-impl Binary {
-    /// The function's ONNX name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Add => "Add",
-            Self::Sub => "Sub",
-            Self::Mul => "Mul",
-            Self::Div => "Div",
-            Self::Pow => "Pow",
-            Self::Mod { .. } => "Mod",
-            Self::Equal => "Equal",
-            Self::Less => "Less",
-            Self::LessOrEqual => "LessOrEqual",
-            Self::Greater => "Greater",
-            Self::GreaterOrEqual => "GreaterOrEqual",
-            Self::And => "And",
-            Self::Or => "Or",
-            Self::Xor => "Xor",
-        }
-    }
-
-    /// Whether the result is a truth value.
-    pub fn is_comparison(self) -> bool {
-        !matches!(self, Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Pow | Self::Mod { .. })
-    }
-}
-
-impl Variadic {
-    /// The function's ONNX name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sum => "Sum",
-            Self::Mean => "Mean",
-            Self::Min => "Min",
-            Self::Max => "Max",
-        }
-    }
-}
-
-impl ReduceKind {
-    /// The function's ONNX name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sum => "ReduceSum",
-            Self::Mean => "ReduceMean",
-            Self::Max => "ReduceMax",
-            Self::Min => "ReduceMin",
-            Self::Prod => "ReduceProd",
-            Self::L1 => "ReduceL1",
-            Self::L2 => "ReduceL2",
-            Self::SumSquare => "ReduceSumSquare",
-            Self::LogSum => "ReduceLogSum",
-            Self::LogSumExp => "ReduceLogSumExp",
-        }
-    }
 }

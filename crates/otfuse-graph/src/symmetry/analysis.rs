@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::symmetry::group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 use crate::symmetry::layout::{BlockId, Blocks, Layout};
-use crate::symmetry::{PinReason, rules};
-use crate::{Dim, Facts, Graph, InferenceError, Node, NodeId, ValueId};
+use crate::symmetry::{Mutation, PinReason, rules};
+use crate::{Dim, Facts, Graph, InferenceError, Node, NodeId, Operator, ValueId};
 
 /// Where the axes of a value come from, if it is a weight or a rearranged weight.
 type Origin = (ValueId, Vec<Option<usize>>);
@@ -21,6 +21,8 @@ pub(crate) struct Analysis<'a> {
     consumed: HashSet<(ValueId, usize)>,
     /// Axes of weights whose index reaches an output.
     produced: HashSet<(ValueId, usize)>,
+    /// Values whose elements are all equal: they ask for no order.
+    uniform: HashSet<ValueId>,
     first_reader: HashMap<ValueId, NodeId>,
     node: Option<NodeId>,
 }
@@ -30,15 +32,21 @@ impl NeuronGroups {
     /// yields the groups. Axes of the network's inputs and outputs are pinned, and so is what an operator without a
     /// rule touches. About linear in the size of the graph.
     pub fn of(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, true))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, true, None))
     }
 
     /// As [`of`](Self::of), with the axes of the network's outputs free. Reordering such a group reorders the outputs.
     pub fn with_free_outputs(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, false))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, false, None))
     }
 
-    fn analyse(graph: &Graph, facts: &Facts, pin_outputs: bool) -> Self {
+    /// As [`of`](Self::of) with a wrong rule, for tests of what proves the rules.
+    #[doc(hidden)]
+    pub fn mutated(graph: &Graph, mutation: &Mutation) -> Result<Self, InferenceError> {
+        Ok(Self::analyse(graph, &Facts::of(graph)?, true, Some(mutation)))
+    }
+
+    fn analyse(graph: &Graph, facts: &Facts, pin_outputs: bool, mutation: Option<&Mutation>) -> Self {
         let mut analysis = Analysis {
             graph,
             facts,
@@ -47,6 +55,7 @@ impl NeuronGroups {
             origins: HashMap::new(),
             consumed: HashSet::new(),
             produced: HashSet::new(),
+            uniform: HashSet::new(),
             first_reader: HashMap::new(),
             node: None,
         };
@@ -59,7 +68,11 @@ impl NeuronGroups {
                     analysis.first_reader.entry(*weight).or_insert(id);
                 }
             }
-            rules::apply(&mut analysis, node);
+            match mutation.filter(|mutation| mutation.operator == node.operator.name()) {
+                Some(mutation) => mutation.apply(&mut analysis, node),
+                None => rules::apply(&mut analysis, node),
+            }
+            analysis.note_uniform(node);
         }
         if pin_outputs {
             analysis.pin_outputs();
@@ -100,9 +113,36 @@ impl Analysis<'_> {
         }
     }
 
-    /// The layouts of a value's axes, if its rank is known.
-    pub(crate) fn axes(&self, value: ValueId) -> Option<Vec<Layout>> {
+    /// The layouts of a value's axes, if its rank is known. Those of a uniform value are other ones at each reading.
+    pub(crate) fn axes(&mut self, value: ValueId) -> Option<Vec<Layout>> {
+        if self.uniform.contains(&value) {
+            let shape = self.shape(value)?;
+            return Some(shape.into_iter().map(|length| self.blocks.fresh(length)).collect());
+        }
         self.axes.get(&value).cloned()
+    }
+
+    /// Follows values whose elements are all equal through what only moves elements.
+    fn note_uniform(&mut self, node: &Node) {
+        let is_uniform = match node.operator {
+            Operator::ConstantOfShape { .. } => true,
+            Operator::Expand
+            | Operator::Tile
+            | Operator::Slice
+            | Operator::Split { .. }
+            | Operator::Gather { .. }
+            | Operator::Transpose { .. }
+            | Operator::Reshape { .. }
+            | Operator::Flatten { .. }
+            | Operator::Squeeze
+            | Operator::Unsqueeze
+            | Operator::Cast { .. }
+            | Operator::Identity => node.input(0).is_some_and(|input| self.uniform.contains(&input)),
+            _ => false,
+        };
+        if is_uniform {
+            self.uniform.extend(node.outputs.iter().flatten());
+        }
     }
 
     /// The lengths of a value's axes, if its rank is known.

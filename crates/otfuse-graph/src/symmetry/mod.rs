@@ -6,10 +6,13 @@
 mod analysis;
 mod group;
 mod layout;
+mod mutation;
 mod permute;
 mod reason;
 mod rules;
 
 pub use group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
+pub use mutation::{Change, Mutation};
 pub use permute::permute;
 pub use reason::PinReason;
+pub use rules::AxisRule;

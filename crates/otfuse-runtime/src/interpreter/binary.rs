@@ -44,6 +44,9 @@ fn of_floats<B: Backend>(binary: Binary, a: Floats<B>, b: Floats<B>) -> Outcome<
         Binary::Greater => return compare(a, b, |x, y| x > y),
         Binary::GreaterOrEqual => return compare(a, b, |x, y| x >= y),
         Binary::And | Binary::Or | Binary::Xor => return Err(Fault::new("inputs", "truth values", "floats")),
+        Binary::BitwiseAnd | Binary::BitwiseOr | Binary::BitwiseXor | Binary::BitShift { .. } => {
+            return Err(Fault::new("inputs", "integers", "floats"));
+        }
     };
     Ok(Value::Floats(on_device))
 }
@@ -108,11 +111,19 @@ fn of_integers(binary: Binary, a: &Integers, b: &Integers) -> Outcome<Integers> 
             Binary::LessOrEqual => i64::from(x <= y),
             Binary::Greater => i64::from(x > y),
             Binary::GreaterOrEqual => i64::from(x >= y),
-            Binary::And => x & y,
-            Binary::Or => x | y,
-            Binary::Xor => x ^ y,
+            Binary::And | Binary::BitwiseAnd => x & y,
+            Binary::Or | Binary::BitwiseOr => x | y,
+            Binary::Xor | Binary::BitwiseXor => x ^ y,
+            Binary::BitShift { left } => shifted(x, y, left),
         })
     })
+}
+
+/// Bits shifted out are lost; a shift by all bits or more leaves none.
+fn shifted(x: i64, count: i64, left: bool) -> i64 {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let (left_most, right_most) = (x.checked_shl(count), x.checked_shr(count));
+    if left { left_most.unwrap_or(0) } else { right_most.unwrap_or(if x < 0 { -1 } else { 0 }) }
 }
 
 pub(super) fn variadic<B: Backend>(variadic: Variadic, operands: &mut Operands<B>) -> Outcome<Value<B>> {

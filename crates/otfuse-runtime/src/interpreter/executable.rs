@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
-use otfuse_graph::{DataType, Graph, NodeId, Operator, Tensor, ValueId};
+use otfuse_graph::{DataType, Facts, Graph, NodeId, Operator, Tensor, ValueId};
 
 use super::fault::{Fault, Outcome};
 use super::value::{Operands, Value};
@@ -233,8 +233,24 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the tensor library panicked".into())
 }
 
-/// Runs a graph once on the default backend: inputs and outputs by name, outputs in the graph's order.
+/// Runs a graph once on the default backend: inputs and outputs by name, outputs in the graph's order and of the types
+/// that its operators give. Computed is in float32 all the same.
 pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+    let facts = Facts::of(graph).ok();
+    let mut outputs = run_graph_f32(graph, inputs)?;
+    for (&id, (_, tensor)) in graph.outputs().iter().zip(&mut outputs) {
+        let wanted = facts.as_ref().and_then(|facts| facts.data_type(id)).filter(|wanted| wanted.is_float());
+        if let Some(wanted) = wanted.filter(|&wanted| tensor.data_type().is_float() && wanted != tensor.data_type())
+            && let Some(values) = tensor.to_f32()
+        {
+            *tensor = Tensor::from_f32_as(wanted, tensor.shape(), values);
+        }
+    }
+    Ok(outputs)
+}
+
+/// As [`run_graph`], with all floats as they are computed: in float32.
+pub fn run_graph_f32(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
     let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
     let mut given = Vec::with_capacity(inputs.len());
     for (name, tensor) in inputs {
@@ -244,9 +260,13 @@ pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<
     }
     let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
     let outputs = executable.run(&given, &[])?;
-    Ok(graph
+    graph
         .outputs()
         .iter()
-        .filter_map(|id| Some((graph.value(*id).name.clone(), outputs.get(id)?.clone())))
-        .collect())
+        .map(|id| {
+            let name = graph.value(*id).name.clone();
+            let tensor = outputs.get(id).cloned();
+            tensor.map(|tensor| (name.clone(), tensor)).ok_or(RuntimeError::NotComputed { value: name })
+        })
+        .collect()
 }

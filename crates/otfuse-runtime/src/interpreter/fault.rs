@@ -9,8 +9,10 @@ pub(crate) enum Fault {
     Operand { subject: String, expected: String, found: String },
     /// The tensor library failed.
     Backend(String),
-    /// No meaning here.
-    Unsupported,
+    /// A network inside of the operator failed; the error names the inner node.
+    Inner(RuntimeError),
+    /// Not executed, for a reason.
+    Unsupported(&'static str),
 }
 
 pub(crate) type Outcome<T> = Result<T, Fault>;
@@ -26,8 +28,9 @@ impl Fault {
             Self::Operand { subject, expected, found } => {
                 RuntimeError::Operand { node, operator, subject, expected, found }
             }
+            Self::Inner(error) => error,
             Self::Backend(message) => RuntimeError::Backend { node, operator, message },
-            Self::Unsupported => RuntimeError::Unsupported { node, operator },
+            Self::Unsupported(reason) => RuntimeError::Unsupported { node, operator, reason: reason.into() },
         }
     }
 }

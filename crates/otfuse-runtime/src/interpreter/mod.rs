@@ -4,13 +4,17 @@
 //! host. One file for each family of operators:
 //!
 //! - `unary`, `binary`: element by element, comparisons and choices;
-//! - `linear`: Gemm and MatMul; `convolution`; `pooling`; `normalisation`;
+//! - `linear`: Gemm and MatMul; `convolution`, `deform`; `pooling`; `normalisation`; `attention`; `recurrent`;
+//! - `resize`, `sampling`; `selection`: by indices; `quantization`;
 //! - `layout`: what only moves elements, written once for both kinds of tensors over `Array`;
 //! - `reduction`; `shape`: what makes tensors out of shapes.
 
 mod array;
+mod attention;
 mod binary;
+mod control;
 mod convolution;
+mod deform;
 mod executable;
 mod fault;
 mod floats;
@@ -19,8 +23,14 @@ mod layout;
 mod linear;
 mod normalisation;
 mod pooling;
+mod quantization;
+mod recurrent;
 mod reduction;
+mod resize;
+mod sampling;
+mod selection;
 mod shape;
+mod support;
 mod unary;
 mod value;
 mod window;
@@ -29,10 +39,11 @@ use burn_backend::Backend;
 use otfuse_graph::Operator;
 
 pub(crate) use array::Array;
-pub use executable::{Executable, run_graph};
+pub use executable::{Executable, run_graph, run_graph_f32};
 use fault::{Fault, Outcome};
 pub(crate) use floats::Floats;
 pub(crate) use normalisation::{BatchStatistics, batch_with_own_statistics};
+pub use support::{passes_gradients, refusal};
 pub(crate) use value::{Operands, Value};
 
 /// Computes the outputs of an operator; `outputs` is how many the node lists.
@@ -82,7 +93,41 @@ fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: us
         Operator::Range => shape::range(operands)?,
         Operator::Cast { to } => shape::cast(*to, operands)?,
         Operator::Identity => operands.value(0)?,
-        Operator::Opaque { .. } => return Err(Fault::Unsupported),
+        Operator::DeformConv(deform) => Value::Floats(deform::convolution(deform, operands)?),
+        Operator::MatMulInteger => Value::Integers(quantization::mat_mul_integer(operands)?),
+        Operator::QLinearConv(conv) => Value::Integers(quantization::convolution(conv, operands)?),
+        Operator::QuantizeLinear { axis, data_type } => {
+            Value::Integers(quantization::quantize(*axis, *data_type, operands)?)
+        }
+        Operator::DequantizeLinear { axis } => Value::Floats(quantization::dequantize(*axis, operands)?),
+        Operator::GroupNormalization { groups, per_group, epsilon } => {
+            Value::Floats(normalisation::group(*groups, *per_group, *epsilon, operands)?)
+        }
+        Operator::Recurrent(recurrent) => return recurrent::recurrent(recurrent, operands),
+        Operator::Attention(attention) => return attention::attention(attention, operands),
+        Operator::Resize(resize) => resize::resize(resize, operands)?,
+        Operator::GridSample(sample) => Value::Floats(sampling::grid_sample(*sample, operands)?),
+        Operator::DepthToSpace { block, order } => sampling::depth_to_space(*block, *order, operands)?,
+        Operator::SpaceToDepth { block } => sampling::space_to_depth(*block, operands)?,
+        Operator::Col2Im(window) => Value::Floats(sampling::col2im(window, operands)?),
+        Operator::CumSum { exclusive, reverse } => selection::cum_sum(*exclusive, *reverse, operands)?,
+        Operator::TopK { axis, largest } => return selection::top_k(*axis, *largest, operands),
+        Operator::Hardmax { axis } => Value::Floats(selection::hardmax(*axis, operands)?),
+        Operator::GatherElements { axis } => selection::gather_elements(*axis, operands)?,
+        Operator::GatherNd { batch_dims } => selection::gather_nd(*batch_dims, operands)?,
+        Operator::ScatterElements { axis, reduction } => selection::scatter_elements(*axis, *reduction, operands)?,
+        Operator::ScatterNd { reduction } => selection::scatter_nd(*reduction, operands)?,
+        Operator::OneHot { axis } => selection::one_hot(*axis, operands)?,
+        Operator::NonZero => Value::Integers(selection::non_zero(operands)?),
+        Operator::Trilu { upper } => selection::trilu(*upper, operands)?,
+        Operator::EyeLike { data_type, offset } => shape::eye_like(*data_type, *offset, operands)?,
+        Operator::Size => shape::size(operands)?,
+        Operator::If { then_branch, else_branch } => return control::branch(then_branch, else_branch, operands),
+        Operator::Loop { body, states } => return control::repeat(body, *states, operands),
+        Operator::Scan(scan) => return control::scan(scan, operands),
+        Operator::Random(_) | Operator::Opaque { .. } => {
+            return Err(Fault::Unsupported(refusal(operator).unwrap_or_default()));
+        }
     };
     Ok(vec![one])
 }

@@ -92,6 +92,37 @@ pub(super) fn instance<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> 
     Ok(normalised.reshaped(&shape).map(|x| B::float_add(B::float_mul(x, scale), bias)))
 }
 
+/// Wu & He 2018: the channels of a group and all positions are normalised together.
+pub(super) fn group<B: Backend>(
+    groups: usize,
+    per_group: bool,
+    epsilon: f32,
+    operands: &mut Operands<B>,
+) -> Outcome<Floats<B>> {
+    let x = operands.floats(0)?;
+    let (channels, shape) = (channels(&x)?, x.shape().to_vec());
+    let width = shape[1..].iter().product::<usize>().checked_div(groups).unwrap_or(0);
+    if groups == 0 || !channels.is_multiple_of(groups) || width == 0 {
+        return Err(Fault::new("channels", format!("a positive multiple of {groups}"), channels));
+    }
+    let rank = shape.len();
+    let mut parameter = |index: usize, name: &str| -> Outcome<FloatTensor<B>> {
+        let mut parameter = operands.floats(index)?;
+        if per_group {
+            if parameter.shape() != [groups] {
+                return Err(Fault::new(name, format!("shape [{groups}]"), format!("{:?}", parameter.shape())));
+            }
+            let inner = channels / groups;
+            parameter = parameter.reshaped(&[groups, 1]).expanded(&[groups, inner]).reshaped(&[channels]);
+        }
+        per_channel(parameter, name, channels, rank)
+    };
+    let (scale, bias) = (parameter(1, "scale")?, parameter(2, "bias")?);
+    let rows = [shape[0] * groups, width];
+    let normalised = Floats::<B>::new(standardised::<B>(x.reshaped(&rows).into_tensor(), 1, epsilon));
+    Ok(normalised.reshaped(&shape).map(|x| B::float_add(B::float_mul(x, scale), bias)))
+}
+
 pub(super) fn layer<B: Backend>(axis: i64, epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
     let x = operands.floats(0)?;
     let shape = x.shape().to_vec();

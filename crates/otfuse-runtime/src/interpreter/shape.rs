@@ -1,6 +1,7 @@
 //! Tensors made out of shapes and ranges, and conversions of type.
 
 use burn_backend::Backend;
+use half::{bf16, f16};
 use otfuse_graph::{DataType, Tensor};
 
 use super::array::Array;
@@ -69,11 +70,46 @@ pub(super) fn range<B: Backend>(operands: &mut Operands<B>) -> Outcome<Value<B>>
     Ok(Value::Floats(Floats::from_vec(data, &[count as usize], &operands.device)))
 }
 
-/// Every floating-point type is float32 here. Floats become integers by truncation, truth values by comparison with 0.
+/// Ones on a diagonal.
+pub(super) fn eye_like<B: Backend>(
+    data_type: Option<DataType>,
+    offset: i64,
+    operands: &mut Operands<B>,
+) -> Outcome<Value<B>> {
+    let x = operands.value(0)?;
+    let &[rows, columns] = x.shape() else {
+        return Err(Fault::new("input 0", "2 axes", format!("shape {:?}", x.shape())));
+    };
+    let own = match &x {
+        Value::Integers(x) => x.data_type,
+        Value::Floats(_) => DataType::F32,
+    };
+    let data_type = data_type.unwrap_or(own);
+    let ones = (0..rows * columns).map(|place| (place % columns) as i64 - (place / columns) as i64 == offset);
+    if data_type.is_float() {
+        let ones = ones.map(|one| f32::from(u8::from(one))).collect();
+        return Ok(Value::Floats(Floats::from_vec(ones, &[rows, columns], &operands.device)));
+    }
+    Ok(Value::Integers(Integers::new(data_type, vec![rows, columns], ones.map(i64::from).collect())))
+}
+
+/// The number of elements.
+pub(super) fn size<B: Backend>(operands: &mut Operands<B>) -> Outcome<Value<B>> {
+    let count = operands.value(0)?.shape().iter().product::<usize>();
+    Ok(Value::Integers(Integers::new(DataType::I64, Vec::new(), vec![count as i64])))
+}
+
+/// Floats become integers by truncation, truth values by comparison with 0. Computed is in float32: floats of 16 bits
+/// are rounded to what these hold, to the nearest and of two equally near to the even one.
 pub(super) fn cast<B: Backend>(to: DataType, operands: &mut Operands<B>) -> Outcome<Value<B>> {
     let x = operands.value(0)?;
     if to.is_float() {
-        return Ok(Value::Floats(x.into_floats(&operands.device)));
+        let x = x.into_floats(&operands.device);
+        return Ok(Value::Floats(match to {
+            DataType::F16 => rounded(x, |value| f16::from_f32(value).to_f32())?,
+            DataType::BF16 => rounded(x, |value| bf16::from_f32(value).to_f32())?,
+            _ => x,
+        }));
     }
     Ok(Value::Integers(match x {
         Value::Integers(x) => Integers::new(to, x.shape, x.data),
@@ -83,4 +119,15 @@ pub(super) fn cast<B: Backend>(to: DataType, operands: &mut Operands<B>) -> Outc
             Integers::new(to, shape, x.into_vec()?.into_iter().map(number).collect())
         }
     }))
+}
+
+/// Rounding as an addition, which gradients pass. The difference of a number and its rounding is exact.
+fn rounded<B: Backend>(x: Floats<B>, round: impl Fn(f32) -> f32) -> Outcome<Floats<B>> {
+    let error = |value: f32| if value.is_finite() { round(value) - value } else { 0.0 };
+    let errors: Vec<f32> = x.to_vec()?.into_iter().map(error).collect();
+    if errors.iter().all(|&error| error == 0.0) {
+        return Ok(x);
+    }
+    let errors = Floats::<B>::from_vec(errors, x.shape(), &x.device());
+    Ok(x.map(|x| B::float_add(x, errors.into_tensor())))
 }

@@ -4,19 +4,33 @@ use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, Scalar};
 use otfuse_graph::{DataType, Unary};
 
+use super::array::Array;
 use super::fault::{Fault, Outcome};
 use super::integers::Integers;
 use super::value::{Operands, Value};
 
 pub(super) fn unary<B: Backend>(unary: Unary, operands: &mut Operands<B>) -> Outcome<Value<B>> {
     Ok(match operands.value(0)? {
-        Value::Floats(_) if unary == Unary::Not => return Err(Fault::new("input 0", "truth values", "floats")),
+        Value::Floats(x) if unary.is_test() => {
+            let test = |value: f32| match unary {
+                Unary::IsInf { negative, positive } => {
+                    value.is_infinite() && if value > 0.0 { positive } else { negative }
+                }
+                _ => value.is_nan(),
+            };
+            let shape = x.shape().to_vec();
+            let data = x.into_vec()?.into_iter().map(|value| i64::from(test(value))).collect();
+            Value::Integers(Integers::new(DataType::Bool, shape, data))
+        }
+        Value::Floats(_) if matches!(unary, Unary::Not | Unary::BitwiseNot) => {
+            return Err(Fault::new("input 0", if unary == Unary::Not { "truth values" } else { "integers" }, "floats"));
+        }
         Value::Floats(floats) => Value::Floats(floats.map(|x| of_floats::<B>(unary, x))),
         Value::Integers(integers) => Value::Integers(of_integers(unary, integers)?),
     })
 }
 
-fn of_floats<B: Backend>(unary: Unary, x: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn of_floats<B: Backend>(unary: Unary, x: FloatTensor<B>) -> FloatTensor<B> {
     match unary {
         Unary::Relu => B::relu(x),
         Unary::Sigmoid => B::sigmoid(x),
@@ -35,8 +49,23 @@ fn of_floats<B: Backend>(unary: Unary, x: FloatTensor<B>) -> FloatTensor<B> {
         Unary::Sin => B::float_sin(x),
         Unary::Cos => B::float_cos(x),
         Unary::Tan => B::float_tan(x),
-        // Refused before; there are no float truth values.
-        Unary::Not => x,
+        // Answered or refused before: there are no float truth values.
+        Unary::Not | Unary::BitwiseNot | Unary::IsNan | Unary::IsInf { .. } => x,
+        Unary::Asin => B::float_asin(x),
+        Unary::Acos => B::float_acos(x),
+        Unary::Atan => B::float_atan(x),
+        Unary::Sinh => B::float_sinh(x),
+        Unary::Cosh => B::float_cosh(x),
+        Unary::Asinh => B::float_asinh(x),
+        Unary::Acosh => B::float_acosh(x),
+        Unary::Atanh => B::float_atanh(x),
+        Unary::Swish { alpha } => B::float_mul(x.clone(), B::sigmoid(B::float_mul_scalar(x, scalar(alpha)))),
+        Unary::Shrink { bias, lambda } => {
+            let bool_type = super::floats::bool_type::<B>(&x);
+            let mask = B::float_lower_equal_elem(B::float_abs(x.clone()), scalar(lambda), bool_type);
+            let towards_zero = B::float_mul_scalar(B::float_sign(x.clone()), scalar(bias));
+            B::float_mask_fill(B::float_sub(x, towards_zero), mask, scalar(0.0))
+        }
         Unary::Softplus => softplus::<B>(x),
         Unary::Softsign => {
             let scale = B::float_add_scalar(B::float_abs(x.clone()), scalar(1.0));
@@ -121,6 +150,7 @@ fn of_integers(unary: Unary, x: Integers) -> Outcome<Integers> {
         Unary::Neg => i64::wrapping_neg,
         Unary::Sign => i64::signum,
         Unary::Relu => |value| value.max(0),
+        Unary::BitwiseNot => |value| !value,
         _ => return Err(Fault::new("input 0", "floats", x.data_type)),
     };
     if (unary == Unary::Not) != (x.data_type == DataType::Bool) {

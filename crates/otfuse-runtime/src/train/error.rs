@@ -17,6 +17,11 @@ pub enum TrainError {
     /// The network has no weights to train.
     #[error("the network has no trainable weights")]
     NoParameters,
+    /// An operator that no gradients pass.
+    #[error(
+        "the node '{node}' uses the operator {operator}, which no gradients pass: what stands before it cannot be trained"
+    )]
+    NoGradient { node: String, operator: String },
     /// The loss is no longer a number.
     #[error("the loss became {loss} in step {step}; a smaller learning rate may help")]
     Diverged { step: usize, loss: f32 },

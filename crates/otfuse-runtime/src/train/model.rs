@@ -14,7 +14,7 @@ use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
 use crate::batch::SampleLayout;
 use crate::interpreter::{Array, BatchStatistics, Floats, Value, batch_with_own_statistics};
-use crate::{Executable, Head, RuntimeError};
+use crate::{Executable, Head, RuntimeError, passes_gradients};
 
 /// The share of a batch's statistics in the running ones, as PyTorch's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
@@ -62,6 +62,14 @@ impl<B: Backend> Model<B> {
         batch_statistics: bool,
         device: &B::Device,
     ) -> Result<Self, TrainError> {
+        // Integers have no gradient in any case.
+        let passes = |operator: &Operator| {
+            passes_gradients(operator) || matches!(operator, Operator::Binary(_) | Operator::Opaque { .. })
+        };
+        if let Some((_, node)) = graph.nodes().find(|(_, node)| !passes(&node.operator)) {
+            let (node, operator) = (node.name.clone(), node.operator.name().to_owned());
+            return Err(TrainError::NoGradient { node, operator });
+        }
         let executable = Executable::<Autodiff<B>>::new(graph, device)?;
         let floats = |id| match executable.constant(id) {
             Some(Value::Floats(value)) => Some(value.clone()),

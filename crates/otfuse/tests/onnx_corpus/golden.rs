@@ -31,9 +31,12 @@ pub struct Output {
 pub struct Golden {
     pub inputs: Vec<Input>,
     pub outputs: Vec<Output>,
+    /// Why onnxruntime has no outputs, which are then those of onnx's own implementation.
+    pub refused_by_onnxruntime: Option<String>,
 }
 
-/// All entries of a file that `reference.py` wrote, but those with element types that there are none of here.
+/// All entries of a file that `reference.py` wrote, but those without outputs and those with element types that there are
+/// none of here.
 pub fn read(path: &Path) -> BTreeMap<String, Golden> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let entries: BTreeMap<String, Value> = serde_json::from_str(&text).expect("JSON");
@@ -41,6 +44,7 @@ pub fn read(path: &Path) -> BTreeMap<String, Golden> {
 }
 
 fn golden(entry: &Value) -> Option<Golden> {
+    entry.get("inputs")?;
     let list = |key: &str| entry[key].as_array().expect("a list").iter();
     let shape = |value: &Value| {
         let lengths = value["shape"].as_array().expect("a shape").iter();
@@ -68,6 +72,7 @@ fn golden(entry: &Value) -> Option<Golden> {
     Some(Golden {
         inputs: list("inputs").map(input).collect::<Option<_>>()?,
         outputs: list("outputs").map(output).collect::<Option<_>>()?,
+        refused_by_onnxruntime: entry["onnxruntime"].as_str().map(str::to_owned),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::onnx::data_type;
 use crate::onnx::error::OnnxError;
 use crate::onnx::tensor::scalar;
 
-const PLAIN: [Unary; 22] = [
+const PLAIN: [Unary; 32] = [
     Unary::Relu,
     Unary::Sigmoid,
     Unary::Tanh,
@@ -31,6 +31,16 @@ const PLAIN: [Unary; 22] = [
     Unary::Softsign,
     Unary::Mish,
     Unary::HardSwish,
+    Unary::Asin,
+    Unary::Acos,
+    Unary::Atan,
+    Unary::Sinh,
+    Unary::Cosh,
+    Unary::Asinh,
+    Unary::Acosh,
+    Unary::Atanh,
+    Unary::BitwiseNot,
+    Unary::IsNan,
 ];
 
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
@@ -46,6 +56,12 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
         "Celu" => Unary::Celu { alpha: parameter("alpha", 1.0)? },
         "ThresholdedRelu" => Unary::ThresholdedRelu { alpha: parameter("alpha", 1.0)? },
         "HardSigmoid" => Unary::HardSigmoid { alpha: parameter("alpha", 0.2)?, beta: parameter("beta", 0.5)? },
+        "Swish" => Unary::Swish { alpha: parameter("alpha", 1.0)? },
+        "Shrink" => Unary::Shrink { bias: parameter("bias", 0.0)?, lambda: parameter("lambd", 0.5)? },
+        "IsInf" => Unary::IsInf {
+            negative: call.attributes.flag("detect_negative")?.unwrap_or(true),
+            positive: call.attributes.flag("detect_positive")?.unwrap_or(true),
+        },
         "Selu" => {
             let (alpha, gamma) = if call.version < 6 { (1.6732, 1.0507) } else { (1.673_263_2, 1.050_701) };
             Unary::Selu { alpha: parameter("alpha", alpha)?, gamma: parameter("gamma", gamma)? }
@@ -77,13 +93,9 @@ fn clip(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
     Ok(Reading::Operator(Operator::Clip))
 }
 
-/// Before opset 6 the type is given by name.
 fn cast(call: &Call<'_>) -> Result<Reading, OnnxError> {
     // How values beyond the range of an 8-bit float are treated; these types have no counterpart here.
     call.attributes.ignore(&["saturate", "round_mode"]);
-    if call.version < 6 {
-        return Ok(Reading::Opaque);
-    }
     let Some(number) = call.attributes.int("to")? else {
         return Err(call.attributes.error("to", "an element type", "nothing"));
     };
@@ -120,6 +132,13 @@ pub(super) fn write(node: &Node) -> Option<Written> {
             vec![float("alpha", alpha)]
         }
         Unary::Selu { alpha, gamma } => vec![float("alpha", alpha), float("gamma", gamma)],
+        Unary::Swish { alpha } => return Some(Written::new(vec![float("alpha", alpha)]).since(24)),
+        Unary::Shrink { bias, lambda } => vec![float("bias", bias), float("lambd", lambda)],
+        Unary::IsInf { negative, positive } => {
+            let attributes = vec![int("detect_negative", negative.into()), int("detect_positive", positive.into())];
+            return Some(Written::new(attributes).since(20));
+        }
+        Unary::IsNan => return Some(Written::new(Vec::new()).since(20)),
         Unary::HardSigmoid { alpha, beta } => vec![float("alpha", alpha), float("beta", beta)],
         Unary::Gelu { tanh } => {
             let approximate = text("approximate", if tanh { "tanh" } else { "none" });

@@ -2,11 +2,11 @@
 
 use otfuse_graph::{Binary, Node, Operator, Variadic};
 
-use super::{Written, int};
+use super::{Written, int, text};
 use crate::onnx::call::{Call, Reading};
 use crate::onnx::error::OnnxError;
 
-const BINARY: [Binary; 13] = [
+const BINARY: [Binary; 16] = [
     Binary::Add,
     Binary::Sub,
     Binary::Mul,
@@ -20,6 +20,9 @@ const BINARY: [Binary; 13] = [
     Binary::And,
     Binary::Or,
     Binary::Xor,
+    Binary::BitwiseAnd,
+    Binary::BitwiseOr,
+    Binary::BitwiseXor,
 ];
 
 const VARIADIC: [Variadic; 4] = [Variadic::Sum, Variadic::Mean, Variadic::Min, Variadic::Max];
@@ -40,6 +43,11 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
             let truncated = call.attributes.flag("fmod")?.unwrap_or(false);
             Ok(Reading::Operator(Operator::Binary(Binary::Mod { truncated })))
         }
+        "BitShift" => match call.attributes.text("direction")? {
+            Some("LEFT") => Ok(Reading::Operator(Operator::Binary(Binary::BitShift { left: true }))),
+            Some("RIGHT") => Ok(Reading::Operator(Operator::Binary(Binary::BitShift { left: false }))),
+            other => Err(call.attributes.error("direction", "LEFT or RIGHT", format!("{other:?}"))),
+        },
         "Where" => Ok(Reading::Operator(Operator::Where)),
         "PRelu" => {
             // Before opset 7 the slope belongs to axis 1, unless it is a single number.
@@ -69,6 +77,7 @@ fn legacy_broadcast(call: &mut Call<'_>) -> Result<(), OnnxError> {
 pub(super) fn write(node: &Node) -> Option<Written> {
     Some(Written::new(match &node.operator {
         Operator::Binary(Binary::Mod { truncated }) => vec![int("fmod", (*truncated).into())],
+        Operator::Binary(Binary::BitShift { left }) => vec![text("direction", if *left { "LEFT" } else { "RIGHT" })],
         Operator::Binary(_) | Operator::Variadic(_) | Operator::Where | Operator::PRelu => Vec::new(),
         _ => return None,
     }))

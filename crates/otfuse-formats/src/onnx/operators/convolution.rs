@@ -1,13 +1,13 @@
 //! Convolutions.
 
-use otfuse_graph::{Conv, ConvTranspose, Node, Operator};
+use otfuse_graph::{Conv, ConvTranspose, DeformConv, Node, Operator};
 
 use super::{Written, int, sizes, window};
 use crate::onnx::call::{Call, Reading};
 use crate::onnx::error::OnnxError;
 
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
-    if !matches!(call.operator, "Conv" | "ConvTranspose") {
+    if !matches!(call.operator, "Conv" | "ConvTranspose" | "DeformConv") {
         return Ok(Reading::Other);
     }
     let window = window::read(call)?;
@@ -26,6 +26,12 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
         .ok()
         .filter(|&groups| groups > 0)
         .ok_or_else(|| call.attributes.error("group", "a positive integer", groups))?;
+    if call.operator == "DeformConv" {
+        let parts = call.attributes.int("offset_group")?.unwrap_or(1);
+        let count = usize::try_from(parts).ok().filter(|&parts| parts > 0);
+        let offset_groups = count.ok_or_else(|| call.attributes.error("offset_group", "a positive integer", parts))?;
+        return Ok(Reading::Operator(Operator::DeformConv(DeformConv { groups, offset_groups, window })));
+    }
     if call.operator == "Conv" {
         return Ok(Reading::Operator(Operator::Conv(Conv { groups, window })));
     }
@@ -44,6 +50,12 @@ pub(super) fn write(node: &Node) -> Option<Written> {
             let mut attributes = window::write(&conv.window);
             attributes.push(int("group", conv.groups as i64));
             attributes
+        }
+        Operator::DeformConv(deform) => {
+            let mut attributes = window::write(&deform.window);
+            attributes.push(int("group", deform.groups as i64));
+            attributes.push(int("offset_group", deform.offset_groups as i64));
+            return Some(Written::new(attributes).since(19));
         }
         Operator::ConvTranspose(conv) => {
             let mut attributes = window::write(&conv.window);

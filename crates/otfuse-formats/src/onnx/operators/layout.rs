@@ -35,8 +35,6 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
             if call.operator == "Squeeze" { Operator::Squeeze } else { Operator::Unsqueeze }
         }
         "Expand" => Operator::Expand,
-        // Before opset 6 one axis at a time is repeated.
-        "Tile" if call.version < 6 => return Ok(Reading::Opaque),
         "Tile" => Operator::Tile,
         "Shape" => {
             Operator::Shape { start: call.attributes.int("start")?.unwrap_or(0), end: call.attributes.int("end")? }

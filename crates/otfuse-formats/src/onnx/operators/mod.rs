@@ -3,6 +3,7 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod convolution;
 mod creation;
 mod indexing;
@@ -10,9 +11,17 @@ mod layout;
 mod linear;
 mod normalization;
 mod pooling;
+mod quantization;
+mod random;
+mod recurrent;
 mod reduction;
+mod sampling;
+mod selection;
 mod softmax;
+mod versions;
 mod window;
+
+pub use versions::{FIRST_VERSIONS, first_version};
 
 use otfuse_graph::{Node, Tensor};
 
@@ -44,7 +53,7 @@ impl Written {
 type Read = fn(&mut Call<'_>) -> Result<Reading, OnnxError>;
 type Write = fn(&Node) -> Option<Written>;
 
-const FAMILIES: [(Read, Write); 11] = [
+const FAMILIES: [(Read, Write); 17] = [
     (linear::read, linear::write),
     (convolution::read, convolution::write),
     (pooling::read, pooling::write),
@@ -56,10 +65,19 @@ const FAMILIES: [(Read, Write); 11] = [
     (layout::read, layout::write),
     (indexing::read, indexing::write),
     (creation::read, creation::write),
+    (recurrent::read, recurrent::write),
+    (attention::read, attention::write),
+    (sampling::read, sampling::write),
+    (selection::read, selection::write),
+    (quantization::read, quantization::write),
+    (random::read, random::write),
 ];
 
 /// Reads a node of ONNX's own domain.
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
+    if first_version(call.operator).is_none_or(|first| call.version < first) {
+        return Ok(Reading::Opaque);
+    }
     for (read, _) in FAMILIES {
         match read(call)? {
             Reading::Other => {}
@@ -90,6 +108,10 @@ fn float(name: &str, value: f32) -> AttributeProto {
 
 fn ints(name: &str, values: impl IntoIterator<Item = i64>) -> AttributeProto {
     AttributeProto { ints: values.into_iter().collect(), ..attribute(name, attribute_type::INTS) }
+}
+
+fn floats(name: &str, values: Vec<f32>) -> AttributeProto {
+    AttributeProto { floats: values, ..attribute(name, attribute_type::FLOATS) }
 }
 
 fn sizes(name: &str, values: &[usize]) -> AttributeProto {

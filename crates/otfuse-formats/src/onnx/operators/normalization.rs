@@ -25,6 +25,16 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
                 epsilon: call.attributes.float("epsilon")?.unwrap_or(1e-5),
             }))
         }
+        "GroupNormalization" => {
+            call.attributes.ignore(&["stash_type"]);
+            let groups = call.attributes.int("num_groups")?;
+            let groups = groups.and_then(|groups| usize::try_from(groups).ok()).filter(|&groups| groups > 0);
+            Ok(Reading::Operator(Operator::GroupNormalization {
+                groups: groups.ok_or_else(|| call.attributes.error("num_groups", "a positive number", "none"))?,
+                per_group: call.version < 21,
+                epsilon: call.attributes.float("epsilon")?.unwrap_or(1e-5),
+            }))
+        }
         "LRN" => {
             let Some(size) = call.attributes.int("size")? else {
                 return Err(call.attributes.error("size", "a number of channels", "nothing"));
@@ -61,6 +71,12 @@ pub(super) fn write(node: &Node) -> Option<Written> {
     Some(Written::new(match &node.operator {
         Operator::BatchNormalization { epsilon } | Operator::InstanceNormalization { epsilon } => {
             vec![float("epsilon", *epsilon)]
+        }
+        // The form with a number for each group has no place beside newer operators.
+        Operator::GroupNormalization { per_group: true, .. } => return None,
+        Operator::GroupNormalization { groups, epsilon, .. } => {
+            let attributes = vec![int("num_groups", *groups as i64), float("epsilon", *epsilon)];
+            return Some(Written::new(attributes).since(21));
         }
         Operator::LayerNormalization { axis, epsilon } => vec![int("axis", *axis), float("epsilon", *epsilon)],
         Operator::LocalResponseNormalization { alpha, beta, bias, size } => {

@@ -3,7 +3,7 @@
 use super::elementwise::broadcast_axes;
 use crate::symmetry::analysis::Analysis;
 use crate::symmetry::layout::Layout;
-use crate::{Dim, Gemm, Node, ValueId};
+use crate::{DeformConv, Dim, Gemm, Node, ValueId};
 
 /// `Y = A' B' + C`.
 pub(super) fn gemm(analysis: &mut Analysis<'_>, node: &Node, gemm: &Gemm) -> Option<()> {
@@ -58,6 +58,28 @@ pub(super) fn conv(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> O
     analysis.consume(weight, 1);
     analysis.produce(weight, 0);
     finish_conv(analysis, node, output_channels, &input, &kernel)
+}
+
+/// As [`conv`]; offsets and mask are for positions, and so are the parts of the channels with offsets of their own.
+pub(super) fn deform_conv(analysis: &mut Analysis<'_>, node: &Node, deform: &DeformConv) -> Option<()> {
+    let weight = node.input(1)?;
+    let (input, kernel) = (analysis.axes(node.input(0)?)?, analysis.axes(weight)?);
+    let ([_, channels, ..], [rows, columns, ..]) = (input.as_slice(), kernel.as_slice()) else { return None };
+    if deform.offset_groups > 1 {
+        analysis.pin(channels, "moves parts of the channels by different offsets");
+    }
+    let outputs = grouped(analysis, deform.groups, channels, columns, rows)?;
+    analysis.consume(weight, 1);
+    analysis.produce(weight, 0);
+    for offsets in [2, 4].into_iter().filter_map(|position| node.input(position)) {
+        let axes = analysis.axes(offsets)?;
+        analysis.unify(&input[0], axes.first()?);
+        for layout in &axes[1..] {
+            analysis.pin(layout, "moves the window at each position");
+        }
+    }
+    let plain = Node { inputs: vec![node.input(0), node.input(1), node.input(3)], ..node.clone() };
+    finish_conv(analysis, &plain, outputs, &input, &kernel)
 }
 
 /// `W[C, M / groups, kernel..]`.

@@ -1,8 +1,9 @@
 //! Normalisations.
 
 use super::axis_index;
-use crate::Node;
 use crate::symmetry::analysis::Analysis;
+use crate::symmetry::layout::Layout;
+use crate::{Dim, Node};
 
 /// One scale, shift (and mean and variance) per channel: all share the order of axis 1.
 pub(super) fn per_channel(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
@@ -37,6 +38,21 @@ pub(super) fn layer_norm(analysis: &mut Analysis<'_>, node: &Node, axis: i64) ->
 pub(super) fn local_response(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
     let axes = analysis.axes(node.input(0)?)?;
     analysis.pin(axes.get(1)?, "normalises across neighbouring channels");
+    analysis.set_axes(node.output(0), axes);
+    Some(())
+}
+
+/// Groups are permuted as wholes, the channels of all groups alike; scale and bias follow the channels, or the groups.
+pub(super) fn group_norm(analysis: &mut Analysis<'_>, node: &Node, groups: usize, per_group: bool) -> Option<()> {
+    let axes = analysis.axes(node.input(0)?)?;
+    let channels = axes.get(1)?;
+    let inner = analysis.blocks.size(channels).divided_by(&Dim::known(groups))?;
+    let (group, inner) = (analysis.blocks.fresh(Dim::known(groups)), analysis.blocks.fresh(inner));
+    analysis.unify(channels, &Layout::Product(vec![group.clone(), inner]));
+    for &parameter in node.inputs[1..].iter().flatten() {
+        let [layout] = analysis.axes(parameter)?.try_into().ok()?;
+        analysis.unify(if per_group { &group } else { channels }, &layout);
+    }
     analysis.set_axes(node.output(0), axes);
     Some(())
 }
