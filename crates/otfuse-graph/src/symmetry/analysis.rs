@@ -78,7 +78,7 @@ impl Analysis<'_> {
             self.axes.insert(input, layouts.collect());
         }
         for (id, tensor) in self.graph.initializers() {
-            let is_weight = tensor.data_type().is_float();
+            let is_weight = self.graph.is_weight(id);
             let name = &self.graph.value(id).name;
             let layouts = tensor.shape().iter().map(|&length| match is_weight {
                 true => self.blocks.fresh(Dim::known(length)),
@@ -200,7 +200,7 @@ impl Analysis<'_> {
     fn collect(self) -> NeuronGroups {
         let mut members: BTreeMap<BlockId, Vec<Member>> = BTreeMap::new();
         let mut order: HashMap<BlockId, usize> = HashMap::new();
-        for (id, _) in self.graph.initializers().filter(|(_, tensor)| tensor.data_type().is_float()) {
+        for (id, _) in self.graph.initializers().filter(|(id, _)| self.graph.is_weight(*id)) {
             let Some(&node) = self.first_reader.get(&id) else {
                 continue;
             };
