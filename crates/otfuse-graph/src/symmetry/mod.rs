@@ -6,6 +6,7 @@
 mod analysis;
 mod group;
 mod layout;
+mod nesting;
 mod permute;
 mod reason;
 mod rules;

@@ -7,15 +7,21 @@ mod elementwise;
 mod indexing;
 mod linear;
 mod normalization;
+mod packed;
 mod rearrange;
 mod reduction;
 mod window;
+
+pub(crate) use packed::Packed;
 
 use crate::symmetry::analysis::Analysis;
 use crate::{Node, Operator};
 
 /// Applies the rule of a node's operator.
 pub(crate) fn apply(analysis: &mut Analysis<'_>, node: &Node) {
+    if packed::apply(analysis, node).is_some() {
+        return;
+    }
     let applied = match &node.operator {
         Operator::Gemm(gemm) => linear::gemm(analysis, node, gemm),
         Operator::MatMul => linear::matmul(analysis, node),
@@ -61,7 +67,7 @@ pub(crate) fn apply(analysis: &mut Analysis<'_>, node: &Node) {
 }
 
 /// The axis that a possibly negative number means.
-fn axis_index(axis: i64, rank: usize) -> Option<usize> {
+pub(super) fn axis_index(axis: i64, rank: usize) -> Option<usize> {
     let index = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(index).ok().filter(|&index| index < rank)
 }
