@@ -26,6 +26,14 @@ pub enum FormatError {
         /// What lies there.
         found: &'static str,
     },
+    /// Something lies where a new folder is to be written.
+    #[error("{}: expected no folder or an empty one, found {found}", path.display())]
+    NotEmpty {
+        /// The path.
+        path: PathBuf,
+        /// What lies there.
+        found: &'static str,
+    },
     /// The file holds no bytes.
     #[error("{}: the file is empty", path.display())]
     Empty {
@@ -138,6 +146,7 @@ impl FormatError {
         match self {
             Self::Io { path, .. }
             | Self::NotAFile { path, .. }
+            | Self::NotEmpty { path, .. }
             | Self::Empty { path }
             | Self::UnknownFormat { path, .. }
             | Self::Truncated { path, .. }
@@ -165,6 +174,7 @@ impl FormatError {
             },
             Self::NotAFile { found: "a directory", .. } => "name a file inside it".into(),
             Self::NotAFile { .. } => "name an ordinary file".into(),
+            Self::NotEmpty { .. } => "choose another name: what is there is not replaced".into(),
             Self::Empty { .. } => "the file was not written completely: copy or download it again".into(),
             Self::UnknownFormat { .. } => "a file is recognised by its content, not by its extension".into(),
             Self::Truncated { .. } => "the file was cut short: copy or download it again".into(),

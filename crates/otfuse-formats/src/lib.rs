@@ -4,6 +4,7 @@ mod archive;
 pub mod catalogue;
 mod error;
 pub mod file;
+pub mod hf;
 pub mod model;
 pub mod npz;
 pub mod onnx;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use otfuse_graph::Graph;
 
 use crate::file::{describe_start, open_mapped};
+use crate::hf::{HfModel, HfSource, open_folder, write_folder};
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx};
 use crate::pytorch::write_pytorch;
 use crate::safetensors::write_safetensors;
@@ -19,8 +20,8 @@ use crate::{FormatError, StateDict, catalogue, read_state_dict};
 pub use architecture::Architecture;
 pub use error::{ModelError, TensorProblem};
 pub use format::Format;
-use state_dict::Binding;
 pub use state_dict::StateDictSource;
+use state_dict::{Binding, filled};
 
 /// A network that was read from a file.
 #[derive(Clone, Debug)]
@@ -40,10 +41,12 @@ pub enum Source {
     Onnx(Box<Template>),
     /// A file of named tensors.
     StateDict(Box<StateDictSource>),
+    /// A Hugging Face folder.
+    HuggingFace(Box<HfSource>),
 }
 
 impl Model {
-    /// Reads a network; the content of the file decides the format. A state dict takes an `architecture`, an ONNX file
+    /// Reads a network; the content of the file decides the format, and a folder is one of Hugging Face. A state dict takes an `architecture`, an ONNX file
     /// needs none.
     ///
     /// # Errors
@@ -51,6 +54,11 @@ impl Model {
     /// [`ModelError::Catalogue`] or [`ModelError::OtherNetwork`] if the tensors are not those of the architecture;
     /// [`ModelError::Format`] for what is wrong with the file.
     pub fn open(path: &Path, architecture: Option<&Architecture>) -> Result<Self, ModelError> {
+        if path.is_dir() {
+            let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
+            let HfModel { graph, source } = open_folder(path).map_err(failure)?;
+            return Ok(Self { graph, source: Source::HuggingFace(Box::new(source)), path: path.into() });
+        }
         let bytes = open_mapped(path)?;
         let format = Format::of_content(&bytes);
         if format == Format::Onnx {
@@ -99,6 +107,7 @@ impl Model {
         match &self.source {
             Source::Onnx(_) => Format::Onnx,
             Source::StateDict(source) => source.format,
+            Source::HuggingFace(_) => Format::HuggingFace,
         }
     }
 
@@ -106,7 +115,7 @@ impl Model {
     /// with an unusual one or none it is that of the file that was read.
     ///
     /// A state dict keeps all names, their order, element types and the tensors that have no part in inference. An ONNX
-    /// file keeps all but the tensors. From ONNX to tensors alone, names are those of the initializers.
+    /// file keeps all but the tensors, a Hugging Face folder all but the weights. From ONNX to tensors alone, names are those of the initializers.
     ///
     /// # Errors
     /// [`ModelError::Save`] if the weights are not those of this network; [`ModelError::Format`] if the file cannot be
@@ -117,6 +126,7 @@ impl Model {
             let template = match &self.source {
                 Source::Onnx(template) => Some(template.as_ref()),
                 Source::StateDict(source) => source.template.as_ref(),
+                Source::HuggingFace(_) => None,
             };
             let proto = template.map_or_else(|| to_proto(graph), |template| template.write(graph));
             let proto = proto.map_err(|error| in_file(path, error))?;
@@ -125,10 +135,19 @@ impl Model {
         let dict = match &self.source {
             Source::Onnx(_) => initializers(graph, path)?,
             Source::StateDict(source) => source.with_weights(graph, path)?,
+            Source::HuggingFace(source) => {
+                let bindings = source.bindings.iter().cloned();
+                let bindings: Vec<Binding> =
+                    bindings.map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect();
+                filled(&source.dict, &bindings, graph, path)?
+            }
         };
-        match format {
-            Format::Safetensors => write_safetensors(path, &dict)?,
-            _ => write_pytorch(path, &dict)?,
+        match (format, &self.source) {
+            (Format::HuggingFace, Source::HuggingFace(source)) => {
+                write_folder(&source.folder, &source.weights, &dict, path)?;
+            }
+            (Format::PyTorch, _) => write_pytorch(path, &dict)?,
+            _ => write_safetensors(path, &dict)?,
         }
         Ok(())
     }

@@ -37,8 +37,7 @@ pub(crate) fn average(
     weights: &[f64],
 ) -> Result<Graph, FusionError> {
     let anchor = networks.graphs[networks.anchor];
-    let floats: Vec<(ValueId, &Tensor)> =
-        anchor.initializers().filter(|(_, tensor)| tensor.data_type().is_float()).collect();
+    let floats: Vec<(ValueId, &Tensor)> = anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)).collect();
     let averaged: Vec<(ValueId, Tensor)> = floats
         .par_iter()
         .map(|&(id, tensor)| {
@@ -80,7 +79,7 @@ impl Networks<'_> {
 /// Refuses weights that are no numbers, and infinite ones unless they are the same constant in all models (a mask).
 pub(crate) fn check_finite(networks: &Networks<'_>) -> Result<(), FusionError> {
     let anchor = networks.graphs[networks.anchor];
-    for (id, expected) in anchor.initializers().filter(|(_, tensor)| tensor.data_type().is_float()) {
+    for (id, expected) in anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)) {
         let is_fixed = networks.groups.layouts(id).is_none_or(|axes| axes.iter().all(AxisLayout::is_fixed));
         let is_shared =
             is_fixed && (0..networks.len()).all(|model| networks.tensor(model, id).bytes() == expected.bytes());

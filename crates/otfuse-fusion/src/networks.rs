@@ -170,6 +170,10 @@ fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueI
                     if kind(expected) != kind(found) {
                         return Err(difference("has a weight of another rank or type than"));
                     }
+                    let is_fixed = !anchor.is_weight(expected_input) && kind(expected).1;
+                    if is_fixed && !expected.shape().is_empty() && expected != found {
+                        return Err(difference("has a constant of another value than"));
+                    }
                     matched.insert(expected_input, found_input);
                 }
             }

@@ -3,7 +3,7 @@
 use crate::error::GraphError;
 use crate::graph::{Declared, Graph};
 use crate::{
-    Binary, Conv, DataType, Dim, Gemm, GraphEditor, Operator, Pool, PoolKind, Reduce, ReduceKind, Tensor, Unary,
+    Binary, Conv, DataType, Dim, Gemm, GraphEditor, Operator, Pool, PoolKind, Reduce, ReduceKind, Shape, Tensor, Unary,
     ValueId, Window,
 };
 
@@ -36,7 +36,12 @@ impl GraphBuilder {
     /// A float32 input; `None` stands for the batch axis.
     pub fn input(&mut self, name: &str, shape: &[Option<usize>]) -> ValueId {
         let shape = shape.iter().map(|dim| dim.map_or_else(|| Dim::symbol("batch"), Dim::known)).collect();
-        let declared = Declared { data_type: DataType::F32, shape: Some(shape) };
+        self.input_of(name, DataType::F32, shape)
+    }
+
+    /// An input of any type and shape.
+    pub fn input_of(&mut self, name: &str, data_type: DataType, shape: Shape) -> ValueId {
+        let declared = Declared { data_type, shape: Some(shape) };
         let value = self.editor.add_value(name, Some(declared));
         self.editor.add_input(value);
         value
@@ -45,6 +50,20 @@ impl GraphBuilder {
     /// A constant tensor.
     pub fn initializer(&mut self, name: &str, tensor: Tensor) -> ValueId {
         self.editor.add_initializer(name, tensor)
+    }
+
+    /// A tensor that is part of the architecture, not learned: see [`GraphEditor::add_constant`].
+    pub fn constant(&mut self, tensor: Tensor) -> ValueId {
+        self.count += 1;
+        let name = format!("constant_{}", self.count);
+        self.editor.add_constant(name, tensor)
+    }
+
+    /// Gives a computed value the name under which it is an output.
+    pub fn named(&mut self, value: ValueId, name: &str) -> ValueId {
+        let named = self.editor.add_value(name, None);
+        self.editor.add_node(name, Operator::Identity, vec![Some(value)], vec![Some(named)]);
+        named
     }
 
     /// A constant list of integers, as axes and shapes are given.

@@ -74,6 +74,14 @@ impl GraphEditor {
         value
     }
 
+    /// Adds a constant tensor that is part of the architecture, not learned (rotary frequencies, scale factors): the
+    /// order of its axes is fixed, and a fused network takes it from the anchor.
+    pub fn add_constant(&mut self, name: impl Into<String>, tensor: Tensor) -> ValueId {
+        let value = self.add_initializer(name, tensor);
+        self.graph.fixed.insert(value);
+        value
+    }
+
     /// Gives a value a constant tensor, or replaces the one that it has.
     pub fn set_tensor(&mut self, value: ValueId, tensor: Tensor) {
         self.graph.initializers.insert(value, tensor);
@@ -195,6 +203,14 @@ fn drop_unused_values(graph: &mut Graph) {
         .map(|(mut id, tensor)| {
             rename(&mut id);
             (id, tensor)
+        })
+        .collect();
+    graph.fixed = std::mem::take(&mut graph.fixed)
+        .into_iter()
+        .filter(|id| used.get(id.index()).copied().unwrap_or(false))
+        .map(|mut id| {
+            rename(&mut id);
+            id
         })
         .collect();
     let mut index = 0;

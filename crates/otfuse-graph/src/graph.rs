@@ -1,6 +1,6 @@
 //! The network as a value.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::GraphError;
 use crate::{DataType, NodeId, Operator, Shape, Tensor, ValueId};
@@ -59,6 +59,7 @@ pub struct Graph {
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<ValueId>,
     pub(crate) initializers: BTreeMap<ValueId, Tensor>,
+    pub(crate) fixed: BTreeSet<ValueId>,
 }
 
 impl Graph {
@@ -90,6 +91,13 @@ impl Graph {
     /// All constant tensors, in the order of their ids.
     pub fn initializers(&self) -> impl ExactSizeIterator<Item = (ValueId, &Tensor)> {
         self.initializers.iter().map(|(&id, tensor)| (id, tensor))
+    }
+
+    /// Whether a constant tensor may be learned: a floating-point one that was not added as a
+    /// [constant](crate::GraphEditor::add_constant). Only weights are aligned and averaged.
+    pub fn is_weight(&self, id: ValueId) -> bool {
+        let is_float = |tensor: &Tensor| tensor.data_type().is_float();
+        !self.fixed.contains(&id) && self.initializers.get(&id).is_some_and(is_float)
     }
 
     /// A node. Panics if the id is of another graph.
@@ -142,7 +150,7 @@ impl Graph {
             .flatten()
             .collect();
         let is_parameter = |id: &ValueId, tensor: &Tensor| {
-            tensor.data_type().is_float() && !tensor.shape().is_empty() && !statistics.contains(id)
+            self.is_weight(*id) && !tensor.shape().is_empty() && !statistics.contains(id)
         };
         self.initializers.iter().filter(|(id, tensor)| is_parameter(id, tensor)).map(|(_, tensor)| tensor.len()).sum()
     }

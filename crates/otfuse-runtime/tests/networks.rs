@@ -190,7 +190,7 @@ fn a_perceptron_learns_digits() {
     let mut steps = 0;
     let trained = train(&graph, &digits(Split::Train), &settings(), &mut |progress| steps = progress.step).unwrap();
     assert_eq!(steps, 8 * 1438_usize.div_ceil(64));
-    assert!(trained.losses[7] < 0.2 * trained.losses[0], "{:?}", trained.losses);
+    assert!(trained.history[7].loss < 0.2 * trained.history[0].loss, "{:?}", trained.history);
     let evaluation = evaluate(&executable(&trained.graph), &digits(Split::Test), &mut |_, _| {}).unwrap();
     assert!(evaluation.accuracy > 0.93, "{evaluation:?}");
     assert_eq!(evaluation.samples, 359);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::FormatError;
 use crate::catalogue::{CatalogueError, Family};
+use crate::hf::HfError;
 
 /// A network could not be read from a file or written to one.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,14 @@ pub enum ModelError {
         path: PathBuf,
         /// What does not fit.
         source: Box<CatalogueError>,
+    },
+    /// A folder that is no network of a Hugging Face family known here.
+    #[error("{}: {source}", path.display())]
+    HuggingFace {
+        /// The folder.
+        path: PathBuf,
+        /// What does not fit.
+        source: Box<HfError>,
     },
     /// A file of tensors only, and nothing said of the network.
     #[error("{}: expected a network, found {tensors} tensors without a graph", path.display())]
@@ -114,6 +123,7 @@ impl ModelError {
         match self {
             Self::Format(error) => error.hint(),
             Self::Catalogue { source, .. } => source.hint(),
+            Self::HuggingFace { source, .. } => source.hint(),
             Self::NoArchitecture { fitting, .. } if fitting.is_empty() => {
                 "no family of the catalogue fits: give an ONNX file of the same network, --arch FILE.onnx".into()
             }

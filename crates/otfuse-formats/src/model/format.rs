@@ -16,6 +16,8 @@ pub enum Format {
     Safetensors,
     /// What `torch.save` writes.
     PyTorch,
+    /// A folder with `config.json` and weights.
+    HuggingFace,
 }
 
 impl Format {
@@ -50,6 +52,7 @@ impl fmt::Display for Format {
             Self::Onnx => "ONNX",
             Self::Safetensors => "safetensors",
             Self::PyTorch => "PyTorch",
+            Self::HuggingFace => "Hugging Face folder",
         })
     }
 }

@@ -38,31 +38,39 @@ pub(super) struct Binding {
 impl StateDictSource {
     /// The state dict with the weights of `graph`; all else, names, order and types stay.
     pub(super) fn with_weights(&self, graph: &Graph, path: &Path) -> Result<StateDict, ModelError> {
-        let tensors: HashMap<&str, &Tensor> =
-            graph.initializers().map(|(id, tensor)| (graph.value(id).name.as_str(), tensor)).collect();
-        let mut dict = self.dict.clone();
-        for Binding { key, initializer, transposed } in &self.bindings {
-            let error = |expected: String, found: String| ModelError::Save {
-                path: path.into(),
-                tensor: key.clone(),
-                expected,
-                found,
-            };
-            let tensor = tensors
-                .get(initializer.as_str())
-                .ok_or_else(|| error("a tensor of the network".into(), "none".into()))?;
-            let tensor = if *transposed { transpose(tensor) } else { Some((*tensor).clone()) };
-            let tensor = tensor.ok_or_else(|| error("2 axes".into(), "another number".into()))?;
-            let wanted = self.dict.get(key).map_or(tensor.data_type(), Tensor::data_type);
-            let found = tensor.data_type();
-            let tensor =
-                cast(tensor, wanted).ok_or_else(|| error(format!("{wanted} numbers"), format!("{found} numbers")))?;
-            dict.replace(key, tensor);
-        }
-        Ok(dict)
+        filled(&self.dict, &self.bindings, graph, path)
     }
 }
 
+/// The state dict with the weights of `graph` in the tensors that are bound; all else, names, order and types stay.
+pub(super) fn filled(
+    dict: &StateDict,
+    bindings: &[Binding],
+    graph: &Graph,
+    path: &Path,
+) -> Result<StateDict, ModelError> {
+    let tensors: HashMap<&str, &Tensor> =
+        graph.initializers().map(|(id, tensor)| (graph.value(id).name.as_str(), tensor)).collect();
+    let mut filled = dict.clone();
+    for Binding { key, initializer, transposed } in bindings {
+        let error = |expected: String, found: String| ModelError::Save {
+            path: path.into(),
+            tensor: key.clone(),
+            expected,
+            found,
+        };
+        let tensor =
+            tensors.get(initializer.as_str()).ok_or_else(|| error("a tensor of the network".into(), "none".into()))?;
+        let tensor = if *transposed { transpose(tensor) } else { Some((*tensor).clone()) };
+        let tensor = tensor.ok_or_else(|| error("2 axes".into(), "another number".into()))?;
+        let wanted = dict.get(key).map_or(tensor.data_type(), Tensor::data_type);
+        let found = tensor.data_type();
+        let tensor =
+            cast(tensor, wanted).ok_or_else(|| error(format!("{wanted} numbers"), format!("{found} numbers")))?;
+        filled.replace(key, tensor);
+    }
+    Ok(filled)
+}
 /// The tensor in another floating-point type; `None` if one of the types is none.
 pub(super) fn cast(tensor: Tensor, to: otfuse_graph::DataType) -> Option<Tensor> {
     if tensor.data_type() == to {

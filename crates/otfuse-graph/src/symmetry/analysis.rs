@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::symmetry::group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 use crate::symmetry::layout::{BlockId, Blocks, Layout};
-use crate::symmetry::{Mutation, PinReason, rules};
+use crate::symmetry::rules::Packed;
+use crate::symmetry::{Mutation, PinReason, nesting, rules};
 use crate::{Dim, Facts, Graph, InferenceError, Node, NodeId, Operator, ValueId};
 
 /// Where the axes of a value come from, if it is a weight or a rearranged weight.
@@ -25,6 +26,8 @@ pub(crate) struct Analysis<'a> {
     uniform: HashSet<ValueId>,
     first_reader: HashMap<ValueId, NodeId>,
     node: Option<NodeId>,
+    /// Values whose first few indices of an axis are told apart by all readers.
+    pub(crate) packed: HashMap<ValueId, Packed>,
 }
 
 impl NeuronGroups {
@@ -58,6 +61,7 @@ impl NeuronGroups {
             uniform: HashSet::new(),
             first_reader: HashMap::new(),
             node: None,
+            packed: HashMap::new(),
         };
         analysis.enter_sources();
         for (id, node) in graph.nodes() {
@@ -91,7 +95,7 @@ impl Analysis<'_> {
             self.axes.insert(input, layouts.collect());
         }
         for (id, tensor) in self.graph.initializers() {
-            let is_weight = tensor.data_type().is_float();
+            let is_weight = self.graph.is_weight(id);
             let name = &self.graph.value(id).name;
             let layouts = tensor.shape().iter().map(|&length| match is_weight {
                 true => self.blocks.fresh(Dim::known(length)),
@@ -143,6 +147,11 @@ impl Analysis<'_> {
         if is_uniform {
             self.uniform.extend(node.outputs.iter().flatten());
         }
+    }
+
+    /// All values whose axes are known.
+    pub(crate) fn known_axes(&self) -> impl Iterator<Item = (ValueId, &[Layout])> {
+        self.axes.iter().map(|(&value, axes)| (value, axes.as_slice()))
     }
 
     /// The lengths of a value's axes, if its rank is known.
@@ -240,7 +249,7 @@ impl Analysis<'_> {
     fn collect(self) -> NeuronGroups {
         let mut members: BTreeMap<BlockId, Vec<Member>> = BTreeMap::new();
         let mut order: HashMap<BlockId, usize> = HashMap::new();
-        for (id, _) in self.graph.initializers().filter(|(_, tensor)| tensor.data_type().is_float()) {
+        for (id, _) in self.graph.initializers().filter(|(id, _)| self.graph.is_weight(*id)) {
             let Some(&node) = self.first_reader.get(&id) else {
                 continue;
             };
@@ -261,7 +270,7 @@ impl Analysis<'_> {
                 continue;
             };
             match self.blocks.pin_reason(block) {
-                None => free.push((block, NeuronGroup { size, members, observations: Vec::new() })),
+                None => free.push((block, NeuronGroup { size, within: None, members, observations: Vec::new() })),
                 Some(PinReason::Position) => {}
                 Some(reason) => pinned.push(PinnedGroup { size, members, reason: reason.clone() }),
             }
@@ -274,7 +283,11 @@ impl Analysis<'_> {
         pinned.sort_by_key(|group| first(&group.members));
         let ids: HashMap<BlockId, GroupId> =
             free.iter().enumerate().map(|(index, (block, _))| (*block, GroupId::new(index))).collect();
+        let within = self.within(&ids);
         let mut groups: Vec<NeuronGroup> = free.into_iter().map(|(_, group)| group).collect();
+        for (group, outer) in groups.iter_mut().zip(within) {
+            group.within = outer;
+        }
 
         let layouts = self
             .graph
@@ -298,6 +311,24 @@ impl Analysis<'_> {
             }
         }
         NeuronGroups { groups, pinned, layouts }
+    }
+
+    /// The group that each group is within, one level deep.
+    fn within(&self, ids: &HashMap<BlockId, GroupId>) -> Vec<Option<GroupId>> {
+        let free: BTreeSet<BlockId> = ids.keys().copied().collect();
+        let candidates = nesting::candidates(self, &free);
+        let mut by_group: Vec<(GroupId, BTreeSet<GroupId>)> = candidates
+            .iter()
+            .map(|(block, outer)| (ids[block], outer.iter().map(|outer| ids[outer]).collect()))
+            .collect();
+        by_group.sort();
+        let mut within: Vec<Option<GroupId>> = vec![None; ids.len()];
+        // Those that are within nothing first: they are what others can be within.
+        let is_outermost = |group: GroupId| by_group.iter().any(|(found, outer)| *found == group && outer.is_empty());
+        for (group, outer) in &by_group {
+            within[group.index()] = outer.iter().copied().find(|&outer| is_outermost(outer));
+        }
+        within
     }
 
     /// The layout in terms of groups; `None` if a length is unknown.

@@ -63,8 +63,11 @@ pub struct Observation {
 /// Neurons whose order is free: permuting them in all members leaves the network's function as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NeuronGroup {
-    /// The number of neurons.
+    /// The number of neurons; within another group, of those in one of its neurons.
     pub size: usize,
+    /// The group that these neurons are inside of: each of its neurons may have its own order of them, as each attention
+    /// head has of its channels.
+    pub within: Option<GroupId>,
     /// All weight axes that carry them, in the order of the nodes that read them.
     pub members: Vec<Member>,
     /// All computed values that carry them, in the order of the nodes.
@@ -116,6 +119,11 @@ impl NeuronGroups {
     /// A free group. Panics if the id is of another analysis.
     pub fn group(&self, id: GroupId) -> &NeuronGroup {
         &self.groups[id.index()]
+    }
+
+    /// The groups within a group.
+    pub fn inside(&self, outer: GroupId) -> impl Iterator<Item = GroupId> {
+        self.iter().filter(move |(_, group)| group.within == Some(outer)).map(|(id, _)| id)
     }
 
     /// What is not free, and why.
@@ -170,6 +178,69 @@ impl AxisLayout {
                 let pairs = outer.iter().flat_map(|&slow| inner.iter().map(move |&fast| slow.or(fast)));
                 pairs.collect()
             }),
+        }
+    }
+
+    /// The neuron of each group that an index of the axis belongs to.
+    pub fn neurons_at(&self, index: usize, size: &impl Fn(GroupId) -> usize) -> Vec<(GroupId, usize)> {
+        match self {
+            Self::Group(group) => vec![(*group, index)],
+            Self::Fixed(_) => Vec::new(),
+            Self::Sequence(parts) => {
+                let mut rest = index;
+                for part in parts {
+                    let length = part.length(size);
+                    if rest < length {
+                        return part.neurons_at(rest, size);
+                    }
+                    rest -= length;
+                }
+                Vec::new()
+            }
+            Self::Product(factors) => {
+                let mut rest = index;
+                let mut digits = Vec::with_capacity(factors.len());
+                for factor in factors.iter().rev() {
+                    let length = factor.length(size).max(1);
+                    digits.push(factor.neurons_at(rest % length, size));
+                    rest /= length;
+                }
+                digits.into_iter().rev().flatten().collect()
+            }
+        }
+    }
+
+    /// The index that `index` becomes if the neuron `i` of each group becomes `chosen(group, i)`; sizes stay.
+    pub fn moved(
+        &self,
+        index: usize,
+        size: &impl Fn(GroupId) -> usize,
+        chosen: &impl Fn(GroupId, usize) -> usize,
+    ) -> usize {
+        match self {
+            Self::Group(group) => chosen(*group, index),
+            Self::Fixed(_) => index,
+            Self::Sequence(parts) => {
+                let mut offset = 0;
+                for part in parts {
+                    let length = part.length(size);
+                    if index < offset + length {
+                        return offset + part.moved(index - offset, size, chosen);
+                    }
+                    offset += length;
+                }
+                index
+            }
+            Self::Product(factors) => {
+                let (mut rest, mut stride, mut result) = (index, 1, 0);
+                for factor in factors.iter().rev() {
+                    let length = factor.length(size).max(1);
+                    result += stride * factor.moved(rest % length, size, chosen);
+                    rest /= length;
+                    stride *= length;
+                }
+                result
+            }
         }
     }
 

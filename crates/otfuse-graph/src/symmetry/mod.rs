@@ -7,6 +7,7 @@ mod analysis;
 mod group;
 mod layout;
 mod mutation;
+mod nesting;
 mod permute;
 mod reason;
 mod rules;

@@ -94,7 +94,7 @@ impl<B: Backend> Executable<B> {
     }
 
     /// As [`run_for`](Self::run_for), without leaving the device.
-    fn compute(
+    pub(crate) fn compute(
         &self,
         inputs: Vec<(ValueId, Value<B>)>,
         wanted: &[ValueId],

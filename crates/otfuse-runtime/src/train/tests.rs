@@ -4,7 +4,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::batches::Batch;
 use super::*;
-use crate::interpreter::{Array, Floats};
+use crate::interpreter::Floats;
 
 fn pattern(count: usize, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -108,6 +108,9 @@ pub(super) fn gather(analysis: &mut Analysis<'_>, node: &Node, axis: i64) -> Opt
             i => Some(i + 1 - rank),
         })
         .collect();
+    for axis in (0..axes.len()).filter(|&axis| axis != along) {
+        analysis.produce(data, axis);
+    }
     analysis.rearranged(data, node.output(0), &origin);
     analysis.set_axes(node.output(0), output);
     Some(())

@@ -8,6 +8,7 @@ mod elementwise;
 mod indexing;
 mod linear;
 mod normalization;
+mod packed;
 mod quantization;
 mod rearrange;
 mod recurrent;
@@ -15,6 +16,8 @@ mod reduction;
 mod sampling;
 mod selection;
 mod window;
+
+pub(crate) use packed::Packed;
 
 use crate::symmetry::analysis::Analysis;
 use crate::{Node, Operator};
@@ -30,6 +33,9 @@ struct Rule<'a> {
 
 /// Applies the rule of a node's operator.
 pub(crate) fn apply(analysis: &mut Analysis<'_>, node: &Node) {
+    if packed::apply(analysis, node).is_some() {
+        return;
+    }
     let applied = (rule(&node.operator).apply)(analysis, node);
     if applied.is_none() {
         analysis.pin_node(node, "has no axis rule for these inputs");
@@ -256,7 +262,7 @@ fn rule(operator: &Operator) -> Rule<'_> {
 }
 
 /// The axis that a possibly negative number means.
-fn axis_index(axis: i64, rank: usize) -> Option<usize> {
+pub(super) fn axis_index(axis: i64, rank: usize) -> Option<usize> {
     let index = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
     usize::try_from(index).ok().filter(|&index| index < rank)
 }

@@ -35,10 +35,10 @@ pub(super) fn reshape(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
     Some(())
 }
 
-type Chunk = (std::ops::Range<usize>, std::ops::Range<usize>);
+pub(super) type Chunk = (std::ops::Range<usize>, std::ops::Range<usize>);
 
 /// The shortest runs of axes on both sides that have equal products.
-fn chunks(from: &[Dim], to: &[Dim]) -> Option<Vec<Chunk>> {
+pub(super) fn chunks(from: &[Dim], to: &[Dim]) -> Option<Vec<Chunk>> {
     let mut chunks = Vec::new();
     let (mut i, mut j) = (0, 0);
     while i < from.len() && j < to.len() {

@@ -1,0 +1,347 @@
+//! BERT, RoBERTa and DistilBERT: encoders of text that normalise behind each block.
+
+use otfuse_graph::{Binary, DataType, Operator, Unary, ValueId};
+use serde_json::json;
+
+use super::HfError;
+use super::blocks::{AttentionNames, LayerNames, MlpNames, Norm, Positions, Stack};
+use super::config::Config;
+use super::head::{Head, Vocabulary};
+use super::sketch::{Linear, Sketch, activation_name};
+
+/// What the families of encoders differ in.
+pub(super) struct Family {
+    classes: &'static [(&'static str, Head)],
+    /// What stands before the names of the encoder's weights where there is a head.
+    prefix: &'static str,
+    /// The path of the layers, and the names in one.
+    layers: (&'static str, LayerNames),
+    fields: Fields,
+    /// Whether there are token types.
+    types: bool,
+    /// Whether positions are counted from the first token that is no padding.
+    counts_tokens: bool,
+}
+
+/// The names of the settings.
+struct Fields {
+    width: &'static str,
+    inner: &'static str,
+    layers: &'static str,
+    heads: &'static str,
+    activation: &'static str,
+}
+
+const BERT_FIELDS: Fields = Fields {
+    width: "hidden_size",
+    inner: "intermediate_size",
+    layers: "num_hidden_layers",
+    heads: "num_attention_heads",
+    activation: "hidden_act",
+};
+
+const BERT_LAYER: LayerNames = LayerNames {
+    attention: AttentionNames {
+        query: "attention.self.query",
+        key: "attention.self.key",
+        value: "attention.self.value",
+        output: "attention.output.dense",
+        packed: None,
+        norms: None,
+    },
+    attention_norm: "attention.output.LayerNorm",
+    cross: None,
+    mlp: MlpNames { gate: None, up: "intermediate.dense", down: "output.dense" },
+    mlp_norm: "output.LayerNorm",
+};
+
+pub(super) const BERT: Family = Family {
+    classes: &[
+        ("BertModel", Head::Base),
+        ("BertForMaskedLM", Head::MaskedLanguage),
+        ("BertForSequenceClassification", Head::SequenceClassification),
+        ("BertForTokenClassification", Head::TokenClassification),
+    ],
+    prefix: "bert.",
+    layers: ("encoder.layer", BERT_LAYER),
+    fields: BERT_FIELDS,
+    types: true,
+    counts_tokens: false,
+};
+
+pub(super) const ROBERTA: Family = Family {
+    classes: &[
+        ("RobertaModel", Head::Base),
+        ("RobertaForMaskedLM", Head::MaskedLanguage),
+        ("RobertaForSequenceClassification", Head::SequenceClassification),
+        ("RobertaForTokenClassification", Head::TokenClassification),
+    ],
+    prefix: "roberta.",
+    counts_tokens: true,
+    ..BERT
+};
+
+pub(super) const DISTILBERT: Family = Family {
+    classes: &[
+        ("DistilBertModel", Head::Base),
+        ("DistilBertForMaskedLM", Head::MaskedLanguage),
+        ("DistilBertForSequenceClassification", Head::SequenceClassification),
+        ("DistilBertForTokenClassification", Head::TokenClassification),
+    ],
+    prefix: "distilbert.",
+    layers: (
+        "transformer.layer",
+        LayerNames {
+            attention: AttentionNames {
+                query: "attention.q_lin",
+                key: "attention.k_lin",
+                value: "attention.v_lin",
+                output: "attention.out_lin",
+                packed: None,
+                norms: None,
+            },
+            attention_norm: "sa_layer_norm",
+            cross: None,
+            mlp: MlpNames { gate: None, up: "ffn.lin1", down: "ffn.lin2" },
+            mlp_norm: "output_layer_norm",
+        },
+    ),
+    fields: Fields {
+        width: "dim",
+        inner: "hidden_dim",
+        layers: "n_layers",
+        heads: "n_heads",
+        activation: "activation",
+    },
+    types: false,
+    counts_tokens: false,
+};
+
+/// The sizes that heads are made of.
+struct Sizes<'c> {
+    width: usize,
+    words: usize,
+    epsilon: f64,
+    activation: &'c str,
+    prefix: &'static str,
+}
+
+/// Draws a network of a family of encoders.
+pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) -> Result<(), HfError> {
+    for (field, expected) in [
+        ("is_decoder", json!(false)),
+        ("add_cross_attention", json!(false)),
+        ("position_embedding_type", json!("absolute")),
+    ] {
+        config.require(field, &expected)?;
+    }
+    config.refuse("pruned_heads")?;
+    let head = Head::of(config, family.classes)?;
+    let Fields { width, inner, layers, heads, activation } = family.fields;
+    let (width, heads) = (config.size(width)?, config.size(heads)?);
+    let stack = Stack {
+        names: family.layers.1,
+        norm: Norm::Layer(config.number("layer_norm_eps", 1e-12)?),
+        norm_first: false,
+        width,
+        inner: config.size(inner)?,
+        heads,
+        key_heads: heads,
+        head_width: head_width(width, heads, family.fields.heads)?,
+        scale: 1.0 / ((width / heads) as f64).sqrt(),
+        activation: activation_name(config, activation, "gelu")?,
+        activation_field: activation,
+        projections: Linear::BIASED,
+        output: Linear::BIASED,
+        mlp: Linear::BIASED,
+    };
+    let prefix = sketch.prefix(family.prefix, "embeddings.word_embeddings.weight");
+    let epsilon = config.number("layer_norm_eps", 1e-12)?;
+    let sizes = Sizes { width, words: config.size("vocab_size")?, epsilon, activation: stack.activation, prefix };
+
+    let tokens = sketch.tokens("input_ids", "sequence");
+    let attention_mask = sketch.tokens("attention_mask", "sequence");
+    let mut x = embeddings(sketch, config, family, &sizes, tokens)?;
+    let attended = sketch.attended(attention_mask);
+    let positions = Positions { mask: Some(sketch.mask(attended)), ..Positions::default() };
+    for layer in 0..config.size(layers)? {
+        x = sketch.layer(x, &format!("{prefix}{}.{layer}.", family.layers.0), &stack, positions, None)?;
+    }
+    match family.prefix {
+        "distilbert." => distilbert_head(sketch, config, head, &sizes, x),
+        "roberta." => roberta_head(sketch, config, head, &sizes, x),
+        _ => bert_head(sketch, config, head, &sizes, x),
+    }
+}
+
+/// The width of a head, which must go into the stream's evenly.
+pub(super) fn head_width(width: usize, heads: usize, field: &str) -> Result<usize, HfError> {
+    if width.is_multiple_of(heads) {
+        return Ok(width / heads);
+    }
+    let (expected, found) = (format!("a divisor of the width {width}"), heads.to_string());
+    Err(HfError::Config { field: field.into(), expected, found })
+}
+
+fn embeddings(
+    sketch: &mut Sketch<'_>,
+    config: &Config,
+    family: &Family,
+    sizes: &Sizes<'_>,
+    tokens: ValueId,
+) -> Result<ValueId, HfError> {
+    let Sizes { width, words, prefix, .. } = *sizes;
+    let path = format!("{prefix}embeddings");
+    let mut x = sketch.embed(&format!("{path}.word_embeddings.weight"), [words, width], tokens)?;
+    if family.types {
+        let types = sketch.zeros_like(tokens);
+        let table = [config.optional_size("type_vocab_size")?.unwrap_or(2), width];
+        let types = sketch.embed(&format!("{path}.token_type_embeddings.weight"), table, types)?;
+        x = sketch.b.add(x, types);
+    }
+    let places = if family.counts_tokens {
+        let padding = config.token("pad_token_id")?.unwrap_or(1);
+        counted(sketch, tokens, padding)
+    } else {
+        sketch.positions(tokens)
+    };
+    let table = [config.optional_size("max_position_embeddings")?.unwrap_or(512), width];
+    let places = sketch.embed(&format!("{path}.position_embeddings.weight"), table, places)?;
+    x = sketch.b.add(x, places);
+    sketch.layer_norm(x, &format!("{path}.LayerNorm"), width, sizes.epsilon)
+}
+
+/// Positions that count tokens without padding from `padding + 1` on; padding is at `padding`.
+fn counted(sketch: &mut Sketch<'_>, tokens: ValueId, padding: i64) -> ValueId {
+    let padding = sketch.integer(padding);
+    let is_padding = sketch.binary(Binary::Equal, tokens, padding);
+    let is_token = sketch.unary(Unary::Not, is_padding);
+    let is_token = sketch.cast(is_token, DataType::F32);
+    let positions = sketch.positions(tokens);
+    let (earlier, later) = (sketch.unsqueeze(positions, &[1]), sketch.unsqueeze(positions, &[0]));
+    let upto = sketch.binary(Binary::LessOrEqual, earlier, later);
+    let upto = sketch.cast(upto, DataType::F32);
+    let count = sketch.b.node(Operator::MatMul, &[is_token, upto]);
+    let count = sketch.binary(Binary::Mul, count, is_token);
+    let count = sketch.cast(count, DataType::I64);
+    sketch.b.add(count, padding)
+}
+
+fn bert_head(
+    sketch: &mut Sketch<'_>,
+    config: &Config,
+    head: Head,
+    sizes: &Sizes<'_>,
+    x: ValueId,
+) -> Result<(), HfError> {
+    match head {
+        Head::MaskedLanguage => {
+            let names = ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"];
+            let vocabulary = ("cls.predictions.decoder", "cls.predictions.bias");
+            masked_language(sketch, config, sizes, x, names, (sizes.activation, "hidden_act"), vocabulary)
+        }
+        Head::TokenClassification => token_classes(sketch, sizes, x),
+        Head::SequenceClassification => {
+            let pooled = pooler(sketch, sizes, x)?;
+            let logits = sketch.classes(pooled, "classifier", sizes.width, Linear::BIASED)?;
+            sketch.output(logits, "logits");
+            Ok(())
+        }
+        _ => base(sketch, sizes, x),
+    }
+}
+
+fn roberta_head(
+    sketch: &mut Sketch<'_>,
+    config: &Config,
+    head: Head,
+    sizes: &Sizes<'_>,
+    x: ValueId,
+) -> Result<(), HfError> {
+    match head {
+        Head::MaskedLanguage => {
+            let names = ["lm_head.dense", "lm_head.layer_norm"];
+            let vocabulary = ("lm_head.decoder", "lm_head.bias");
+            masked_language(sketch, config, sizes, x, names, ("gelu", "hidden_act"), vocabulary)
+        }
+        Head::TokenClassification => token_classes(sketch, sizes, x),
+        Head::SequenceClassification => {
+            let first = sketch.take(x, 0, 1);
+            let hidden = sketch.linear(first, "classifier.dense", [sizes.width; 2], Linear::BIASED)?;
+            let hidden = sketch.unary(Unary::Tanh, hidden);
+            let logits = sketch.classes(hidden, "classifier.out_proj", sizes.width, Linear::BIASED)?;
+            sketch.output(logits, "logits");
+            Ok(())
+        }
+        _ => base(sketch, sizes, x),
+    }
+}
+
+fn distilbert_head(
+    sketch: &mut Sketch<'_>,
+    config: &Config,
+    head: Head,
+    sizes: &Sizes<'_>,
+    x: ValueId,
+) -> Result<(), HfError> {
+    match head {
+        Head::MaskedLanguage => {
+            let names = ["vocab_transform", "vocab_layer_norm"];
+            let vocabulary = ("vocab_projector", "vocab_projector.bias");
+            masked_language(sketch, config, sizes, x, names, (sizes.activation, "activation"), vocabulary)
+        }
+        Head::TokenClassification => token_classes(sketch, sizes, x),
+        Head::SequenceClassification => {
+            let first = sketch.take(x, 0, 1);
+            let hidden = sketch.linear(first, "pre_classifier", [sizes.width; 2], Linear::BIASED)?;
+            let hidden = sketch.b.relu(hidden);
+            let logits = sketch.classes(hidden, "classifier", sizes.width, Linear::BIASED)?;
+            sketch.output(logits, "logits");
+            Ok(())
+        }
+        _ => base(sketch, sizes, x),
+    }
+}
+
+fn base(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<(), HfError> {
+    sketch.output(x, "last_hidden_state");
+    if sketch.contains(&format!("{}pooler.dense.weight", sizes.prefix)) {
+        let pooled = pooler(sketch, sizes, x)?;
+        sketch.output(pooled, "pooler_output");
+    }
+    Ok(())
+}
+
+fn pooler(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<ValueId, HfError> {
+    let first = sketch.take(x, 0, 1);
+    let path = format!("{}pooler.dense", sizes.prefix);
+    let pooled = sketch.linear(first, &path, [sizes.width; 2], Linear::BIASED)?;
+    Ok(sketch.unary(Unary::Tanh, pooled))
+}
+
+fn token_classes(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<(), HfError> {
+    let logits = sketch.classes(x, "classifier", sizes.width, Linear::BIASED)?;
+    sketch.output(logits, "logits");
+    Ok(())
+}
+
+/// A linear layer, the activation, a normalisation, and scores over the vocabulary.
+fn masked_language(
+    sketch: &mut Sketch<'_>,
+    config: &Config,
+    sizes: &Sizes<'_>,
+    x: ValueId,
+    [dense, norm]: [&str; 2],
+    (activation, field): (&str, &str),
+    (projection, bias): (&str, &str),
+) -> Result<(), HfError> {
+    let Sizes { width, words, prefix, .. } = *sizes;
+    let x = sketch.linear(x, dense, [width; 2], Linear::BIASED)?;
+    let x = sketch.activation(x, activation, field)?;
+    let x = sketch.layer_norm(x, norm, width, sizes.epsilon)?;
+    let embeddings = format!("{prefix}embeddings.word_embeddings.weight");
+    let vocabulary = Vocabulary { embeddings: &embeddings, projection, bias: Some(bias), words, width };
+    let logits = sketch.scores(x, config, &vocabulary)?;
+    sketch.output(logits, "logits");
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Hugging Face folders: `config.json` says what the network is, the weights lie beside it.
+//!
+//! Each family is a short description (names of weights and settings) over the blocks that all transformers share:
+//! attention, multi-layer perceptron, normalisation. The graph computes what the class of the `transformers` library
+//! computes that `architectures` names, in inference mode, for token ids and an attention mask (or pixels). A setting
+//! that would change the function and is not drawn here is refused by name.
+
+mod blocks;
+mod config;
+mod decoder;
+mod encoder;
+mod error;
+mod head;
+mod rotary;
+mod sketch;
+mod t5;
+mod vision;
+mod weights;
+
+use std::path::{Path, PathBuf};
+
+use otfuse_graph::Graph;
+
+pub use self::error::HfError;
+pub(crate) use self::weights::write_folder;
+pub use self::weights::{HfIndex, HfWeights, check_folder_target};
+
+use self::config::{Config, missing, unfit};
+use self::sketch::Sketch;
+use crate::StateDict;
+use crate::file::open_mapped;
+
+/// The name of the file with the settings.
+pub const CONFIG_FILE: &str = "config.json";
+
+/// A network from a Hugging Face folder.
+#[derive(Clone, Debug)]
+pub struct HfModel {
+    /// The network.
+    pub graph: Graph,
+    /// What the folder holds.
+    pub source: HfSource,
+}
+
+/// What a Hugging Face folder holds.
+#[derive(Clone, Debug)]
+pub struct HfSource {
+    /// The folder.
+    pub folder: PathBuf,
+    /// All its tensors.
+    pub dict: StateDict,
+    /// The files that they lie in.
+    pub weights: HfWeights,
+    /// For each tensor that the graph uses, its initializer. Tied weights have one initializer.
+    pub(crate) bindings: Vec<(String, String)>,
+}
+
+/// Reads the network of a folder with `config.json` and weights: `model.safetensors`, the index of its shards, or
+/// `pytorch_model.bin`. Tensors of safetensors files are slices of memory maps.
+///
+/// # Errors
+/// Any [`HfError`]: a missing file, a family or setting that is not drawn here, tensors that do not fit the settings.
+pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
+    let path = folder.join(CONFIG_FILE);
+    if !path.is_file() {
+        return Err(HfError::MissingFile { expected: "config.json beside the weights" });
+    }
+    let config = Config::parse(&open_mapped(&path)?)?;
+    let (weights, dict) = HfWeights::open(folder)?;
+    let (graph, bindings) = draw(&config, &dict)?;
+    Ok(HfModel { graph, source: HfSource { folder: folder.into(), dict, weights, bindings } })
+}
+
+/// The graph of a network of these settings and weights, and which tensor each initializer is.
+fn draw(config: &Config, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
+    let families = "bert, distilbert, roberta, vit, gpt2, llama, mistral, qwen2, qwen3 or t5";
+    let family = config.text("model_type")?.ok_or_else(|| missing("model_type", families))?;
+    config.refuse("quantization_config")?;
+    let mut sketch = Sketch::new(family, dict);
+    match family {
+        "bert" => encoder::draw(&mut sketch, config, &encoder::BERT)?,
+        "distilbert" => encoder::draw(&mut sketch, config, &encoder::DISTILBERT)?,
+        "roberta" => encoder::draw(&mut sketch, config, &encoder::ROBERTA)?,
+        "vit" => vision::draw(&mut sketch, config)?,
+        "gpt2" => decoder::draw_gpt2(&mut sketch, config)?,
+        "llama" => decoder::draw(&mut sketch, config, &decoder::LLAMA)?,
+        "mistral" => decoder::draw(&mut sketch, config, &decoder::MISTRAL)?,
+        "qwen2" => decoder::draw(&mut sketch, config, &decoder::QWEN2)?,
+        "qwen3" => decoder::draw(&mut sketch, config, &decoder::QWEN3)?,
+        "t5" => t5::draw(&mut sketch, config)?,
+        other => return Err(unfit("model_type", families, &other.into())),
+    }
+    sketch.finish()
+}

@@ -1,0 +1,5 @@
+//! Transformers in Hugging Face folders: what they compute, their neuron groups, fusing them, writing them back.
+#![allow(clippy::print_stderr)]
+
+mod forward;
+mod tiny;
