@@ -24,7 +24,7 @@ two differ. All rules are in `crates/otfuse-graph/src/symmetry/rules`, each besi
 - *forward*: computed in float32 (integers exactly), compared with onnxruntime.
 - *gradients*: whether training goes through it.
 
-Whatever is not in this table, or has attributes that have no counterpart here (control flow, strings, sequences,
+Whatever is not in this table, or has attributes that have no counterpart here (strings, sequences,
 operators of other domains), is read and written back unchanged, is refused by name where the network has to be executed,
 and pins everything that it touches.
 

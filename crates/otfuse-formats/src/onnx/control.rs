@@ -13,7 +13,8 @@ use super::names;
 use super::proto::{GraphProto, NodeProto};
 use super::reader::{Reader, declarations, fold};
 
-/// Constants up to so many elements are known inside of a body as well: axes, shapes, indices.
+/// Integers up to so many elements are known inside of a body as well: axes, shapes, indices. Weights are not copied, as
+/// they may change.
 const MOST_ELEMENTS: usize = 1024;
 
 impl Reader<'_> {
@@ -78,7 +79,9 @@ impl Reader<'_> {
         for name in names::captured_by(proto) {
             let (Some(outer), Some(inner)) = (self.value(name), reader.value(name)) else { continue };
             let constant = self.editor.graph().initializer(outer);
-            if let Some(constant) = constant.filter(|constant| constant.len() <= MOST_ELEMENTS) {
+            if let Some(constant) =
+                constant.filter(|tensor| tensor.len() <= MOST_ELEMENTS && !tensor.data_type().is_float())
+            {
                 reader.editor.set_tensor(inner, constant.clone());
                 continue;
             }

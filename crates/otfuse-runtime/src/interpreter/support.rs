@@ -6,6 +6,8 @@ use otfuse_graph::{Binary, Operator, ScatterReduction};
 pub fn refusal(operator: &Operator) -> Option<&'static str> {
     match operator {
         Operator::Random(_) => Some("it draws random numbers, and a network's function is fixed"),
+        // In inference it is read as an identity.
+        Operator::Opaque { name, .. } if name == "Dropout" => Some("in training mode it draws random numbers"),
         Operator::Opaque { .. } => Some("its meaning is not known here"),
         _ => None,
     }

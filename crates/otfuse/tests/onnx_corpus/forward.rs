@@ -14,10 +14,6 @@ fn outputs_are_those_of_onnxruntime() {
     assert!(goldens.len() >= 40, "{} networks", goldens.len());
     let mut failures = Vec::new();
     for (name, golden) in goldens {
-        // What cannot be executed is what `proof` lists.
-        if name == "exported/rand_lstm_bidi.onnx" {
-            continue;
-        }
         let graph = network(&folder, &name);
         let start = std::time::Instant::now();
         let outcome = match run_graph(&graph, golden.inputs()) {

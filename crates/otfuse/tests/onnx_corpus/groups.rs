@@ -30,6 +30,8 @@ pub const NETWORKS: &[Expected] = &[
     expected("exported/rand_transformer_encoder_prenorm.onnx", &[(4, 2), (8, 2), (32, 1), (64, 2)], 2),
     // As before. Pinned too are the rows and columns of patches, which the position embedding counts.
     expected("exported/rand_vit_tiny.onnx", &[(2, 2), (16, 2), (32, 1), (64, 2)], 4),
+    // Both directions of two layers, each with hidden units of its own.
+    expected("exported/rand_lstm_bidi.onnx", &[(16, 4)], 2),
     // Pinned are the rows and columns of the image, which are flattened.
     expected("exported/rand_mlp_bias.onnx", &[(20, 1), (40, 1)], 3),
     // One group inside each of 16 blocks, to which the depthwise convolution belongs, with the first separable block's in

@@ -7,3 +7,4 @@ mod golden;
 mod groups;
 mod operators;
 mod proof;
+mod recurrent;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use otfuse::formats::onnx::open_onnx;
 use otfuse::graph::DataType;
 use otfuse::runtime::{RuntimeError, run_graph};
-use otfuse::verify;
+use otfuse::{VerifyError, verify};
 
 use crate::collection::collection;
 use crate::golden::{Golden, read};
@@ -66,7 +66,10 @@ fn outcome(path: &Path, golden: Option<&Golden>) -> (Outcome, String) {
     let Some(golden) = golden else {
         return match verify(&graph, 1) {
             Ok(_) => (Outcome::Alone, "no reference".into()),
-            Err(error) => (Outcome::Refused, error.to_string()),
+            Err(VerifyError::Runtime(error @ RuntimeError::Unsupported { .. })) => {
+                (Outcome::Refused, error.to_string())
+            }
+            Err(error) => (Outcome::Invalid, error.to_string()),
         };
     };
     let reference = golden.refused_by_onnxruntime.as_ref();

@@ -11,18 +11,23 @@ fn networks_are_verified() {
     let mut failures = Vec::new();
     for network_groups in NETWORKS {
         let name = network_groups.name;
+        // Outputs that do not differ at all may have been rounded alike once, but not for every order.
+        let mut vacuous = true;
         for seed in [1, 2] {
             match verify(&network(&folder, name), seed) {
                 Ok(proof) => {
                     let (error, perturbed) = (proof.max_rel_error, proof.perturbed);
                     eprintln!("{name}: {error:.1e}, perturbed: {perturbed}, absolute {:.1e}", proof.max_abs_error);
-                    let vacuous = !proof.groups.is_empty() && proof.max_abs_error == 0.0;
-                    if proof.max_rel_error >= 1e-4 || vacuous {
+                    vacuous &= !proof.groups.is_empty() && proof.max_abs_error == 0.0;
+                    if proof.max_rel_error >= 1e-4 {
                         failures.push(format!("{name}: {error:e}, group {:?}", proof.broken_group));
                     }
                 }
                 Err(error) => failures.push(format!("{name}: {error}")),
             }
+        }
+        if vacuous {
+            failures.push(format!("{name}: nothing is proved"));
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
@@ -31,10 +36,7 @@ fn networks_are_verified() {
 #[test]
 fn what_cannot_be_executed_is_named() {
     let Some(folder) = collection() else { return };
-    let networks = [
-        ("exported/rand_lstm_bidi.onnx", "LSTM", "/l/LSTM"),
-        ("misc/superresolution_op18.onnx", "DecodeImage", "DecodeImage"),
-    ];
+    let networks = [("misc/superresolution_op18.onnx", "DecodeImage", "DecodeImage")];
     for (name, operator, node) in networks {
         let error = verify(&network(&folder, name), 1).expect_err("a refusal").to_string();
         assert!(error.contains(operator) && error.contains(node), "{name}: {error}");
