@@ -25,9 +25,9 @@ mod unary;
 mod value;
 mod window;
 
-use burn_backend::Backend;
 use otfuse_graph::Operator;
 
+use crate::RuntimeBackend;
 use fault::{Fault, Outcome};
 use value::Operands;
 
@@ -37,7 +37,7 @@ pub(crate) use floats::Floats;
 pub(crate) use value::Value;
 
 /// Computes the outputs of an operator; `outputs` is how many the node lists.
-fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: usize) -> Outcome<Vec<Value<B>>> {
+fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outputs: usize) -> Outcome<Vec<Value<B>>> {
     let operands = &mut operands;
     let one = match operator {
         Operator::Gemm(gemm) => Value::Floats(linear::gemm(gemm, operands)?),

@@ -10,7 +10,7 @@ mod settings;
 use burn_autodiff::Autodiff;
 use burn_backend::ops::{ActivationOps, FloatTensorOps};
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{AutodiffBackend, Backend, Scalar};
+use burn_backend::{AutodiffBackend, Scalar};
 use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -22,7 +22,7 @@ pub use settings::TrainSettings;
 use crate::batch::{SampleLayout, fixed_batch_size};
 use crate::dataset::Dataset;
 use crate::interpreter::{Array, Floats, Value};
-use crate::{Default32, DefaultDevice, Executable, Head, RuntimeError};
+use crate::{Default32, DefaultDevice, Executable, Head, RuntimeBackend, RuntimeError};
 
 /// How far training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +62,7 @@ pub fn train(
 /// The last batch of an epoch is smaller; a network that fixes its batch size is trained in batches of that size and
 /// leaves out the rest. Fails if the settings are out of range, if the network has no trainable weights, or if it is
 /// not a classifier of the data set.
-pub fn train_on<B: Backend>(
+pub fn train_on<B: RuntimeBackend>(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
@@ -113,7 +113,7 @@ fn shuffle(order: &mut [usize], random: &mut ChaCha8Rng) {
 }
 
 /// A weight under training.
-struct Parameter<B: Backend> {
+struct Parameter<B: RuntimeBackend> {
     id: ValueId,
     shape: Vec<usize>,
     value: FloatTensor<B>,
@@ -121,14 +121,14 @@ struct Parameter<B: Backend> {
 }
 
 /// A network under training.
-struct Model<B: Backend> {
+struct Model<B: RuntimeBackend> {
     executable: Executable<Autodiff<B>>,
     parameters: Vec<Parameter<B>>,
     head: Head,
     layout: SampleLayout,
 }
 
-impl<B: Backend> Model<B> {
+impl<B: RuntimeBackend> Model<B> {
     fn new(graph: &Graph, sample_shape: &[usize], device: &B::Device) -> Result<Self, TrainError> {
         let executable = Executable::<Autodiff<B>>::new(graph, device)?;
         let mut parameters = Vec::new();

@@ -1,0 +1,50 @@
+//! The kernels in terms of Burn's own operations, for backends without kernels of their own.
+
+use burn_backend::ops::ConvOptions;
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{Backend, Shape};
+
+use super::shape::ConvolutionShape;
+
+fn options(shape: &ConvolutionShape) -> ConvOptions<2> {
+    ConvOptions::new_with_padding(
+        shape.axes.map(|axis| axis.stride),
+        shape.axes.map(|axis| (axis.before, axis.after)),
+        shape.axes.map(|axis| axis.dilation),
+        shape.groups,
+    )
+}
+
+pub(super) fn convolution<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+    shape: &ConvolutionShape,
+) -> FloatTensor<B> {
+    B::conv2d(x, weight, bias, options(shape))
+}
+
+pub(super) fn convolution_input_gradient<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    shape: &ConvolutionShape,
+) -> FloatTensor<B> {
+    B::conv2d_x_backward(x, weight, gradient, options(shape))
+}
+
+pub(super) fn convolution_weight_gradient<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    shape: &ConvolutionShape,
+) -> FloatTensor<B> {
+    B::conv2d_weight_backward(x, weight, gradient, options(shape))
+}
+
+pub(super) fn convolution_bias_gradient<B: Backend>(
+    gradient: FloatTensor<B>,
+    shape: &ConvolutionShape,
+) -> FloatTensor<B> {
+    B::float_reshape(B::float_sum_dims(gradient, &[0, 2, 3]), Shape::from(vec![shape.out_channels]))
+}

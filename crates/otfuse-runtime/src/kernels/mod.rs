@@ -1,0 +1,64 @@
+//! Operations that a backend may have kernels for, beyond those of Burn.
+//!
+//! [`RuntimeBackend`] extends Burn's `Backend`; its methods fall back on Burn's own operations. The CPU backend has
+//! kernels (`flex`, `forward`, `backward`: products of matrices over unfolded tiles), and the decorator for gradients
+//! records the operations and computes their gradients by the kernels of the backend inside (`autodiff`).
+
+mod autodiff;
+mod backward;
+mod burn;
+mod direct;
+mod flex;
+mod forward;
+mod product;
+mod scratch;
+mod shape;
+mod tile;
+
+use burn_backend::Backend;
+use burn_backend::tensor::FloatTensor;
+
+pub use shape::{ConvolutionAxis, ConvolutionShape};
+
+/// A backend that networks run on. For a backend of Burn without kernels of its own, an empty implementation does.
+///
+/// Tensors have the shapes that [`ConvolutionShape`] gives; `gradient` is the gradient by the output.
+pub trait RuntimeBackend: Backend {
+    /// A convolution (strictly, a cross-correlation) over two spatial axes, plus a bias for each output channel.
+    fn convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        shape: &ConvolutionShape,
+    ) -> FloatTensor<Self> {
+        burn::convolution::<Self>(x, weight, bias, shape)
+    }
+
+    /// The gradient by the input.
+    fn convolution_input_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        shape: &ConvolutionShape,
+    ) -> FloatTensor<Self> {
+        burn::convolution_input_gradient::<Self>(x, weight, gradient, shape)
+    }
+
+    /// The gradient by the weights.
+    fn convolution_weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        shape: &ConvolutionShape,
+    ) -> FloatTensor<Self> {
+        burn::convolution_weight_gradient::<Self>(x, weight, gradient, shape)
+    }
+
+    /// The gradient by the bias.
+    fn convolution_bias_gradient(gradient: FloatTensor<Self>, shape: &ConvolutionShape) -> FloatTensor<Self> {
+        burn::convolution_bias_gradient::<Self>(gradient, shape)
+    }
+}
+
+#[cfg(test)]
+mod tests;
