@@ -26,4 +26,4 @@ pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
 pub use init::mlp;
 pub use interpreter::{Executable, run_graph};
-pub use kernels::{ConvolutionAxis, ConvolutionShape, RuntimeBackend};
+pub use kernels::{ConvolutionShape, RuntimeBackend, SlidingAxis};

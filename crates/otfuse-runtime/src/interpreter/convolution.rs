@@ -11,7 +11,7 @@ use super::floats::Floats;
 use super::layout::pad_with;
 use super::value::Operands;
 use super::window::{Sliding, check, slide};
-use crate::{ConvolutionAxis, ConvolutionShape, RuntimeBackend};
+use crate::{ConvolutionShape, RuntimeBackend, SlidingAxis};
 
 /// Checks what both convolutions share; returns the number of spatial axes.
 fn spatial_rank<B: Backend>(x: &Floats<B>, weight: &Floats<B>, groups: usize) -> Outcome<usize> {
@@ -72,7 +72,7 @@ fn on_planes<B: RuntimeBackend>(
 ) -> Floats<B> {
     let [batch, in_channels, lengths @ ..] = x.shape() else { return x };
     let length = |axis: usize| lengths.get(axis).copied().unwrap_or(1);
-    let axes = [(axes[0], length(0)), (axes[1], length(1))].map(|(axis, input)| ConvolutionAxis {
+    let axes = [(axes[0], length(0)), (axes[1], length(1))].map(|(axis, input)| SlidingAxis {
         input,
         kernel: axis.kernel,
         stride: axis.stride,

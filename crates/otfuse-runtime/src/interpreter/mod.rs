@@ -25,7 +25,7 @@ mod unary;
 mod value;
 mod window;
 
-use otfuse_graph::Operator;
+use otfuse_graph::{Operator, Unary};
 
 use crate::RuntimeBackend;
 use fault::{Fault, Outcome};
@@ -52,6 +52,7 @@ fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outp
         Operator::LocalResponseNormalization { alpha, beta, bias, size } => {
             Value::Floats(normalisation::local_response(*alpha, *beta, *bias, *size, operands)?)
         }
+        Operator::Unary(Unary::Relu) => unary::rectified(operands)?,
         Operator::Unary(unary) => unary::unary(*unary, operands)?,
         Operator::Binary(binary) => binary::binary(*binary, operands)?,
         Operator::Variadic(variadic) => binary::variadic(*variadic, operands)?,

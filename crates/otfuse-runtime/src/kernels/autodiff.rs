@@ -8,7 +8,7 @@ use burn_autodiff::{Autodiff, NodeId};
 use burn_backend::tensor::FloatTensor;
 
 use super::RuntimeBackend;
-use super::shape::ConvolutionShape;
+use super::shape::{ConvolutionShape, SlidingAxis};
 
 /// A recorded convolution; its state is where its input and its weights are kept.
 #[derive(Debug)]
@@ -63,6 +63,38 @@ impl<B: RuntimeBackend> Backward<B, 3> for Convolution {
     }
 }
 
+/// A recorded pool; its state is where its input is kept.
+#[derive(Debug)]
+struct MaxPool;
+
+impl<B: RuntimeBackend> Backward<B, 1> for MaxPool {
+    type State = (NodeId, [SlidingAxis; 2]);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let ([parent], (x_state, axes)) = (ops.parents, ops.state);
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x_state);
+        if let Some(node) = parent {
+            gradients.register::<B>(node.id, B::max_pool_gradient(x, gradient, &axes));
+        }
+    }
+}
+
+/// A recorded rectifier; its state is its output.
+#[derive(Debug)]
+struct Rectified;
+
+impl<B: RuntimeBackend> Backward<B, 1> for Rectified {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        if let [Some(node)] = ops.parents {
+            gradients.register::<B>(node.id, B::rectified_gradient(ops.state, gradient));
+        }
+    }
+}
+
 impl<B: RuntimeBackend, C: CheckpointStrategy> RuntimeBackend for Autodiff<B, C> {
     fn convolution(
         x: FloatTensor<Self>,
@@ -91,6 +123,27 @@ impl<B: RuntimeBackend, C: CheckpointStrategy> RuntimeBackend for Autodiff<B, C>
                 record!([x.node(), weight.node(), node], Some(bias))
             }
             None => record!([x.node(), weight.node()], None),
+        }
+    }
+
+    fn max_pool(x: FloatTensor<Self>, axes: &[SlidingAxis; 2]) -> FloatTensor<Self> {
+        match Backward::<B, 1>::prepare::<C>(MaxPool, [x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut operation) => {
+                let state = (operation.checkpoint(&x), *axes);
+                operation.finish(state, B::max_pool(x.into_primitive(), axes))
+            }
+            OpsKind::UnTracked(operation) => operation.finish(B::max_pool(x.into_primitive(), axes)),
+        }
+    }
+
+    fn rectified(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        match Backward::<B, 1>::prepare::<C>(Rectified, [node]).compute_bound().stateful() {
+            OpsKind::Tracked(operation) => {
+                let output = B::rectified(x);
+                operation.finish(output.clone(), output)
+            }
+            OpsKind::UnTracked(operation) => operation.finish(B::rectified(x)),
         }
     }
 }

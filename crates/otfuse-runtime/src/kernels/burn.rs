@@ -2,9 +2,9 @@
 
 use burn_backend::ops::ConvOptions;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Backend, Shape};
+use burn_backend::{Backend, Shape, TensorMetadata, get_or_init_device_settings};
 
-use super::shape::ConvolutionShape;
+use super::shape::{ConvolutionShape, SlidingAxis};
 
 fn options(shape: &ConvolutionShape) -> ConvOptions<2> {
     ConvOptions::new_with_padding(
@@ -47,4 +47,25 @@ pub(super) fn convolution_bias_gradient<B: Backend>(
     shape: &ConvolutionShape,
 ) -> FloatTensor<B> {
     B::float_reshape(B::float_sum_dims(gradient, &[0, 2, 3]), Shape::from(vec![shape.out_channels]))
+}
+
+/// Kernel, stride, padding and dilation.
+fn window(axes: &[SlidingAxis; 2]) -> [[usize; 2]; 4] {
+    [axes.map(|axis| axis.kernel), axes.map(|axis| axis.stride), [0, 0], axes.map(|axis| axis.dilation)]
+}
+
+pub(super) fn max_pool<B: Backend>(x: FloatTensor<B>, axes: &[SlidingAxis; 2]) -> FloatTensor<B> {
+    let [kernel, stride, padding, dilation] = window(axes);
+    B::max_pool2d(x, kernel, stride, padding, dilation, false)
+}
+
+pub(super) fn max_pool_gradient<B: Backend>(
+    x: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    axes: &[SlidingAxis; 2],
+) -> FloatTensor<B> {
+    let [kernel, stride, padding, dilation] = window(axes);
+    let int_type = get_or_init_device_settings::<B>(&x.device()).int_dtype;
+    let indices = B::max_pool2d_with_indices(x.clone(), kernel, stride, padding, dilation, false, int_type).indices;
+    B::max_pool2d_with_indices_backward(x, kernel, stride, padding, dilation, false, gradient, indices).x_grad
 }

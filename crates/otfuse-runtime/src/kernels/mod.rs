@@ -8,8 +8,10 @@ mod autodiff;
 mod backward;
 mod burn;
 mod direct;
+mod elementwise;
 mod flex;
 mod forward;
+mod pooling;
 mod product;
 mod scratch;
 mod shape;
@@ -18,7 +20,7 @@ mod tile;
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
 
-pub use shape::{ConvolutionAxis, ConvolutionShape};
+pub use shape::{ConvolutionShape, SlidingAxis};
 
 /// A backend that networks run on. For a backend of Burn without kernels of its own, an empty implementation does.
 ///
@@ -57,6 +59,30 @@ pub trait RuntimeBackend: Backend {
     /// The gradient by the bias.
     fn convolution_bias_gradient(gradient: FloatTensor<Self>, shape: &ConvolutionShape) -> FloatTensor<Self> {
         burn::convolution_bias_gradient::<Self>(gradient, shape)
+    }
+
+    /// The largest element of each window over the last two of four axes, which have no padding; NaN wins.
+    fn max_pool(x: FloatTensor<Self>, axes: &[SlidingAxis; 2]) -> FloatTensor<Self> {
+        burn::max_pool::<Self>(x, axes)
+    }
+
+    /// The gradient by the input of [`max_pool`](Self::max_pool).
+    fn max_pool_gradient(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        axes: &[SlidingAxis; 2],
+    ) -> FloatTensor<Self> {
+        burn::max_pool_gradient::<Self>(x, gradient, axes)
+    }
+
+    /// `max(x, 0)`.
+    fn rectified(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::relu(x)
+    }
+
+    /// The gradient by the input of [`rectified`](Self::rectified).
+    fn rectified_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::relu_backward(output, gradient)
     }
 }
 

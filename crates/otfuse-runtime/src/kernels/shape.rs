@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// A spatial axis under a convolution. An axis of length 1 under a kernel of length 1 makes a convolution over one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvolutionAxis {
+pub struct SlidingAxis {
     /// Elements of the input.
     pub input: usize,
     /// Elements of the kernel.
@@ -21,7 +21,7 @@ pub struct ConvolutionAxis {
     pub output: usize,
 }
 
-impl ConvolutionAxis {
+impl SlidingAxis {
     /// Padded input elements that `outputs` windows in a row reach over.
     pub(super) fn reach(&self, outputs: usize) -> usize {
         (outputs - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
@@ -50,7 +50,7 @@ pub struct ConvolutionShape {
     /// Channels of the output.
     pub out_channels: usize,
     /// Rows and columns.
-    pub axes: [ConvolutionAxis; 2],
+    pub axes: [SlidingAxis; 2],
 }
 
 impl ConvolutionShape {

@@ -1,7 +1,7 @@
 //! The CPU backend's kernels against Burn's own operations.
 
 use burn_autodiff::Autodiff;
-use burn_backend::ops::FloatTensorOps;
+use burn_backend::ops::{ActivationOps, FloatTensorOps};
 use burn_backend::{AutodiffBackend, Shape, TensorData};
 use burn_flex::{Flex, FlexTensor};
 use rand_chacha::ChaCha8Rng;
@@ -16,9 +16,9 @@ fn random(random: &mut ChaCha8Rng, shape: &[usize]) -> FlexTensor {
 }
 
 /// An axis, if a window fits.
-fn axis([input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<ConvolutionAxis> {
+fn axis([input, kernel, stride, dilation, before, after]: [usize; 6]) -> Option<SlidingAxis> {
     let free = (before + input + after).checked_sub(dilation * (kernel - 1) + 1)?;
-    Some(ConvolutionAxis { input, kernel, stride, dilation, before, after, output: free / stride + 1 })
+    Some(SlidingAxis { input, kernel, stride, dilation, before, after, output: free / stride + 1 })
 }
 
 fn shape(batch: usize, [groups, inputs, outputs]: [usize; 3], axes: [[usize; 6]; 2]) -> Option<ConvolutionShape> {
@@ -118,6 +118,36 @@ fn kernels_agree_with_burn_on_each_kind_of_tiling() {
             continue;
         }
         check(&shape, &mut generator);
+    }
+}
+
+#[test]
+fn pools_and_rectifiers_agree_with_burn() {
+    let mut generator = ChaCha8Rng::seed_from_u64(4);
+    let cases = [
+        [[8, 2, 2, 1, 0, 0], [9, 2, 2, 1, 0, 0]],
+        [[300, 2, 2, 1, 0, 0], [310, 2, 2, 1, 0, 0]],
+        [[14, 3, 2, 2, 0, 0], [11, 2, 3, 1, 0, 0]],
+        [[1, 1, 1, 1, 0, 0], [500, 3, 1, 1, 0, 0]],
+    ];
+    for [rows, columns] in cases {
+        let axes = [axis(rows).unwrap(), axis(columns).unwrap()];
+        let shape = shape(3, [1, 5, 5], [rows, columns]).unwrap();
+        let mut x = random(&mut generator, &shape.input());
+        let values: &mut [f32] = x.storage_mut();
+        values.iter_mut().for_each(|value| *value = (*value * 16.0).round());
+        values[7] = f32::NAN;
+        let gradient = random(&mut generator, &shape.output());
+        let bits = |x: &FlexTensor| x.storage::<f32>().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let found = Flex::max_pool(x.clone(), &axes);
+        assert_eq!(bits(&found), bits(&burn::max_pool::<Flex>(x.clone(), &axes)));
+        let found = Flex::max_pool_gradient(x.clone(), gradient.clone(), &axes);
+        assert_eq!(bits(&found), bits(&burn::max_pool_gradient::<Flex>(x.clone(), gradient, &axes)));
+        let (found, expected) = (Flex::rectified(x.clone()), Flex::relu(x.clone()));
+        assert_eq!(bits(&found), bits(&expected));
+        let gradient = random(&mut generator, &shape.input());
+        let found = Flex::rectified_gradient(found, gradient.clone());
+        assert_eq!(bits(&found), bits(&Flex::relu_backward(expected, gradient)));
     }
 }
 

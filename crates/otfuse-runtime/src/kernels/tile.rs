@@ -12,6 +12,8 @@ use super::shape::ConvolutionShape;
 const POSITIONS: usize = 256;
 /// Parts that the images are cut into at least, as far as the tiles do not become too small.
 const PARTS: usize = 4;
+/// Positions that a product of matrices computes at once.
+const VECTOR: usize = 16;
 /// Elements of an unfolded tile, at most: half a MiB.
 const UNFOLDED: usize = 1 << 17;
 
@@ -43,8 +45,10 @@ impl Tiling {
         let fewest = (POSITIONS / 2).div_ceil(rows * columns);
         let most = POSITIONS / (rows * columns);
         let images = shape.batch.div_ceil(PARTS).clamp(fewest, most);
-        // Parts of equal size, as far as possible.
+        // Parts of equal size, as far as possible, in whole vectors.
         let images = shape.batch.div_ceil(shape.batch.div_ceil(images).max(1)).max(1);
+        let whole = (images..images + VECTOR).find(|images| (images * rows * columns).is_multiple_of(VECTOR));
+        let images = whole.filter(|_| shape.batch > images).unwrap_or(images);
         Self { shape: *shape, images, rows }
     }
 
