@@ -26,4 +26,4 @@ pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
 pub use init::mlp;
 pub use interpreter::{Executable, run_graph};
-pub use kernels::{ConvolutionShape, RuntimeBackend, SlidingAxis};
+pub use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};

@@ -2,8 +2,9 @@
 
 use burn_backend::ops::ConvOptions;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Backend, Shape, TensorMetadata, get_or_init_device_settings};
+use burn_backend::{Backend, Scalar, Shape, TensorMetadata, get_or_init_device_settings};
 
+use super::descent::Descent;
 use super::shape::{ConvolutionShape, SlidingAxis};
 
 fn options(shape: &ConvolutionShape) -> ConvOptions<2> {
@@ -68,4 +69,20 @@ pub(super) fn max_pool_gradient<B: Backend>(
     let int_type = get_or_init_device_settings::<B>(&x.device()).int_dtype;
     let indices = B::max_pool2d_with_indices(x.clone(), kernel, stride, padding, dilation, false, int_type).indices;
     B::max_pool2d_with_indices_backward(x, kernel, stride, padding, dilation, false, gradient, indices).x_grad
+}
+
+pub(super) fn descend<B: Backend>(
+    weight: FloatTensor<B>,
+    velocity: Option<FloatTensor<B>>,
+    mut gradient: FloatTensor<B>,
+    step: &Descent,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let scaled = |x: FloatTensor<B>, factor: f64| B::float_mul_scalar(x, Scalar::Float(factor));
+    if step.decay != 0.0 {
+        gradient = B::float_add(gradient, scaled(weight.clone(), step.decay));
+    }
+    if let Some(velocity) = velocity {
+        gradient = B::float_add(gradient, scaled(velocity, step.momentum));
+    }
+    (B::float_sub(weight, scaled(gradient.clone(), step.rate)), gradient)
 }

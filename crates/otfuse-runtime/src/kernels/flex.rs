@@ -4,6 +4,7 @@ use burn_backend::ops::ActivationOps;
 use burn_backend::{DType, Shape, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
+use super::descent::{self, Descent};
 use super::shape::{ConvolutionShape, SlidingAxis};
 use super::{RuntimeBackend, backward, burn, elementwise, forward, pooling};
 
@@ -113,5 +114,29 @@ impl RuntimeBackend for Flex {
         changed(gradient, |values| {
             read(&output, |output| elementwise::combine(values, output, elementwise::rectified_gradient));
         })
+    }
+
+    fn descend(
+        weight: FlexTensor,
+        velocity: Option<FlexTensor>,
+        gradient: FlexTensor,
+        step: &Descent,
+    ) -> (FlexTensor, FlexTensor) {
+        let alike = |x: &FlexTensor| is_single(x) && x.shape() == weight.shape();
+        if ![&weight, &gradient].into_iter().chain(&velocity).all(alike) {
+            return burn::descend::<Self>(weight, velocity, gradient, step);
+        }
+        let mut result = Vec::new();
+        let velocity = match velocity {
+            Some(velocity) => changed(velocity, |velocity| {
+                result = read(&weight, |weight| {
+                    read(&gradient, |gradient| descent::descend(weight, velocity, Some(gradient), step))
+                });
+            }),
+            None => changed(gradient, |velocity| {
+                result = read(&weight, |weight| descent::descend(weight, velocity, None, step));
+            }),
+        };
+        (tensor(result, &weight.shape().to_vec()), velocity)
     }
 }

@@ -7,6 +7,7 @@
 mod autodiff;
 mod backward;
 mod burn;
+mod descent;
 mod direct;
 mod elementwise;
 mod flex;
@@ -20,6 +21,7 @@ mod tile;
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
 
+pub use descent::Descent;
 pub use shape::{ConvolutionShape, SlidingAxis};
 
 /// A backend that networks run on. For a backend of Burn without kernels of its own, an empty implementation does.
@@ -83,6 +85,17 @@ pub trait RuntimeBackend: Backend {
     /// The gradient by the input of [`rectified`](Self::rectified).
     fn rectified_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::relu_backward(output, gradient)
+    }
+
+    /// A step of gradient descent: `velocity = momentum velocity + (gradient + decay weight)` and
+    /// `weight = weight - rate velocity`. Returns the weight and the velocity, which begins as 0 where there is none.
+    fn descend(
+        weight: FloatTensor<Self>,
+        velocity: Option<FloatTensor<Self>>,
+        gradient: FloatTensor<Self>,
+        step: &Descent,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        burn::descend::<Self>(weight, velocity, gradient, step)
     }
 }
 

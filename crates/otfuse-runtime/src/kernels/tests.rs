@@ -152,6 +152,22 @@ fn pools_and_rectifiers_agree_with_burn() {
 }
 
 #[test]
+fn steps_of_descent_agree_with_burn() {
+    let mut generator = ChaCha8Rng::seed_from_u64(5);
+    let shape = shape(90, [1, 33, 5], [[5, 1, 1, 1, 0, 0], [5, 1, 1, 1, 0, 0]]).unwrap();
+    for decay in [0.0, 0.125] {
+        let step = Descent { rate: 0.25, momentum: 0.5, decay };
+        let [weight, gradient, velocity] = [0; 3].map(|_| random(&mut generator, &shape.input()));
+        for velocity in [None, Some(velocity)] {
+            let found = Flex::descend(weight.clone(), velocity.clone(), gradient.clone(), &step);
+            let expected = burn::descend::<Flex>(weight.clone(), velocity, gradient.clone(), &step);
+            assert_close("weight", &shape, found.0, expected.0);
+            assert_close("velocity", &shape, found.1, expected.1);
+        }
+    }
+}
+
+#[test]
 fn gradients_are_recorded() {
     type Recorded = Autodiff<Flex>;
     let mut generator = ChaCha8Rng::seed_from_u64(3);

@@ -71,7 +71,9 @@ impl Tiling {
     /// Input channels that are unfolded at once.
     pub(super) fn channels(&self) -> usize {
         let positions = self.images * self.rows * self.shape.axes[1].output;
-        (UNFOLDED / (positions * self.shape.taps())).clamp(1, self.shape.group_inputs())
+        let (inputs, most) = (self.shape.group_inputs(), UNFOLDED / (positions * self.shape.taps()));
+        // Blocks of equal size, as far as possible.
+        inputs.div_ceil(inputs.div_ceil(most.max(1)))
     }
 }
 

@@ -8,9 +8,9 @@ mod parameters;
 mod settings;
 
 use burn_autodiff::Autodiff;
+use burn_backend::AutodiffBackend;
 use burn_backend::ops::{ActivationOps, FloatTensorOps};
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{AutodiffBackend, Scalar};
 use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -22,7 +22,7 @@ pub use settings::TrainSettings;
 use crate::batch::{SampleLayout, fixed_batch_size};
 use crate::dataset::Dataset;
 use crate::interpreter::{Array, Floats, Value};
-use crate::{Default32, DefaultDevice, Executable, Head, RuntimeBackend, RuntimeError};
+use crate::{Default32, DefaultDevice, Descent, Executable, Head, RuntimeBackend, RuntimeError};
 
 /// How far training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -206,21 +206,13 @@ impl<B: RuntimeBackend> Model<B> {
 
     /// `v = momentum v + (gradient + decay w)`, `w = w - rate v`.
     fn update(&mut self, gradients: Vec<Option<FloatTensor<B>>>, settings: &TrainSettings) -> Result<(), TrainError> {
-        let scalar = |value: f64| Scalar::Float(value);
+        let TrainSettings { learning_rate: rate, momentum, weight_decay: decay, .. } = *settings;
         for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
-            let Some(mut gradient) = gradient else { continue };
-            if settings.weight_decay != 0.0 {
-                let decay = B::float_mul_scalar(parameter.value.clone(), scalar(settings.weight_decay));
-                gradient = B::float_add(gradient, decay);
-            }
-            if settings.momentum != 0.0 {
-                if let Some(velocity) = parameter.velocity.take() {
-                    gradient = B::float_add(gradient, B::float_mul_scalar(velocity, scalar(settings.momentum)));
-                }
-                parameter.velocity = Some(gradient.clone());
-            }
-            let step = B::float_mul_scalar(gradient, scalar(settings.learning_rate));
-            parameter.value = B::float_sub(parameter.value.clone(), step);
+            let Some(gradient) = gradient else { continue };
+            let (velocity, step) = (parameter.velocity.take(), Descent { rate, momentum, decay });
+            let (value, velocity) = B::descend(parameter.value.clone(), velocity, gradient, &step);
+            parameter.value = value;
+            parameter.velocity = (momentum != 0.0).then_some(velocity);
         }
         Ok(())
     }
