@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn_backend::Backend;
 use otfuse_graph::{Graph, Tensor, ValueId};
 
 use crate::dataset::Dataset;
-use crate::{Executable, RuntimeError};
+use crate::{Executable, RuntimeBackend, RuntimeError};
 
 /// Samples at once where the network leaves the choice.
 const FREE_BATCH_SIZE: usize = 256;
@@ -101,7 +100,7 @@ impl SampleLayout {
 ///
 /// Batches have the size that the network fixes, else `batch_size` (256 if `None`). The last batch of a network with
 /// a fixed size is filled up with its last sample; from values with the batch axis in front the filling is cut off.
-pub fn run_batched<B: Backend>(
+pub fn run_batched<B: RuntimeBackend>(
     executable: &Executable<B>,
     dataset: &Dataset,
     wanted: &[ValueId],

@@ -1,9 +1,7 @@
 //! How well a classifier does.
 
-use burn_backend::Backend;
-
 use crate::dataset::Dataset;
-use crate::{Executable, Head, RuntimeError, run_batched};
+use crate::{Executable, Head, RuntimeBackend, RuntimeError, run_batched};
 
 /// Accuracy and loss on a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,7 +86,7 @@ fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
 
 /// The probabilities that a network gives to the samples of a data set: the softmax of its scores, whether or not the
 /// network ends in one (see [`Head`]). `observe` is told how many of how many samples are done.
-pub fn predict<B: Backend>(
+pub fn predict<B: RuntimeBackend>(
     executable: &Executable<B>,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
@@ -116,7 +114,7 @@ pub fn predict<B: Backend>(
 }
 
 /// Accuracy and mean cross-entropy of a network on a data set.
-pub fn evaluate<B: Backend>(
+pub fn evaluate<B: RuntimeBackend>(
     executable: &Executable<B>,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),

@@ -14,6 +14,7 @@ mod evaluate;
 mod head;
 mod init;
 mod interpreter;
+mod kernels;
 
 pub mod dataset;
 pub mod train;
@@ -25,3 +26,4 @@ pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
 pub use init::mlp;
 pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32};
+pub use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};

@@ -1,6 +1,5 @@
 //! Control flow: operators that run other networks.
 
-use burn_backend::Backend;
 use otfuse_graph::{Body, DataType, Direction, Facts, Scan};
 
 use super::array::Array;
@@ -8,18 +7,19 @@ use super::executable::Executable;
 use super::fault::{Fault, Outcome, resolve_axis};
 use super::integers::Integers;
 use super::value::{Operands, Value};
+use crate::RuntimeBackend;
 
 /// More steps than any network takes: a limit on what a malformed one can ask for.
 const MOST_STEPS: i64 = 1 << 24;
 
 /// A body on the device, with what it reads from outside.
-struct Runner<'a, B: Backend> {
+struct Runner<'a, B: RuntimeBackend> {
     body: &'a Body,
     executable: Executable<B>,
     outside: Vec<Value<B>>,
 }
 
-impl<'a, B: Backend> Runner<'a, B> {
+impl<'a, B: RuntimeBackend> Runner<'a, B> {
     fn new(body: &'a Body, operands: &Operands<B>) -> Outcome<Self> {
         let outside = body.captures.iter().map(|&input| {
             let value = operands.values.get(input).and_then(Option::as_ref).cloned();
@@ -40,19 +40,23 @@ impl<'a, B: Backend> Runner<'a, B> {
     }
 }
 
-fn truth<B: Backend>(value: &Value<B>) -> Outcome<bool> {
+fn truth<B: RuntimeBackend>(value: &Value<B>) -> Outcome<bool> {
     match value {
         Value::Integers(Integers { data, .. }) if data.len() == 1 => Ok(data[0] != 0),
         other => Err(Fault::new("condition", "one truth value", format!("shape {:?}", other.shape()))),
     }
 }
 
-pub(super) fn branch<B: Backend>(yes: &Body, no: &Body, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
+pub(super) fn branch<B: RuntimeBackend>(yes: &Body, no: &Body, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
     let condition = operands.value(0)?;
     Runner::new(if truth(&condition)? { yes } else { no }, operands)?.run(Vec::new())
 }
 
-pub(super) fn repeat<B: Backend>(body: &Body, states: usize, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
+pub(super) fn repeat<B: RuntimeBackend>(
+    body: &Body,
+    states: usize,
+    operands: &mut Operands<B>,
+) -> Outcome<Vec<Value<B>>> {
     let runner = Runner::new(body, operands)?;
     let most = match operands.optional_integers(0)?.as_deref() {
         None => MOST_STEPS,
@@ -87,7 +91,7 @@ pub(super) fn repeat<B: Backend>(body: &Body, states: usize, operands: &mut Oper
     Ok(carried)
 }
 
-pub(super) fn scan<B: Backend>(scan: &Scan, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
+pub(super) fn scan<B: RuntimeBackend>(scan: &Scan, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
     let runner = Runner::new(&scan.body, operands)?;
     let states = scan.states;
     let mut carried = (0..states).map(|state| operands.value(state)).collect::<Outcome<Vec<_>>>()?;
@@ -117,7 +121,7 @@ pub(super) fn scan<B: Backend>(scan: &Scan, operands: &mut Operands<B>) -> Outco
     Ok(carried)
 }
 
-fn element<B: Backend>(value: Value<B>, axis: usize, index: usize) -> Value<B> {
+fn element<B: RuntimeBackend>(value: Value<B>, axis: usize, index: usize) -> Value<B> {
     let mut shape = value.shape().to_vec();
     shape.remove(axis);
     match value {
@@ -127,7 +131,7 @@ fn element<B: Backend>(value: Value<B>, axis: usize, index: usize) -> Value<B> {
 }
 
 /// The elements of a result behind one another. Where there are none, their shape is what the body declares.
-fn stacked<B: Backend>(
+fn stacked<B: RuntimeBackend>(
     body: &Body,
     output: usize,
     mut elements: Vec<Value<B>>,
@@ -158,7 +162,7 @@ fn stacked<B: Backend>(
     })
 }
 
-fn nothing<B: Backend>(body: &Body, output: usize, operands: &Operands<B>) -> Outcome<Value<B>> {
+fn nothing<B: RuntimeBackend>(body: &Body, output: usize, operands: &Operands<B>) -> Outcome<Value<B>> {
     let unknown = || Fault::new("a result of no steps", "a body that declares its shape", "none");
     let id = *body.graph.outputs().get(output).ok_or_else(unknown)?;
     let facts = Facts::of(&body.graph).map_err(|_| unknown())?;

@@ -11,6 +11,7 @@ use super::floats::Floats;
 use super::layout::pad_with;
 use super::value::Operands;
 use super::window::{Sliding, check, slide};
+use crate::{ConvolutionShape, RuntimeBackend, SlidingAxis};
 
 /// Checks what both convolutions share; returns the number of spatial axes.
 fn spatial_rank<B: Backend>(x: &Floats<B>, weight: &Floats<B>, groups: usize) -> Outcome<usize> {
@@ -37,18 +38,64 @@ fn check_bias<B: Backend>(bias: Option<&Floats<B>>, channels: usize) -> Outcome<
     }
 }
 
-pub(super) fn convolution<B: Backend>(conv: &Conv, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
-    let (mut x, weight) = (operands.floats(0)?, operands.floats(1)?);
+pub(super) fn convolution<B: RuntimeBackend>(conv: &Conv, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+    let (x, weight) = (operands.floats(0)?, operands.floats(1)?);
     let bias = operands.optional_floats(2)?;
-    let spatial = spatial_rank(&x, &weight, conv.groups)?;
+    spatial_rank(&x, &weight, conv.groups)?;
     let expected = x.shape()[1] / conv.groups;
     if weight.shape()[1] != expected {
         return Err(Fault::new("weight's axis 1", expected, weight.shape()[1]));
     }
     check_bias(bias.as_ref(), weight.shape()[0])?;
-    let mut axes = slide(&conv.window, &x.shape()[2..], &weight.shape()[2..], false)?;
+    let axes = slide(&conv.window, &x.shape()[2..], &weight.shape()[2..], false)?;
     let outputs: Vec<usize> = axes.iter().map(|axis| axis.output).collect();
-    element_count(&[&[x.shape()[0], weight.shape()[0]], outputs.as_slice()].concat())?;
+    let output = [&[x.shape()[0], weight.shape()[0]], outputs.as_slice()].concat();
+    element_count(&output)?;
+    if let &[height, ref rest @ ..] = axes.as_slice()
+        && rest.len() < 2
+        && element_count(x.shape())? > 0
+    {
+        // One spatial axis is taken as a column.
+        let width = rest.first().copied().unwrap_or(Sliding::SINGLE);
+        return Ok(on_planes(x, weight, bias, conv.groups, [height, width]).reshaped(&output));
+    }
+    by_backend(x, weight, bias, axes, conv.groups)
+}
+
+/// One or two spatial axes.
+fn on_planes<B: RuntimeBackend>(
+    x: Floats<B>,
+    weight: Floats<B>,
+    bias: Option<Floats<B>>,
+    groups: usize,
+    axes: [Sliding; 2],
+) -> Floats<B> {
+    let [batch, in_channels, lengths @ ..] = x.shape() else { return x };
+    let length = |axis: usize| lengths.get(axis).copied().unwrap_or(1);
+    let axes = [(axes[0], length(0)), (axes[1], length(1))].map(|(axis, input)| SlidingAxis {
+        input,
+        kernel: axis.kernel,
+        stride: axis.stride,
+        dilation: axis.dilation,
+        before: axis.before,
+        after: axis.after,
+        output: axis.output,
+    });
+    let shape =
+        ConvolutionShape { batch: *batch, groups, in_channels: *in_channels, out_channels: weight.shape()[0], axes };
+    let (x, weight) = (x.reshaped(&shape.input()), weight.reshaped(&shape.weight()));
+    let bias = bias.map(Floats::into_tensor);
+    Floats::new(B::convolution(x.into_tensor(), weight.into_tensor(), bias, &shape))
+}
+
+/// Any number of spatial axes, with the backend's own operations.
+fn by_backend<B: Backend>(
+    mut x: Floats<B>,
+    weight: Floats<B>,
+    bias: Option<Floats<B>>,
+    mut axes: Vec<Sliding>,
+    groups: usize,
+) -> Outcome<Floats<B>> {
     if axes.iter().any(|axis| axis.before != axis.after) {
         let before: Vec<usize> = axes.iter().map(|axis| axis.before).collect();
         let after: Vec<usize> = axes.iter().map(|axis| axis.after).collect();
@@ -56,8 +103,7 @@ pub(super) fn convolution<B: Backend>(conv: &Conv, operands: &mut Operands<B>) -
         axes.iter_mut().for_each(|axis| (axis.before, axis.after) = (0, 0));
     }
     let (x, weight, bias) = (x.into_tensor(), weight.into_tensor(), bias.map(Floats::into_tensor));
-    let groups = conv.groups;
-    Ok(Floats::new(match spatial {
+    Ok(Floats::new(match axes.len() {
         1 => B::conv1d(x, weight, bias, options(&axes, groups)),
         2 => B::conv2d(x, weight, bias, options(&axes, groups)),
         _ => B::conv3d(x, weight, bias, options(&axes, groups)),

@@ -10,7 +10,7 @@ use otfuse_graph::{DataType, Facts, Graph, NodeId, Operator, Tensor, ValueId};
 
 use super::fault::{Fault, Outcome};
 use super::value::{Operands, Value};
-use crate::{Default32, DefaultDevice, RuntimeError};
+use crate::{Default32, DefaultDevice, RuntimeBackend, RuntimeError};
 
 /// A graph whose constant tensors are on the device of a backend, ready to be run many times.
 pub struct Executable<B: Backend> {
@@ -29,7 +29,7 @@ struct Plan {
     reads: Vec<usize>,
 }
 
-impl<B: Backend> Executable<B> {
+impl<B: RuntimeBackend> Executable<B> {
     /// Uploads the constant tensors of a graph. Fails if one holds integers that do not fit 64 bits.
     pub fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
         let mut constants = vec![None; graph.values().len()];

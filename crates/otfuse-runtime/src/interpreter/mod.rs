@@ -35,9 +35,9 @@ mod unary;
 mod value;
 mod window;
 
-use burn_backend::Backend;
-use otfuse_graph::Operator;
+use otfuse_graph::{Operator, Unary};
 
+use crate::RuntimeBackend;
 pub(crate) use array::Array;
 pub use executable::{Executable, run_graph, run_graph_f32};
 use fault::{Fault, Outcome};
@@ -47,7 +47,7 @@ pub use support::{passes_gradients, refusal};
 pub(crate) use value::{Operands, Value};
 
 /// Computes the outputs of an operator; `outputs` is how many the node lists.
-fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: usize) -> Outcome<Vec<Value<B>>> {
+fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outputs: usize) -> Outcome<Vec<Value<B>>> {
     let operands = &mut operands;
     let one = match operator {
         Operator::Gemm(gemm) => Value::Floats(linear::gemm(gemm, operands)?),
@@ -62,6 +62,7 @@ fn apply<B: Backend>(operator: &Operator, mut operands: Operands<B>, outputs: us
         Operator::LocalResponseNormalization { alpha, beta, bias, size } => {
             Value::Floats(normalisation::local_response(*alpha, *beta, *bias, *size, operands)?)
         }
+        Operator::Unary(Unary::Relu) => unary::rectified(operands)?,
         Operator::Unary(unary) => unary::unary(*unary, operands)?,
         Operator::Binary(binary) => binary::binary(*binary, operands)?,
         Operator::Variadic(variadic) => binary::variadic(*variadic, operands)?,

@@ -11,8 +11,9 @@ use super::layout::pad_with;
 use super::unary::scalar;
 use super::value::Operands;
 use super::window::{Sliding, slide};
+use crate::{RuntimeBackend, SlidingAxis};
 
-pub(super) fn pool<B: Backend>(pool: &Pool, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+pub(super) fn pool<B: RuntimeBackend>(pool: &Pool, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
     let x = operands.floats(0)?;
     if x.rank() < 3 {
         return Err(Fault::new("input", "3 axes at least", format!("shape {:?}", x.shape())));
@@ -55,7 +56,7 @@ fn cover<B: Backend>(mut x: Floats<B>, axes: &[Sliding], value: f64) -> Outcome<
 }
 
 /// One or two spatial axes with the backend's own pools.
-fn on_planes<B: Backend>(x: Floats<B>, axes: &[Sliding], largest: bool) -> Floats<B> {
+fn on_planes<B: RuntimeBackend>(x: Floats<B>, axes: &[Sliding], largest: bool) -> Floats<B> {
     let flat = axes.len() == 1;
     let each = |field: fn(&Sliding) -> usize| match axes {
         [only] => [1, field(only)],
@@ -66,7 +67,18 @@ fn on_planes<B: Backend>(x: Floats<B>, axes: &[Sliding], largest: bool) -> Float
     let x = if flat { x.reshaped(&[shape[0], shape[1], 1, shape[2]]) } else { x };
     let (kernel, stride) = (each(|axis| axis.kernel), each(|axis| axis.stride));
     Floats::new(if largest {
-        B::max_pool2d(x.into_tensor(), kernel, stride, [0, 0], each(|axis| axis.dilation), false)
+        let lengths = [2, 3].map(|axis| x.shape()[axis]);
+        let (dilation, output) = (each(|axis| axis.dilation), each(|axis| axis.output));
+        let axes = [0, 1].map(|axis| SlidingAxis {
+            input: lengths[axis],
+            kernel: kernel[axis],
+            stride: stride[axis],
+            dilation: dilation[axis],
+            before: 0,
+            after: 0,
+            output: output[axis],
+        });
+        B::max_pool(x.into_tensor(), &axes)
     } else {
         B::avg_pool2d(x.into_tensor(), kernel, stride, [0, 0], true, false)
     })

@@ -8,6 +8,7 @@ use super::array::Array;
 use super::fault::{Fault, Outcome};
 use super::integers::Integers;
 use super::value::{Operands, Value};
+use crate::RuntimeBackend;
 
 pub(super) fn unary<B: Backend>(unary: Unary, operands: &mut Operands<B>) -> Outcome<Value<B>> {
     Ok(match operands.value(0)? {
@@ -27,6 +28,14 @@ pub(super) fn unary<B: Backend>(unary: Unary, operands: &mut Operands<B>) -> Out
         }
         Value::Floats(floats) => Value::Floats(floats.map(|x| of_floats::<B>(unary, x))),
         Value::Integers(integers) => Value::Integers(of_integers(unary, integers)?),
+    })
+}
+
+/// As [`unary`], by the backend's kernel.
+pub(super) fn rectified<B: RuntimeBackend>(operands: &mut Operands<B>) -> Outcome<Value<B>> {
+    Ok(match operands.value(0)? {
+        Value::Floats(floats) => Value::Floats(floats.map(B::rectified)),
+        Value::Integers(integers) => Value::Integers(of_integers(Unary::Relu, integers)?),
     })
 }
 

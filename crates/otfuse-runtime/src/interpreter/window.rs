@@ -16,6 +16,9 @@ pub(super) struct Sliding {
 }
 
 impl Sliding {
+    /// An axis of one element.
+    pub(super) const SINGLE: Self = Self { kernel: 1, stride: 1, dilation: 1, before: 0, after: 0, output: 1 };
+
     /// The padded input elements that the windows cover.
     pub(super) fn covered(&self) -> usize {
         (self.output - 1) * self.stride + (self.kernel - 1) * self.dilation + 1

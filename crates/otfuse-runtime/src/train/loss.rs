@@ -1,13 +1,11 @@
 //! What training minimises.
 
-use burn_backend::Backend;
-
 use crate::RuntimeError;
 use crate::interpreter::{Array, Floats};
-use crate::{Executable, Head};
+use crate::{Executable, Head, RuntimeBackend};
 
 /// Knowledge distillation (Hinton, Vinyals and Dean 2015): beside the labels, a network follows the probabilities of others.
-pub struct Distillation<'a, B: Backend> {
+pub struct Distillation<'a, B: RuntimeBackend> {
     /// The networks to learn from, on the device; the mean of their probabilities counts.
     pub teachers: &'a [Executable<B>],
     /// What scores are divided by before they become probabilities; positive. Higher shows more of the small ones.
@@ -28,7 +26,7 @@ pub(super) fn target_rows(labels: &[u32], classes: usize, smoothing: f64) -> Opt
 
 /// The mean over the rows of `-sum_c target_c log softmax(scores / temperature)_c`, times `weight temperature^2`, which
 /// keeps gradients of different temperatures comparable.
-pub(super) fn cross_entropy<B: Backend>(
+pub(super) fn cross_entropy<B: RuntimeBackend>(
     scores: &Floats<B>,
     targets: Vec<f32>,
     shape: [usize; 2],
@@ -50,7 +48,7 @@ pub(super) fn cross_entropy<B: Backend>(
 }
 
 /// The mean over teachers of the softmax of a batch's scores at a temperature, row by row.
-pub(super) fn teacher_rows<B: Backend>(
+pub(super) fn teacher_rows<B: RuntimeBackend>(
     distillation: &Distillation<'_, B>,
     batch: &otfuse_graph::Tensor,
     count: usize,

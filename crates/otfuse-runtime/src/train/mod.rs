@@ -18,7 +18,6 @@ mod vjp;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burn_backend::Backend;
 use otfuse_graph::Graph;
 
 pub use augment::Augmentation;
@@ -32,7 +31,7 @@ pub use vjp::vector_jacobian_product;
 
 use crate::batch::fixed_batch_size;
 use crate::dataset::Dataset;
-use crate::{Default32, DefaultDevice, Evaluation, Executable, evaluate};
+use crate::{Default32, DefaultDevice, Evaluation, Executable, RuntimeBackend, evaluate};
 use batches::{Source, hold_out};
 use model::{Model, Objective, numbers};
 use optimizer::Step;
@@ -92,14 +91,14 @@ pub struct Checkpoints<'a> {
 }
 
 /// What training may do beside its settings.
-pub struct Extras<'a, B: Backend> {
+pub struct Extras<'a, B: RuntimeBackend> {
     /// Teachers.
     pub distillation: Option<Distillation<'a, B>>,
     /// Saved states.
     pub checkpoints: Option<Checkpoints<'a>>,
 }
 
-impl<B: Backend> Default for Extras<'_, B> {
+impl<B: RuntimeBackend> Default for Extras<'_, B> {
     fn default() -> Self {
         Self { distillation: None, checkpoints: None }
     }
@@ -121,7 +120,7 @@ pub fn train(
 /// leaves out the rest. The result follows from graph, data set and settings alone. Fails if the settings are out of
 /// range, if the network has no trainable weights or is not a classifier of the data set, if a saved state belongs to
 /// another training, or if the loss is no number any more.
-pub fn train_on<B: Backend>(
+pub fn train_on<B: RuntimeBackend>(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
@@ -159,7 +158,7 @@ pub fn train_on<B: Backend>(
 }
 
 /// What must agree for a saved state to be used.
-fn fingerprint<B: Backend>(
+fn fingerprint<B: RuntimeBackend>(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
@@ -183,7 +182,7 @@ fn fingerprint<B: Backend>(
 }
 
 /// Training in work.
-struct Run<'a, B: Backend> {
+struct Run<'a, B: RuntimeBackend> {
     model: Model<B>,
     settings: &'a TrainSettings,
     device: &'a B::Device,
@@ -191,7 +190,7 @@ struct Run<'a, B: Backend> {
     fingerprint: String,
 }
 
-impl<B: Backend> Run<'_, B> {
+impl<B: RuntimeBackend> Run<'_, B> {
     /// The batches of the present epoch that are left.
     fn epoch(
         &mut self,

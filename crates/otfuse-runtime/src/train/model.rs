@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn_autodiff::Autodiff;
 use burn_backend::ops::FloatTensorOps;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{AutodiffBackend, Backend, Scalar};
+use burn_backend::{AutodiffBackend, Scalar};
 use otfuse_graph::{Graph, GraphEditor, NodeId, Operator, Tensor, ValueId};
 
 use super::batches::Batch;
@@ -14,13 +14,13 @@ use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
 use crate::batch::SampleLayout;
 use crate::interpreter::{Array, BatchStatistics, Floats, Value, batch_with_own_statistics};
-use crate::{Executable, Head, RuntimeError, passes_gradients};
+use crate::{Executable, Head, RuntimeBackend, RuntimeError, passes_gradients};
 
 /// The share of a batch's statistics in the running ones, as PyTorch's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
 
 /// A weight under training.
-pub(super) struct Parameter<B: Backend> {
+pub(super) struct Parameter<B: RuntimeBackend> {
     pub(super) id: ValueId,
     pub(super) shape: Vec<usize>,
     pub(super) value: FloatTensor<B>,
@@ -28,7 +28,7 @@ pub(super) struct Parameter<B: Backend> {
 }
 
 /// Running statistics of a batch normalisation: means or variances.
-pub(super) struct Running<B: Backend> {
+pub(super) struct Running<B: RuntimeBackend> {
     pub(super) id: ValueId,
     pub(super) shape: Vec<usize>,
     pub(super) value: FloatTensor<B>,
@@ -38,7 +38,7 @@ pub(super) struct Running<B: Backend> {
 pub(super) type Gradients<B> = Vec<Option<FloatTensor<B>>>;
 
 /// A network under training.
-pub(super) struct Model<B: Backend> {
+pub(super) struct Model<B: RuntimeBackend> {
     executable: Executable<Autodiff<B>>,
     pub(super) parameters: Vec<Parameter<B>>,
     /// Means and variances in turn.
@@ -50,12 +50,12 @@ pub(super) struct Model<B: Backend> {
 }
 
 /// How the loss is computed from scores.
-pub(super) struct Objective<'a, B: Backend> {
+pub(super) struct Objective<'a, B: RuntimeBackend> {
     pub(super) label_smoothing: f64,
     pub(super) distillation: Option<&'a Distillation<'a, B>>,
 }
 
-impl<B: Backend> Model<B> {
+impl<B: RuntimeBackend> Model<B> {
     pub(super) fn new(
         graph: &Graph,
         sample_shape: &[usize],
@@ -230,7 +230,7 @@ impl<B: Backend> Model<B> {
 }
 
 /// The numbers of a tensor on the device.
-pub(super) fn numbers<B: Backend>(tensor: &FloatTensor<B>) -> Result<Vec<f32>, TrainError> {
+pub(super) fn numbers<B: RuntimeBackend>(tensor: &FloatTensor<B>) -> Result<Vec<f32>, TrainError> {
     let values = Floats::<B>::new(tensor.clone()).into_vec();
     Ok(values.map_err(|fault| fault.at("weights", "training"))?)
 }

@@ -1,10 +1,11 @@
 //! From gradients to steps.
 
+use burn_backend::Scalar;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Backend, Scalar};
 
 use super::TrainError;
 use super::settings::check;
+use crate::{Descent, RuntimeBackend};
 
 /// A method of stochastic gradient descent, defined as PyTorch's of the same name.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,12 +69,18 @@ pub(super) struct Step {
 
 impl Step {
     /// The weight after a step along the gradient.
-    pub(super) fn take<B: Backend>(
+    pub(super) fn take<B: RuntimeBackend>(
         &self,
         weight: FloatTensor<B>,
         mut gradient: FloatTensor<B>,
         memory: &mut Memory<B>,
     ) -> FloatTensor<B> {
+        if let Optimizer::Sgd { momentum, nesterov: false } = self.optimizer {
+            let step = Descent { rate: self.learning_rate, momentum, decay: self.weight_decay };
+            let (weight, velocity) = B::descend(weight, memory[0].take(), gradient, &step);
+            memory[0] = (momentum != 0.0).then_some(velocity);
+            return weight;
+        }
         let times = |tensor: FloatTensor<B>, factor: f64| B::float_mul_scalar(tensor, Scalar::Float(factor));
         let decoupled = matches!(self.optimizer, Optimizer::AdamW { .. });
         let mut weight = weight;
@@ -85,14 +92,13 @@ impl Step {
             }
         }
         let direction = match self.optimizer {
-            Optimizer::Sgd { momentum: 0.0, .. } => gradient,
-            Optimizer::Sgd { momentum, nesterov } => {
+            Optimizer::Sgd { momentum, .. } => {
                 let velocity = match memory[0].take() {
                     Some(velocity) => B::float_add(times(velocity, momentum), gradient.clone()),
                     None => gradient.clone(),
                 };
                 memory[0] = Some(velocity.clone());
-                if nesterov { B::float_add(gradient, times(velocity, momentum)) } else { velocity }
+                B::float_add(gradient, times(velocity, momentum))
             }
             Optimizer::Adam { betas, epsilon } | Optimizer::AdamW { betas, epsilon } => {
                 let squares = B::float_mul(gradient.clone(), gradient.clone());

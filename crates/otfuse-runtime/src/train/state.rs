@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::model::{Model, numbers};
 use super::{Epoch, TrainError};
+use crate::RuntimeBackend;
 use crate::evaluate::Evaluation;
 use crate::interpreter::Floats;
 
@@ -36,7 +36,7 @@ pub(super) struct Position {
 }
 
 /// Everything as bytes; `fingerprint` tells one training from another.
-pub(super) fn save<B: Backend>(
+pub(super) fn save<B: RuntimeBackend>(
     model: &Model<B>,
     position: &Position,
     fingerprint: &str,
@@ -81,7 +81,7 @@ fn damaged(found: String) -> TrainError {
 }
 
 /// Puts a state back. Fails if the bytes are damaged or belong to another training.
-pub(super) fn restore<B: Backend>(
+pub(super) fn restore<B: RuntimeBackend>(
     model: &mut Model<B>,
     bytes: &[u8],
     fingerprint: &str,

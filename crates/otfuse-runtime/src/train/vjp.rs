@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use burn_autodiff::Autodiff;
+use burn_backend::AutodiffBackend;
 use burn_backend::ops::FloatTensorOps;
-use burn_backend::{AutodiffBackend, Backend};
 use otfuse_graph::{Graph, Tensor, ValueId};
 
 use crate::interpreter::{Array, Floats, Value};
-use crate::{Executable, RuntimeError};
+use crate::{Executable, RuntimeBackend, RuntimeError};
 
 /// The gradient of `<cotangent, output>`, summed over the given outputs, by each of `by` (inputs or constants of
 /// floats), in the shape of each. `None` where the outputs do not depend on it differentiably.
 ///
 /// Takes the time of a few forward passes, and memory for every inner value.
-pub fn vector_jacobian_product<B: Backend>(
+pub fn vector_jacobian_product<B: RuntimeBackend>(
     graph: &Graph,
     inputs: &[(ValueId, Tensor)],
     cotangents: &[(ValueId, Tensor)],

@@ -1,0 +1,38 @@
+//! Functions of single elements, on all threads where there are many.
+
+use rayon::prelude::*;
+
+/// Elements of a unit of work; fewer are not worth another thread.
+const UNIT: usize = 1 << 15;
+
+/// `values[i] = function(values[i], other[i])`.
+pub(super) fn combine(values: &mut [f32], other: &[f32], function: impl Fn(f32, f32) -> f32 + Sync) {
+    let work = |(values, other): (&mut [f32], &[f32])| {
+        values.iter_mut().zip(other).for_each(|(value, &other)| *value = function(*value, other));
+    };
+    if values.len() <= UNIT {
+        work((values, other));
+    } else {
+        values.par_chunks_mut(UNIT).zip(other.par_chunks(UNIT)).for_each(work);
+    }
+}
+
+/// `values[i] = function(values[i])`.
+pub(super) fn change(values: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
+    let work = |values: &mut [f32]| values.iter_mut().for_each(|value| *value = function(*value));
+    if values.len() <= UNIT {
+        work(values);
+    } else {
+        values.par_chunks_mut(UNIT).for_each(work);
+    }
+}
+
+/// `max(x, 0)`; NaN stays.
+pub(super) fn rectified(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { x }
+}
+
+/// The gradient by the input of [`rectified`], where the output is given.
+pub(super) fn rectified_gradient(gradient: f32, output: f32) -> f32 {
+    if output <= 0.0 { 0.0 } else { gradient }
+}

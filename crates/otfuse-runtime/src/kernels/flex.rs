@@ -1,0 +1,142 @@
+//! The kernels on Burn's portable CPU backend.
+
+use burn_backend::ops::ActivationOps;
+use burn_backend::{DType, Shape, TensorData, TensorMetadata};
+use burn_flex::{Flex, FlexTensor};
+
+use super::descent::{self, Descent};
+use super::shape::{ConvolutionShape, SlidingAxis};
+use super::{RuntimeBackend, backward, burn, elementwise, forward, pooling};
+
+/// Whether a tensor holds float32, which is what the kernels are written for.
+fn is_single(tensor: &FlexTensor) -> bool {
+    tensor.dtype() == DType::F32
+}
+
+/// Lends the elements of a float32 tensor in row-major order.
+fn read<T>(tensor: &FlexTensor, work: impl FnOnce(&[f32]) -> T) -> T {
+    match tensor.as_slice::<f32>() {
+        Some(values) => work(values),
+        None => work(tensor.to_contiguous().storage::<f32>()),
+    }
+}
+
+fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, Shape::from(shape.to_vec())))
+}
+
+/// Changes the elements of a float32 tensor in row-major order: in place if nothing else reads them.
+fn changed(x: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
+    let whole = x.layout().contiguous_offsets() == Some((0, x.storage::<f32>().len()));
+    let mut x = if whole { x } else { x.to_contiguous() };
+    change(x.storage_mut());
+    x
+}
+
+impl RuntimeBackend for Flex {
+    fn convolution(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: Option<FlexTensor>,
+        shape: &ConvolutionShape,
+    ) -> FlexTensor {
+        if ![&x, &weight].into_iter().chain(&bias).all(is_single) {
+            return burn::convolution::<Self>(x, weight, bias, shape);
+        }
+        let compute = |x: &[f32], weight: &[f32]| match &bias {
+            Some(bias) => read(bias, |bias| forward::convolution(shape, x, weight, Some(bias))),
+            None => forward::convolution(shape, x, weight, None),
+        };
+        tensor(read(&x, |x| read(&weight, |weight| compute(x, weight))), &shape.output())
+    }
+
+    fn convolution_input_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        shape: &ConvolutionShape,
+    ) -> FlexTensor {
+        if ![&weight, &gradient].into_iter().all(is_single) {
+            return burn::convolution_input_gradient::<Self>(x, weight, gradient, shape);
+        }
+        let compute = |weight: &[f32], gradient: &[f32]| backward::input_gradient(shape, weight, gradient);
+        tensor(read(&weight, |weight| read(&gradient, |gradient| compute(weight, gradient))), &shape.input())
+    }
+
+    fn convolution_weight_gradient(
+        x: FlexTensor,
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        shape: &ConvolutionShape,
+    ) -> FlexTensor {
+        if ![&x, &gradient].into_iter().all(is_single) {
+            return burn::convolution_weight_gradient::<Self>(x, weight, gradient, shape);
+        }
+        let compute = |x: &[f32], gradient: &[f32]| backward::weight_gradient(shape, x, gradient);
+        tensor(read(&x, |x| read(&gradient, |gradient| compute(x, gradient))), &shape.weight())
+    }
+
+    fn convolution_bias_gradient(gradient: FlexTensor, shape: &ConvolutionShape) -> FlexTensor {
+        if !is_single(&gradient) {
+            return burn::convolution_bias_gradient::<Self>(gradient, shape);
+        }
+        tensor(read(&gradient, |gradient| backward::bias_gradient(shape, gradient)), &[shape.out_channels])
+    }
+
+    fn max_pool(x: FlexTensor, axes: &[SlidingAxis; 2]) -> FlexTensor {
+        if !is_single(&x) || x.shape().num_elements() == 0 {
+            return burn::max_pool::<Self>(x, axes);
+        }
+        let [batch, channels] = [0, 1].map(|axis| x.shape()[axis]);
+        let shape = [batch, channels, axes[0].output, axes[1].output];
+        tensor(read(&x, |x| pooling::max_pool(axes, x)), &shape)
+    }
+
+    fn max_pool_gradient(x: FlexTensor, gradient: FlexTensor, axes: &[SlidingAxis; 2]) -> FlexTensor {
+        if ![&x, &gradient].into_iter().all(is_single) || x.shape().num_elements() == 0 {
+            return burn::max_pool_gradient::<Self>(x, gradient, axes);
+        }
+        let compute = |x: &[f32], gradient: &[f32]| pooling::max_pool_gradient(axes, x, gradient);
+        tensor(read(&x, |x| read(&gradient, |gradient| compute(x, gradient))), &x.shape().to_vec())
+    }
+
+    fn rectified(x: FlexTensor) -> FlexTensor {
+        if !is_single(&x) {
+            return Self::relu(x);
+        }
+        changed(x, |values| elementwise::change(values, elementwise::rectified))
+    }
+
+    fn rectified_gradient(output: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        if ![&output, &gradient].into_iter().all(is_single) || output.shape() != gradient.shape() {
+            return Self::relu_backward(output, gradient);
+        }
+        changed(gradient, |values| {
+            read(&output, |output| elementwise::combine(values, output, elementwise::rectified_gradient));
+        })
+    }
+
+    fn descend(
+        weight: FlexTensor,
+        velocity: Option<FlexTensor>,
+        gradient: FlexTensor,
+        step: &Descent,
+    ) -> (FlexTensor, FlexTensor) {
+        let alike = |x: &FlexTensor| is_single(x) && x.shape() == weight.shape();
+        if ![&weight, &gradient].into_iter().chain(&velocity).all(alike) {
+            return burn::descend::<Self>(weight, velocity, gradient, step);
+        }
+        let mut result = Vec::new();
+        let velocity = match velocity {
+            Some(velocity) => changed(velocity, |velocity| {
+                result = read(&weight, |weight| {
+                    read(&gradient, |gradient| descent::descend(weight, velocity, Some(gradient), step))
+                });
+            }),
+            None => changed(gradient, |velocity| {
+                result = read(&weight, |weight| descent::descend(weight, velocity, None, step));
+            }),
+        };
+        (tensor(result, &weight.shape().to_vec()), velocity)
+    }
+}
