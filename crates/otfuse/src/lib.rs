@@ -28,4 +28,4 @@ pub use otfuse_fusion::{
 pub use otfuse_graph as graph;
 pub use otfuse_runtime as runtime;
 pub use otfuse_transport as transport;
-pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, verify};
+pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, random_orders, verify};
