@@ -5,4 +5,5 @@ mod files;
 mod forward;
 mod groups;
 mod recovery;
+mod sizes;
 mod tiny;
