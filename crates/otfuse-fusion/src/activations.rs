@@ -50,7 +50,7 @@ impl Networks<'_> {
         let readers = graph.consumers();
         let observations = &self.groups.group(group).observations;
         let observed = |value: ValueId| observations.iter().find(|observation| observation.value == value);
-        let producers = self.groups.group(group).members_as(Role::Producer).map(|member| member.node);
+        let producers = self.groups.group(group).members_as(Role::Producer).map(|member| self.application(member).0);
         let mut points: Vec<Observation> = Vec::new();
         for node in producers.filter(|&node| is_linear(&graph.node(node).operator)) {
             let Some(found) = graph.node(node).output(0).and_then(observed) else {

@@ -1,76 +1,217 @@
 //! Aligning one model to the anchor.
 
+use std::collections::BTreeMap;
+
 use otfuse_graph::GroupId;
-use otfuse_transport::{Features, Marginals, Problem, TransportError, cost_matrix};
+use otfuse_transport::{Features, Marginals, Problem, TransportError, TransportPlan, cost_matrix};
+use rayon::prelude::*;
 
 use crate::activations::Activations;
 use crate::alignment::{GroupAlignment, ModelAlignment, SavedPlan, matched_fraction, termination_name};
 use crate::error::FusionError;
+use crate::family::{Family, FamilyWeights};
 use crate::features::WeightFeatures;
-use crate::map::NeuronMap;
+use crate::map::{GroupMap, NeuronMap};
 use crate::networks::Networks;
 use crate::settings::{FeatureSource, MarginalKind, Settings};
 
-/// One forward sweep over the groups in topological order (algorithm 1 of the paper): features, costs, plan, map.
+/// One forward sweep over the groups in topological order (algorithm 1 of the paper): features, costs, plan, map. A group
+/// within another comes after it.
 pub(crate) fn align(
     networks: &Networks<'_>,
     model: usize,
     settings: &Settings,
     activations: Option<&[Activations]>,
     done: &(dyn Fn(GroupId) + Sync),
-) -> Result<(Vec<Option<NeuronMap>>, ModelAlignment), FusionError> {
-    let anchor = networks.anchor;
-    let mut maps: Vec<Option<NeuronMap>> = vec![None; networks.groups.len()];
-    let mut alignments = Vec::with_capacity(maps.len());
-    for (group, _) in networks.groups.iter() {
-        let (own, of_anchor) = match settings.features {
-            FeatureSource::Weights => {
-                let ready = |other: GroupId| maps[other.index()].is_some();
-                let features = |model, maps| WeightFeatures { networks, settings, model, maps }.of(group, &ready);
-                (features(model, &maps), features(anchor, &[]))
-            }
-            FeatureSource::Activations { .. } => {
-                let of =
-                    |model: usize| activations.and_then(|all| all.get(model)).map(|found| found.tables(group).to_vec());
-                let missing = |model| FusionError::Activations { model, problem: "no activations were given".into() };
-                (of(model).ok_or_else(|| missing(model))?, of(anchor).ok_or_else(|| missing(anchor))?)
-            }
-        };
-        let sizes = (networks.size(model, group), networks.size(anchor, group));
-        let name = networks.group_name(group);
-        let (map, alignment) = match_group(&own, &of_anchor, sizes, &name, settings)
-            .map_err(|source| FusionError::Transport { model, group: group.index(), member: name.clone(), source })?;
-        maps[group.index()] = Some(map);
-        alignments.push(alignment);
-        done(group);
+) -> Result<(Vec<Option<GroupMap>>, ModelAlignment), FusionError> {
+    let mut sweep = Sweep { networks, model, settings, activations, maps: vec![None; networks.groups.len()] };
+    let mut alignments = Vec::with_capacity(sweep.maps.len());
+    for (id, group) in networks.groups.iter() {
+        let pending = group.within.into_iter().chain([id]).filter(|group| sweep.maps[group.index()].is_none());
+        for group in pending.collect::<Vec<_>>() {
+            let name = networks.group_name(group);
+            let failure = |source| FusionError::Transport { model, group: group.index(), member: name.clone(), source };
+            let (map, alignment) = match networks.groups.group(group).within {
+                Some(outer) => sweep.match_inside(group, outer, &name).map_err(failure)?,
+                None => {
+                    let (own, of_anchor) = sweep.tables(group)?;
+                    let sizes = (networks.size(model, group), networks.size(networks.anchor, group));
+                    let matched = match_group(&own, &of_anchor, sizes, settings).map_err(failure)?;
+                    let alignment = matched.alignment(&name, sizes);
+                    (GroupMap::Whole(matched.map), alignment)
+                }
+            };
+            sweep.maps[group.index()] = Some(map);
+            alignments.push(alignment);
+            done(group);
+        }
     }
-    Ok((maps, ModelAlignment { model, anchor, groups: alignments }))
+    Ok((sweep.maps, ModelAlignment { model, anchor: networks.anchor, groups: alignments }))
+}
+
+/// The maps found so far.
+struct Sweep<'a> {
+    networks: &'a Networks<'a>,
+    model: usize,
+    settings: &'a Settings,
+    activations: Option<&'a [Activations]>,
+    maps: Vec<Option<GroupMap>>,
+}
+
+/// Tables of features of the neurons of a group, one row each.
+type Tables = Vec<Vec<f32>>;
+
+impl Sweep<'_> {
+    fn ready(&self, group: GroupId) -> bool {
+        self.maps[group.index()].is_some()
+    }
+
+    /// The features of a group's neurons in the model and in the anchor.
+    fn tables(&self, group: GroupId) -> Result<(Tables, Tables), FusionError> {
+        let Self { networks, model, settings, .. } = *self;
+        let anchor = networks.anchor;
+        let family = Family::of(networks, group);
+        if matches!(settings.features, FeatureSource::Activations { .. }) && family.is_none() {
+            let of = |model: usize| {
+                let found = self.activations.and_then(|all| all.get(model)).map(|found| found.tables(group).to_vec());
+                found.ok_or(FusionError::Activations { model, problem: "no activations were given".into() })
+            };
+            return Ok((of(model)?, of(anchor)?));
+        }
+        if let Some(family) = family {
+            let (own, of_anchor) = self.families(&family);
+            return Ok((own.outer_tables(), of_anchor.outer_tables()));
+        }
+        let ready = |other: GroupId| self.ready(other);
+        let features = |model, maps| WeightFeatures { networks, settings, model, maps }.of(group, &ready);
+        Ok((features(model, &self.maps), features(anchor, &[])))
+    }
+
+    fn families(&self, family: &Family) -> (FamilyWeights, FamilyWeights) {
+        let ready = |other: GroupId| self.ready(other);
+        let of = |model, maps| family.weights(self.networks, self.settings, model, maps, &ready);
+        (of(self.model, &self.maps), of(self.networks.anchor, &[]))
+    }
+
+    /// Matches the neurons within each pair of outer neurons that share mass.
+    fn match_inside(
+        &self,
+        group: GroupId,
+        outer: GroupId,
+        name: &str,
+    ) -> Result<(GroupMap, GroupAlignment), TransportError> {
+        let Self { networks, model, settings, .. } = *self;
+        let sizes = (networks.size(model, group), networks.size(networks.anchor, group));
+        let family = Family::of(networks, group);
+        let (Some(GroupMap::Whole(map)), Some(family)) = (&self.maps[outer.index()], family) else {
+            return Err(TransportError::Empty { what: "outer neurons" });
+        };
+        debug_assert_eq!(family.outer(), outer);
+        let (own, of_anchor) = self.families(&family);
+        let is_known = |inner: GroupId| self.ready(inner);
+        let entries = map.producer.entries();
+        let matched: Vec<((usize, usize), f64, Matched)> = entries
+            .into_par_iter()
+            .map(|(source, target, factor)| {
+                let pair = |inner: GroupId| self.maps[inner.index()].clone();
+                let none = |_: GroupId| None;
+                let places = (source, target);
+                let own = own.inner_tables(&family, group, source, &pair, &is_known, places);
+                let of_anchor = of_anchor.inner_tables(&family, group, target, &none, &is_known, places);
+                Ok(((source, target), factor, match_group(&own, &of_anchor, sizes, settings)?))
+            })
+            .collect::<Result<_, TransportError>>()?;
+        let alignment = joined(&matched, name, sizes, networks.size(networks.anchor, outer));
+        let pairs: BTreeMap<_, _> = matched.into_iter().map(|(pair, _, matched)| (pair, matched.map)).collect();
+        Ok((GroupMap::Within { outer, targets: sizes.1, pairs }, alignment))
+    }
+}
+
+/// A solved problem.
+struct Matched {
+    map: NeuronMap,
+    plan: TransportPlan,
+    cost: f64,
+    gap: f64,
+    termination: &'static str,
+}
+
+impl Matched {
+    fn alignment(&self, name: &str, (size, anchor_size): (usize, usize)) -> GroupAlignment {
+        GroupAlignment {
+            name: name.to_owned(),
+            size,
+            anchor_size,
+            cost: self.cost,
+            gap: self.gap,
+            termination: self.termination.to_owned(),
+            matched_fraction: matched_fraction(&self.plan),
+            plan: SavedPlan::from(&self.plan),
+        }
+    }
+}
+
+/// The alignments within all pairs of outer neurons as one: neuron `i` of outer neuron `o` counts as `o * size + i`, and
+/// costs are means over the anchor's outer neurons.
+fn joined(
+    matched: &[((usize, usize), f64, Matched)],
+    name: &str,
+    (size, anchor_size): (usize, usize),
+    outer: usize,
+) -> GroupAlignment {
+    let mean = |value: &dyn Fn(&Matched) -> f64| {
+        matched.iter().map(|(_, share, matched)| share * value(matched)).sum::<f64>() / outer.max(1) as f64
+    };
+    let mut termination = "optimal";
+    let mut permutation = vec![None; matched.len() * size];
+    let mut entries = Vec::new();
+    for ((source, target), share, matched) in matched {
+        if matched.termination != "optimal" {
+            termination = matched.termination;
+        }
+        for (i, j, mass) in matched.plan.entries().filter(|entry| entry.2 > 0.0) {
+            entries.push((source * size + i, target * anchor_size + j, mass * share / outer.max(1) as f64));
+            if let (TransportPlan::Permutation(_), Some(slot)) = (&matched.plan, permutation.get_mut(source * size + i))
+            {
+                *slot = Some(target * anchor_size + j);
+            }
+        }
+    }
+    let is_permutation = matched.len() == outer && entries.len() == permutation.len();
+    let permutation: Option<Vec<usize>> = permutation.into_iter().collect();
+    GroupAlignment {
+        name: name.to_owned(),
+        size,
+        anchor_size,
+        cost: mean(&|matched| matched.cost),
+        gap: mean(&|matched| matched.gap),
+        termination: termination.to_owned(),
+        matched_fraction: mean(&|matched| matched_fraction(&matched.plan)),
+        plan: match permutation.filter(|_| is_permutation) {
+            Some(permutation) => SavedPlan::Permutation(permutation),
+            None => SavedPlan::Entries(entries),
+        },
+    }
 }
 
 fn match_group(
     own: &[Vec<f32>],
     of_anchor: &[Vec<f32>],
     (n, m): (usize, usize),
-    name: &str,
     settings: &Settings,
-) -> Result<(NeuronMap, GroupAlignment), TransportError> {
+) -> Result<Matched, TransportError> {
     let (left, right) = (Features::joined(n, &slices(own))?, Features::joined(m, &slices(of_anchor))?);
     let cost = cost_matrix(settings.ground_cost, &left, &right)?;
     let (a, b) = (marginals(own, n, settings.marginals)?, marginals(of_anchor, m, settings.marginals)?);
     let problem = Problem::new(cost, a, b)?;
     let solution = settings.solver.solve(&problem)?;
-    let map = NeuronMap::new(&solution.plan, problem.a(), problem.b(), settings.published_scaling);
-    let alignment = GroupAlignment {
-        name: name.to_owned(),
-        size: n,
-        anchor_size: m,
+    Ok(Matched {
+        map: NeuronMap::new(&solution.plan, problem.a(), problem.b(), settings.published_scaling),
         cost: solution.cost,
         gap: solution.gap,
-        termination: termination_name(solution.termination).to_owned(),
-        matched_fraction: matched_fraction(&solution.plan),
-        plan: SavedPlan::from(&solution.plan),
-    };
-    Ok((map, alignment))
+        termination: termination_name(solution.termination),
+        plan: solution.plan,
+    })
 }
 
 fn slices(tables: &[Vec<f32>]) -> Vec<&[f32]> {

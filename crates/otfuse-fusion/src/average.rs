@@ -1,31 +1,17 @@
 //! Averaging aligned weights.
 
-use otfuse_graph::{AxisLayout, Graph, GraphEditor, GroupId, Role, Tensor, ValueId};
+use otfuse_graph::{AxisLayout, Graph, GraphEditor, Tensor, ValueId};
 use rayon::prelude::*;
 
 use crate::error::FusionError;
-use crate::map::NeuronMap;
+use crate::map::GroupMap;
 use crate::networks::Networks;
-use crate::transform::AxisMaps;
+use crate::transform::Mapper;
 
 /// The weights of a model after its maps, in the anchor's shape.
-fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<NeuronMap>]) -> Vec<f32> {
-    let tensor = networks.tensor(model, id);
-    let mut data = tensor.to_f32().unwrap_or_default();
-    let mut shape = tensor.shape().to_vec();
-    let size = |group: GroupId| networks.size(model, group);
-    for (axis, layout) in networks.groups.layouts(id).unwrap_or_default().iter().enumerate() {
-        let role = networks.role(id, axis);
-        let map = |group: GroupId| {
-            let map = maps.get(group.index())?.as_ref()?;
-            Some(if role == Role::Consumer { &map.consumer } else { &map.producer })
-        };
-        if !layout.is_fixed() {
-            let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
-            (data, shape[axis]) = AxisMaps { size: &size, map: &map }.apply(data, outer, layout, inner);
-        }
-    }
-    data
+fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<GroupMap>]) -> Vec<f32> {
+    let data = networks.tensor(model, id).to_f32().unwrap_or_default();
+    Mapper { networks, model, maps }.mapped(id, data, &|_| false).0
 }
 
 /// The anchor's graph with every weight replaced by `sum_k weights[k] * mapped weight of model k`.
@@ -33,7 +19,7 @@ fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<Neu
 /// `maps[k]` are the maps of model `k`; empty for the anchor itself and where nothing was aligned.
 pub(crate) fn average(
     networks: &Networks<'_>,
-    maps: &[Vec<Option<NeuronMap>>],
+    maps: &[Vec<Option<GroupMap>>],
     weights: &[f64],
 ) -> Result<Graph, FusionError> {
     let anchor = networks.graphs[networks.anchor];

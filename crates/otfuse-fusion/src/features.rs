@@ -2,10 +2,10 @@
 
 use otfuse_graph::{AxisLayout, Graph, GroupId, Member, NodeId, Operator, Role, ValueId};
 
-use crate::map::NeuronMap;
+use crate::map::GroupMap;
 use crate::networks::Networks;
 use crate::settings::Settings;
-use crate::transform::AxisMaps;
+use crate::transform::Mapper;
 
 /// The rows of all neurons of a group on the middle axis of an `outer x length x inner` array: row-major
 /// `count x features`. `neurons` names the neuron of each index of the axis.
@@ -41,7 +41,7 @@ pub(crate) struct WeightFeatures<'a> {
     pub settings: &'a Settings,
     pub model: usize,
     /// The maps found so far; empty for the anchor itself.
-    pub maps: &'a [Option<NeuronMap>],
+    pub maps: &'a [Option<GroupMap>],
 }
 
 impl WeightFeatures<'_> {
@@ -53,9 +53,9 @@ impl WeightFeatures<'_> {
         let mut tables = Vec::new();
         for member in &members {
             let rank = self.networks.tensor(self.networks.anchor, member.initializer).shape().len();
-            let node = graph.node(member.node);
-            let is_weight =
-                node.inputs.first() == Some(&Some(member.initializer)) || node.input(1) == Some(member.initializer);
+            let (id, value) = self.networks.application(member);
+            let node = graph.node(id);
+            let is_weight = node.inputs.first() == Some(&Some(value)) || node.input(1) == Some(value);
             if !is_linear(&node.operator) {
                 // A scale or shift of a normalisation says nothing about incoming weights.
                 let is_shift =
@@ -64,14 +64,13 @@ impl WeightFeatures<'_> {
                     tables.push(self.rows(member, group, None));
                 }
             } else if rank >= 2 && is_weight && self.is_ready(member, group, ready) {
-                let normalization =
-                    self.settings.bias_features.then(|| self.normalization(graph, member.node)).flatten();
+                let normalization = self.settings.bias_features.then(|| self.normalization(graph, id)).flatten();
                 let scale = normalization.as_ref().map(|(scale, _)| scale.as_slice());
                 tables.push(self.rows(member, group, scale));
                 if let Some((_, shift)) = &normalization {
                     tables.push(self.vector_rows(member, group, shift));
                 }
-            } else if rank == 1 && self.settings.bias_features && self.normalization(graph, member.node).is_none() {
+            } else if rank == 1 && self.settings.bias_features && self.normalization(graph, id).is_none() {
                 tables.push(self.rows(member, group, None));
             }
         }
@@ -105,20 +104,10 @@ impl WeightFeatures<'_> {
                 chunk.iter_mut().for_each(|value| *value *= factor);
             }
         }
-        let size = |group| self.size(group);
-        for (axis, layout) in layouts.iter().enumerate() {
-            let role = self.networks.role(id, axis);
-            let map = |other: GroupId| {
-                let map = self.maps.get(other.index())?.as_ref().filter(|_| other != group)?;
-                Some(if role == Role::Consumer { &map.consumer } else { &map.producer })
-            };
-            let maps = AxisMaps { size: &size, map: &map };
-            let outer = shape[..axis].iter().product();
-            let inner = shape[axis + 1..].iter().product();
-            (data, shape[axis]) = maps.apply(data, outer, layout, inner);
-        }
+        let mapper = Mapper { networks: self.networks, model: self.model, maps: self.maps };
+        (data, shape) = mapper.mapped(id, data, &|other| other == group);
         let mapped_size = |other: GroupId| match self.maps.get(other.index()).and_then(Option::as_ref) {
-            Some(map) if other != group => map.producer.targets(),
+            Some(map) if other != group => map.targets(),
             _ => self.size(other),
         };
         let neurons = layouts[member.axis].neurons(group, &mapped_size);

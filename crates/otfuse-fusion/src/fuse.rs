@@ -10,7 +10,7 @@ use crate::align::align;
 use crate::alignment::ModelAlignment;
 use crate::average::{average, check_finite};
 use crate::error::FusionError;
-use crate::map::NeuronMap;
+use crate::map::GroupMap;
 use crate::networks::Networks;
 use crate::settings::{Method, Settings};
 
@@ -60,7 +60,7 @@ pub fn fuse(
     let weights = settings.normalised_weights(networks.len())?;
     check_finite(networks)?;
     let start = Instant::now();
-    let found: Vec<(Vec<Option<NeuronMap>>, Option<ModelAlignment>)> = (0..networks.len())
+    let found: Vec<(Vec<Option<GroupMap>>, Option<ModelAlignment>)> = (0..networks.len())
         .into_par_iter()
         .map(|model| {
             if model == networks.anchor || settings.method == Method::Average {

@@ -19,6 +19,7 @@ mod align;
 mod alignment;
 mod average;
 mod error;
+mod family;
 mod features;
 mod fuse;
 mod map;

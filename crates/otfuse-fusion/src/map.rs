@@ -1,6 +1,9 @@
 //! Linear maps between the neurons of two models.
 
+use std::collections::BTreeMap;
+
 use gemm::{Parallelism, gemm};
+use otfuse_graph::GroupId;
 use otfuse_transport::{Marginals, TransportPlan};
 
 /// A map from `sources` neurons to `targets` neurons.
@@ -27,6 +30,33 @@ pub(crate) struct NeuronMap {
     pub producer: LinearMap,
     /// `(T diag(1/a))'`: a target collects what its sources send out.
     pub consumer: LinearMap,
+}
+
+/// How the neurons of a group are mapped.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum GroupMap {
+    /// All at once.
+    Whole(NeuronMap),
+    /// Within each neuron of another group: one map for each pair of outer neurons that share mass.
+    Within { outer: GroupId, targets: usize, pairs: BTreeMap<(usize, usize), NeuronMap> },
+}
+
+impl GroupMap {
+    /// The number of neurons that come out; within another group, of those in one of its neurons.
+    pub fn targets(&self) -> usize {
+        match self {
+            Self::Whole(map) => map.producer.targets(),
+            Self::Within { targets, .. } => *targets,
+        }
+    }
+
+    /// The map between the neurons in two outer ones.
+    pub fn pair(&self, source: usize, target: usize) -> Option<&NeuronMap> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Within { pairs, .. } => pairs.get(&(source, target)),
+        }
+    }
 }
 
 impl NeuronMap {
@@ -73,6 +103,22 @@ impl LinearMap {
             Kind::Permutation(sources) => sources.len(),
             Kind::Sparse(rows) => rows.len(),
             Kind::Dense { targets, .. } => *targets,
+        }
+    }
+
+    /// All `(source, target, factor)` that are not 0, by targets.
+    pub fn entries(&self) -> Vec<(usize, usize, f64)> {
+        match &self.kind {
+            Kind::Permutation(sources) => sources.iter().enumerate().map(|(j, &i)| (i, j, 1.0)).collect(),
+            Kind::Sparse(rows) => rows
+                .iter()
+                .enumerate()
+                .flat_map(|(j, row)| row.iter().map(move |&(i, factor)| (i, j, factor)))
+                .collect(),
+            Kind::Dense { factors, .. } => {
+                let all = factors.iter().enumerate().filter(|(_, factor)| **factor != 0.0);
+                all.map(|(at, &factor)| (at % self.sources, at / self.sources, f64::from(factor))).collect()
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use otfuse_graph::{AxisLayout, Graph, GroupId, Member, NeuronGroups, Node, Operator, PinReason, Role, ValueId};
+use otfuse_graph::{
+    AxisLayout, Graph, GroupId, Member, NeuronGroups, Node, NodeId, Operator, PinReason, Role, ValueId,
+};
 
 use crate::error::FusionError;
 
@@ -18,6 +20,8 @@ pub struct Networks<'a> {
     /// Per model: the number of neurons of each group.
     sizes: Vec<Vec<usize>>,
     roles: BTreeMap<(ValueId, usize), Role>,
+    /// The nodes that read each value of the anchor.
+    readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
 }
 
 impl<'a> Networks<'a> {
@@ -64,7 +68,8 @@ impl<'a> Networks<'a> {
             sizes.push(match_groups(graphs[anchor], &groups, graph, analysis, &matched, model, anchor)?);
             values.push(matched);
         }
-        Ok(Self { graphs: graphs.to_vec(), anchor, groups, values, sizes, roles })
+        let readers = graphs[anchor].consumers();
+        Ok(Self { graphs: graphs.to_vec(), anchor, groups, values, sizes, roles, readers })
     }
 
     /// The anchor's neuron groups.
@@ -116,6 +121,30 @@ impl<'a> Networks<'a> {
     /// What an axis of a weight does with its neurons.
     pub(crate) fn role(&self, initializer: ValueId, axis: usize) -> Role {
         self.roles.get(&(initializer, axis)).copied().unwrap_or(Role::Producer)
+    }
+
+    /// The node that a weight is applied in, behind operators that only move or convert it, and the value that this node
+    /// reads.
+    pub(crate) fn application(&self, member: &Member) -> (NodeId, ValueId) {
+        let graph = self.graphs[self.anchor];
+        let (mut id, mut value) = (member.node, member.initializer);
+        loop {
+            let node = graph.node(id);
+            let moves = matches!(
+                node.operator,
+                Operator::Transpose { .. }
+                    | Operator::Cast { .. }
+                    | Operator::Identity
+                    | Operator::Squeeze
+                    | Operator::Unsqueeze
+                    | Operator::Reshape { .. }
+            );
+            let next = node.output(0).filter(|_| moves).and_then(|output| Some((output, self.readers.get(&output)?)));
+            match next.and_then(|(output, readers)| Some((output, readers.first()?.0))) {
+                Some((output, reader)) => (id, value) = (reader, output),
+                None => return (id, value),
+            }
+        }
     }
 
     /// The name of a group: that of its first producer.

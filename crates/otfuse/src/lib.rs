@@ -30,4 +30,4 @@ pub use otfuse_runtime as runtime;
 pub use otfuse_transport as transport;
 #[doc(hidden)]
 pub use verify::verify_groups;
-pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, verify};
+pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, random_orders, verify};

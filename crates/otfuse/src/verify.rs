@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use otfuse_graph::{Dim, Facts, Graph, GraphEditor, InferenceError, NeuronGroups, Operator, Tensor, ValueId, permute};
+use otfuse_graph::{
+    Dim, Facts, Graph, GraphEditor, InferenceError, NeuronGroup, NeuronGroups, Operator, Tensor, ValueId, permute,
+};
 use otfuse_runtime::{RuntimeError, run_graph_f32};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -75,7 +77,7 @@ pub fn verify_groups(graph: &Graph, groups: NeuronGroups, seed: u64) -> Result<V
     let facts = Facts::of(graph)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let inputs = random_inputs(graph, &facts, &mut random);
-    let orders: Vec<Vec<usize>> = groups.iter().map(|(_, group)| shuffled(group.size, &mut random)).collect();
+    let orders = random_orders(&groups, &mut random);
     let proof = Proof { graph, groups: &groups, inputs: &inputs };
     let verification = proof.of(&orders)?;
     // Sums in another order differ in their last digits; outputs that do not differ at all ignore what was permuted.
@@ -116,7 +118,12 @@ impl Proof<'_> {
         let mut verification =
             Verification { groups, max_abs_error, max_rel_error, perturbed: false, broken_group: None };
         if !verification.is_ok() {
-            let identity: Vec<Vec<usize>> = orders.iter().map(|order| (0..order.len()).collect()).collect();
+            let identity: Vec<Vec<usize>> = self
+                .groups
+                .iter()
+                .zip(orders)
+                .map(|((_, group), order)| (0..order.len()).map(|index| index % group.size.max(1)).collect())
+                .collect();
             let mut worst = (TOLERANCE, None);
             for (index, order) in orders.iter().enumerate() {
                 let mut alone = identity.clone();
@@ -137,7 +144,8 @@ impl Proof<'_> {
 fn perturbed(graph: &Graph, random: &mut ChaCha8Rng) -> Result<Graph, VerifyError> {
     let mut editor = GraphEditor::edit(graph.clone());
     for (id, tensor) in graph.initializers() {
-        let Some(values) = tensor.to_f32().filter(|values| values.len() > 1) else { continue };
+        let values = tensor.to_f32().filter(|values| values.len() > 1 && graph.is_weight(id));
+        let Some(values) = values else { continue };
         let count = values.len() as f32;
         let size = (values.iter().map(|value| value * value).sum::<f32>() / count).sqrt();
         let rows = tensor.shape().first().copied().unwrap_or(1).max(1) as f32;
@@ -151,6 +159,15 @@ fn perturbed(graph: &Graph, random: &mut ChaCha8Rng) -> Result<Graph, VerifyErro
         editor.set_tensor(id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values));
     }
     Ok(editor.finish()?)
+}
+
+/// A random order for every group, as [`permute`] takes them: within another group, one for each of its neurons.
+pub fn random_orders(groups: &NeuronGroups, random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
+    let mut order = |group: &NeuronGroup| -> Vec<usize> {
+        let copies = group.within.map_or(1, |outer| groups.group(outer).size);
+        (0..copies).flat_map(|_| shuffled(group.size, random)).collect()
+    };
+    groups.iter().map(|(_, group)| order(group)).collect()
 }
 
 /// A uniformly random order (Fisher and Yates), never the identity where there is another.

@@ -6,24 +6,28 @@ use std::path::{Path, PathBuf};
 use otfuse::formats::Model;
 use otfuse::graph::{Facts, Graph, NeuronGroups, Tensor, permute};
 use otfuse::runtime::run_graph;
-use otfuse::{Networks, Settings, fuse, random_inputs};
+use otfuse::{Networks, Settings, fuse, random_inputs, random_orders};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
-/// Convolutional networks and perceptrons, exported and trained by others.
-const FILES: [&str; 22] = [
+/// Networks exported and trained by others.
+const FILES: [&str; 26] = [
     "exported/rand_densenet_k8.onnx",
+    "exported/rand_gpt_tiny.onnx",
     "exported/rand_mlp_bias.onnx",
     "exported/rand_mnasnet_w025.onnx",
     "exported/rand_mobilenet_v2_w025.onnx",
     "exported/rand_resnet18_w8.onnx",
     "exported/rand_resnet50_w8.onnx",
     "exported/rand_squeezenet1_1.onnx",
+    "exported/rand_transformer_encoder_prenorm.onnx",
     "exported/rand_vgg11_w8.onnx",
     "exported/rand_vgg11bn_w8.onnx",
+    "exported/rand_vit_tiny.onnx",
     "misc/lenet_dongkyunk.onnx",
     "misc/mnist_cntk.onnx",
     "misc/wonnx_opt-mnist.onnx",
+    "vit/ibp_3_3_8.onnx",
     "vnncomp/cGAN_imgSz32_nCh_1.onnx",
     "vnncomp/cifar10_resnet_2b.onnx",
     "vnncomp/cifar10_resnet_4b.onnx",
@@ -36,19 +40,11 @@ const FILES: [&str; 22] = [
     "vnncomp/pensieve_small_simple.onnx",
 ];
 
-fn shuffled(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    for last in (1..count).rev() {
-        order.swap(last, random.next_u32() as usize % (last + 1));
-    }
-    order
-}
-
 /// The largest difference of an output, relative to its largest absolute value.
 fn error_of_recovery(graph: &Graph) -> f32 {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let groups = NeuronGroups::of(graph).unwrap();
-    let orders: Vec<Vec<usize>> = groups.iter().map(|(_, group)| shuffled(group.size, &mut random)).collect();
+    let orders = random_orders(&groups, &mut random);
     let copy = permute(graph, &groups, &orders).unwrap();
     let networks = Networks::new(&[&copy, graph], 1).unwrap();
     let fused = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap().graph;

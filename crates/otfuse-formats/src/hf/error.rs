@@ -10,7 +10,7 @@ pub enum HfError {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The folder lacks a file.
-    #[error("expected {expected}, found no such file")]
+    #[error("expected a file, or a folder with {expected}; found a directory without")]
     MissingFile {
         /// The files that would do.
         expected: &'static str,
@@ -56,7 +56,7 @@ impl HfError {
     pub fn hint(&self) -> String {
         match self {
             Self::Format(error) => error.hint(),
-            Self::MissingFile { .. } => "name a folder that save_pretrained has written".into(),
+            Self::MissingFile { .. } => "name a file inside it, or a folder that save_pretrained has written".into(),
             Self::Config { field, .. } if field == "model_type" => {
                 "export the network to ONNX and give the file: that works for any architecture".into()
             }

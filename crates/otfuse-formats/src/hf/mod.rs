@@ -63,7 +63,7 @@ pub struct HfSource {
 pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
     let path = folder.join(CONFIG_FILE);
     if !path.is_file() {
-        return Err(HfError::MissingFile { expected: "config.json beside the weights" });
+        return Err(HfError::MissingFile { expected: "config.json and weights" });
     }
     let config = Config::parse(&open_mapped(&path)?)?;
     let (weights, dict) = HfWeights::open(folder)?;

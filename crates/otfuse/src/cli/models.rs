@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use otfuse_formats::FormatError;
-use otfuse_formats::model::{Architecture, Model, ModelError};
+use otfuse_formats::model::{Architecture, Format, Model, ModelError};
 use otfuse_graph::Graph;
 use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
 use sha2::{Digest, Sha256};
@@ -80,10 +80,31 @@ pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Resu
     Ok(dataset)
 }
 
-/// SHA-256 of a file's bytes in hexadecimal.
+/// SHA-256 of a file's bytes in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name.
 pub fn hash(path: &Path) -> Result<String, Failure> {
+    if path.is_dir() {
+        let failure = |error: std::io::Error| Failure::input(format!("{}: {error}", path.display()));
+        let mut files: Vec<PathBuf> = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failure)? {
+            let file = entry.map_err(failure)?.path();
+            if std::fs::metadata(&file).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
+                files.push(file);
+            }
+        }
+        files.sort();
+        let mut digest = Sha256::new();
+        for file in &files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            digest.update(format!("{}  {name}\n", hash(file)?));
+        }
+        return Ok(hexadecimal(&digest.finalize()));
+    }
     let bytes = otfuse_formats::file::open_mapped(path).map_err(|error| file_failure(&error))?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&Sha256::digest(&bytes)))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The path as it is shown and written to JSON.
@@ -97,8 +118,15 @@ pub fn count(number: usize, noun: &str) -> String {
 }
 
 /// Refuses an output that cannot be written, or would overwrite one of the inputs, before any work is done.
-pub fn check_output(output: &Path, inputs: &[PathBuf]) -> Result<(), Failure> {
-    otfuse_formats::file::check_target(output).map_err(|error| file_failure(&error))?;
+///
+/// Where the input `anchor` is a folder and the output has no extension of a file format, the output is a folder too.
+pub fn check_output(output: &Path, inputs: &[PathBuf], anchor: Option<&Path>) -> Result<(), Failure> {
+    let is_folder = anchor.is_some_and(Path::is_dir) && Format::of_extension(output).is_none();
+    let checked = match is_folder {
+        true => otfuse_formats::hf::check_folder_target(output),
+        false => otfuse_formats::file::check_target(output),
+    };
+    checked.map_err(|error| file_failure(&error))?;
     let canonical = |path: &Path| path.canonicalize().ok();
     let Some(target) = canonical(output) else { return Ok(()) };
     if inputs.iter().any(|input| canonical(input).as_ref() == Some(&target)) {

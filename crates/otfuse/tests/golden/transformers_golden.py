@@ -9,10 +9,12 @@ weights themselves follow from a tensor's name and shape (`values`), so that the
 
 import json
 import pathlib
+import tempfile
 
 import numpy
 import torch
 import transformers as t
+from safetensors import safe_open
 
 HERE = pathlib.Path(__file__).parent / "transformers"
 MASK = (1 << 64) - 1
@@ -177,10 +179,7 @@ def main():
             key: {"shape": list(tensor.shape), "values": [round(v, 6) for v in tensor.flatten().tolist()]}
             for key, tensor in tensors.items()
         }
-        # The names of files, which differ from those of modules in some families.
-        import tempfile
-        from safetensors import safe_open
-
+        # The names in files differ from those of modules in some families.
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             with safe_open(folder + "/model.safetensors", "pt") as file:

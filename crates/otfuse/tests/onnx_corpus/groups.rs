@@ -24,12 +24,12 @@ pub const NETWORKS: &[Expected] = &[
     expected("exported/rand_convnext_tiny.onnx", &[(16, 1), (32, 1), (64, 2), (128, 2)], 2),
     // The stem and the two transitions; a bottleneck (16) and what it adds (8) for each of nine layers.
     expected("exported/rand_densenet_k8.onnx", &[(8, 9), (16, 10), (20, 1), (22, 1)], 2),
-    // The residual stream; heads, the width of a head and the inner layer of two blocks. Queries, keys and values are one
-    // weight whose axis is 3 x heads x width, so that the three share one order. Pinned are token ids and positions.
-    expected("exported/rand_gpt_tiny.onnx", &[(4, 2), (8, 2), (32, 1), (128, 2)], 3),
-    expected("exported/rand_transformer_encoder_prenorm.onnx", &[(4, 2), (8, 2), (32, 1), (64, 2)], 2),
+    // The residual stream; heads, the widths of queries and keys and of values, and the inner layer of two blocks. Queries,
+    // keys and values are one weight whose axis is 3 x heads x width. Pinned are token ids and positions.
+    expected("exported/rand_gpt_tiny.onnx", &[(4, 2), (8, 4), (32, 1), (128, 2)], 3),
+    expected("exported/rand_transformer_encoder_prenorm.onnx", &[(4, 2), (8, 4), (32, 1), (64, 2)], 2),
     // As before. Pinned too are the rows and columns of patches, which the position embedding counts.
-    expected("exported/rand_vit_tiny.onnx", &[(2, 2), (16, 2), (32, 1), (64, 2)], 4),
+    expected("exported/rand_vit_tiny.onnx", &[(2, 2), (16, 4), (32, 1), (64, 2)], 4),
     // Both directions of two layers, each with hidden units of its own.
     expected("exported/rand_lstm_bidi.onnx", &[(16, 4)], 2),
     // Pinned are the rows and columns of the image, which are flattened.

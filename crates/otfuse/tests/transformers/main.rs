@@ -1,5 +1,9 @@
 //! Transformers in Hugging Face folders: what they compute, their neuron groups, fusing them, writing them back.
 #![allow(clippy::print_stderr)]
 
+mod files;
 mod forward;
+mod groups;
+mod recovery;
+mod sizes;
 mod tiny;

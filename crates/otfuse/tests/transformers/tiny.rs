@@ -61,6 +61,13 @@ impl Tiny {
         write_safetensors(&folder.join("model.safetensors"), &dict).unwrap();
     }
 
+    /// Changes the lengths of all axes of all tensors.
+    pub fn resize(&mut self, length: &dyn Fn(usize) -> usize) {
+        for axis in self.tensors.iter_mut().flat_map(|(_, shape, _)| shape) {
+            *axis = length(*axis);
+        }
+    }
+
     pub fn open(&self) -> (TempDir, Model) {
         let folder = TempDir::new().unwrap();
         self.write(folder.path(), DataType::F32);

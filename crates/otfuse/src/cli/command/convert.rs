@@ -18,7 +18,7 @@ struct Report {
 
 /// Runs the command.
 pub fn run(arguments: &Convert, output: &Output) -> Result<(), Failure> {
-    check_output(&arguments.output, std::slice::from_ref(&arguments.input))?;
+    check_output(&arguments.output, std::slice::from_ref(&arguments.input), Some(&arguments.input))?;
     let model = open(&arguments.input, &arguments.reading)?;
     save(&model, &model.graph, &arguments.output)?;
     let report = Report {

@@ -106,9 +106,9 @@ impl Clock {
 /// Runs the command.
 pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     let plan = Plan::resolve(arguments)?;
-    check_output(&arguments.output, &arguments.models)?;
+    check_output(&arguments.output, &arguments.models, Some(&arguments.models[plan.anchor]))?;
     if let Some(path) = &arguments.save_alignment {
-        check_output(path, &arguments.models)?;
+        check_output(path, &arguments.models, None)?;
         if *path == arguments.output {
             let message = format!("{}: --save-alignment and --output are the same file", path.display());
             return Err(Failure::input(message).hint("choose another name for the alignment"));
@@ -152,7 +152,10 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
         && let Err(failure) = save_alignments(path, &fusion.alignments)
     {
         // Both files or none.
-        let _ = std::fs::remove_file(&arguments.output);
+        let _ = match arguments.output.is_dir() {
+            true => std::fs::remove_dir_all(&arguments.output),
+            false => std::fs::remove_file(&arguments.output),
+        };
         return Err(failure);
     }
     seconds.write = clock.lap();

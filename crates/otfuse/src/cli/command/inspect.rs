@@ -36,6 +36,8 @@ struct Port {
 struct Group {
     index: usize,
     size: usize,
+    /// The group within each neuron of which these have an order of their own.
+    within: Option<usize>,
     members: Vec<MemberReport>,
 }
 
@@ -80,7 +82,12 @@ pub fn run(arguments: &Inspect, output: &Output) -> Result<(), Failure> {
         outputs: graph.outputs().iter().map(port).collect(),
         groups: groups
             .iter()
-            .map(|(id, group)| Group { index: id.index(), size: group.size, members: members(graph, &group.members) })
+            .map(|(id, group)| Group {
+                index: id.index(),
+                size: group.size,
+                within: group.within.map(otfuse_graph::GroupId::index),
+                members: members(graph, &group.members),
+            })
             .collect(),
         pinned: pinned(graph, &groups),
     };
@@ -135,7 +142,13 @@ fn text(report: &Report) -> String {
     let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>().join(", ");
     let operators: Vec<String> = report.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let groups = report.groups.iter();
-    let groups = groups.map(|group| vec![group.index.to_string(), group.size.to_string(), brief(&group.members)]);
+    let groups = groups.map(|group| {
+        let size = match group.within {
+            Some(outer) => format!("{} in each of {outer}", group.size),
+            None => group.size.to_string(),
+        };
+        vec![group.index.to_string(), size, brief(&group.members)]
+    });
     let pinned = report.pinned.iter();
     let pinned = pinned.map(|group| vec![group.size.to_string(), brief(&group.members), group.reason.clone()]);
     format!(

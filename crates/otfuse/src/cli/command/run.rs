@@ -27,7 +27,7 @@ struct Port {
 
 /// Runs the command.
 pub fn run(arguments: &Run, output: &Output) -> Result<(), Failure> {
-    check_output(&arguments.output, &[arguments.inputs.clone(), arguments.model.clone()])?;
+    check_output(&arguments.output, &[arguments.inputs.clone(), arguments.model.clone()], None)?;
     let model = open_finite(&arguments.model, &arguments.reading)?;
     let inputs = read_npz(&arguments.inputs).map_err(|error| file_failure(&error))?;
     let outputs = run_graph(&model.graph, inputs).map_err(|error| runtime_failure(&error).of(&arguments.model))?;
