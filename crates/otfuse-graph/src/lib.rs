@@ -30,6 +30,7 @@ pub use operator::{
     Window,
 };
 pub use symmetry::{
-    AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, permute,
+    AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role, SelectError,
+    permute, select,
 };
 pub use tensor::{Tensor, TensorSizeError};

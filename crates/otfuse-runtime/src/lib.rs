@@ -23,5 +23,5 @@ pub use device::{Default32, DefaultDevice};
 pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
-pub use init::mlp;
+pub use init::{initialised, mlp};
 pub use interpreter::{Executable, run_graph};

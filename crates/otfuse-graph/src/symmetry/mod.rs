@@ -9,7 +9,9 @@ mod layout;
 mod permute;
 mod reason;
 mod rules;
+mod select;
 
 pub use group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 pub use permute::permute;
 pub use reason::PinReason;
+pub use select::{SelectError, select};

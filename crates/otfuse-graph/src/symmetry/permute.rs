@@ -27,8 +27,8 @@ pub fn permute(graph: &Graph, groups: &NeuronGroups, orders: &[Vec<usize>]) -> R
     editor.finish()
 }
 
-/// The slices of a tensor along an axis, in the order of `indices`.
-fn gather(tensor: &Tensor, axis: usize, indices: &[usize]) -> Tensor {
+/// The slices of a tensor along an axis that `indices` name, in their order.
+pub(super) fn gather(tensor: &Tensor, axis: usize, indices: &[usize]) -> Tensor {
     let shape = tensor.shape();
     let inner: usize = shape[axis + 1..].iter().product::<usize>() * tensor.data_type().size();
     let slice = inner * shape[axis];
@@ -40,5 +40,7 @@ fn gather(tensor: &Tensor, axis: usize, indices: &[usize]) -> Tensor {
             }
         }
     }
-    Tensor::new(tensor.data_type(), shape.to_vec(), Bytes::from(data)).expect("a permutation keeps the size")
+    let mut shape = shape.to_vec();
+    shape[axis] = indices.len();
+    Tensor::new(tensor.data_type(), shape, Bytes::from(data)).expect("a slice per index")
 }
