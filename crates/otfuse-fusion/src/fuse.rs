@@ -58,8 +58,49 @@ pub fn fuse(
     observer: &(dyn Fn(Progress) + Sync),
 ) -> Result<Fusion, FusionError> {
     let weights = settings.normalised_weights(networks.len())?;
-    check_finite(networks)?;
     let start = Instant::now();
+    let aligned = align_all(networks, settings, activations, observer)?;
+    let alignment_time = start.elapsed();
+    observer(Progress::Averaging);
+    let start = Instant::now();
+    let graph = aligned.average(&weights)?;
+    let averaging_time = start.elapsed();
+    Ok(Fusion { graph, alignments: aligned.alignments, weights, alignment_time, averaging_time })
+}
+
+/// Networks whose neurons are aligned to the anchor's, to be averaged with any weights.
+pub struct Aligned<'n, 'a> {
+    networks: &'n Networks<'a>,
+    maps: Vec<Vec<Option<GroupMap>>>,
+    /// One alignment per model other than the anchor; none for a plain average.
+    pub alignments: Vec<ModelAlignment>,
+}
+
+impl Aligned<'_, '_> {
+    /// The average of the aligned networks with one weight per model; they should add up to 1.
+    ///
+    /// # Errors
+    /// Not one weight per model; a plain average of unequal shapes.
+    pub fn average(&self, weights: &[f64]) -> Result<Graph, FusionError> {
+        if weights.len() != self.networks.len() {
+            return Err(FusionError::Weights { expected: self.networks.len(), found: weights.to_vec() });
+        }
+        average(self.networks, &self.maps, weights)
+    }
+}
+
+/// The first half of [`fuse`]: aligns all models to the anchor. Averages with several weights then need no second
+/// alignment.
+///
+/// # Errors
+/// As [`fuse`].
+pub fn align_all<'n, 'a>(
+    networks: &'n Networks<'a>,
+    settings: &Settings,
+    activations: Option<&[Activations]>,
+    observer: &(dyn Fn(Progress) + Sync),
+) -> Result<Aligned<'n, 'a>, FusionError> {
+    check_finite(networks)?;
     let found: Vec<(Vec<Option<GroupMap>>, Option<ModelAlignment>)> = (0..networks.len())
         .into_par_iter()
         .map(|model| {
@@ -72,11 +113,6 @@ pub fn fuse(
         })
         .collect::<Result<_, FusionError>>()?;
     let (maps, alignments): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-    let alignment_time = start.elapsed();
-    observer(Progress::Averaging);
-    let start = Instant::now();
-    let graph = average(networks, &maps, &weights)?;
-    let averaging_time = start.elapsed();
     let alignments = alignments.into_iter().flatten().collect();
-    Ok(Fusion { graph, alignments, weights, alignment_time, averaging_time })
+    Ok(Aligned { networks, maps, alignments })
 }

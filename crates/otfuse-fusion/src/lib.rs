@@ -24,12 +24,14 @@ mod features;
 mod fuse;
 mod map;
 mod networks;
+mod prune;
 mod settings;
 mod transform;
 
 pub use activations::{ActivationPoint, ActivationStatistic, Activations};
 pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use error::FusionError;
-pub use fuse::{Fusion, Progress, fuse};
+pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
 pub use networks::Networks;
+pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
 pub use settings::{FeatureSource, MarginalKind, Method, Settings};

@@ -34,7 +34,7 @@ pub use operator::{
 pub use stacked::join_stacked;
 pub use symmetry::{
     AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,
-    permute,
+    SelectError, permute, select,
 };
 #[doc(hidden)]
 pub use symmetry::{Change, Mutation};

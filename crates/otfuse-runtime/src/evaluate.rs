@@ -41,15 +41,24 @@ impl Probabilities {
 
     /// The ensemble: the mean of the members' probabilities. `None` without members or if their sizes differ.
     pub fn mean(members: &[Self]) -> Option<Self> {
+        Self::mixture(members, &vec![1.0 / members.len().max(1) as f64; members.len()])
+    }
+
+    /// The ensemble with a weight for each member, adding up to 1. `None` without members, if their sizes differ or if
+    /// there is not one weight, from 0 on, for each.
+    pub fn mixture(members: &[Self], weights: &[f64]) -> Option<Self> {
         let first = members.first()?;
         let agree =
             |member: &Self| member.classes == first.classes && member.logarithms.len() == first.logarithms.len();
-        if !members.iter().all(agree) {
+        let valid = weights.len() == members.len() && weights.iter().all(|&weight| weight >= 0.0);
+        if !valid || !members.iter().all(agree) {
             return None;
         }
-        let count = (members.len() as f64).ln();
-        let mean = |at: usize| log_sum_exp(members.iter().map(|member| member.logarithms[at])) - count;
-        Some(Self { classes: first.classes, logarithms: (0..first.logarithms.len()).map(mean).collect() })
+        let weights: Vec<f64> = weights.iter().map(|weight| weight.ln()).collect();
+        let weighted =
+            |at: usize| members.iter().zip(&weights).map(move |(member, weight)| member.logarithms[at] + weight);
+        let logarithms = (0..first.logarithms.len()).map(|at| log_sum_exp(weighted(at))).collect();
+        Some(Self { classes: first.classes, logarithms })
     }
 
     /// Compares with the true classes. Fails if a class is beyond those of the network.

@@ -1,16 +1,103 @@
 //! Networks with random weights.
 
-use otfuse_graph::{Graph, GraphBuilder, GraphError, Tensor};
+use std::collections::HashMap;
+
+use otfuse_graph::{Binary, Graph, GraphBuilder, GraphEditor, GraphError, Node, Operator, Tensor, ValueId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// A multilayer perceptron with rectifiers between its layers, and random weights.
+/// What the elements of a tensor are before training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Start {
+    /// Uniform from minus to plus a bound.
+    Uniform(f32),
+    Constant(f32),
+}
+
+/// The network before training, as PyTorch's layers begin: weights of linear layers and convolutions, and their biases,
+/// are uniform in `±1/sqrt(f)` with `f` the inputs of an output (`kaiming_uniform_` with `a = sqrt(5)`); normalisations
+/// have scale and variance 1, shift and mean 0. Other tensors stay as they are.
 ///
-/// `widths` are the lengths of the input, the hidden layers and the output: at least two, all positive. Weights
-/// `fc1.weight`, `fc2.weight`, .. are uniform in `±sqrt(6 / inputs)` (He et al. 2015, equation 10), biases are 0. The
-/// same seed gives the same weights everywhere.
-pub fn mlp(widths: &[usize], seed: u64) -> Result<Graph, GraphError> {
+/// Weights are drawn in the order of the nodes: the same network and seed give the same weights everywhere. A weight
+/// that several nodes read is drawn once.
+///
+/// # Errors
+/// None for a valid graph.
+pub fn initialised(graph: &Graph, seed: u64) -> Result<Graph, GraphError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut drawn: HashMap<ValueId, Tensor> = HashMap::new();
+    for (_, node) in graph.nodes() {
+        for (id, start) in starts(graph, node) {
+            let Some(tensor) = graph.initializer(id).filter(|tensor| tensor.data_type().is_float()) else { continue };
+            drawn.entry(id).or_insert_with(|| {
+                let element = |_| match start {
+                    Start::Uniform(bound) => (2.0 * uniform(&mut random) - 1.0) * bound,
+                    Start::Constant(value) => value,
+                };
+                let values = (0..tensor.len()).map(element).collect();
+                Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values)
+            });
+        }
+    }
+    let mut editor = GraphEditor::edit(graph.clone());
+    for (id, tensor) in drawn {
+        editor.set_tensor(id, tensor);
+    }
+    editor.finish()
+}
+
+/// How the tensors that a node reads begin.
+fn starts(graph: &Graph, node: &Node) -> Vec<(ValueId, Start)> {
+    let at = |position: usize| node.input(position);
+    let mut found = Vec::new();
+    match &node.operator {
+        Operator::BatchNormalization { .. } | Operator::LayerNormalization { .. } => {
+            for (position, value) in [(1, 1.0), (2, 0.0), (3, 0.0), (4, 1.0)] {
+                found.extend(at(position).map(|id| (id, Start::Constant(value))));
+            }
+        }
+        // A bias behind a product, as exporters write linear layers over more than two axes.
+        Operator::Binary(Binary::Add) => {
+            for (bias, product) in [(0, 1), (1, 0)] {
+                let bound = at(product).and_then(|value| producer(graph, value)).and_then(|node| bound(graph, node));
+                let vector = at(bias)
+                    .filter(|&id| graph.initializer(id).is_some_and(|tensor| tensor.shape().len() == 1))
+                    .zip(bound);
+                found.extend(vector.map(|(id, bound)| (id, Start::Uniform(bound))));
+            }
+        }
+        _ => {
+            if let Some(bound) = bound(graph, node) {
+                let positions = [1, 2].into_iter().filter_map(at);
+                found.extend(positions.map(|id| (id, Start::Uniform(bound))));
+            }
+        }
+    }
+    found
+}
+
+fn producer(graph: &Graph, value: ValueId) -> Option<&Node> {
+    graph.nodes().map(|(_, node)| node).find(|node| node.outputs.contains(&Some(value)))
+}
+
+/// `1/sqrt(f)` of a layer with a constant weight in its second place.
+fn bound(graph: &Graph, node: &Node) -> Option<f32> {
+    let shape = graph.initializer(node.input(1)?)?.shape();
+    let inputs: usize = match &node.operator {
+        Operator::Gemm(gemm) if !gemm.transpose_b => *shape.first()?,
+        Operator::MatMul => *shape.iter().nth_back(1)?,
+        // Of a transposed convolution as well: PyTorch takes the second axis for the inputs.
+        Operator::Gemm(_) | Operator::Conv(_) | Operator::ConvTranspose(_) => shape.iter().skip(1).product(),
+        _ => return None,
+    };
+    (inputs > 0).then(|| 1.0 / (inputs as f32).sqrt())
+}
+
+/// A multilayer perceptron with rectifiers between its layers, before training: see [`initialised`].
+///
+/// `widths` are the lengths of the input, the hidden layers and the output: at least two, all positive. Weights are
+/// `fc1.weight`, `fc1.bias`, `fc2.weight`, ..
+pub fn mlp(widths: &[usize], seed: u64) -> Result<Graph, GraphError> {
     let mut builder = GraphBuilder::new("mlp");
     let mut x = builder.input("input", &[None, widths.first().copied()]);
     for (layer, pair) in widths.windows(2).enumerate() {
@@ -18,18 +105,40 @@ pub fn mlp(widths: &[usize], seed: u64) -> Result<Graph, GraphError> {
         if layer > 0 {
             x = builder.relu(x);
         }
-        let bound = (6.0 / inputs.max(1) as f32).sqrt();
-        let weights = (0..inputs * outputs).map(|_| (2.0 * uniform(&mut random) - 1.0) * bound).collect();
-        let name = format!("fc{}", layer + 1);
-        let weight = builder.initializer(&format!("{name}.weight"), Tensor::from_f32(&[outputs, inputs], weights));
-        let bias = builder.initializer(&format!("{name}.bias"), Tensor::from_f32(&[outputs], vec![0.0; outputs]));
+        let mut zeros = |part: &str, shape: &[usize]| {
+            let tensor = Tensor::from_f32(shape, vec![0.0; shape.iter().product()]);
+            builder.initializer(&format!("fc{}.{part}", layer + 1), tensor)
+        };
+        let (weight, bias) = (zeros("weight", &[outputs, inputs]), zeros("bias", &[outputs]));
         x = builder.linear(x, weight, Some(bias));
     }
     builder.output(x);
-    builder.finish()
+    initialised(&builder.finish()?, seed)
 }
 
 /// A number from 0 up to 1, a multiple of 2^-24.
 fn uniform(random: &mut ChaCha8Rng) -> f32 {
     (random.next_u32() >> 8) as f32 / (1u32 << 24) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_and_biases_fill_the_range_of_pytorch() {
+        let graph = mlp(&[100, 50, 10], 3).unwrap();
+        for (id, tensor) in graph.initializers() {
+            let bound = if graph.value(id).name.starts_with("fc1") { 0.1 } else { 1.0 / 50.0_f32.sqrt() };
+            let values = tensor.to_f32().unwrap();
+            let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+            assert!(largest <= bound && largest > 0.6 * bound, "{}: {largest}", graph.value(id).name);
+            let mean = values.iter().sum::<f32>() / values.len() as f32;
+            assert!(mean.abs() < 0.4 * bound, "{mean}");
+        }
+        let again = mlp(&[100, 50, 10], 3).unwrap();
+        let bytes = |graph: &Graph| graph.initializers().map(|(_, tensor)| tensor.bytes().to_vec()).collect::<Vec<_>>();
+        assert_eq!(bytes(&graph), bytes(&again));
+        assert_ne!(bytes(&graph), bytes(&mlp(&[100, 50, 10], 4).unwrap()));
+    }
 }

@@ -24,6 +24,6 @@ pub use device::{Default32, DefaultDevice};
 pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
-pub use init::mlp;
+pub use init::{initialised, mlp};
 pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32};
 pub use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};

@@ -15,15 +15,18 @@
 //! ```
 
 mod activations;
+mod architecture;
 #[doc(hidden)]
 pub mod cli;
 mod verify;
 
 pub use activations::{RecordError, record_activations};
+pub use architecture::{ArchitectureError, architecture};
 pub use otfuse_formats as formats;
 pub use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, FusionError, GroupAlignment,
-    MarginalKind, Method, ModelAlignment, Networks, Progress, SavedPlan, Settings, fuse,
+    ActivationPoint, ActivationStatistic, Activations, Aligned, FeatureSource, Fusion, FusionError, GroupAlignment,
+    Importance, MarginalKind, Method, ModelAlignment, Networks, Progress, PruneError, PruneSettings, PrunedGroup,
+    Pruning, SavedPlan, Settings, align_all, fuse, prune,
 };
 pub use otfuse_graph as graph;
 pub use otfuse_runtime as runtime;

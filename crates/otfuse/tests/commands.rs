@@ -155,6 +155,79 @@ fn fuse_gives_the_same_bytes() {
 }
 
 #[test]
+fn prune() {
+    let folder = Folder::new();
+    for (extension, arch) in [("onnx", ""), ("pt", "--arch mlp"), ("safetensors", "--arch mlp")] {
+        let report = folder.json(&format!("prune c.{extension} -o small.{extension} {arch} --amount 0.25"));
+        let expected =
+            ["amount", "global", "groups", "kept_parameters", "norm", "output", "parameters", "path", "pinned"];
+        assert_eq!(keys(&report), expected);
+        let kept: Vec<_> = report["groups"].as_array().expect("groups").iter().map(|group| &group["kept"]).collect();
+        assert_eq!(kept, [12, 6], "{report}");
+        assert_eq!(report["groups"][0]["neurons"].as_array().map(Vec::len), Some(12));
+        let inspected = folder.json(&format!("inspect small.{extension} {arch}"));
+        assert_eq!(inspected["parameters"], report["kept_parameters"]);
+        assert_eq!(inspected["parameters"], 64 * 12 + 12 + 12 * 6 + 6 + 6 * 10 + 10);
+        assert_eq!(folder.json(&format!("verify small.{extension} {arch}"))["ok"], true);
+    }
+    // The wide network goes into the shape of the pruned one.
+    folder.json("fuse c.onnx small.onnx -o fused.onnx");
+    assert_eq!(folder.json("inspect fused.onnx")["groups"][0]["size"], 12);
+    for (options, expected) in [
+        ("--groups 0", [8, 8]),
+        ("--groups fc2", [16, 4]),
+        ("--exclude fc1.weight", [16, 4]),
+        ("--norm l2", [8, 4]),
+        ("--amount 0", [16, 8]),
+        ("--amount 0.999", [1, 1]),
+    ] {
+        let report = folder.json(&format!("prune c.onnx -o x.onnx {options}"));
+        let kept: Vec<_> = report["groups"].as_array().expect("groups").iter().map(|group| &group["kept"]).collect();
+        assert_eq!(kept, expected, "{options}");
+    }
+    let report = folder.json("prune c.onnx -o x.onnx --global");
+    let kept = report["groups"].as_array().expect("groups").iter().map(|group| number(&group["kept"])).sum::<f64>();
+    assert_eq!(kept, 12.0);
+    assert!(folder.text("prune c.onnx -o x.onnx").contains("pinned: left as they are"));
+}
+
+#[test]
+fn sweep() {
+    let folder = Folder::new();
+    let report = folder.json("fuse a.onnx b.onnx --sweep 3 --data digits --limit 60 --csv sweep.csv");
+    assert_eq!(keys(&report), ["anchor", "barrier", "data", "models", "points", "samples"]);
+    let points = report["points"].as_array().expect("points");
+    assert_eq!(points.iter().map(|point| number(&point["weight"])).collect::<Vec<_>>(), [0.0, 0.5, 1.0]);
+    // At the ends there is one of the parents alone, aligned or not.
+    for kind in ["vanilla", "ensemble", "ot"] {
+        for (point, parent) in [(0, 0), (2, 1)] {
+            let (found, expected) = (&points[point][kind]["loss"], &report["models"][parent]["loss"]);
+            assert!((number(found) - number(expected)).abs() < 1e-5, "{kind}: {report}");
+        }
+    }
+    let csv = String::from_utf8(folder.bytes("sweep.csv")).expect("text");
+    assert_eq!(csv.lines().count(), 4);
+    assert!(csv.lines().all(|line| line.split(',').count() == 7), "{csv}");
+    assert_eq!(report, folder.json("fuse a.onnx b.onnx --sweep 0,0.5,1 --data digits --limit 60"));
+    let unequal = folder.json("fuse c.onnx b.onnx --sweep 2 --data digits --limit 60");
+    assert!(unequal["points"][0]["vanilla"].is_null() && unequal["barrier"]["vanilla"].is_null());
+    let text = folder.text("fuse a.onnx b.onnx --sweep 2 --data digits --limit 60");
+    assert!(text.contains("loss barrier: vanilla"), "{text}");
+}
+
+#[test]
+fn partitions() {
+    let folder = Folder::new();
+    let samples = |partition: &str| {
+        let report = folder.json(&format!("eval a.onnx --data digits --split train --partition {partition}"));
+        number(&report["models"][0]["samples"])
+    };
+    assert_eq!(samples("split:0.5 --part 0") + samples("split:0.5 --part 1"), 1438.0);
+    assert_eq!(samples("labels:0-4/5-9 --part 0") + samples("labels:0-4/5-9 --part 1"), 1438.0);
+    assert_eq!(samples("dirichlet:0.5,2 --part 1 --partition-seed 3 --limit 7"), 7.0);
+}
+
+#[test]
 fn eval() {
     let folder = Folder::new();
     let report = folder.json("eval a.onnx c.onnx --data digits --ensemble --limit 50");
@@ -227,7 +300,7 @@ fn demo() {
 fn help_and_version() {
     let folder = Folder::new();
     assert!(folder.text("--version").starts_with("otfuse "));
-    for command in ["", "inspect", "verify", "fuse", "eval", "run", "convert", "demo"] {
+    for command in ["", "inspect", "verify", "fuse", "prune", "eval", "run", "convert", "demo"] {
         assert!(folder.text(&format!("{command} --help")).contains("Usage: otfuse"), "{command}");
     }
     assert!(!Path::new(&folder.path("fused.onnx")).exists());

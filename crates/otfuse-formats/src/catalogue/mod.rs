@@ -10,7 +10,9 @@
 //! | `geometry` | image size, padding and pools that lead to the first linear layer's inputs |
 //! | `stages` | convolutions in a row, then linear layers |
 //! | `mlp`, `vgg`, `resnet`, `lenet`, `sequential` | the families |
+//! | `spec`, `draft` | the other way: networks by name and size, their tensors before training |
 
+mod draft;
 mod error;
 mod geometry;
 mod layers;
@@ -19,6 +21,7 @@ mod mlp;
 mod resnet;
 mod sequential;
 mod sketch;
+mod spec;
 mod stages;
 mod vgg;
 
@@ -31,6 +34,7 @@ use crate::StateDict;
 pub use error::{CatalogueError, Misfit};
 use layers::Layers;
 pub(crate) use layers::{without_wrapper, without_wrappers};
+pub use spec::{NetworkSpec, SpecError};
 
 /// The name of every network's input.
 pub const INPUT: &str = "input";
@@ -67,11 +71,13 @@ impl Family {
         }
     }
 
-    /// The family of a name; a depth behind it (`resnet20`, `vgg11_bn`) is read off the tensors anyway.
+    /// The family of a name; a depth, options or widths behind it (`resnet20`, `vgg11_bn`, `mlp:400-200`) are read off
+    /// the tensors anyway.
     pub fn of_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
         let base = name.strip_suffix("_bn").unwrap_or(&name).trim_end_matches(|c: char| c.is_ascii_digit());
-        Self::ALL.into_iter().find(|family| family.name() == base.trim_end_matches(['-', '_']))
+        let found = Self::ALL.into_iter().find(|family| family.name() == base.trim_end_matches(['-', '_']));
+        found.or_else(|| name.parse::<NetworkSpec>().ok().map(|spec| spec.family()))
     }
 
     /// The network of a state dict.

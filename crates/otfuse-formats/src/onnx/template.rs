@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use otfuse_graph::{Graph, Node, Tensor};
+use otfuse_graph::{ConvTranspose, Graph, Node, Operator, Tensor};
 
 use super::call::{Binding, Target};
 use super::constants::is_constant;
@@ -31,7 +31,7 @@ impl Template {
     ///
     /// Nodes whose results are constants of the graph by now give way to these, and tensors and nodes that nothing
     /// reads any more because of it are left out. Constants may have other shapes than before; the declared shapes of
-    /// inner values are then left out. All else stays as it was.
+    /// inner values are then left out, and convolutions may have other groups. All else stays as it was.
     ///
     /// # Errors
     /// [`OnnxError::Template`] if `graph` has other nodes, inputs or outputs than the network that was read, or a
@@ -51,6 +51,7 @@ impl Template {
 
         let mut model = self.model.clone();
         let Some(mut file) = model.graph.take() else { return Err(OnnxError::Missing { expected: "graph" }) };
+        write_groups(&mut file, &self.original, graph);
         let mut placed = self.write_bindings(&mut file, &mut tensors)?;
         // A tensor that was cut in halves has changed where a half has.
         let halves = self.bindings.iter().filter_map(|binding| match &binding.target {
@@ -116,7 +117,7 @@ impl Template {
                 return Err(error("a node of the file".into()));
             };
             let expected = value_names(&self.original, &original.inputs);
-            if original.operator != node.operator || expected != inputs {
+            if !same_but_groups(&original.operator, &node.operator) || expected != inputs {
                 return Err(error(format!("{} of {expected:?}, as in the file", original.operator.name())));
             }
         }
@@ -178,6 +179,41 @@ fn join(first: &Tensor, second: &Tensor) -> Option<Tensor> {
     let (&length, rest) = first.shape().split_first()?;
     let shape = [&[2 * length], rest].concat();
     Tensor::new(first.data_type(), shape, [&first.bytes()[..], second.bytes()].concat().into()).ok()
+}
+
+/// Whether operators differ at most in the groups of a convolution, which follow from the number of channels.
+fn same_but_groups(original: &Operator, operator: &Operator) -> bool {
+    match (original, operator) {
+        (Operator::Conv(a), Operator::Conv(b)) => a.window == b.window,
+        (Operator::ConvTranspose(a), Operator::ConvTranspose(b)) => {
+            *a == ConvTranspose { groups: a.groups, ..b.clone() }
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// Writes the groups of convolutions that have others than the file says.
+fn write_groups(file: &mut GraphProto, original: &Graph, graph: &Graph) {
+    let groups = |graph: &Graph| -> BTreeMap<String, usize> {
+        let of = |(_, node): (_, &Node)| {
+            let groups = match &node.operator {
+                Operator::Conv(conv) => conv.groups,
+                Operator::ConvTranspose(conv) => conv.groups,
+                _ => return None,
+            };
+            Some((graph.value(node.output(0)?).name.clone(), groups))
+        };
+        graph.nodes().filter_map(of).collect()
+    };
+    let (before, mut changed) = (groups(original), groups(graph));
+    changed.retain(|name, groups| before.get(name).is_some_and(|before| before != groups));
+    for node in &mut file.node {
+        let Some(groups) = node.output.first().and_then(|name| changed.get(name)) else { continue };
+        let attribute = node.attribute.iter_mut().find(|attribute| attribute.name.as_deref() == Some("group"));
+        if let Some(attribute) = attribute {
+            attribute.i = i64::try_from(*groups).ok();
+        }
+    }
 }
 
 fn value_names<'a>(graph: &'a Graph, ids: &[Option<otfuse_graph::ValueId>]) -> Vec<Option<&'a str>> {

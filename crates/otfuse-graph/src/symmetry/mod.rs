@@ -11,9 +11,11 @@ mod nesting;
 mod permute;
 mod reason;
 mod rules;
+mod select;
 
 pub use group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 pub use mutation::{Change, Mutation};
 pub use permute::permute;
 pub use reason::PinReason;
 pub use rules::AxisRule;
+pub use select::{SelectError, select};

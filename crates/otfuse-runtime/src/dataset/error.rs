@@ -12,6 +12,9 @@ pub enum DatasetError {
     /// A normalisation is not understood.
     #[error("the normalisation '{found}' is not understood; expected {expected}")]
     Normalization { found: String, expected: String },
+    /// A partition is not understood, or not one of this data set.
+    #[error("the partition '{found}' is not possible; expected {expected}")]
+    Partition { found: String, expected: String },
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
@@ -31,6 +34,7 @@ impl DatasetError {
             Self::Normalization { .. } => {
                 "as many means as deviations, one or one per channel; deviations are positive".into()
             }
+            Self::Partition { .. } => "for example --partition iid:2 --part 0".into(),
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 "check the spelling of the path".into()
             }

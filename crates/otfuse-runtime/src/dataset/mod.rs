@@ -9,11 +9,13 @@ mod error;
 mod idx;
 mod normalization;
 mod npz;
+mod partition;
 mod read;
 mod spec;
 
 pub use error::DatasetError;
 pub use normalization::Normalization;
+pub use partition::Partition;
 pub use spec::{DataKind, DataSpec, Split};
 
 /// Labelled samples. Bytes stay bytes until a batch is taken, so a data set takes as much memory as its file.

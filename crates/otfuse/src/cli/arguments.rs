@@ -28,6 +28,8 @@ pub enum Command {
     Verify(Verify),
     /// Fuse two or more networks into one
     Fuse(Box<Fuse>),
+    /// Take the least important neurons out of a network
+    Prune(Prune),
     /// Measure accuracy and loss of networks, and of their ensemble
     Eval(Eval),
     /// Run a network on arrays
@@ -80,6 +82,16 @@ pub struct Data {
     /// channel, separated by commas)
     #[arg(long, value_name = "NAME|MEAN/STD")]
     pub normalize: Option<String>,
+    /// Use one part of the data set: iid:K, labels:0-4/5-9, labels:K, specialist:CLASS,SHARE, split:SHARE or
+    /// dirichlet:ALPHA,K
+    #[arg(long, value_name = "KIND:ARGS", requires = "part")]
+    pub partition: Option<String>,
+    /// Which part, counted from 0
+    #[arg(long, value_name = "I", requires = "partition")]
+    pub part: Option<usize>,
+    /// Seed of the partition
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub partition_seed: u64,
 }
 
 /// `fuse`.
@@ -89,8 +101,8 @@ pub struct Fuse {
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
     pub models: Vec<PathBuf>,
     /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)
-    #[arg(short, long, value_name = "OUT")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "OUT", required_unless_present = "sweep")]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
@@ -146,12 +158,50 @@ pub struct Fuse {
     /// Write the first of two models aligned to the anchor, without averaging
     #[arg(long)]
     pub aligned_only: bool,
+    /// Measure instead of writing a result: align two models once, and evaluate averages with N weights of the second
+    /// one from 0 to 1, or with these weights, on the test samples of --data
+    #[arg(long, value_name = "N|W,W,..", requires = "data", conflicts_with_all = ["output", "aligned_only", "save_alignment", "weights", "method"])]
+    pub sweep: Option<String>,
+    /// Write the measurements of --sweep as comma-separated values
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    pub csv: Option<PathBuf>,
+    /// Use only the first N test samples in --sweep
+    #[arg(long, value_name = "N", requires = "sweep")]
+    pub limit: Option<usize>,
     /// Do not prove the neuron groups of each model first
     #[arg(long)]
     pub no_verify: bool,
     /// Seed of the proof
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+/// `prune`.
+#[derive(Args, Debug)]
+pub struct Prune {
+    /// The network
+    pub model: PathBuf,
+    /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+    /// Share of the neurons that go; every group keeps at least one
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, allow_negative_numbers = true)]
+    pub amount: f64,
+    /// Norm of its incoming weights that makes a neuron important
+    #[arg(long, value_enum, default_value_t = NormName::L1)]
+    pub norm: NormName,
+    /// Take the share of all groups together, the least weights first, instead of each
+    #[arg(long)]
+    pub global: bool,
+    /// Only these groups: numbers as `otfuse inspect` counts them, or weights (a name, or how names begin)
+    #[arg(long, value_name = "G,G,..", value_delimiter = ',')]
+    pub groups: Vec<String>,
+    /// All groups but these
+    #[arg(long, value_name = "G,G,..", value_delimiter = ',')]
+    pub exclude: Vec<String>,
 }
 
 /// `eval`.
@@ -277,6 +327,15 @@ choices!(
         /// L1 norm of the neuron's features
         L1,
         /// L2 norm of the neuron's features
+        L2,
+    }
+);
+choices!(
+    /// Norm of weights.
+    NormName {
+        /// Sum of absolute values
+        L1,
+        /// Root of the sum of squares
         L2,
     }
 );

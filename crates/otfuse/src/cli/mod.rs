@@ -27,6 +27,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => command::inspect::run(arguments, &output),
         Command::Verify(arguments) => command::verify::run(arguments, &output),
         Command::Fuse(arguments) => command::fuse::run(arguments, &output),
+        Command::Prune(arguments) => command::prune::run(arguments, &output),
         Command::Eval(arguments) => command::eval::run(arguments, &output),
         Command::Run(arguments) => command::run::run(arguments, &output),
         Command::Convert(arguments) => command::convert::run(arguments, &output),

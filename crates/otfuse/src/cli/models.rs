@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use otfuse_formats::FormatError;
 use otfuse_formats::model::{Architecture, Format, Model, ModelError};
 use otfuse_graph::Graph;
-use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
+use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Partition, Split};
 use sha2::{Digest, Sha256};
 
 use super::Failure;
@@ -72,7 +72,19 @@ pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Resu
             Failure::input("--limit 0: at least one sample is needed").hint("without --limit all samples are used")
         );
     }
-    let dataset = spec.load(split, limit, normalization).map_err(|error| dataset_failure(&error))?;
+    let dataset = match (&arguments.partition, arguments.part) {
+        (Some(partition), Some(part)) => {
+            let partition: Partition = partition.parse().map_err(|error| dataset_failure(&error))?;
+            let whole = spec.load(split, None, normalization).map_err(|error| dataset_failure(&error))?;
+            let chosen = whole.part(&partition, part, arguments.partition_seed);
+            let chosen = chosen.map_err(|error| dataset_failure(&error))?;
+            match limit {
+                Some(limit) => chosen.truncated(limit),
+                None => chosen,
+            }
+        }
+        _ => spec.load(split, limit, normalization).map_err(|error| dataset_failure(&error))?,
+    };
     if dataset.is_empty() {
         return Err(Failure::input(format!("{}: the data set has no samples", dataset.name()))
             .hint("the file may be cut short or the wrong one"));

@@ -53,5 +53,20 @@ fn of_other_commands() {
     shop.refuses("verify a.onnx --seed x", &["--seed"]);
     shop.refuses("run a.onnx -o out/y.npz", &["--inputs"]);
     shop.refuses("convert a.onnx", &["OUTPUT"]);
-    shop.finish(9);
+    shop.refuses("prune a.onnx", &["--output"]);
+    shop.refuses("prune a.onnx -o out/x.onnx --amount 1", &["from 0 up to 1", "found 1"]);
+    shop.refuses("prune a.onnx -o out/x.onnx --amount -0.5", &["from 0 up to 1", "-0.5"]);
+    shop.refuses("prune a.onnx -o out/x.onnx --amount nan", &["from 0 up to 1", "NaN"]);
+    shop.refuses("prune a.onnx -o out/x.onnx --groups fc9", &["--groups fc9", "no such"]);
+    shop.refuses("prune a.onnx -o out/x.onnx --exclude 7", &["--exclude 7", "no such"]);
+    shop.refuses("fuse a.onnx a.onnx --sweep 3", &["--data"]);
+    shop.refuses("fuse a.onnx a.onnx --sweep 1 --data digits", &["--sweep 1", "from 2"]);
+    shop.refuses("fuse a.onnx a.onnx --sweep 0,2 --data digits", &["--sweep 0,2", "from 0 to 1"]);
+    shop.refuses("fuse a.onnx a.onnx a.onnx --sweep 3 --data digits", &["two models", "3"]);
+    shop.refuses("fuse a.onnx a.onnx --sweep 3 --data digits -o out/x.onnx", &["--sweep", "--output"]);
+    shop.refuses("eval a.onnx --data digits --partition iid:2", &["--part", "required"]);
+    shop.refuses("eval a.onnx --data digits --partition iid:0 --part 0", &["iid:0", "number of parts"]);
+    shop.refuses("eval a.onnx --data digits --partition iid:2 --part 2", &["part 2", "from 0 to 1"]);
+    shop.refuses("eval a.onnx --data digits --partition labels:0/12 --part 0", &["label 12", "below 10"]);
+    shop.finish(24);
 }

@@ -71,7 +71,8 @@ pub fn run(arguments: &Eval, output: &Output) -> Result<(), Failure> {
     output.result(&report, text)
 }
 
-fn probabilities(
+/// The probabilities that a network gives to the samples.
+pub fn probabilities(
     graph: &otfuse_graph::Graph,
     dataset: &Dataset,
 ) -> Result<Probabilities, otfuse_runtime::RuntimeError> {

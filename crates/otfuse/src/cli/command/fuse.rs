@@ -5,8 +5,8 @@ use std::path::Path;
 
 use otfuse_formats::model::Model;
 use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, MarginalKind, Method, ModelAlignment,
-    Networks, Settings, fuse,
+    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, FusionError, MarginalKind, Method,
+    ModelAlignment, Networks, Settings, fuse,
 };
 use otfuse_graph::Graph;
 use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
@@ -105,11 +105,17 @@ impl Clock {
 
 /// Runs the command.
 pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
+    if let Some(weights) = &arguments.sweep {
+        return super::sweep::run(arguments, weights, output);
+    }
     let plan = Plan::resolve(arguments)?;
-    check_output(&arguments.output, &arguments.models, Some(&arguments.models[plan.anchor]))?;
+    let Some(target) = &arguments.output else {
+        return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
+    };
+    check_output(target, &arguments.models, Some(&arguments.models[plan.anchor]))?;
     if let Some(path) = &arguments.save_alignment {
         check_output(path, &arguments.models, None)?;
-        if *path == arguments.output {
+        if path == target {
             let message = format!("{}: --save-alignment and --output are the same file", path.display());
             return Err(Failure::input(message).hint("choose another name for the alignment"));
         }
@@ -120,23 +126,14 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
         arguments.models.iter().map(|path| open_finite(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
     let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
-    let networks = match plan.align_outputs {
-        true => Networks::with_free_outputs(&graphs, plan.anchor),
-        false => Networks::new(&graphs, plan.anchor),
-    }
-    .map_err(failure)?;
+    let networks = plan.networks(&graphs).map_err(failure)?;
     networks.check_finite().map_err(failure)?;
     seconds.read = clock.lap();
 
     let verified = !arguments.no_verify && prove(&graphs, arguments)?;
     seconds.verify = clock.lap();
 
-    let activations = match &plan.settings.features {
-        FeatureSource::Activations { point, statistic } if plan.settings.method == Method::OptimalTransport => {
-            Some(record(&networks, arguments, *point, *statistic)?)
-        }
-        _ => None,
-    };
+    let activations = plan.activations(&networks, arguments)?;
     seconds.activations = clock.lap();
 
     let others = models.len() - 1;
@@ -147,14 +144,14 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     seconds.average = fusion.averaging_time.as_secs_f64();
 
     clock.lap();
-    save(&models[plan.anchor], &fusion.graph, &arguments.output)?;
+    save(&models[plan.anchor], &fusion.graph, target)?;
     if let Some(path) = &arguments.save_alignment
         && let Err(failure) = save_alignments(path, &fusion.alignments)
     {
         // Both files or none.
-        let _ = match arguments.output.is_dir() {
-            true => std::fs::remove_dir_all(&arguments.output),
-            false => std::fs::remove_file(&arguments.output),
+        let _ = match target.is_dir() {
+            true => std::fs::remove_dir_all(target),
+            false => std::fs::remove_file(target),
         };
         return Err(failure);
     }
@@ -165,14 +162,36 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
 }
 
 /// The arguments, checked and completed.
-struct Plan {
-    settings: Settings,
-    anchor: usize,
+pub(super) struct Plan {
+    pub(super) settings: Settings,
+    pub(super) anchor: usize,
     align_outputs: bool,
 }
 
 impl Plan {
-    fn resolve(arguments: &Fuse) -> Result<Self, Failure> {
+    /// The networks of the graphs, matched.
+    pub(super) fn networks<'a>(&self, graphs: &[&'a Graph]) -> Result<Networks<'a>, FusionError> {
+        match self.align_outputs {
+            true => Networks::with_free_outputs(graphs, self.anchor),
+            false => Networks::new(graphs, self.anchor),
+        }
+    }
+
+    /// The activations of all models, where the settings ask for them.
+    pub(super) fn activations(
+        &self,
+        networks: &Networks<'_>,
+        arguments: &Fuse,
+    ) -> Result<Option<Vec<Activations>>, Failure> {
+        match &self.settings.features {
+            FeatureSource::Activations { point, statistic } if self.settings.method == Method::OptimalTransport => {
+                record(networks, arguments, *point, *statistic).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn resolve(arguments: &Fuse) -> Result<Self, Failure> {
         let models = arguments.models.len();
         let anchor = arguments.anchor.unwrap_or(models - 1);
         if anchor >= models {
@@ -251,7 +270,7 @@ impl Plan {
 }
 
 /// Proves the groups of every model; `false` if the networks cannot be run.
-fn prove(graphs: &[&Graph], arguments: &Fuse) -> Result<bool, Failure> {
+pub(super) fn prove(graphs: &[&Graph], arguments: &Fuse) -> Result<bool, Failure> {
     let bar = Progress::new("proving neuron groups", graphs.len());
     for (graph, path) in graphs.iter().zip(&arguments.models) {
         let hint = "--no-verify fuses all the same";
@@ -349,7 +368,7 @@ fn report(
                 Ok(Input { path: shown(path), sha256: hash(path)?, parameters, weight })
             })
             .collect::<Result<_, Failure>>()?,
-        output: shown(&arguments.output),
+        output: arguments.output.as_deref().map(shown).unwrap_or_default(),
         groups: groups.collect(),
         seconds,
     })

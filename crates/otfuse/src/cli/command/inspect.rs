@@ -44,9 +44,18 @@ struct Group {
 /// A pinned axis of a weight and why it is pinned.
 #[derive(Serialize)]
 pub struct Pinned {
-    size: usize,
+    /// The length of the axis.
+    pub size: usize,
     members: Vec<MemberReport>,
-    reason: String,
+    /// Why it is pinned.
+    pub reason: String,
+}
+
+impl Pinned {
+    /// The weights in a few words.
+    pub fn brief(&self) -> String {
+        brief(&self.members)
+    }
 }
 
 #[derive(Serialize)]
@@ -150,7 +159,7 @@ fn text(report: &Report) -> String {
         vec![group.index.to_string(), size, brief(&group.members)]
     });
     let pinned = report.pinned.iter();
-    let pinned = pinned.map(|group| vec![group.size.to_string(), brief(&group.members), group.reason.clone()]);
+    let pinned = pinned.map(|group| vec![group.size.to_string(), group.brief(), group.reason.clone()]);
     format!(
         "{} ({})\n{}, {}\ninputs:    {}\noutputs:   {}\noperators: {}\n\n{}\n{}\n\npinned\n{}",
         report.path,

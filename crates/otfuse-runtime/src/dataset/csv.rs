@@ -1,0 +1,83 @@
+//! Tables of numbers with a column of labels.
+
+use std::path::{Path, PathBuf};
+
+use super::read::{open_first, read_up_to};
+use super::{DatasetError, Raw, Samples, Split};
+
+/// Names of the column of labels.
+const LABELS: [&str; 5] = ["label", "labels", "class", "target", "y"];
+/// The most bytes of a table.
+const MOST_BYTES: usize = 1 << 34;
+
+/// A table of one row per sample: in a folder `train.csv` and `test.csv` (or with `.gz` behind), else the file, which
+/// then is both splits. A header is told by its words; it names the column of labels (`label`, `class`, `target` or
+/// `y`), which without one is the last. Fields are separated by commas, semicolons or tabs. Labels are integers from 0
+/// on, all other columns are numbers that stay as they are.
+pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
+    let name = if split == Split::Train { "train.csv" } else { "test.csv" };
+    let (folder, names) = match (path.is_dir(), path.file_name()) {
+        (false, Some(file)) => (path.parent().unwrap_or(Path::new("")), vec![file.to_string_lossy().into_owned()]),
+        _ => (path, vec![name.to_owned(), format!("{name}.gz")]),
+    };
+    let (path, mut reader) = open_first(folder, &names)?;
+    let bytes = read_up_to(&mut reader, MOST_BYTES, &path)?;
+    let text = String::from_utf8(bytes).map_err(|_| Table::wrong(&path, "text", "UTF-8".into(), "other bytes".into()))?;
+    Table { path, text }.read()
+}
+
+struct Table {
+    path: PathBuf,
+    text: String,
+}
+
+impl Table {
+    fn wrong(path: &Path, subject: &str, expected: String, found: String) -> DatasetError {
+        let hint = Some("one row per sample: numbers, and an integer label from 0 on in the last column".into());
+        DatasetError::Content { path: path.into(), subject: subject.into(), expected, found, hint }
+    }
+
+    fn read(&self) -> Result<Raw, DatasetError> {
+        let text = self.text.trim_start_matches('\u{feff}');
+        let mut rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).peekable();
+        let Some(&(_, first)) = rows.peek() else {
+            return Err(Self::wrong(&self.path, "rows", "at least one".into(), "none".into()));
+        };
+        let separator = [',', ';', '\t'].into_iter().find(|&separator| first.contains(separator)).unwrap_or(',');
+        let fields = |line: &str| -> Vec<String> {
+            line.split(separator).map(|field| field.trim().trim_matches('"').to_owned()).collect()
+        };
+        let header = fields(first);
+        let mut label_column = header.len() - 1;
+        if header.iter().any(|field| field.parse::<f32>().is_err()) {
+            rows.next();
+            let named = header.iter().position(|field| LABELS.contains(&field.to_ascii_lowercase().as_str()));
+            label_column = named.unwrap_or(label_column);
+        }
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        for (row, line) in rows {
+            let subject = format!("line {}", row + 1);
+            let found = fields(line);
+            if found.len() != header.len() {
+                let expected = format!("{} fields as in the first row", header.len());
+                return Err(Self::wrong(&self.path, &subject, expected, found.len().to_string()));
+            }
+            for (column, field) in found.iter().enumerate() {
+                let number: Option<f64> = field.parse().ok().filter(|number: &f64| number.is_finite());
+                let wrong = |expected: &str| {
+                    Self::wrong(&self.path, &format!("{subject}, column {}", column + 1), expected.into(), format!("'{field}'"))
+                };
+                let number = number.ok_or_else(|| wrong("a number"))?;
+                if column != label_column {
+                    values.push(number as f32);
+                } else if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX - 1)).contains(&number) {
+                    labels.push(number as u32);
+                } else {
+                    return Err(wrong("a label, an integer from 0 on"));
+                }
+            }
+        }
+        let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
+        Ok(Raw { sample_shape: vec![header.len() - 1], labels, classes, samples: Samples::Floats(values) })
+    }
+}
