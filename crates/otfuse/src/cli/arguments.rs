@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::training::Training;
+
 /// Fuse independently trained neural networks into one, by optimal transport.
 ///
 /// MODEL is an ONNX file, a safetensors file or a PyTorch checkpoint; the content decides. A checkpoint without a graph
@@ -36,6 +38,12 @@ pub enum Command {
     Run(Run),
     /// Write a network in another format
     Convert(Convert),
+    /// Train a network from scratch
+    Train(Box<Train>),
+    /// Train a network further
+    Finetune(Box<Finetune>),
+    /// Train a network to follow others
+    Distill(Box<Distill>),
     /// Train two small networks on embedded digits, fuse them and compare
     Demo(Demo),
 }
@@ -253,6 +261,56 @@ pub struct Convert {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
+}
+
+/// `train`.
+#[derive(Args, Debug)]
+pub struct Train {
+    /// Architecture: mlp:400-200-100, vgg11, vgg11-nobias, vgg11-bn, resnet20, resnet18, lenet or cnn; a number behind a
+    /// colon multiplies all widths (vgg11:0.5)
+    pub arch: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub training: Training,
+}
+
+/// `finetune`.
+#[derive(Args, Debug)]
+pub struct Finetune {
+    /// The network
+    pub model: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub training: Training,
+}
+
+/// `distill`.
+#[derive(Args, Debug)]
+pub struct Distill {
+    /// The networks to follow; the mean of their probabilities counts
+    #[arg(required = true, value_name = "TEACHER")]
+    pub teachers: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
+    /// Architecture of a student from scratch, as for `train`
+    #[arg(long, value_name = "ARCH")]
+    pub student: Option<String>,
+    /// A network to begin with in place of --student: a parent, or a fused network
+    #[arg(long, value_name = "MODEL")]
+    pub start: Option<PathBuf>,
+    /// What scores are divided by before they become probabilities
+    #[arg(long, value_name = "T", default_value_t = 4.0)]
+    pub temperature: f64,
+    /// Weight of the teachers in the loss, 0 to 1; the labels have the rest
+    #[arg(long, value_name = "W", default_value_t = 0.9)]
+    pub teacher_weight: f64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub training: Training,
 }
 
 /// `demo`.

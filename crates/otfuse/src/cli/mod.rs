@@ -10,6 +10,7 @@ mod models;
 mod output;
 mod panic;
 mod progress;
+mod training;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,9 @@ pub fn main() -> ExitCode {
         Command::Eval(arguments) => command::eval::run(arguments, &output),
         Command::Run(arguments) => command::run::run(arguments, &output),
         Command::Convert(arguments) => command::convert::run(arguments, &output),
+        Command::Train(arguments) => command::train::run(arguments, &output),
+        Command::Finetune(arguments) => command::finetune::run(arguments, &output),
+        Command::Distill(arguments) => command::distill::run(arguments, &output),
         Command::Demo(arguments) => command::demo::run(arguments, &output),
     });
     match result {

@@ -2,10 +2,13 @@
 
 pub mod convert;
 pub mod demo;
+pub mod distill;
 pub mod eval;
+pub mod finetune;
 pub mod fuse;
 pub mod inspect;
 pub mod prune;
 pub mod run;
 pub mod sweep;
+pub mod train;
 pub mod verify;

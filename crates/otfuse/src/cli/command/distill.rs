@@ -1,0 +1,43 @@
+//! `otfuse distill`.
+
+use otfuse_runtime::train::Distillation;
+use otfuse_runtime::{Default32, DefaultDevice, Executable};
+
+use crate::architecture;
+use crate::cli::arguments::Distill;
+use crate::cli::failure::runtime_failure;
+use crate::cli::models::{check_output, open_finite};
+use crate::cli::output::Output;
+use crate::cli::{Failure, training};
+
+/// Learning rate of sgd.
+const RATE: f64 = 0.05;
+
+/// Runs the command.
+pub fn run(arguments: &Distill, output: &Output) -> Result<(), Failure> {
+    let training = &arguments.training;
+    let mut inputs = arguments.teachers.clone();
+    inputs.extend(arguments.start.clone());
+    check_output(&training.output, &inputs, arguments.start.as_deref())?;
+    let samples = training.samples()?;
+    let student = match (&arguments.start, &arguments.student) {
+        (Some(path), None) => open_finite(path, &arguments.reading)?,
+        (None, Some(spec)) => architecture(spec, samples.sample_shape(), samples.classes(), training.seed)
+            .map_err(|error| Failure::input(&error).hint(error.hint()))?,
+        _ => {
+            return Err(Failure::input("expected one of --student ARCH and --start MODEL").hint(
+                "--student vgg11 begins from scratch, --start MODEL with the weights of a parent or a fused network",
+            ));
+        }
+    };
+    let mut teachers = Vec::with_capacity(arguments.teachers.len());
+    for path in &arguments.teachers {
+        let teacher = open_finite(path, &arguments.reading)?;
+        let executable = Executable::<Default32>::new(&teacher.graph, &DefaultDevice::default());
+        teachers.push(executable.map_err(|error| runtime_failure(&error).of(path))?);
+    }
+    let distillation =
+        Distillation { teachers: &teachers, temperature: arguments.temperature, weight: arguments.teacher_weight };
+    let report = training::run(&student, training, RATE, Some(distillation), &samples)?;
+    output.result(&report, training::text)
+}
