@@ -9,7 +9,7 @@ use crate::networks::Networks;
 use crate::transform::AxisMaps;
 
 /// The weights of a model after its maps, in the anchor's shape.
-fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<NeuronMap>]) -> Vec<f32> {
+pub(crate) fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<NeuronMap>]) -> Vec<f32> {
     let tensor = networks.tensor(model, id);
     let mut data = tensor.to_f32().unwrap_or_default();
     let mut shape = tensor.shape().to_vec();

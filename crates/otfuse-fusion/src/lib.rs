@@ -22,7 +22,9 @@ mod error;
 mod features;
 mod fuse;
 mod map;
+mod matching;
 mod networks;
+mod repair;
 mod settings;
 mod transform;
 
@@ -31,4 +33,7 @@ pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use error::FusionError;
 pub use fuse::{Fusion, Progress, fuse};
 pub use networks::Networks;
-pub use settings::{FeatureSource, MarginalKind, Method, Settings};
+pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, repair_without_data};
+pub use settings::{
+    Consensus, FeatureSource, MarginalKind, Matching, Members, Method, Settings, SweepOrder, SweepStart,
+};

@@ -17,15 +17,18 @@
 mod activations;
 #[doc(hidden)]
 pub mod cli;
+mod repair;
 mod verify;
 
 pub use activations::{RecordError, record_activations};
 pub use otfuse_formats as formats;
 pub use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, FusionError, GroupAlignment,
-    MarginalKind, Method, ModelAlignment, Networks, Progress, SavedPlan, Settings, fuse,
+    ActivationPoint, ActivationStatistic, Activations, Consensus, FeatureSource, Fusion, FusionError, GroupAlignment,
+    MarginalKind, Matching, Members, Method, ModelAlignment, Networks, Progress, SavedPlan, Settings, SweepOrder,
+    SweepStart, fuse,
 };
 pub use otfuse_graph as graph;
 pub use otfuse_runtime as runtime;
 pub use otfuse_transport as transport;
+pub use repair::{Repair, RepairError, repair};
 pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, verify};
