@@ -1,4 +1,4 @@
-//! Aligning one model to the anchor.
+//! Aligning one model to the anchor: a forward sweep, then sweeps until nothing changes if the settings ask for them.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,88 @@ use crate::error::FusionError;
 use crate::family::{Family, FamilyWeights};
 use crate::features::WeightFeatures;
 use crate::map::{GroupMap, NeuronMap};
+use crate::matching::{Converged, Start, Views, converge};
 use crate::networks::Networks;
-use crate::settings::{FeatureSource, MarginalKind, Settings};
+use crate::settings::{FeatureSource, MarginalKind, Settings, SweepStart};
 
-/// One forward sweep over the groups in topological order (algorithm 1 of the paper): features, costs, plan, map. A group
-/// within another comes after it.
+/// Everything about a model after its alignment.
+pub(crate) struct AlignedModel {
+    pub maps: Vec<Option<GroupMap>>,
+    pub alignment: ModelAlignment,
+}
+
+impl AlignedModel {
+    pub fn new(model: usize, anchor: usize, found: Converged) -> Self {
+        let groups = found.groups.into_iter().flatten().collect();
+        let (sweeps, converged) = (found.objective.len() - 1, found.converged);
+        let alignment = ModelAlignment { model, anchor, groups, sweeps, converged, objective: found.objective };
+        Self { maps: found.maps.into_iter().map(|map| map.map(GroupMap::Whole)).collect(), alignment }
+    }
+
+    /// The maps of a network without groups within groups.
+    pub fn whole_maps(&self) -> Vec<Option<NeuronMap>> {
+        self.maps.iter().map(whole).collect()
+    }
+}
+
+fn whole(map: &Option<GroupMap>) -> Option<NeuronMap> {
+    match map {
+        Some(GroupMap::Whole(map)) => Some(map.clone()),
+        _ => None,
+    }
+}
+
+/// Aligns one model to the anchor; with `views`, of networks without groups within groups, in sweeps.
+///
+/// Several starts run side by side; of those the one with the lowest objective is taken, the first one if equal.
 pub(crate) fn align(
     networks: &Networks<'_>,
     model: usize,
     settings: &Settings,
     activations: Option<&[Activations]>,
+    views: Option<&Views<'_>>,
     done: &(dyn Fn(GroupId) + Sync),
-) -> Result<(Vec<Option<GroupMap>>, ModelAlignment), FusionError> {
-    let mut sweep = Sweep { networks, model, settings, activations, maps: vec![None; networks.groups.len()] };
-    let mut alignments = Vec::with_capacity(sweep.maps.len());
+) -> Result<AlignedModel, FusionError> {
+    let Some(views) = views else {
+        let (sweep, groups) = sweep_forward(networks, model, settings, activations, done)?;
+        let alignment = ModelAlignment { groups, ..ModelAlignment::new(model, networks.anchor) };
+        return Ok(AlignedModel { maps: sweep.maps, alignment });
+    };
+    let matching = &settings.matching;
+    let from_identity = matching.start == SweepStart::Identity
+        && networks.groups.iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor, id));
+    let run = |index: usize| -> Result<Converged, FusionError> {
+        let start = if from_identity {
+            Start::identity(networks)
+        } else {
+            let (sweep, _) = sweep_forward(networks, model, settings, activations, done)?;
+            Start { maps: sweep.maps.iter().map(whole).collect(), plans: sweep.plans }
+        };
+        converge(views, networks, settings, model, None, start, matching.seed.wrapping_add(index as u64))
+    };
+    let runs: Vec<Converged> = (0..matching.starts.max(1)).into_par_iter().map(run).collect::<Result<_, _>>()?;
+    let last = |run: &Converged| run.objective.last().copied().unwrap_or(f64::INFINITY);
+    let best = runs.into_iter().reduce(|best, run| if last(&run) < last(&best) { run } else { best });
+    let best = best.ok_or(FusionError::TooFewModels { found: 0 })?;
+    if from_identity {
+        networks.groups.iter().for_each(|(group, _)| done(group));
+    }
+    Ok(AlignedModel::new(model, networks.anchor, best))
+}
+
+/// One forward sweep over the groups in topological order (algorithm 1 of the paper): features, costs, plan, map. A group
+/// within another comes after it.
+fn sweep_forward<'a>(
+    networks: &'a Networks<'a>,
+    model: usize,
+    settings: &'a Settings,
+    activations: Option<&'a [Activations]>,
+    done: &(dyn Fn(GroupId) + Sync),
+) -> Result<(Sweep<'a>, Vec<GroupAlignment>), FusionError> {
+    let count = networks.groups.len();
+    let (maps, plans) = (vec![None; count], vec![None; count]);
+    let mut sweep = Sweep { networks, model, settings, activations, maps, plans };
+    let mut alignments = Vec::with_capacity(count);
     for (id, group) in networks.groups.iter() {
         let pending = group.within.into_iter().chain([id]).filter(|group| sweep.maps[group.index()].is_none());
         for group in pending.collect::<Vec<_>>() {
@@ -38,6 +106,7 @@ pub(crate) fn align(
                     let sizes = (networks.size(model, group), networks.size(networks.anchor, group));
                     let matched = match_group(&own, &of_anchor, sizes, settings).map_err(failure)?;
                     let alignment = matched.alignment(&name, sizes);
+                    sweep.plans[group.index()] = Some(matched.plan);
                     (GroupMap::Whole(matched.map), alignment)
                 }
             };
@@ -46,7 +115,7 @@ pub(crate) fn align(
             done(group);
         }
     }
-    Ok((sweep.maps, ModelAlignment { model, anchor: networks.anchor, groups: alignments }))
+    Ok((sweep, alignments))
 }
 
 /// The maps found so far.
@@ -56,6 +125,8 @@ struct Sweep<'a> {
     settings: &'a Settings,
     activations: Option<&'a [Activations]>,
     maps: Vec<Option<GroupMap>>,
+    /// Plans of the groups that are not within others.
+    plans: Vec<Option<TransportPlan>>,
 }
 
 /// Tables of features of the neurons of a group, one row each.
@@ -71,7 +142,9 @@ impl Sweep<'_> {
         let Self { networks, model, settings, .. } = *self;
         let anchor = networks.anchor;
         let family = Family::of(networks, group);
-        if matches!(settings.features, FeatureSource::Activations { .. }) && family.is_none() {
+        let by_activations =
+            matches!(settings.features, FeatureSource::Activations { .. } | FeatureSource::Both { .. });
+        if by_activations && family.is_none() {
             let of = |model: usize| {
                 let found = self.activations.and_then(|all| all.get(model)).map(|found| found.tables(group).to_vec());
                 found.ok_or(FusionError::Activations { model, problem: "no activations were given".into() })
@@ -214,12 +287,12 @@ fn match_group(
     })
 }
 
-fn slices(tables: &[Vec<f32>]) -> Vec<&[f32]> {
+pub(crate) fn slices(tables: &[Vec<f32>]) -> Vec<&[f32]> {
     tables.iter().map(Vec::as_slice).collect()
 }
 
 /// The mass of each neuron. Neurons without any weight share theirs evenly if there is nothing else.
-fn marginals(tables: &[Vec<f32>], neurons: usize, kind: MarginalKind) -> Result<Marginals, TransportError> {
+pub(crate) fn marginals(tables: &[Vec<f32>], neurons: usize, kind: MarginalKind) -> Result<Marginals, TransportError> {
     if kind == MarginalKind::Uniform {
         return Marginals::uniform(neurons);
     }

@@ -10,8 +10,24 @@ pub struct ModelAlignment {
     pub model: usize,
     /// The anchor, counted from 0.
     pub anchor: usize,
-    /// All groups in the order in which they were aligned.
+    /// All groups in topological order.
     pub groups: Vec<GroupAlignment>,
+    /// Sweeps over all groups after the start; 0 for the forward sweep alone.
+    #[serde(default)]
+    pub sweeps: usize,
+    /// Whether the last sweep changed no map.
+    #[serde(default)]
+    pub converged: bool,
+    /// The squared distances between all tensors of the anchor and those of the aligned model, at the start and after each
+    /// sweep; empty for the forward sweep alone.
+    #[serde(default)]
+    pub objective: Vec<f64>,
+}
+
+impl ModelAlignment {
+    pub(crate) fn new(model: usize, anchor: usize) -> Self {
+        Self { model, anchor, groups: Vec::new(), sweeps: 0, converged: false, objective: Vec::new() }
+    }
 }
 
 /// How the neurons of one group were matched.

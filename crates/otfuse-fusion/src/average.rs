@@ -9,7 +9,7 @@ use crate::networks::Networks;
 use crate::transform::Mapper;
 
 /// The weights of a model after its maps, in the anchor's shape.
-fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<GroupMap>]) -> Vec<f32> {
+pub(crate) fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<GroupMap>]) -> Vec<f32> {
     let data = networks.tensor(model, id).to_f32().unwrap_or_default();
     Mapper { networks, model, maps }.mapped(id, data, &|_| false).0
 }

@@ -1,18 +1,21 @@
 //! The whole way from several networks to one.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use otfuse_graph::{Graph, GroupId};
+use otfuse_graph::{AxisLayout, Graph, GroupId, Tensor, ValueId};
 use rayon::prelude::*;
 
 use crate::activations::Activations;
-use crate::align::align;
+use crate::align::{AlignedModel, align};
 use crate::alignment::ModelAlignment;
 use crate::average::{average, check_finite};
+use crate::axis::AxisMaps;
 use crate::error::FusionError;
 use crate::map::GroupMap;
+use crate::matching::{Views, realign};
 use crate::networks::Networks;
-use crate::settings::{Method, Settings};
+use crate::settings::{Consensus, FeatureSource, Method, Settings};
 
 /// What [`fuse`] reports while it works. Several models are aligned at once, in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Fusion {
     pub alignments: Vec<ModelAlignment>,
     /// The averaging weights that were used; they add up to 1.
     pub weights: Vec<f64>,
+    /// The maps of each model; none for the anchor.
+    pub(crate) maps: Vec<Vec<Option<GroupMap>>>,
     /// Time spent aligning.
     pub alignment_time: Duration,
     /// Time spent averaging.
@@ -65,7 +70,36 @@ pub fn fuse(
     let start = Instant::now();
     let graph = aligned.average(&weights)?;
     let averaging_time = start.elapsed();
-    Ok(Fusion { graph, alignments: aligned.alignments, weights, alignment_time, averaging_time })
+    Ok(Fusion { graph, alignments: aligned.alignments, weights, maps: aligned.maps, alignment_time, averaging_time })
+}
+
+impl Fusion {
+    /// A value that a model computed, its neurons mapped to those of the anchor: what the aligned model would compute.
+    /// `value` is the anchor's id.
+    pub fn aligned(&self, networks: &Networks<'_>, model: usize, value: ValueId, computed: &Tensor) -> Tensor {
+        let Some(maps) = self.maps.get(model).filter(|maps| maps.iter().any(Option::is_some)) else {
+            return computed.clone();
+        };
+        let mut data = computed.to_f32().unwrap_or_default();
+        let mut shape = computed.shape().to_vec();
+        let size = |group: GroupId| networks.size(model, group);
+        let map = |group: GroupId| match maps.get(group.index())?.as_ref()? {
+            GroupMap::Whole(map) => Some(&map.producer),
+            GroupMap::Within { .. } => None,
+        };
+        let mut axes: BTreeMap<usize, &AxisLayout> = BTreeMap::new();
+        for (_, group) in networks.groups.iter() {
+            let of_value = group.observations.iter().filter(|observation| observation.value == value);
+            axes.extend(of_value.map(|observation| (observation.axis, &observation.layout)));
+        }
+        for (axis, layout) in axes {
+            if layout.length(&size) == shape[axis] {
+                let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
+                (data, shape[axis]) = AxisMaps { size: &size, map: &map }.apply(data, outer, layout, inner);
+            }
+        }
+        Tensor::from_f32(&shape, data)
+    }
 }
 
 /// Networks whose neurons are aligned to the anchor's, to be averaged with any weights.
@@ -101,18 +135,40 @@ pub fn align_all<'n, 'a>(
     observer: &(dyn Fn(Progress) + Sync),
 ) -> Result<Aligned<'n, 'a>, FusionError> {
     check_finite(networks)?;
-    let found: Vec<(Vec<Option<GroupMap>>, Option<ModelAlignment>)> = (0..networks.len())
+    if settings.method == Method::Average {
+        return Ok(Aligned { networks, maps: vec![Vec::new(); networks.len()], alignments: Vec::new() });
+    }
+    // Groups within groups are matched by the forward sweep alone.
+    let nested = networks.groups.iter().any(|(_, group)| group.within.is_some());
+    let views = (settings.sweeps() && !nested).then(|| views(networks, settings, activations));
+    let mut found: Vec<Option<AlignedModel>> = (0..networks.len())
         .into_par_iter()
         .map(|model| {
-            if model == networks.anchor || settings.method == Method::Average {
-                return Ok((Vec::new(), None));
+            if model == networks.anchor {
+                return Ok(None);
             }
             let done = |group| observer(Progress::Aligned { model, group });
-            let (maps, alignment) = align(networks, model, settings, activations, &done)?;
-            Ok((maps, Some(alignment)))
+            align(networks, model, settings, activations, views.as_ref(), &done).map(Some)
         })
         .collect::<Result<_, FusionError>>()?;
-    let (maps, alignments): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-    let alignments = alignments.into_iter().flatten().collect();
+    if let Some(views) = &views
+        && settings.matching.consensus == Consensus::RunningMean
+    {
+        realign(views, networks, settings, &mut found)?;
+    }
+    let maps = found.iter().map(|found| found.as_ref().map(|found| found.maps.clone()).unwrap_or_default()).collect();
+    let alignments = found.into_iter().flatten().map(|found| found.alignment).collect();
     Ok(Aligned { networks, maps, alignments })
+}
+
+/// The tensors that the sweeps compare.
+fn views<'a>(networks: &'a Networks<'a>, settings: &Settings, activations: Option<&'a [Activations]>) -> Views<'a> {
+    let mut views = Views::of_weights(networks, settings.bias_features, settings.fold_normalization);
+    if settings.matching.balance {
+        views.balance();
+    }
+    if let (FeatureSource::Both { share, .. }, Some(activations)) = (settings.features, activations) {
+        views.add_activations(activations, share);
+    }
+    views
 }

@@ -18,13 +18,16 @@ mod activations;
 mod align;
 mod alignment;
 mod average;
+mod axis;
 mod error;
 mod family;
 mod features;
 mod fuse;
 mod map;
+mod matching;
 mod networks;
 mod prune;
+mod repair;
 mod settings;
 mod transform;
 
@@ -34,4 +37,7 @@ pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
 pub use networks::Networks;
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
-pub use settings::{FeatureSource, MarginalKind, Method, Settings};
+pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, repair_without_data};
+pub use settings::{
+    Consensus, FeatureSource, MarginalKind, Matching, Members, Method, Settings, SweepOrder, SweepStart,
+};

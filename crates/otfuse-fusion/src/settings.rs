@@ -1,9 +1,12 @@
 //! What can be chosen.
 
-use otfuse_transport::{GroundCost, Solver};
+use otfuse_transport::{GroundCost, GroundMetric, Solver};
 
 use crate::error::FusionError;
 use crate::{ActivationPoint, ActivationStatistic};
+
+/// As many sweeps as no run needs that gets anywhere.
+const MAX_SWEEPS: usize = 100;
 
 /// How the models become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -16,7 +19,7 @@ pub enum Method {
 }
 
 /// What describes a neuron.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum FeatureSource {
     /// Its incoming weights and bias, the layers before being aligned already. Needs no data.
     #[default]
@@ -28,6 +31,93 @@ pub enum FeatureSource {
         /// What is kept of them.
         statistic: ActivationStatistic,
     },
+    /// Weights and activations together, where sweeps go on after the first one, which goes by activations alone.
+    Both {
+        /// Where the activations are taken.
+        point: ActivationPoint,
+        /// What is kept of them.
+        statistic: ActivationStatistic,
+        /// The share of the activations in the squared norms of all features of a group, from 0 to 1.
+        share: f64,
+    },
+}
+
+/// Which weights describe a neuron in the sweeps after the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Members {
+    /// Those that produce it: its incoming weights, bias and normalisation.
+    Producers,
+    /// These and those that consume it: its outgoing weights.
+    #[default]
+    All,
+}
+
+/// In which order a sweep visits the groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SweepOrder {
+    /// From the inputs to the outputs.
+    #[default]
+    Topological,
+    /// At random, anew for each sweep, from [`Matching::seed`].
+    Random,
+}
+
+/// Where the sweeps begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SweepStart {
+    /// With the forward sweep of the optimal transport paper.
+    #[default]
+    Forward,
+    /// With every neuron where it is, as Git Re-Basin. Models of other widths than the anchor start with the forward
+    /// sweep all the same.
+    Identity,
+}
+
+/// How matching goes on after the first, forward sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matching {
+    /// The most sweeps after the start; 0 for the forward sweep alone. Default: 0.
+    pub max_sweeps: usize,
+    /// Where the sweeps begin. Default: with the forward sweep.
+    pub start: SweepStart,
+    /// Which weights describe a neuron. Default: all.
+    pub members: Members,
+    /// The order of the groups. Default: topological.
+    pub order: SweepOrder,
+    /// Runs with seeds of their own, of which the one with the lowest objective counts. Default: 1.
+    pub starts: usize,
+    /// The seed of random orders. Default: 0.
+    pub seed: u64,
+    /// Whether all tensors count alike, whatever their norm. Default: false.
+    pub balance: bool,
+    /// How three and more models are brought together. Default: each is aligned to the anchor.
+    pub consensus: Consensus,
+}
+
+/// What three and more models are aligned to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Consensus {
+    /// The anchor.
+    #[default]
+    Anchor,
+    /// The anchor first, then the mean of all other aligned models in turn, until nothing changes (Git Re-Basin,
+    /// algorithm 3, "MergeMany").
+    RunningMean,
+}
+
+impl Default for Matching {
+    fn default() -> Self {
+        Self {
+            max_sweeps: 0,
+            start: SweepStart::default(),
+            members: Members::default(),
+            order: SweepOrder::default(),
+            starts: 1,
+            seed: 0,
+            balance: false,
+            consensus: Consensus::default(),
+        }
+    }
 }
 
 /// How much mass each neuron carries.
@@ -53,6 +143,8 @@ pub struct Settings {
     pub ground_cost: GroundCost,
     /// How the transport problems are solved. Default: exactly.
     pub solver: Solver,
+    /// How matching goes on after the first sweep. Default: not at all.
+    pub matching: Matching,
     /// How much mass each neuron carries. Default: uniform.
     pub marginals: MarginalKind,
     /// The averaging weight of each model, in any unit; empty for equal weights. Default: empty.
@@ -60,6 +152,9 @@ pub struct Settings {
     /// Whether biases are part of a neuron's weight features, and a batch normalisation behind a layer is taken into
     /// account. Default: true. The published code knows neither.
     pub bias_features: bool,
+    /// Whether the sweeps after the first take a batch normalisation into the layer before it, instead of treating scale
+    /// and shift as tensors of their own. Default: true.
+    pub fold_normalization: bool,
     /// Whether consumers are divided by the anchor's marginals, as the published code does, instead of the model's own.
     /// With unequal widths that changes the function of the aligned model. Default: false.
     pub published_scaling: bool,
@@ -72,9 +167,11 @@ impl Default for Settings {
             features: FeatureSource::default(),
             ground_cost: GroundCost::default(),
             solver: Solver::default(),
+            matching: Matching::default(),
             marginals: MarginalKind::default(),
             weights: Vec::new(),
             bias_features: true,
+            fold_normalization: true,
             published_scaling: false,
         }
     }
@@ -87,6 +184,35 @@ impl Settings {
     /// block are not reproduced, since they change the network's function: a residual stream has one map.
     pub fn paper() -> Self {
         Self { bias_features: false, published_scaling: true, ..Self::default() }
+    }
+
+    /// Weight matching as published with Git Re-Basin (S. Ainsworth, J. Hayase, S. Srinivasa, ICLR 2023, algorithm 1): from
+    /// the identity, sweeps in random order over the groups, each matched on all its weights by the assignment with
+    /// the largest inner product, until nothing changes.
+    pub fn git_rebasin() -> Self {
+        let matching = Matching {
+            max_sweeps: MAX_SWEEPS,
+            start: SweepStart::Identity,
+            order: SweepOrder::Random,
+            ..Matching::default()
+        };
+        Self {
+            matching,
+            ground_cost: GroundMetric::SquaredEuclidean.into(),
+            fold_normalization: false,
+            ..Self::default()
+        }
+    }
+
+    /// Converged matching: the forward sweep, then sweeps over all weights of each group until nothing changes.
+    pub fn converged() -> Self {
+        let matching = Matching { max_sweeps: MAX_SWEEPS, ..Matching::default() };
+        Self { matching, ground_cost: GroundMetric::SquaredEuclidean.into(), ..Self::default() }
+    }
+
+    /// Whether sweeps follow the first one, and could find more than it did.
+    pub(crate) fn sweeps(&self) -> bool {
+        self.matching.max_sweeps > 0 && !matches!(self.features, FeatureSource::Activations { .. })
     }
 
     /// The averaging weights of `models` models, adding up to 1.

@@ -18,19 +18,22 @@ mod activations;
 mod architecture;
 #[doc(hidden)]
 pub mod cli;
+mod repair;
 mod verify;
 
 pub use activations::{RecordError, record_activations};
 pub use architecture::{ArchitectureError, architecture};
 pub use otfuse_formats as formats;
 pub use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Aligned, FeatureSource, Fusion, FusionError, GroupAlignment,
-    Importance, MarginalKind, Method, ModelAlignment, Networks, Progress, PruneError, PruneSettings, PrunedGroup,
-    Pruning, SavedPlan, Settings, align_all, fuse, prune,
+    ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError,
+    GroupAlignment, Importance, MarginalKind, Matching, Members, Method, ModelAlignment, Networks, Progress,
+    PruneError, PruneSettings, PrunedGroup, Pruning, SavedPlan, Settings, SweepOrder, SweepStart, align_all, fuse,
+    prune,
 };
 pub use otfuse_graph as graph;
 pub use otfuse_runtime as runtime;
 pub use otfuse_transport as transport;
+pub use repair::{Repair, RepairError, repair};
 #[doc(hidden)]
 pub use verify::verify_groups;
 pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, random_orders, verify};

@@ -1,7 +1,7 @@
 //! A graph prepared on a device.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_backend::Backend;
@@ -67,6 +67,41 @@ impl<B: RuntimeBackend> Executable<B> {
         self.run_for(inputs, &wanted)
     }
 
+    /// Computes the values of `wanted` from inner values that are known already; what stands before these is not run.
+    ///
+    /// # Errors
+    /// A value that does not follow from those given; operands that do not fit, with the node's name.
+    pub fn run_from(
+        &self,
+        known: &[(ValueId, Tensor)],
+        wanted: &[ValueId],
+    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
+        let mut given = Vec::with_capacity(known.len());
+        for (id, tensor) in known {
+            let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Input {
+                input: self.name(*id),
+                expected: "integers below 2^63".into(),
+                found: format!("a {} tensor with larger numbers", tensor.data_type()),
+            })?;
+            given.push((*id, value));
+        }
+        self.fetch(given, wanted)
+    }
+
+    /// Replaces a constant tensor.
+    ///
+    /// # Errors
+    /// Integers that do not fit 64 bits.
+    pub fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
+        let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Constant {
+            value: self.name(id),
+            expected: "floats, or integers below 2^63".into(),
+            found: format!("{} tensor", tensor.data_type()),
+        })?;
+        self.set_constant(id, value);
+        Ok(())
+    }
+
     /// Computes the values of `wanted` and nothing that they do not need.
     pub fn run_for(
         &self,
@@ -83,6 +118,14 @@ impl<B: RuntimeBackend> Executable<B> {
             })?;
             given.push((*id, value));
         }
+        self.fetch(given, wanted)
+    }
+
+    fn fetch(
+        &self,
+        given: Vec<(ValueId, Value<B>)>,
+        wanted: &[ValueId],
+    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
         let values = self.compute(given, wanted)?;
         values
             .into_iter()
@@ -109,7 +152,8 @@ impl<B: RuntimeBackend> Executable<B> {
         wanted: &[ValueId],
         replace: &mut Replacement<'_, B>,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
-        let Plan { steps, mut reads } = self.plan(wanted)?;
+        let given: HashSet<ValueId> = inputs.iter().map(|(id, _)| *id).collect();
+        let Plan { steps, mut reads } = self.plan(wanted, &given)?;
         let mut values: Vec<Option<Value<B>>> = vec![None; reads.len()];
         for (id, value) in inputs {
             values[id.index()] = Some(value);
@@ -144,6 +188,7 @@ impl<B: RuntimeBackend> Executable<B> {
             for (output, value) in node.outputs.iter().zip(outputs) {
                 if let Some(output) = output
                     && reads[output.index()] > 0
+                    && !given.contains(output)
                 {
                     values[output.index()] = Some(value);
                 }
@@ -167,7 +212,8 @@ impl<B: RuntimeBackend> Executable<B> {
         self.constants[id.index()] = Some(value);
     }
 
-    fn plan(&self, wanted: &[ValueId]) -> Result<Plan, RuntimeError> {
+    /// What has to be run for `wanted`, where the values of `given` are known.
+    fn plan(&self, wanted: &[ValueId], given: &HashSet<ValueId>) -> Result<Plan, RuntimeError> {
         let mut reads = vec![0; self.constants.len()];
         for &id in wanted {
             *reads.get_mut(id.index()).ok_or_else(|| RuntimeError::NotComputed { value: format!("{id:?}") })? += 1;
@@ -175,7 +221,8 @@ impl<B: RuntimeBackend> Executable<B> {
         let mut steps = Vec::new();
         let nodes: Vec<_> = self.graph.nodes().collect();
         for (id, node) in nodes.into_iter().rev() {
-            if node.outputs.iter().flatten().any(|output| reads[output.index()] > 0) {
+            let is_needed = |output: &ValueId| reads[output.index()] > 0 && !given.contains(output);
+            if node.outputs.iter().flatten().any(is_needed) {
                 steps.push(id);
                 for input in node.inputs.iter().flatten() {
                     reads[input.index()] += 1;

@@ -123,9 +123,9 @@ pub struct Fuse {
     /// Settings that others do not override
     #[arg(long, value_enum)]
     pub preset: Option<PresetName>,
-    /// Distance between the features of two neurons
-    #[arg(long, value_enum, default_value_t = CostName::Euclidean)]
-    pub cost: CostName,
+    /// Distance between the features of two neurons; euclidean, or what the preset says
+    #[arg(long, value_enum)]
+    pub cost: Option<CostName>,
     /// Scale every neuron's features to unit length first
     #[arg(long)]
     pub normalize_features: bool,
@@ -135,6 +135,9 @@ pub struct Fuse {
     /// Strength of the entropy with --solver sinkhorn, as a multiple of the mean cost
     #[arg(long, value_name = "E", default_value_t = 0.05)]
     pub epsilon: f64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sweeping: Sweeping,
     /// Mass of each neuron
     #[arg(long, value_enum, default_value_t = MarginalName::Uniform)]
     pub marginals: MarginalName,
@@ -151,9 +154,15 @@ pub struct Fuse {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub data: Data,
-    /// Samples in activation mode, spread evenly over the training split
+    /// Samples for activations and repair, spread evenly over the training split
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub samples: usize,
+    /// What is repaired after averaging; all but none and data-free need --data
+    #[arg(long, value_enum, default_value_t = RepairName::None)]
+    pub repair: RepairName,
+    /// How strongly --repair least-squares holds weights at the averaged ones, relative to the variance of a layer's inputs
+    #[arg(long, value_name = "R", default_value_t = 0.1)]
+    pub ridge: f64,
     /// Where activations are taken
     #[arg(long, value_enum, default_value_t = PointName::Pre)]
     pub activation_point: PointName,
@@ -210,6 +219,36 @@ pub struct Prune {
     /// All groups but these
     #[arg(long, value_name = "G,G,..", value_delimiter = ',')]
     pub exclude: Vec<String>,
+}
+
+/// How matching goes on after the first sweep.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Converged matching")]
+pub struct Sweeping {
+    /// The most sweeps over all groups after the first; 0 for the forward sweep alone. As the preset says
+    #[arg(long, value_name = "N")]
+    pub sweeps: Option<usize>,
+    /// Where the sweeps begin
+    #[arg(long, value_enum)]
+    pub start: Option<StartName>,
+    /// Which weights describe a neuron in the sweeps
+    #[arg(long, value_enum)]
+    pub members: Option<MembersName>,
+    /// In which order a sweep visits the groups; random orders follow --seed
+    #[arg(long, value_enum)]
+    pub order: Option<OrderName>,
+    /// Runs with seeds of their own, of which the best counts
+    #[arg(long, value_name = "N")]
+    pub starts: Option<usize>,
+    /// Let all tensors count alike in the sweeps, whatever their norm
+    #[arg(long)]
+    pub balance: bool,
+    /// The activations' share in the features with --mode both, from 0 to 1
+    #[arg(long, value_name = "S", default_value_t = 0.5)]
+    pub activation_share: f64,
+    /// What three and more models are aligned to
+    #[arg(long, value_enum)]
+    pub consensus: Option<ConsensusName>,
 }
 
 /// `eval`.
@@ -347,6 +386,8 @@ choices!(
         Weights,
         /// Its activations on samples; needs --data
         Activations,
+        /// Activations first, then both together; needs --data
+        Both,
     }
 );
 choices!(
@@ -355,6 +396,70 @@ choices!(
         /// The published code's choices: last layer aligned too, no biases in the features, the anchor's marginals on
         /// both sides
         Paper,
+        /// Weight matching of Git Re-Basin: sweeps in random order from the identity until nothing changes
+        #[value(name = "git-rebasin")]
+        #[serde(rename = "git-rebasin")]
+        GitRebasin,
+        /// The forward sweep, then sweeps over all weights of each group until nothing changes
+        Converged,
+    }
+);
+choices!(
+    /// Where the sweeps begin.
+    StartName {
+        /// With the forward sweep
+        Forward,
+        /// With every neuron where it is
+        Identity,
+    }
+);
+choices!(
+    /// Which weights describe a neuron.
+    MembersName {
+        /// Incoming weights only
+        Producers,
+        /// Incoming and outgoing weights
+        All,
+    }
+);
+choices!(
+    /// The order of a sweep.
+    OrderName {
+        /// From the inputs to the outputs
+        Topological,
+        /// At random, anew for each sweep
+        Random,
+    }
+);
+choices!(
+    /// What three and more models are aligned to.
+    ConsensusName {
+        /// The anchor
+        Anchor,
+        /// The mean of all other models, in turn, until nothing changes
+        Mean,
+    }
+);
+choices!(
+    /// What is repaired after averaging.
+    RepairName {
+        /// Nothing
+        None,
+        /// The variance of every layer, from the weights alone
+        #[value(name = "data-free")]
+        #[serde(rename = "data-free")]
+        DataFree,
+        /// The running statistics of batch normalisations
+        #[value(name = "bn")]
+        Bn,
+        /// Mean and standard deviation of every neuron
+        Repair,
+        /// The standard deviation of every neuron
+        Rescale,
+        /// Every layer, fitted to the mean of its parents' sums
+        #[value(name = "least-squares")]
+        #[serde(rename = "least-squares")]
+        LeastSquares,
     }
 );
 choices!(

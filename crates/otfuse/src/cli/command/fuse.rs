@@ -5,8 +5,8 @@ use std::path::Path;
 
 use otfuse_formats::model::Model;
 use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, FusionError, MarginalKind, Method,
-    ModelAlignment, Networks, Settings, fuse,
+    ActivationPoint, ActivationStatistic, Activations, Consensus, FeatureSource, Fusion, FusionError, MarginalKind,
+    Matching, Members, Method, ModelAlignment, Networks, Settings, SweepOrder, SweepStart, fuse,
 };
 use otfuse_graph::Graph;
 use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
@@ -15,13 +15,14 @@ use serde::Serialize;
 use super::verify::broken;
 use crate::cli::Failure;
 use crate::cli::arguments::{
-    CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, SolverName, SplitName, StatisticName,
+    ConsensusName, CostName, Fuse, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
+    RepairName, SolverName, SplitName, StartName, StatisticName,
 };
 use crate::cli::failure::{fusion_failure, runtime_failure};
 use crate::cli::models::{check_output, count, dataset, file_failure, hash, open_finite, save, shown};
 use crate::cli::output::{Output, table, warn};
 use crate::cli::progress::Progress;
-use crate::{RecordError, VerifyError};
+use crate::{RecordError, Repair, RepairError, VerifyError, repair};
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
@@ -31,7 +32,17 @@ struct Report {
     models: Vec<Input>,
     output: String,
     groups: Vec<Group>,
+    sweeps: Vec<Sweeps>,
     seconds: Seconds,
+}
+
+/// How the sweeps after the first one went.
+#[derive(Serialize)]
+struct Sweeps {
+    model: usize,
+    count: usize,
+    converged: bool,
+    objective: Vec<f64>,
 }
 
 /// All settings as they were used.
@@ -40,6 +51,7 @@ struct Resolved {
     preset: Option<PresetName>,
     mode: ModeName,
     cost: CostName,
+    sweeps: usize,
     normalize_features: bool,
     solver: SolverName,
     epsilon: Option<f64>,
@@ -50,6 +62,8 @@ struct Resolved {
     bias_features: bool,
     published_scaling: bool,
     aligned_only: bool,
+    repair: RepairName,
+    ridge: Option<f64>,
     samples: Option<Samples>,
     verified: bool,
 }
@@ -83,6 +97,13 @@ struct Group {
     matched_fraction: f64,
 }
 
+impl Sweeps {
+    fn of(alignment: &ModelAlignment) -> Self {
+        let objective = alignment.objective.clone();
+        Self { model: alignment.model, count: alignment.sweeps, converged: alignment.converged, objective }
+    }
+}
+
 #[derive(Serialize, Default)]
 struct Seconds {
     read: f64,
@@ -90,6 +111,7 @@ struct Seconds {
     activations: f64,
     align: f64,
     average: f64,
+    repair: f64,
     write: f64,
 }
 
@@ -137,6 +159,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     seconds.activations = clock.lap();
 
     let others = models.len() - 1;
+    clock.lap();
     let bar = Progress::new("aligning neuron groups", networks.groups().len() * others);
     let fusion = fuse(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
     drop(bar);
@@ -144,7 +167,9 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     seconds.average = fusion.averaging_time.as_secs_f64();
 
     clock.lap();
-    save(&models[plan.anchor], &fusion.graph, target)?;
+    let repaired = mend(&networks, &fusion, arguments)?;
+    seconds.repair = clock.lap();
+    save(&models[plan.anchor], &repaired, target)?;
     if let Some(path) = &arguments.save_alignment
         && let Err(failure) = save_alignments(path, &fusion.alignments)
     {
@@ -184,7 +209,9 @@ impl Plan {
         arguments: &Fuse,
     ) -> Result<Option<Vec<Activations>>, Failure> {
         match &self.settings.features {
-            FeatureSource::Activations { point, statistic } if self.settings.method == Method::OptimalTransport => {
+            FeatureSource::Activations { point, statistic } | FeatureSource::Both { point, statistic, .. }
+                if self.settings.method == Method::OptimalTransport =>
+            {
                 record(networks, arguments, *point, *statistic).map(Some)
             }
             _ => Ok(None),
@@ -198,9 +225,22 @@ impl Plan {
             let message = format!("--anchor {anchor}: there are models 0 to {} only", models - 1);
             return Err(Failure::input(message).hint("models are counted from 0"));
         }
-        if arguments.mode == ModeName::Activations && arguments.data.data.is_none() {
-            return Err(Failure::input("--mode activations needs samples")
+        if arguments.mode != ModeName::Weights && arguments.data.data.is_none() {
+            return Err(Failure::input("this mode needs samples")
                 .hint("name a data set: --data mnist:DIR, --data cifar10:DIR, --data npz:FILE or --data digits"));
+        }
+        if arguments.data.data.is_none() && !matches!(arguments.repair, RepairName::None | RepairName::DataFree) {
+            return Err(Failure::input("this --repair needs samples")
+                .hint("name a data set: --data mnist:DIR, cifar10:DIR, npz:FILE or digits; data-free needs none"));
+        }
+        if !(arguments.ridge > 0.0 && arguments.ridge.is_finite()) {
+            return Err(Failure::input(format!("--ridge {}: expected a positive number", arguments.ridge))
+                .hint("the default is 0.1"));
+        }
+        if !(0.0..=1.0).contains(&arguments.sweeping.activation_share) {
+            let share = arguments.sweeping.activation_share;
+            return Err(Failure::input(format!("--activation-share {share}: expected a number from 0 to 1"))
+                .hint("0 goes by weights alone, 1 by activations alone; the default is 0.5"));
         }
         if arguments.samples == 0 {
             return Err(Failure::input("--samples 0: at least one sample is needed").hint("the default is 200"));
@@ -221,7 +261,13 @@ impl Plan {
             weights[anchor] = 0.0;
         }
         let is_paper = arguments.preset == Some(PresetName::Paper);
-        let base = if is_paper { Settings::paper() } else { Settings::default() };
+        let base = match arguments.preset {
+            None => Settings::default(),
+            Some(PresetName::Paper) => Settings::paper(),
+            Some(PresetName::GitRebasin) => Settings::git_rebasin(),
+            Some(PresetName::Converged) => Settings::converged(),
+        };
+        let (point, statistic) = observed(arguments);
         let settings = Settings {
             method: match arguments.method {
                 MethodName::Ot => Method::OptimalTransport,
@@ -229,22 +275,15 @@ impl Plan {
             },
             features: match arguments.mode {
                 ModeName::Weights => FeatureSource::Weights,
-                ModeName::Activations => FeatureSource::Activations {
-                    point: match arguments.activation_point {
-                        PointName::Pre => ActivationPoint::PreActivation,
-                        PointName::Post => ActivationPoint::PostActivation,
-                    },
-                    statistic: match arguments.activation_features {
-                        StatisticName::Raw => ActivationStatistic::Raw,
-                        StatisticName::Moments => ActivationStatistic::Moments,
-                    },
-                },
+                ModeName::Activations => FeatureSource::Activations { point, statistic },
+                ModeName::Both => FeatureSource::Both { point, statistic, share: arguments.sweeping.activation_share },
             },
             ground_cost: GroundCost {
                 metric: match arguments.cost {
-                    CostName::Euclidean => GroundMetric::Euclidean,
-                    CostName::Sqeuclidean => GroundMetric::SquaredEuclidean,
-                    CostName::Cosine => GroundMetric::Cosine,
+                    None => base.ground_cost.metric,
+                    Some(CostName::Euclidean) => GroundMetric::Euclidean,
+                    Some(CostName::Sqeuclidean) => GroundMetric::SquaredEuclidean,
+                    Some(CostName::Cosine) => GroundMetric::Cosine,
                 },
                 normalize: arguments.normalize_features,
             },
@@ -261,11 +300,56 @@ impl Plan {
                 MarginalName::L2 => MarginalKind::L2,
             },
             weights,
+            matching: matching(arguments, &base.matching),
             ..base
         };
         settings.normalised_weights(models).map_err(|error| fusion_failure(&error, &arguments.models, anchor))?;
         let align_outputs = (is_paper || arguments.align_outputs) && arguments.method == MethodName::Ot;
         Ok(Self { settings, anchor, align_outputs })
+    }
+}
+
+/// What activation modes observe.
+fn observed(arguments: &Fuse) -> (ActivationPoint, ActivationStatistic) {
+    let point = match arguments.activation_point {
+        PointName::Pre => ActivationPoint::PreActivation,
+        PointName::Post => ActivationPoint::PostActivation,
+    };
+    let statistic = match arguments.activation_features {
+        StatisticName::Raw => ActivationStatistic::Raw,
+        StatisticName::Moments => ActivationStatistic::Moments,
+    };
+    (point, statistic)
+}
+
+/// The preset's way of sweeping, changed where the arguments say so.
+fn matching(arguments: &Fuse, preset: &Matching) -> Matching {
+    let sweeping = &arguments.sweeping;
+    Matching {
+        max_sweeps: sweeping.sweeps.unwrap_or(preset.max_sweeps),
+        start: match sweeping.start {
+            None => preset.start,
+            Some(StartName::Forward) => SweepStart::Forward,
+            Some(StartName::Identity) => SweepStart::Identity,
+        },
+        members: match sweeping.members {
+            None => preset.members,
+            Some(MembersName::Producers) => Members::Producers,
+            Some(MembersName::All) => Members::All,
+        },
+        order: match sweeping.order {
+            None => preset.order,
+            Some(OrderName::Topological) => SweepOrder::Topological,
+            Some(OrderName::Random) => SweepOrder::Random,
+        },
+        starts: sweeping.starts.unwrap_or(preset.starts),
+        seed: arguments.seed,
+        balance: sweeping.balance || preset.balance,
+        consensus: match sweeping.consensus {
+            None => preset.consensus,
+            Some(ConsensusName::Anchor) => Consensus::Anchor,
+            Some(ConsensusName::Mean) => Consensus::RunningMean,
+        },
     }
 }
 
@@ -310,6 +394,37 @@ fn record(
         .collect()
 }
 
+/// Repairs the fused network as the arguments say.
+fn mend(networks: &Networks<'_>, fusion: &Fusion, arguments: &Fuse) -> Result<Graph, Failure> {
+    let kind = repair_kind(arguments);
+    let samples = match kind {
+        Repair::None | Repair::DataFree => None,
+        _ => Some(dataset(&arguments.data, SplitName::Train, None)?.spread(arguments.samples)),
+    };
+    let bar = Progress::new("repairing layers", networks.groups().len());
+    let mut observe = |done, total| bar.at(done, total);
+    repair(networks, fusion, kind, samples.as_ref(), &mut observe).map_err(|error| match error {
+        RepairError::Runtime { model, source } => match arguments.models.get(model) {
+            Some(path) => runtime_failure(&source).of(path),
+            None => runtime_failure(&source),
+        },
+        RepairError::Fusion(error) => fusion_failure(&error, &arguments.models, networks.anchor()),
+        error @ RepairError::Singular { .. } => Failure::run(&error).hint("--ridge 0.1 is the default"),
+        error => Failure::input(&error).hint("name a data set: --data mnist:DIR, cifar10:DIR, npz:FILE or digits"),
+    })
+}
+
+fn repair_kind(arguments: &Fuse) -> Repair {
+    match arguments.repair {
+        RepairName::None => Repair::None,
+        RepairName::DataFree => Repair::DataFree,
+        RepairName::Bn => Repair::BatchNorm,
+        RepairName::Repair => Repair::Renormalize,
+        RepairName::Rescale => Repair::Rescale,
+        RepairName::LeastSquares => Repair::LeastSquares { ridge: arguments.ridge },
+    }
+}
+
 fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {
     let json = serde_json::to_vec(alignments).map_err(|error| Failure::run(format!("cannot write JSON: {error}")))?;
     otfuse_formats::file::atomic_write(path, |writer| writer.write_all(&json)).map_err(|error| file_failure(&error))
@@ -323,7 +438,8 @@ fn report(
     verified: bool,
     seconds: Seconds,
 ) -> Result<Report, Failure> {
-    let uses_samples = arguments.mode == ModeName::Activations;
+    let uses_samples =
+        arguments.mode != ModeName::Weights || !matches!(arguments.repair, RepairName::None | RepairName::DataFree);
     let inputs = arguments.models.iter().zip(models).zip(&fusion.weights);
     let groups = fusion.alignments.iter().flat_map(|alignment| {
         alignment.groups.iter().map(|group| Group {
@@ -342,7 +458,12 @@ fn report(
         settings: Resolved {
             preset: arguments.preset,
             mode: arguments.mode,
-            cost: arguments.cost,
+            cost: match plan.settings.ground_cost.metric {
+                GroundMetric::SquaredEuclidean => CostName::Sqeuclidean,
+                GroundMetric::Cosine => CostName::Cosine,
+                _ => CostName::Euclidean,
+            },
+            sweeps: plan.settings.matching.max_sweeps,
             normalize_features: arguments.normalize_features,
             solver: arguments.solver,
             epsilon: (arguments.solver == SolverName::Sinkhorn).then_some(arguments.epsilon),
@@ -353,6 +474,8 @@ fn report(
             bias_features: plan.settings.bias_features,
             published_scaling: plan.settings.published_scaling,
             aligned_only: arguments.aligned_only,
+            repair: arguments.repair,
+            ridge: (arguments.repair == RepairName::LeastSquares).then_some(arguments.ridge),
             samples: arguments.data.data.as_ref().filter(|_| uses_samples).map(|data| Samples {
                 data: data.clone(),
                 split: "train",
@@ -370,6 +493,7 @@ fn report(
             .collect::<Result<_, Failure>>()?,
         output: arguments.output.as_deref().map(shown).unwrap_or_default(),
         groups: groups.collect(),
+        sweeps: fusion.alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
         seconds,
     })
 }
@@ -398,7 +522,7 @@ fn text(report: &Report) -> String {
     let seconds = &report.seconds;
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({})\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
-         alignment {:.2} s, average {:.2} s, write {:.2} s",
+         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
@@ -408,6 +532,7 @@ fn text(report: &Report) -> String {
         seconds.activations,
         seconds.align,
         seconds.average,
+        seconds.repair,
         seconds.write,
     )
 }

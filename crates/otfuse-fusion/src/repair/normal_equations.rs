@@ -1,0 +1,220 @@
+//! Least squares with a ridge, rows streamed.
+
+use gemm::{Parallelism, gemm};
+use rayon::prelude::*;
+
+use super::cholesky;
+
+/// Columns of the Gram matrix that one task computes.
+const BLOCK: usize = 256;
+
+/// What is known of the rows of `X` (`rows x inputs`) and `Y` (`rows x outputs`): all that least squares needs. Memory
+/// is `8 inputs (inputs + outputs)` bytes whatever the number of rows.
+#[derive(Clone, Debug)]
+pub struct NormalEquations {
+    inputs: usize,
+    outputs: usize,
+    rows: usize,
+    /// `X'X`, the upper triangle of blocks.
+    gram: Vec<f64>,
+    /// `X'Y`.
+    cross: Vec<f64>,
+    input_sums: Vec<f64>,
+    output_sums: Vec<f64>,
+}
+
+/// A linear layer that was fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// Row-major `inputs x outputs`.
+    pub weights: Vec<f64>,
+    /// One per output; zeros without an intercept.
+    pub intercept: Vec<f64>,
+    /// The mean of the outputs without the intercept, over all rows.
+    pub means: Vec<f64>,
+    /// The variance of the outputs over all rows.
+    pub variances: Vec<f64>,
+}
+
+impl NormalEquations {
+    /// Without any rows yet.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self {
+            inputs,
+            outputs,
+            rows: 0,
+            gram: vec![0.0; inputs * inputs],
+            cross: vec![0.0; inputs * outputs],
+            input_sums: vec![0.0; inputs],
+            output_sums: vec![0.0; outputs],
+        }
+    }
+
+    /// The number of rows so far.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds rows: row-major `rows x inputs` and `rows x outputs`. `rows inputs (inputs + outputs)` multiplications; the
+    /// result does not depend on the number of threads.
+    pub fn add(&mut self, x: &[f32], y: &[f32]) {
+        let (d, m) = (self.inputs, self.outputs);
+        let rows = x.len() / d.max(1);
+        assert!(rows * d == x.len() && rows * m == y.len(), "as many rows of outputs as of inputs");
+        if rows == 0 || m == 0 {
+            return;
+        }
+        self.rows += rows;
+        self.gram.par_chunks_mut(BLOCK * d).enumerate().for_each(|(index, block)| {
+            let first = index * BLOCK;
+            let shape = (block.len() / d, d - first, rows);
+            add_product(shape, (&mut block[first..], d), (&x[first..], d), (&x[first..], d));
+        });
+        self.cross.par_chunks_mut(BLOCK * m).enumerate().for_each(|(index, block)| {
+            let shape = (block.len() / m, m, rows);
+            add_product(shape, (block, m), (&x[index * BLOCK..], d), (y, m));
+        });
+        add_sums(&mut self.input_sums, x);
+        add_sums(&mut self.output_sums, y);
+    }
+
+    /// The weights `W` and the intercept `c` that minimise `|X W + c - Y|^2 + rows * ridge * s * |W - start|^2`, where `s`
+    /// is the mean variance of the inputs (their mean square without an intercept). `start` is row-major
+    /// `inputs x outputs`. `None` without rows or if the system is singular, which a positive `ridge` prevents.
+    pub fn solve(&self, start: &[f64], ridge: f64, intercept: bool) -> Option<Fit> {
+        let (d, m) = (self.inputs, self.outputs);
+        if self.rows == 0 || start.len() != d * m {
+            return None;
+        }
+        let count = self.rows as f64;
+        let centre = |a: f64, b: f64| if intercept { a * b / count } else { 0.0 };
+        let mut full = vec![0.0; d * d];
+        full.par_chunks_exact_mut(d).enumerate().for_each(|(i, row)| {
+            for (j, value) in row.iter_mut().enumerate() {
+                let stored = if j >= i / BLOCK * BLOCK { self.gram[i * d + j] } else { self.gram[j * d + i] };
+                *value = stored - centre(self.input_sums[i], self.input_sums[j]);
+            }
+        });
+        // The residuals of the start: X'(Y - X start).
+        let mut step = vec![0.0; d * m];
+        let product = multiply(&full, start, d, m);
+        for (i, row) in step.chunks_exact_mut(m).enumerate() {
+            for (j, value) in row.iter_mut().enumerate() {
+                let cross = self.cross[i * m + j] - centre(self.input_sums[i], self.output_sums[j]);
+                *value = cross - product[i * m + j];
+            }
+        }
+        let scale: f64 = (0..d).map(|i| full[i * d + i]).sum::<f64>() / d as f64;
+        let mut factor = full.clone();
+        // Inputs that are always zero get no weight of their own rather than a singular system.
+        let added = ridge * scale + f64::MIN_POSITIVE;
+        (0..d).for_each(|i| factor[i * d + i] += added);
+        if scale > 0.0 {
+            cholesky::factorize(&mut factor, d)?;
+            cholesky::solve(&factor, d, &mut step, m);
+        } else {
+            step.fill(0.0);
+        }
+        drop(factor);
+        let weights: Vec<f64> = start.iter().zip(&step).map(|(start, step)| start + step).collect();
+        let means: Vec<f64> =
+            (0..m).map(|j| (0..d).map(|i| self.input_sums[i] / count * weights[i * m + j]).sum()).collect();
+        let product = multiply(&full, &weights, d, m);
+        let squares = |j: usize| (0..d).map(|i| weights[i * m + j] * product[i * m + j]).sum::<f64>() / count;
+        let variances =
+            (0..m).map(|j| (squares(j) - if intercept { 0.0 } else { means[j].powi(2) }).max(0.0)).collect();
+        let offset = |j: usize| if intercept { self.output_sums[j] / count - means[j] } else { 0.0 };
+        let intercept = (0..m).map(offset).collect();
+        weights.iter().all(|weight| weight.is_finite()).then_some(Fit { weights, intercept, means, variances })
+    }
+}
+
+fn add_sums(sums: &mut [f64], rows: &[f32]) {
+    for row in rows.chunks_exact(sums.len().max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+}
+
+/// Row-major `d x d` times row-major `d x m`.
+fn multiply(left: &[f64], right: &[f64], d: usize, m: usize) -> Vec<f64> {
+    let mut result = vec![0.0; d * m];
+    result.par_chunks_mut((64 * m).max(1)).enumerate().for_each(|(index, block)| {
+        let rows = block.len() / m;
+        let left = &left[index * 64 * d..(index * 64 + rows) * d];
+        assert!(right.len() == d * m && left.len() == rows * d, "matrices as large as their shapes");
+        // SAFETY: the slices hold rows x m, rows x d and d x m elements, checked above; `block` overlaps neither.
+        unsafe {
+            let (to, a, b) = (block.as_mut_ptr(), left.as_ptr(), right.as_ptr());
+            let (d_stride, m_stride) = (d as isize, m as isize);
+            let none = Parallelism::None;
+            gemm(
+                rows, m, d, to, 1, m_stride, false, a, 1, d_stride, b, 1, m_stride, 0.0, 1.0, false, false, false, none,
+            );
+        }
+    });
+    result
+}
+
+/// `to += left' right` for a `rows x a` left and a `rows x b` right side in single precision, each with its row stride.
+/// Sums run over so many rows in single precision as are given, then go on in double precision.
+fn add_product(
+    (a, b, rows): (usize, usize, usize),
+    (to, to_stride): (&mut [f64], usize),
+    (left, left_stride): (&[f32], usize),
+    (right, right_stride): (&[f32], usize),
+) {
+    const CHUNK: usize = 512;
+    let mut sums = vec![0.0_f32; a * b];
+    for start in (0..rows).step_by(CHUNK) {
+        let count = CHUNK.min(rows - start);
+        let (left, right) = (&left[start * left_stride..], &right[start * right_stride..]);
+        assert!(left.len() >= (count - 1) * left_stride + a && right.len() >= (count - 1) * right_stride + b, "rows");
+        // SAFETY: `sums` holds a x b elements, and the last row that is read of either side is within its slice, checked
+        // above; `sums` overlaps neither.
+        unsafe {
+            let (to, l, r) = (sums.as_mut_ptr(), left.as_ptr(), right.as_ptr());
+            let (ls, rs, none) = (left_stride as isize, right_stride as isize, Parallelism::None);
+            gemm(a, b, count, to, 1, b as isize, false, l, ls, 1, r, 1, rs, 0.0, 1.0, false, false, false, none);
+        }
+        for (row, sums) in sums.chunks_exact(b).enumerate() {
+            let to = &mut to[row * to_stride..row * to_stride + b];
+            to.iter_mut().zip(sums).for_each(|(to, &sum)| *to += f64::from(sum));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: usize, columns: usize, seed: usize) -> Vec<f32> {
+        (0..rows * columns).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+    }
+
+    fn outputs(x: &[f32], weights: &[f64], intercept: &[f64], d: usize) -> Vec<f32> {
+        let m = intercept.len();
+        let row = |row: &[f32], j: usize| {
+            (row.iter().enumerate().map(|(i, &x)| f64::from(x) * weights[i * m + j]).sum::<f64>() + intercept[j]) as f32
+        };
+        x.chunks_exact(d).flat_map(|x| (0..m).map(move |j| row(x, j)).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn a_linear_layer_is_found_again() {
+        for (d, m, with_intercept) in [(3, 2, true), (300, 4, true), (300, 4, false)] {
+            let weights: Vec<f64> = table(d, m, 1).into_iter().map(f64::from).collect();
+            let intercept: Vec<f64> = (0..m).map(|j| if with_intercept { j as f64 - 1.0 } else { 0.0 }).collect();
+            let mut equations = NormalEquations::new(d, m);
+            for part in 0..3 {
+                let x = table(700, d, part + 5);
+                equations.add(&x, &outputs(&x, &weights, &intercept, d));
+            }
+            let fit = equations.solve(&vec![0.0; d * m], 1e-7, with_intercept).unwrap();
+            let error = fit.weights.iter().zip(&weights).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(error < 1e-3, "{d} x {m}: {error}");
+            assert!(fit.intercept.iter().zip(&intercept).all(|(a, b)| (a - b).abs() < 1e-3));
+            let held = equations.solve(&weights, 1e6, with_intercept).unwrap();
+            assert!(held.weights.iter().zip(&weights).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The layers of a network whose weights can be fitted on their own.
+
+use std::collections::HashMap;
+
+use otfuse_graph::{Binary, Graph, NodeId, Operator, ValueId, Variadic};
+
+/// The parameters of a batch normalisation in inference mode, one number per channel each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalization {
+    /// Factors behind the division by the standard deviation.
+    pub scale: ValueId,
+    /// What is added at the end.
+    pub shift: ValueId,
+    /// Running means.
+    pub mean: ValueId,
+    /// Running variances.
+    pub variance: ValueId,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// A linear layer with weights of its own: a matrix product or convolution, its bias and the batch normalisation right
+/// behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearUnit {
+    /// The matrix product or convolution.
+    pub node: NodeId,
+    /// What flows in.
+    pub input: ValueId,
+    /// The weight.
+    pub weight: ValueId,
+    /// The axis of the weight that counts outputs.
+    pub output_axis: usize,
+    /// The bias, one number per output.
+    pub bias: Option<ValueId>,
+    /// The normalisation behind it.
+    pub normalization: Option<Normalization>,
+    /// The weighted sums, bias included, before the normalisation.
+    pub sums: ValueId,
+    /// What flows out, normalisation included.
+    pub output: ValueId,
+    /// Where the output is added to another value: the sum and the other value.
+    pub residual: Option<(ValueId, ValueId)>,
+}
+
+/// Readers of values, and which values are constant.
+struct Wiring<'a> {
+    graph: &'a Graph,
+    readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
+}
+
+impl LinearUnit {
+    /// The layers of a graph in topological order. Weights that several nodes read are left out: fitting them to one would
+    /// change the others. Linear in the size of the graph.
+    pub fn of(graph: &Graph) -> Vec<Self> {
+        let wiring = Wiring { graph, readers: graph.consumers() };
+        graph.nodes().filter_map(|(id, _)| wiring.unit(id)).collect()
+    }
+}
+
+impl Wiring<'_> {
+    fn unit(&self, id: NodeId) -> Option<LinearUnit> {
+        let node = self.graph.node(id);
+        let (input, weight, sums) = (node.input(0)?, node.input(1)?, node.output(0)?);
+        let rank = self.graph.initializer(weight)?.shape().len();
+        let output_axis = match &node.operator {
+            Operator::Conv(_) => 0,
+            Operator::Gemm(gemm) if gemm.alpha == 1.0 && gemm.beta == 1.0 && !gemm.transpose_a => {
+                usize::from(!gemm.transpose_b)
+            }
+            Operator::MatMul if rank == 2 => 1,
+            _ => return None,
+        };
+        if self.graph.initializer(input).is_some() || !self.is_own(weight) {
+            return None;
+        }
+        let outputs = *self.graph.initializer(weight)?.shape().get(output_axis)?;
+        let mut unit = LinearUnit {
+            node: id,
+            input,
+            weight,
+            output_axis,
+            bias: None,
+            normalization: None,
+            sums,
+            output: sums,
+            residual: None,
+        };
+        match node.input(2) {
+            Some(bias) if self.is_vector(bias, outputs) => unit.bias = Some(bias),
+            Some(_) => return None,
+            None => self.follow_bias(&mut unit, outputs),
+        }
+        self.follow_normalization(&mut unit, outputs);
+        unit.residual = self.residual(unit.output);
+        Some(unit)
+    }
+
+    /// Whether a constant of one node only has `length` elements.
+    fn is_vector(&self, id: ValueId, length: usize) -> bool {
+        let is_long = self.graph.initializer(id).is_some_and(|tensor| {
+            tensor.data_type().is_float() && tensor.len() == length && tensor.shape().last() == Some(&length)
+        });
+        is_long && self.is_own(id)
+    }
+
+    fn is_own(&self, id: ValueId) -> bool {
+        self.readers.get(&id).is_some_and(|readers| readers.len() == 1) && !self.graph.outputs().contains(&id)
+    }
+
+    /// The only reader of a value, unless the value is an output.
+    fn only_reader(&self, value: ValueId) -> Option<(NodeId, usize)> {
+        match self.readers.get(&value).map(Vec::as_slice) {
+            Some(&[reader]) if !self.graph.outputs().contains(&value) => Some(reader),
+            _ => None,
+        }
+    }
+
+    /// A bias that is added by a node of its own, behind a matrix product.
+    fn follow_bias(&self, unit: &mut LinearUnit, outputs: usize) {
+        let Some((next, position)) = self.only_reader(unit.output) else { return };
+        let node = self.graph.node(next);
+        let other = node.input(1 - position.min(1));
+        if self.graph.node(unit.node).operator == Operator::MatMul
+            && node.operator == Operator::Binary(Binary::Add)
+            && let (Some(bias), Some(output)) = (other, node.output(0))
+            && self.is_vector(bias, outputs)
+        {
+            unit.bias = Some(bias);
+            (unit.sums, unit.output) = (output, output);
+        }
+    }
+
+    fn follow_normalization(&self, unit: &mut LinearUnit, outputs: usize) {
+        let Some((next, 0)) = self.only_reader(unit.output) else { return };
+        let node = self.graph.node(next);
+        let Operator::BatchNormalization { epsilon } = node.operator else { return };
+        let parameter = |position| node.input(position).filter(|&id| self.is_vector(id, outputs));
+        if let (Some(scale), Some(shift), Some(mean), Some(variance), Some(output)) =
+            (parameter(1), parameter(2), parameter(3), parameter(4), node.output(0))
+        {
+            unit.normalization = Some(Normalization { scale, shift, mean, variance, epsilon });
+            unit.output = output;
+        }
+    }
+
+    fn residual(&self, output: ValueId) -> Option<(ValueId, ValueId)> {
+        let (next, position) = self.only_reader(output)?;
+        let node = self.graph.node(next);
+        let adds = matches!(node.operator, Operator::Binary(Binary::Add) | Operator::Variadic(Variadic::Sum));
+        if !adds || node.inputs.len() != 2 {
+            return None;
+        }
+        let other = node.input(1 - position).filter(|&other| self.graph.initializer(other).is_none())?;
+        Some((node.output(0)?, other))
+    }
+}
