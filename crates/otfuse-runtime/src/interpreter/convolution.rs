@@ -13,6 +13,9 @@ use super::value::Operands;
 use super::window::{Sliding, check, slide};
 use crate::{ConvolutionShape, RuntimeBackend, SlidingAxis};
 
+/// The largest plane, with its padding, that the kernels are given: they hold a channel of a tile in memory.
+const MOST_COVERED: usize = 1 << 26;
+
 /// Checks what both convolutions share; returns the number of spatial axes.
 fn spatial_rank<B: Backend>(x: &Floats<B>, weight: &Floats<B>, groups: usize) -> Outcome<usize> {
     let rank = x.rank();
@@ -54,6 +57,7 @@ pub(super) fn convolution<B: RuntimeBackend>(conv: &Conv, operands: &mut Operand
     if let &[height, ref rest @ ..] = axes.as_slice()
         && rest.len() < 2
         && element_count(x.shape())? > 0
+        && element_count(&axes.iter().map(Sliding::covered).collect::<Vec<_>>())? <= MOST_COVERED
     {
         // One spatial axis is taken as a column.
         let width = rest.first().copied().unwrap_or(Sliding::SINGLE);

@@ -71,7 +71,9 @@ impl Tiling {
     /// Input channels that are unfolded at once.
     pub(super) fn channels(&self) -> usize {
         let positions = self.images * self.rows * self.shape.axes[1].output;
-        let (inputs, most) = (self.shape.group_inputs(), UNFOLDED / (positions * self.shape.taps()));
+        let [rows, columns] = self.shape.axes;
+        let padded = rows.reach(self.rows) * columns.reach(columns.output) * self.images;
+        let (inputs, most) = (self.shape.group_inputs(), UNFOLDED / (positions * self.shape.taps()).max(padded));
         // Blocks of equal size, as far as possible.
         inputs.div_ceil(inputs.div_ceil(most.max(1)))
     }
