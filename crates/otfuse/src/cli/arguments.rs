@@ -75,7 +75,8 @@ pub struct Verify {
 /// Where samples come from.
 #[derive(Args, Debug, Clone)]
 pub struct Data {
-    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100 or npz
+    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy or
+    /// csv
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
