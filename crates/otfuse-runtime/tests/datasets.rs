@@ -117,10 +117,10 @@ fn mnist_compressed() {
 #[test]
 fn folders_of_numpy_arrays() {
     let folder = Folder::new("npy");
-    std::fs::write(folder.0.join("x_train.npy"), npy("|u1", "(2, 2)", &[0, 51, 102, 255])).unwrap();
+    std::fs::write(folder.0.join("x_train.npy"), npy("|u1", "(2, 2)", &[0, 255, 51, 102])).unwrap();
     std::fs::write(folder.0.join("y_train.npy"), npy("|u1", "(2,)", &[1, 0])).unwrap();
     let dataset = load("npy", &folder.0, Split::Train, None).unwrap();
-    assert_eq!((dataset.labels(), dataset.samples([0])), (&[1, 0][..], vec![0.0, 0.2]));
+    assert_eq!((dataset.labels(), dataset.samples([0])), (&[1, 0][..], vec![0.0, 1.0]));
     let error = load("npy", &folder.0, Split::Test, None).unwrap_err().to_string();
     assert!(error.contains("x_test.npy") && error.contains("found x_train.npy, y_train.npy"), "{error}");
 }

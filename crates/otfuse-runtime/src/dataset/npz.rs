@@ -105,12 +105,7 @@ impl Source {
     }
 }
 
-fn find(
-    source: &mut Source,
-    path: &Path,
-    names: &[&str],
-    split: Split,
-) -> Result<(Numbers, Vec<usize>), DatasetError> {
+fn find(source: &mut Source, path: &Path, names: &[&str], split: Split) -> Result<(Numbers, Vec<usize>), DatasetError> {
     let ending = match split {
         Split::Train => "train",
         Split::Test => "test",

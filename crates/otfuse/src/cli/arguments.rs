@@ -188,7 +188,7 @@ pub struct Prune {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
-    /// Share of the neurons that go; every group keeps at least one
+    /// Share of the neurons that go; every group keeps at least two
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, allow_negative_numbers = true)]
     pub amount: f64,
     /// Norm of its incoming weights that makes a neuron important
