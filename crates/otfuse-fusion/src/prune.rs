@@ -4,6 +4,9 @@ use otfuse_graph::{Graph, GroupId, InferenceError, Member, NeuronGroups, Operato
 
 use crate::features::{is_linear, neuron_rows};
 
+/// The neurons that every group keeps.
+const LEAST: usize = 2;
+
 /// What makes a neuron important.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Importance {
@@ -20,7 +23,8 @@ pub enum Importance {
 pub struct PruneSettings {
     /// What makes a neuron important. Default: the L1 norm.
     pub importance: Importance,
-    /// The share of the neurons that go, from 0 up to 1. Every group keeps at least one. Default: one half.
+    /// The share of the neurons that go, from 0 up to 1. Every group keeps at least two, since an axis of length 1 cannot
+    /// be told from one that is broadcast: the result would not be matched with the network any more. Default: one half.
     pub amount: f64,
     /// Whether the share is one of all chosen groups together, so that groups of small weights lose more, instead of
     /// one of each group. Norms are then divided by those of constant weights of 1, to be comparable. Default: false.
@@ -155,7 +159,7 @@ fn attempt(
 
 /// How many of `size` neurons go.
 fn removed(size: usize, amount: f64) -> usize {
-    ((size as f64 * amount).round() as usize).min(size.saturating_sub(1))
+    ((size as f64 * amount).round() as usize).min(size.saturating_sub(LEAST))
 }
 
 /// The neurons without the `count` least ones, ascending. Of equal ones the later go.
@@ -167,14 +171,14 @@ fn keep(scores: &[f64], count: usize) -> Vec<usize> {
     order
 }
 
-/// How many neurons each group loses if the least of all go; the best of each group stays.
+/// How many neurons each group loses if the least of all go; the best of each group stay.
 fn global_counts(scores: &[Vec<f64>], chosen: &[GroupId], amount: f64) -> Vec<usize> {
     let total: usize = chosen.iter().map(|id| scores[id.index()].len()).sum();
     let mut candidates: Vec<(f64, usize)> = Vec::with_capacity(total);
     for (position, id) in chosen.iter().enumerate() {
         let mut of_group = scores[id.index()].clone();
         of_group.sort_by(f64::total_cmp);
-        of_group.pop();
+        of_group.truncate(of_group.len().saturating_sub(LEAST));
         candidates.extend(of_group.into_iter().map(|score| (score, position)));
     }
     candidates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -264,15 +268,15 @@ mod tests {
     fn the_least_go_and_the_order_stays() {
         assert_eq!(keep(&[3.0, 1.0, 2.0, 1.0], 2), [0, 2]);
         assert_eq!(keep(&[1.0, 1.0, 1.0], 1), [0, 1]);
-        assert_eq!((removed(10, 0.25), removed(3, 0.99), removed(1, 0.9), removed(0, 0.5)), (3, 2, 0, 0));
+        assert_eq!((removed(10, 0.25), removed(3, 0.99), removed(1, 0.9), removed(0, 0.5)), (3, 1, 0, 0));
     }
 
     #[test]
-    fn a_global_share_takes_from_groups_of_small_weights_and_leaves_one_of_each() {
-        let scores = [vec![5.0, 6.0, 7.0], vec![0.1, 0.2, 0.3]];
+    fn a_global_share_takes_from_groups_of_small_weights_and_leaves_two_of_each() {
+        let scores = [vec![5.0, 6.0, 7.0], vec![0.1, 0.2, 0.3, 0.4]];
         let chosen = [GroupId::new(0), GroupId::new(1)];
         assert_eq!(global_counts(&scores, &chosen, 0.5), [1, 2]);
-        assert_eq!(global_counts(&scores, &chosen, 0.34), [0, 2]);
-        assert_eq!(global_counts(&scores, &chosen, 0.95), [2, 2]);
+        assert_eq!(global_counts(&scores, &chosen, 0.3), [0, 2]);
+        assert_eq!(global_counts(&scores, &chosen, 0.95), [1, 2]);
     }
 }

@@ -113,3 +113,46 @@ fn mnist_compressed() {
     assert_eq!(test.labels()[..4], [7, 2, 1, 0]);
     assert_eq!(load("mnist", &folder, Split::Train, Some(100)).unwrap().len(), 100);
 }
+
+#[test]
+fn folders_of_numpy_arrays() {
+    let folder = Folder::new("npy");
+    std::fs::write(folder.0.join("x_train.npy"), npy("|u1", "(2, 2)", &[0, 255, 51, 102])).unwrap();
+    std::fs::write(folder.0.join("y_train.npy"), npy("|u1", "(2,)", &[1, 0])).unwrap();
+    let dataset = load("npy", &folder.0, Split::Train, None).unwrap();
+    assert_eq!((dataset.labels(), dataset.samples([0])), (&[1, 0][..], vec![0.0, 1.0]));
+    let error = load("npy", &folder.0, Split::Test, None).unwrap_err().to_string();
+    assert!(error.contains("x_test.npy") && error.contains("found x_train.npy, y_train.npy"), "{error}");
+}
+
+#[test]
+fn tables() {
+    let folder = Folder::new("csv");
+    let file = folder.0.join("data.csv");
+    for (text, labels, first) in [
+        ("1,2.5,0\n-3,4e1,2\n", [0, 2], [1.0, 2.5]),
+        ("a,b,c\n1,2.5,0\n\n-3,4,2\n", [0, 2], [1.0, 2.5]),
+        ("\u{feff}\"Label\";a;b\r\n3;1;2.5\r\n1;0;0\r\n", [3, 1], [1.0, 2.5]),
+        ("1\t2.5\t7.0\n1\t1\t1\n", [7, 1], [1.0, 2.5]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let dataset = load("csv", &file, Split::Test, None).unwrap();
+        assert_eq!((dataset.labels(), dataset.samples([0])), (&labels[..], first.to_vec()), "{text}");
+        assert_eq!(dataset.sample_shape(), [2]);
+    }
+    for (text, part) in [
+        ("", "at least one"),
+        ("1,2,0\n1,2\n", "line 2: expected 3 fields"),
+        ("1,2,0\n1,x,2\n", "line 2, column 2: expected a number, found 'x'"),
+        ("1,2,0\n1,2,0.5\n", "a label"),
+        ("1,2,0\n1,nan,1\n", "'nan'"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = load("csv", &file, Split::Test, None).unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains("data.csv"), "{error}");
+    }
+    std::fs::write(folder.0.join("train.csv"), "1,0\n2,1\n3,1\n").unwrap();
+    assert_eq!(load("csv", &folder.0, Split::Train, Some(2)).unwrap().len(), 2);
+    let error = load("csv", &folder.0, Split::Test, None).unwrap_err().to_string();
+    assert!(error.contains("test.csv or test.csv.gz"), "{error}");
+}

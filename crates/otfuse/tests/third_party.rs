@@ -246,3 +246,18 @@ fn residual_networks_have_the_accuracy_that_their_authors_report() {
         assert!((91.0 - 0.3..=92.1 + 0.3).contains(&accuracy), "{model}");
     }
 }
+
+#[test]
+fn a_dense_network_fused_into_its_pruned_copy_beats_the_copy() {
+    let Some(model) = shared("models/cifar10-vgg11/vgg11_seed0.pt") else { return };
+    let folder = TempDir::new().unwrap();
+    let Some(()) = unpack_cifar(folder.path(), "test_batch", 300) else { return };
+    let data = format!("cifar10:{}", text(folder.path()));
+    let [pruned, fused] = ["pruned.pt", "fused.pt"].map(|name| folder.path().join(name));
+    let report = otfuse(&["prune", text(&model), "--arch", "vgg", "--amount", "0.4", "-o", text(&pruned)]);
+    assert!(report["kept_parameters"].as_u64() < report["parameters"].as_u64().map(|count| count / 2), "{report}");
+    otfuse(&["fuse", text(&model), text(&pruned), "--arch", "vgg", "--no-verify", "-o", text(&fused)]);
+    let report = otfuse(&["eval", text(&pruned), text(&fused), "--arch", "vgg", "--data", &data]);
+    let [pruned, fused] = [&report["models"][0], &report["models"][1]].map(percent);
+    assert!(fused > pruned && fused > 70.0, "{pruned} {fused}");
+}

@@ -22,7 +22,8 @@ pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
     };
     let (path, mut reader) = open_first(folder, &names)?;
     let bytes = read_up_to(&mut reader, MOST_BYTES, &path)?;
-    let text = String::from_utf8(bytes).map_err(|_| Table::wrong(&path, "text", "UTF-8".into(), "other bytes".into()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Table::wrong(&path, "text", "UTF-8".into(), "other bytes".into()))?;
     Table { path, text }.read()
 }
 
@@ -65,7 +66,12 @@ impl Table {
             for (column, field) in found.iter().enumerate() {
                 let number: Option<f64> = field.parse().ok().filter(|number: &f64| number.is_finite());
                 let wrong = |expected: &str| {
-                    Self::wrong(&self.path, &format!("{subject}, column {}", column + 1), expected.into(), format!("'{field}'"))
+                    Self::wrong(
+                        &self.path,
+                        &format!("{subject}, column {}", column + 1),
+                        expected.into(),
+                        format!("'{field}'"),
+                    )
                 };
                 let number = number.ok_or_else(|| wrong("a number"))?;
                 if column != label_column {

@@ -4,6 +4,7 @@
 //! [`Dataset`].
 
 mod cifar;
+mod csv;
 mod digits;
 mod error;
 mod idx;

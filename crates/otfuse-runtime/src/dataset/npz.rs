@@ -1,4 +1,4 @@
-//! NumPy archives with an array of samples and an array of labels.
+//! NumPy arrays of samples and labels, in an archive or a folder.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor};
@@ -23,14 +23,18 @@ enum Numbers {
 }
 
 /// `x_train`, `y_train`, `x_test`, `y_test` (or the other names with such an ending) where the archive has them; else
-/// `x` and `y` without an ending, which then are both splits.
+/// `x` and `y` without an ending, which then are both splits. A folder with `x.npy` and `y.npy` is read like an archive.
 pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
     let read = |source: std::io::Error| DatasetError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read)?;
-    let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|error| read(std::io::Error::other(error.to_string())))?;
-    let (samples, shape) = find(&mut archive, path, &SAMPLES, split)?;
-    let (labels, label_shape) = find(&mut archive, path, &LABELS, split)?;
+    let mut source = if path.is_dir() {
+        Source::Folder
+    } else {
+        let file = File::open(path).map_err(read)?;
+        let archive = ZipArchive::new(BufReader::new(file));
+        Source::Archive(archive.map_err(|error| read(std::io::Error::other(error.to_string())))?)
+    };
+    let (samples, shape) = find(&mut source, path, &SAMPLES, split)?;
+    let (labels, label_shape) = find(&mut source, path, &LABELS, split)?;
     let wrong = |subject: &str, expected: String, found: String| DatasetError::Content {
         path: path.to_owned(),
         subject: subject.into(),
@@ -60,12 +64,48 @@ pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
     Ok(Raw { sample_shape: sample_shape.to_vec(), labels, classes, samples })
 }
 
-fn find(
-    archive: &mut ZipArchive<BufReader<File>>,
-    path: &Path,
-    names: &[&str],
-    split: Split,
-) -> Result<(Numbers, Vec<usize>), DatasetError> {
+/// Where the arrays are.
+enum Source {
+    Archive(ZipArchive<BufReader<File>>),
+    Folder,
+}
+
+impl Source {
+    fn has(&self, path: &Path, name: &str) -> bool {
+        match self {
+            Self::Archive(archive) => archive.index_for_name(name).is_some(),
+            Self::Folder => path.join(name).is_file(),
+        }
+    }
+
+    fn names(&self, path: &Path) -> Vec<String> {
+        match self {
+            Self::Archive(archive) => archive.file_names().flatten().map(|name| name.into_owned()).collect(),
+            Self::Folder => {
+                let entries = path.read_dir().into_iter().flatten().flatten();
+                let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into()).collect();
+                names.sort_unstable();
+                names.truncate(10);
+                names
+            }
+        }
+    }
+
+    fn bytes(&mut self, path: &Path, name: &str) -> Result<Vec<u8>, DatasetError> {
+        let full = path.join(name);
+        let read = |source: std::io::Error| DatasetError::Read { path: full.clone(), source };
+        match self {
+            Self::Archive(archive) => {
+                let entry = archive.by_name(name);
+                let mut entry = entry.map_err(|error| read(std::io::Error::other(error.to_string())))?;
+                read_up_to(&mut entry, MOST_BYTES, &full)
+            }
+            Self::Folder => read_up_to(&mut File::open(&full).map_err(read)?, MOST_BYTES, &full),
+        }
+    }
+}
+
+fn find(source: &mut Source, path: &Path, names: &[&str], split: Split) -> Result<(Numbers, Vec<usize>), DatasetError> {
     let ending = match split {
         Split::Train => "train",
         Split::Test => "test",
@@ -79,13 +119,12 @@ fn find(
         found,
         hint: None,
     };
-    let Some(name) = candidates.iter().find(|name| archive.index_for_name(name).is_some()) else {
-        let found: Vec<String> = archive.file_names().flatten().map(|name| name.into_owned()).collect();
-        return Err(wrong("arrays", format!("one of {}", candidates.join(", ")), found.join(", ")));
+    let Some(name) = candidates.iter().find(|name| source.has(path, name)) else {
+        let found = source.names(path).join(", ");
+        return Err(wrong("arrays", format!("one of {}", candidates.join(", ")), found));
     };
     let read = |source: std::io::Error| DatasetError::Read { path: path.join(name), source };
-    let mut entry = archive.by_name(name).map_err(|error| read(std::io::Error::other(error.to_string())))?;
-    let bytes = read_up_to(&mut entry, MOST_BYTES, &path.join(name))?;
+    let bytes = source.bytes(path, name)?;
     let array = NpyFile::new(Cursor::new(bytes.as_slice())).map_err(read)?;
     let shape: Option<Vec<usize>> = array.shape().iter().map(|&length| usize::try_from(length).ok()).collect();
     let count = shape.as_ref().and_then(|shape| shape.iter().try_fold(1usize, |count, &n| count.checked_mul(n)));

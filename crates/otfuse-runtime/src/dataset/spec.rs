@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::cifar::Cifar;
-use super::{Dataset, DatasetError, Normalization, cifar, digits, idx, npz};
+use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, npz};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,16 +43,22 @@ pub enum DataKind {
     Cifar100,
     /// A NumPy archive with samples (`x`, `images`, `inputs` or `data`) and labels (`y`, `labels` or `targets`).
     Npz,
+    /// A folder with such arrays as `.npy` files.
+    Npy,
+    /// A table of comma-separated numbers with a column of labels, or a folder with `train.csv` and `test.csv`.
+    Csv,
 }
 
 impl DataKind {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Digits, "digits"),
         (Self::Mnist, "mnist"),
         (Self::FashionMnist, "fashion-mnist"),
         (Self::Cifar10, "cifar10"),
         (Self::Cifar100, "cifar100"),
         (Self::Npz, "npz"),
+        (Self::Npy, "npy"),
+        (Self::Csv, "csv"),
     ];
 
     /// The name in a specification.
@@ -69,7 +75,7 @@ impl DataKind {
             Self::FashionMnist => Normalization::parse("0.2860/0.3530").unwrap_or_else(|_| Normalization::none()),
             Self::Cifar100 => Normalization::parse("0.5071,0.4865,0.4409/0.2673,0.2564,0.2762")
                 .unwrap_or_else(|_| Normalization::none()),
-            Self::Digits | Self::Npz => Normalization::none(),
+            Self::Digits | Self::Npz | Self::Npy | Self::Csv => Normalization::none(),
         }
     }
 }
@@ -129,7 +135,8 @@ impl DataSpec {
             DataKind::Mnist | DataKind::FashionMnist => idx::load(path, split, limit)?,
             DataKind::Cifar10 => cifar::load(path, Cifar::Ten, split, limit)?,
             DataKind::Cifar100 => cifar::load(path, Cifar::Hundred, split, limit)?,
-            DataKind::Npz => npz::load(path, split)?,
+            DataKind::Npz | DataKind::Npy => npz::load(path, split)?,
+            DataKind::Csv => csv::load(path, split)?,
         };
         let normalization = normalization.unwrap_or_else(|| self.kind.default_normalization());
         let dataset = Dataset::new(&self.to_string(), raw, normalization)?;

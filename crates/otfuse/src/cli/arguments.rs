@@ -83,7 +83,8 @@ pub struct Verify {
 /// Where samples come from.
 #[derive(Args, Debug, Clone)]
 pub struct Data {
-    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100 or npz
+    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy or
+    /// csv
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
@@ -204,7 +205,7 @@ pub struct Prune {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
-    /// Share of the neurons that go; every group keeps at least one
+    /// Share of the neurons that go; every group keeps at least two
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, allow_negative_numbers = true)]
     pub amount: f64,
     /// Norm of its incoming weights that makes a neuron important

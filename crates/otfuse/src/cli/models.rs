@@ -55,8 +55,9 @@ fn dataset_failure(error: &DatasetError) -> Failure {
 /// The samples that the arguments name.
 pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Result<Dataset, Failure> {
     let spec = arguments.data.as_ref().ok_or_else(|| {
-        Failure::input("no data set is given")
-            .hint("--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR or npz:FILE")
+        Failure::input("no data set is given").hint(
+            "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR or csv:FILE",
+        )
     })?;
     let spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
     let normalization = match &arguments.normalize {
