@@ -38,7 +38,7 @@ impl ArchitectureError {
 ///
 /// ```
 /// let model = otfuse::architecture("vgg11-nobias:0.25", &[3, 32, 32], 10, 0)?;
-/// assert_eq!(model.graph.parameter_count(), 578_416);
+/// assert_eq!(model.graph.parameter_count(), 577_712);
 /// # Ok::<(), otfuse::ArchitectureError>(())
 /// ```
 pub fn architecture(spec: &str, input_shape: &[usize], classes: usize, seed: u64) -> Result<Model, ArchitectureError> {

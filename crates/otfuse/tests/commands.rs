@@ -120,7 +120,7 @@ fn verify() {
 fn fuse() {
     let folder = Folder::new();
     let report = folder.json("fuse a.onnx c.onnx b.onnx -o fused.onnx --save-alignment plan.json --weights 1,1,2");
-    assert_eq!(keys(&report), ["groups", "method", "models", "output", "seconds", "settings"]);
+    assert_eq!(keys(&report), ["groups", "method", "models", "output", "seconds", "settings", "sweeps"]);
     assert_eq!(report["settings"]["verified"], true);
     assert_eq!(report["settings"]["anchor"], 2);
     assert_eq!(report["models"][1]["weight"], 0.25);

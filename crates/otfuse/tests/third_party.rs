@@ -261,3 +261,25 @@ fn a_dense_network_fused_into_its_pruned_copy_beats_the_copy() {
     let [pruned, fused] = [&report["models"][0], &report["models"][1]].map(percent);
     assert!(fused > pruned && fused > 70.0, "{pruned} {fused}");
 }
+
+#[test]
+fn weight_matching_ends_where_the_published_algorithm_ends() {
+    let Some((models, _)) = perceptrons() else { return };
+    let golden: Value = serde_json::from_str(include_str!("golden/git_rebasin.json")).unwrap();
+    let folder = TempDir::new().unwrap();
+    let fused = folder.path().join("fused.safetensors");
+    let (m0, m1) = (text(&models[0]), text(&models[1]));
+    for run in golden["runs"].as_array().unwrap() {
+        let seed = run["seed"].to_string();
+        let options = ["--arch", "mlp", "--preset", "git-rebasin", "--seed", &seed, "-o", text(&fused)];
+        let report = otfuse(&[&["fuse", m0, m1, "--no-verify"], &options[..]].concat());
+        let sweeps = &report["sweeps"][0];
+        assert_eq!(sweeps["converged"], true);
+        let objective: Vec<f64> =
+            sweeps["objective"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        assert!(objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)), "{objective:?}");
+        let expected = run["squared_distance"].as_f64().unwrap();
+        let found = objective.last().unwrap();
+        assert!((found - expected).abs() < 1e-5 * expected, "seed {seed}: found {found}, expected {expected}");
+    }
+}

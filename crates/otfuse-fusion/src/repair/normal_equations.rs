@@ -187,8 +187,13 @@ fn add_product(
 mod tests {
     use super::*;
 
-    fn table(rows: usize, columns: usize, seed: usize) -> Vec<f32> {
-        (0..rows * columns).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+    fn table(rows: usize, columns: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..rows * columns).map(|_| next()).collect()
     }
 
     fn outputs(x: &[f32], weights: &[f64], intercept: &[f64], d: usize) -> Vec<f32> {

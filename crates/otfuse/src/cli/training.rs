@@ -43,22 +43,22 @@ pub struct Training {
     #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     pub optimizer: OptimizerName,
     /// Learning rate, the largest of the schedule; 0.05 with sgd (0.01 for finetune), 0.001 with adam and adamw
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Momentum of sgd
-    #[arg(long, value_name = "M", default_value_t = 0.9)]
+    #[arg(long, value_name = "M", default_value_t = 0.9, allow_negative_numbers = true)]
     pub momentum: f64,
     /// Nesterov's momentum
     #[arg(long)]
     pub nesterov: bool,
     /// Factor of the weights in their gradients
-    #[arg(long, value_name = "D", default_value_t = 0.0)]
+    #[arg(long, value_name = "D", default_value_t = 0.0, allow_negative_numbers = true)]
     pub weight_decay: f64,
     /// Learning rate over time: constant, cosine, onecycle, or step:EPOCHS,FACTOR
     #[arg(long, value_name = "KIND", default_value = "constant", value_parser = schedule)]
     pub schedule: Schedule,
     /// Share of each target that is spread over all classes
-    #[arg(long, value_name = "S", default_value_t = 0.0)]
+    #[arg(long, value_name = "S", default_value_t = 0.0, allow_negative_numbers = true)]
     pub label_smoothing: f64,
     /// Cut a random part out of each image padded by this many pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
@@ -67,7 +67,7 @@ pub struct Training {
     #[arg(long)]
     pub flip: bool,
     /// Share of the training samples held out to choose the best epoch; with 0 the last epoch is kept
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true)]
     pub validation: f64,
     /// Keep the statistics of batch normalisation
     #[arg(long)]

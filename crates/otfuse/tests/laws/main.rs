@@ -8,7 +8,7 @@ use networks::{ALL, Recipe, Structure, build, groups};
 use otfuse::formats as _;
 use otfuse::graph::{AxisLayout, Graph, GraphEditor, GroupId, NeuronGroups, Role, Tensor, permute};
 use otfuse::runtime::run_graph;
-use otfuse::{Networks, Settings, fuse, verify};
+use otfuse::{Networks, Repair, Settings, fuse, repair, verify};
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -37,6 +37,11 @@ impl std::fmt::Debug for Recipe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} {:?} bias {} norm {}", self.structure, self.widths, self.bias, self.norm)
     }
+}
+
+/// Settings under which maps are permutations, the forward sweep first.
+fn presets() -> [Settings; 3] {
+    [Settings::default(), Settings::converged(), Settings::git_rebasin()]
 }
 
 fn outputs(graph: &Graph) -> Vec<f32> {
@@ -127,13 +132,13 @@ proptest! {
     }
 
     #[test]
-    fn a_permuted_copy_is_recovered(recipe in recipes(), seed in any::<u64>(), paper in any::<bool>()) {
+    fn a_permuted_copy_is_recovered(recipe in recipes(), seed in any::<u64>(), preset in 0..3_usize) {
         let graph = build(&recipe, seed);
         let analysis = NeuronGroups::of(&graph).unwrap();
         let orders = random_orders(&analysis, seed);
         let permuted = permute(&graph, &analysis, &orders).unwrap();
         let networks = Networks::new(&[&permuted, &graph], 1).unwrap();
-        let settings = if paper { Settings::paper() } else { Settings::default() };
+        let settings = [Settings::paper(), Settings::default(), Settings::converged()][preset].clone();
         let fusion = fuse(&networks, &settings, None, &|_| {}).unwrap();
         for (group, order) in fusion.alignments[0].groups.iter().zip(&orders) {
             // Neuron i of the copy is neuron order[i] of the original, so that this is where it has to go.
@@ -146,17 +151,36 @@ proptest! {
     fn fusing_a_network_with_itself_changes_nothing(recipe in recipes(), seed in any::<u64>(), models in 2..6_usize) {
         let graph = build(&recipe, seed);
         let networks = Networks::new(&vec![&graph; models], models - 1).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap();
-        assert_same_weights(&fusion.graph, &graph, 1e-6)?;
+        for settings in presets() {
+            let fusion = fuse(&networks, &settings, None, &|_| {}).unwrap();
+            assert_same_weights(&fusion.graph, &graph, 1e-6)?;
+            let repaired = repair(&networks, &fusion, Repair::DataFree, None, &mut |_, _| {}).unwrap();
+            assert_same_weights(&repaired, &graph, 1e-5)?;
+        }
+    }
+
+    #[test]
+    fn sweeps_lower_the_objective_and_end(recipe in recipes(), seeds in [any::<u64>(), any::<u64>()]) {
+        let [a, b] = seeds.map(|seed| build(&recipe, seed));
+        let networks = Networks::new(&[&a, &b], 1).unwrap();
+        for settings in &presets()[1..] {
+            let fusion = fuse(&networks, settings, None, &|_| {}).unwrap();
+            let alignment = &fusion.alignments[0];
+            prop_assert!(alignment.converged);
+            let falls = alignment.objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6));
+            prop_assert!(falls, "{:?}", alignment.objective);
+        }
     }
 
     #[test]
     fn an_aligned_model_computes_its_own_function(recipe in recipes(), seeds in [any::<u64>(), any::<u64>()]) {
         let [a, b] = seeds.map(|seed| build(&recipe, seed));
         let networks = Networks::new(&[&a, &b], 1).unwrap();
-        let settings = Settings { weights: vec![1.0, 0.0], ..Settings::default() };
-        let aligned = fuse(&networks, &settings, None, &|_| {}).unwrap().graph;
-        assert_close(&outputs(&aligned), &outputs(&a), 1e-4)?;
+        for preset in presets() {
+            let settings = Settings { weights: vec![1.0, 0.0], ..preset };
+            let aligned = fuse(&networks, &settings, None, &|_| {}).unwrap().graph;
+            assert_close(&outputs(&aligned), &outputs(&a), 1e-4)?;
+        }
     }
 
     #[test]

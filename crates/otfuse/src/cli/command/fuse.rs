@@ -226,7 +226,8 @@ impl Plan {
             return Err(Failure::input(message).hint("models are counted from 0"));
         }
         if arguments.mode != ModeName::Weights && arguments.data.data.is_none() {
-            return Err(Failure::input("this mode needs samples")
+            let mode = arguments.mode.to_possible_value().map_or_else(String::new, |name| name.get_name().to_owned());
+            return Err(Failure::input(format!("--mode {mode} needs samples"))
                 .hint("name a data set: --data mnist:DIR, --data cifar10:DIR, --data npz:FILE or --data digits"));
         }
         if arguments.data.data.is_none() && !matches!(arguments.repair, RepairName::None | RepairName::DataFree) {
