@@ -1,4 +1,5 @@
 //! Networks from scratch: names and shapes of PyTorch's modules, read back from files, the same bytes for the same seed.
+#![allow(clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
 

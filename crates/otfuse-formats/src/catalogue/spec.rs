@@ -127,7 +127,7 @@ impl NetworkSpec {
     /// # Errors
     /// [`SpecError::Input`] if the network does not take such samples.
     pub fn state_dict(&self, input_shape: &[usize], classes: usize) -> Result<StateDict, SpecError> {
-        Ok(Draft::new(self).state_dict(input_shape, classes)?)
+        Draft::new(self).state_dict(input_shape, classes)
     }
 
     /// The network for samples of a shape, without training: all weights are 0.

@@ -107,7 +107,7 @@ impl HfWeights {
     }
 }
 
-/// Finds beforehand what would keep [`write_folder`] from writing: something else than an empty folder at `target`, or
+/// Finds beforehand what would keep a folder from being written: something else than an empty folder at `target`, or
 /// no folder to put it in.
 ///
 /// # Errors

@@ -246,10 +246,11 @@ impl Reader<'_> {
             readers: &self.readers,
         };
         let mut reading = if standard { operators::read(&mut call)? } else { Reading::Opaque };
-        if let Reading::Operator(found) = &reading {
-            if found.most_outputs() == 1 && !call.keep_first_output() {
-                reading = Reading::Opaque;
-            }
+        if let Reading::Operator(found) = &reading
+            && found.most_outputs() == 1
+            && !call.keep_first_output()
+        {
+            reading = Reading::Opaque;
         }
         let added = match reading {
             Reading::Expanded => return Ok(()),

@@ -56,7 +56,7 @@ pub enum RepairError {
         /// The model, or the number of models for the fused network.
         model: usize,
         /// What went wrong.
-        source: RuntimeError,
+        source: Box<RuntimeError>,
     },
     /// The result is no valid network.
     #[error(transparent)]

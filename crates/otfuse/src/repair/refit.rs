@@ -50,7 +50,7 @@ impl<'a> Refit<'a> {
                 tensors.insert(id, tensor.clone());
             }
         }
-        let of_fused = |source| RepairError::Runtime { model: networks.len(), source };
+        let of_fused = |source| RepairError::Runtime { model: networks.len(), source: Box::new(source) };
         let mut fused = Stream::new(anchor, samples).map_err(of_fused)?;
         for (&id, tensor) in &tensors {
             fused.replace(id, tensor).map_err(of_fused)?;
@@ -59,7 +59,11 @@ impl<'a> Refit<'a> {
         if kind != Repair::BatchNorm {
             for (model, &weight) in fusion.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
                 let stream = Stream::new(networks.graph(model), samples);
-                parents.push((model, weight, stream.map_err(|source| RepairError::Runtime { model, source })?));
+                parents.push((
+                    model,
+                    weight,
+                    stream.map_err(|source| RepairError::Runtime { model, source: Box::new(source) })?,
+                ));
             }
         }
         Ok(Self { networks, fusion, kind, fused, parents, tensors })
@@ -93,7 +97,7 @@ impl<'a> Refit<'a> {
     }
 
     fn of_fused(&self, source: RuntimeError) -> RepairError {
-        RepairError::Runtime { model: self.networks.len(), source }
+        RepairError::Runtime { model: self.networks.len(), source: Box::new(source) }
     }
 
     fn values(&self, id: ValueId) -> Vec<f64> {
@@ -197,7 +201,7 @@ impl<'a> Refit<'a> {
     fn parent_value(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
         let (model, _, stream) = &self.parents[parent];
         let id = self.networks.value(*model, value);
-        let failed = |source| RepairError::Runtime { model: *model, source };
+        let failed = |source| RepairError::Runtime { model: *model, source: Box::new(source) };
         let mut values = stream.peek(batch, &[id]).map_err(failed)?;
         let missing = || failed(RuntimeError::NotComputed { value: format!("{id:?}") });
         let tensor = values.remove(&id).ok_or_else(missing)?;
@@ -207,7 +211,7 @@ impl<'a> Refit<'a> {
     fn advance_parent(&mut self, parent: usize, value: ValueId) -> Result<(), RepairError> {
         let (model, _, stream) = &mut self.parents[parent];
         let id = self.networks.value(*model, value);
-        stream.advance(&[id]).map_err(|source| RepairError::Runtime { model: *model, source })
+        stream.advance(&[id]).map_err(|source| RepairError::Runtime { model: *model, source: Box::new(source) })
     }
 
     /// Fits a layer to the mean of its parents' outputs; where it is added to a stream, to the mean of the parents'

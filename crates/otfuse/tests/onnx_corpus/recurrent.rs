@@ -42,7 +42,8 @@ fn changed_halves_are_written_into_one_tensor() {
             let tensor = |graph: &Graph| graph.find_value(name).and_then(|id| graph.initializer(id).cloned());
             tensor(&back.graph).is_some_and(|tensor_back| Some(tensor_back) == tensor(&permuted))
         };
-        let weights = permuted.initializers().filter(|(id, tensor)| tensor.data_type().is_float() && permuted.is_weight(*id));
+        let weights =
+            permuted.initializers().filter(|(id, tensor)| tensor.data_type().is_float() && permuted.is_weight(*id));
         let names = weights.map(|(id, _)| permuted.value(id).name.as_str());
         let lost: Vec<&str> = names.filter(|name| !changed(name)).collect();
         assert!(lost.is_empty(), "{lost:?}");

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use clap::ValueEnum;
 use otfuse_formats::model::Model;
 use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Activations, Consensus, FeatureSource, Fusion, FusionError, MarginalKind,
