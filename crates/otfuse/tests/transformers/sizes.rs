@@ -30,13 +30,16 @@ fn write(tiny: &Tiny, folder: &Path) -> Model {
 }
 
 /// Settings of a configuration that are changed.
-type Settings<'a> = &'a [(&'a str, Value)];
+type Changes<'a> = &'a [(&'a str, Value)];
+
+/// Lengths before and after.
+type Lengths<'a> = &'a [(usize, usize)];
 
 #[test]
 fn widths_heads_and_inner_layers_may_differ() {
     let bert = [("hidden_size", json!(40)), ("num_attention_heads", json!(5)), ("intermediate_size", json!(72))];
     let gpt2 = [("n_embd", json!(40)), ("n_head", json!(5)), ("n_inner", json!(60))];
-    let cases: [(&str, &[(usize, usize)], Settings); 3] = [
+    let cases: [(&str, Lengths<'_>, Changes<'_>); 3] = [
         ("bert_masked", &[(32, 40), (56, 72)], &bert),
         ("gpt2_causal", &[(32, 40), (96, 120), (48, 60)], &gpt2),
         // The stream of a network without a head is an output, and rotated heads keep their width.
@@ -71,7 +74,7 @@ fn widths_heads_and_inner_layers_may_differ() {
 fn what_cannot_be_fused_is_refused_with_the_reason() {
     let words: [(&str, Value); 1] = [("vocab_size", json!(31))];
     let layers: [(&str, Value); 1] = [("num_hidden_layers", json!(2))];
-    let cases: [(&str, &[(usize, usize)], Settings, &str); 2] =
+    let cases: [(&str, Lengths<'_>, Changes<'_>, &str); 2] =
         [("bert_masked", &[(29, 31)], &words, "word_embeddings.weight"), ("bert_masked", &[], &layers, "node")];
     for (name, lengths, settings, expected) in cases {
         let folder = TempDir::new().unwrap();
