@@ -16,9 +16,9 @@ use crate::cli::progress::Progress;
 
 /// Neurons of each layer.
 const WIDTHS: [usize; 4] = [64, 128, 64, 10];
-/// Passes over the data in training and in fine-tuning.
-const EPOCHS: usize = 40;
-const FINE_TUNING_EPOCHS: usize = 2;
+/// Passes over the data and learning rate of training, and of fine-tuning.
+const TRAINING: (usize, f64) = (40, 0.05);
+const FINE_TUNING: (usize, f64) = (3, 0.02);
 
 #[derive(Serialize)]
 struct Report {
@@ -53,9 +53,9 @@ pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
     };
 
     let initial = |seed| mlp(&WIDTHS, seed).map_err(Failure::run);
-    let (a, seconds) = trained(&initial(2 * seed + 1)?, &half_a, EPOCHS, seed, "training model A")?;
+    let (a, seconds) = trained(&initial(2 * seed + 1)?, &half_a, TRAINING, seed, "training model A")?;
     let of_a = measure("model_a", "trained on one half of the samples", &a, seconds)?;
-    let (b, seconds) = trained(&initial(2 * seed + 2)?, &half_b, EPOCHS, seed, "training model B")?;
+    let (b, seconds) = trained(&initial(2 * seed + 2)?, &half_b, TRAINING, seed, "training model B")?;
     let of_b = measure("model_b", "trained on the other half, from another seed", &b, seconds)?;
     let (vanilla, vanilla_seconds) = fused(&a, &b, Method::Average)?;
     let (aligned, aligned_seconds) = fused(&a, &b, Method::OptimalTransport)?;
@@ -65,7 +65,7 @@ pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
         ("vanilla_finetuned", "the plain average after a short training on all samples", &vanilla),
         ("fused_finetuned", "the fused network after the same training", &aligned),
     ] {
-        let (tuned, seconds) = trained(graph, &all, FINE_TUNING_EPOCHS, seed, "fine-tuning")?;
+        let (tuned, seconds) = trained(graph, &all, FINE_TUNING, seed, "fine-tuning")?;
         measure(name, explanation, &tuned, seconds)?;
     }
     let start = Instant::now();
@@ -93,12 +93,12 @@ fn halves(dataset: &Dataset) -> [Dataset; 2] {
 fn trained(
     graph: &Graph,
     dataset: &Dataset,
-    epochs: usize,
+    (epochs, learning_rate): (usize, f64),
     seed: u64,
     label: &'static str,
 ) -> Result<(Graph, f64), Failure> {
     let start = Instant::now();
-    let settings = TrainSettings { epochs, batch_size: 32, learning_rate: 0.05, seed, ..TrainSettings::default() };
+    let settings = TrainSettings { epochs, batch_size: 32, learning_rate, seed, ..TrainSettings::default() };
     let bar = Progress::new(label, 1);
     let result = train(graph, dataset, &settings, &mut |progress| bar.at(progress.step, progress.steps));
     Ok((result.map_err(Failure::run)?.graph, start.elapsed().as_secs_f64()))
