@@ -85,7 +85,14 @@ impl<B: RuntimeBackend> Executable<B> {
             })?;
             given.push((*id, value));
         }
-        self.fetch(given, wanted)
+        let values = self.compute(given, wanted)?;
+        values
+            .into_iter()
+            .map(|(id, value)| {
+                let tensor = value.into_tensor().map_err(|fault| fault.at(&self.name(id), "output"))?;
+                Ok((id, tensor))
+            })
+            .collect()
     }
 
     /// Replaces a constant tensor.
@@ -108,32 +115,8 @@ impl<B: RuntimeBackend> Executable<B> {
         inputs: &[(ValueId, Tensor)],
         wanted: &[ValueId],
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
-        let mut given = Vec::with_capacity(inputs.len());
-        for (id, tensor) in inputs {
-            self.check_input(*id, tensor)?;
-            let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Input {
-                input: self.name(*id),
-                expected: "integers below 2^63".into(),
-                found: format!("a {} tensor with larger numbers", tensor.data_type()),
-            })?;
-            given.push((*id, value));
-        }
-        self.fetch(given, wanted)
-    }
-
-    fn fetch(
-        &self,
-        given: Vec<(ValueId, Value<B>)>,
-        wanted: &[ValueId],
-    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
-        let values = self.compute(given, wanted)?;
-        values
-            .into_iter()
-            .map(|(id, value)| {
-                let tensor = value.into_tensor().map_err(|fault| fault.at(&self.name(id), "output"))?;
-                Ok((id, tensor))
-            })
-            .collect()
+        inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor))?;
+        self.run_from(inputs, wanted)
     }
 
     /// As [`run_for`](Self::run_for), without leaving the device.
