@@ -153,7 +153,7 @@ fn text(report: &Report) -> String {
     let groups = report.groups.iter();
     let groups = groups.map(|group| {
         let size = match group.within {
-            Some(outer) => format!("{} in each of {outer}", group.size),
+            Some(outer) => format!("{} in each of group {outer}", group.size),
             None => group.size.to_string(),
         };
         vec![group.index.to_string(), size, brief(&group.members)]
