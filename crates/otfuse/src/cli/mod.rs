@@ -6,6 +6,7 @@
 mod arguments;
 mod command;
 mod failure;
+mod fusing;
 mod models;
 mod output;
 mod panic;

@@ -3,27 +3,21 @@
 use std::io::Write;
 use std::path::Path;
 
-use clap::ValueEnum;
 use otfuse_formats::model::Model;
-use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Consensus, FeatureSource, Fusion, FusionError, MarginalKind,
-    Matching, Members, Method, ModelAlignment, Networks, Settings, SweepOrder, SweepStart, fuse,
-};
+use otfuse_fusion::{Fusion, ModelAlignment, fuse};
 use otfuse_graph::Graph;
-use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
+use otfuse_transport::GroundMetric;
 use serde::Serialize;
 
-use super::verify::broken;
 use crate::cli::Failure;
 use crate::cli::arguments::{
-    ConsensusName, CostName, Fuse, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
-    RepairName, SolverName, SplitName, StartName, StatisticName,
+    CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, RepairName, SolverName, StatisticName,
 };
-use crate::cli::failure::{fusion_failure, runtime_failure};
-use crate::cli::models::{check_output, count, dataset, file_failure, hash, open_finite, save, shown};
-use crate::cli::output::{Output, table, warn};
+use crate::cli::failure::fusion_failure;
+use crate::cli::fusing::{Plan, mend, prove};
+use crate::cli::models::{check_output, count, file_failure, hash, open_finite, save, shown};
+use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
-use crate::{RecordError, Repair, RepairError, VerifyError, repair};
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
@@ -185,246 +179,6 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
 
     let report = report(arguments, &plan, &models, &fusion, verified, seconds)?;
     output.result(&report, text)
-}
-
-/// The arguments, checked and completed.
-pub(super) struct Plan {
-    pub(super) settings: Settings,
-    pub(super) anchor: usize,
-    align_outputs: bool,
-}
-
-impl Plan {
-    /// The networks of the graphs, matched.
-    pub(super) fn networks<'a>(&self, graphs: &[&'a Graph]) -> Result<Networks<'a>, FusionError> {
-        match self.align_outputs {
-            true => Networks::with_free_outputs(graphs, self.anchor),
-            false => Networks::new(graphs, self.anchor),
-        }
-    }
-
-    /// The activations of all models, where the settings ask for them.
-    pub(super) fn activations(
-        &self,
-        networks: &Networks<'_>,
-        arguments: &Fuse,
-    ) -> Result<Option<Vec<Activations>>, Failure> {
-        match &self.settings.features {
-            FeatureSource::Activations { point, statistic } | FeatureSource::Both { point, statistic, .. }
-                if self.settings.method == Method::OptimalTransport =>
-            {
-                record(networks, arguments, *point, *statistic).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    pub(super) fn resolve(arguments: &Fuse) -> Result<Self, Failure> {
-        let models = arguments.models.len();
-        let anchor = arguments.anchor.unwrap_or(models - 1);
-        if anchor >= models {
-            let message = format!("--anchor {anchor}: there are models 0 to {} only", models - 1);
-            return Err(Failure::input(message).hint("models are counted from 0"));
-        }
-        if arguments.mode != ModeName::Weights && arguments.data.data.is_none() {
-            let mode = arguments.mode.to_possible_value().map_or_else(String::new, |name| name.get_name().to_owned());
-            return Err(Failure::input(format!("--mode {mode} needs samples"))
-                .hint("name a data set: --data mnist:DIR, --data cifar10:DIR, --data npz:FILE or --data digits"));
-        }
-        if arguments.data.data.is_none() && !matches!(arguments.repair, RepairName::None | RepairName::DataFree) {
-            return Err(Failure::input("this --repair needs samples")
-                .hint("name a data set: --data mnist:DIR, cifar10:DIR, npz:FILE or digits; data-free needs none"));
-        }
-        if !(arguments.ridge > 0.0 && arguments.ridge.is_finite()) {
-            return Err(Failure::input(format!("--ridge {}: expected a positive number", arguments.ridge))
-                .hint("the default is 0.1"));
-        }
-        if !(0.0..=1.0).contains(&arguments.sweeping.activation_share) {
-            let share = arguments.sweeping.activation_share;
-            return Err(Failure::input(format!("--activation-share {share}: expected a number from 0 to 1"))
-                .hint("0 goes by weights alone, 1 by activations alone; the default is 0.5"));
-        }
-        if arguments.samples == 0 {
-            return Err(Failure::input("--samples 0: at least one sample is needed").hint("the default is 200"));
-        }
-        if !(arguments.epsilon > 0.0 && arguments.epsilon.is_finite()) {
-            return Err(Failure::input(format!("--epsilon {}: expected a positive number", arguments.epsilon))
-                .hint("the default is 0.05; smaller is closer to the exact solution"));
-        }
-        let mut weights = arguments.weights.clone();
-        if arguments.aligned_only {
-            if models != 2 || !weights.is_empty() {
-                return Err(Failure::input(format!(
-                    "--aligned-only takes two models and no --weights, found {models} models"
-                ))
-                .hint("it writes the model that is not the anchor, its neurons in the anchor's order"));
-            }
-            weights = vec![1.0; 2];
-            weights[anchor] = 0.0;
-        }
-        let is_paper = arguments.preset == Some(PresetName::Paper);
-        let base = match arguments.preset {
-            None => Settings::default(),
-            Some(PresetName::Paper) => Settings::paper(),
-            Some(PresetName::GitRebasin) => Settings::git_rebasin(),
-            Some(PresetName::Converged) => Settings::converged(),
-        };
-        let (point, statistic) = observed(arguments);
-        let settings = Settings {
-            method: match arguments.method {
-                MethodName::Ot => Method::OptimalTransport,
-                MethodName::Average => Method::Average,
-            },
-            features: match arguments.mode {
-                ModeName::Weights => FeatureSource::Weights,
-                ModeName::Activations => FeatureSource::Activations { point, statistic },
-                ModeName::Both => FeatureSource::Both { point, statistic, share: arguments.sweeping.activation_share },
-            },
-            ground_cost: GroundCost {
-                metric: match arguments.cost {
-                    None => base.ground_cost.metric,
-                    Some(CostName::Euclidean) => GroundMetric::Euclidean,
-                    Some(CostName::Sqeuclidean) => GroundMetric::SquaredEuclidean,
-                    Some(CostName::Cosine) => GroundMetric::Cosine,
-                },
-                normalize: arguments.normalize_features,
-            },
-            solver: match arguments.solver {
-                SolverName::Exact => Solver::Exact,
-                SolverName::Sinkhorn => Solver::Sinkhorn(SinkhornSettings {
-                    epsilon: Epsilon::RelativeToMean(arguments.epsilon),
-                    ..SinkhornSettings::default()
-                }),
-            },
-            marginals: match arguments.marginals {
-                MarginalName::Uniform => MarginalKind::Uniform,
-                MarginalName::L1 => MarginalKind::L1,
-                MarginalName::L2 => MarginalKind::L2,
-            },
-            weights,
-            matching: matching(arguments, &base.matching),
-            ..base
-        };
-        settings.normalised_weights(models).map_err(|error| fusion_failure(&error, &arguments.models, anchor))?;
-        let align_outputs = (is_paper || arguments.align_outputs) && arguments.method == MethodName::Ot;
-        Ok(Self { settings, anchor, align_outputs })
-    }
-}
-
-/// What activation modes observe.
-fn observed(arguments: &Fuse) -> (ActivationPoint, ActivationStatistic) {
-    let point = match arguments.activation_point {
-        PointName::Pre => ActivationPoint::PreActivation,
-        PointName::Post => ActivationPoint::PostActivation,
-    };
-    let statistic = match arguments.activation_features {
-        StatisticName::Raw => ActivationStatistic::Raw,
-        StatisticName::Moments => ActivationStatistic::Moments,
-    };
-    (point, statistic)
-}
-
-/// The preset's way of sweeping, changed where the arguments say so.
-fn matching(arguments: &Fuse, preset: &Matching) -> Matching {
-    let sweeping = &arguments.sweeping;
-    Matching {
-        max_sweeps: sweeping.sweeps.unwrap_or(preset.max_sweeps),
-        start: match sweeping.start {
-            None => preset.start,
-            Some(StartName::Forward) => SweepStart::Forward,
-            Some(StartName::Identity) => SweepStart::Identity,
-        },
-        members: match sweeping.members {
-            None => preset.members,
-            Some(MembersName::Producers) => Members::Producers,
-            Some(MembersName::All) => Members::All,
-        },
-        order: match sweeping.order {
-            None => preset.order,
-            Some(OrderName::Topological) => SweepOrder::Topological,
-            Some(OrderName::Random) => SweepOrder::Random,
-        },
-        starts: sweeping.starts.unwrap_or(preset.starts),
-        seed: arguments.seed,
-        balance: sweeping.balance || preset.balance,
-        consensus: match sweeping.consensus {
-            None => preset.consensus,
-            Some(ConsensusName::Anchor) => Consensus::Anchor,
-            Some(ConsensusName::Mean) => Consensus::RunningMean,
-        },
-    }
-}
-
-/// Proves the groups of every model; `false` if the networks cannot be run.
-pub(super) fn prove(graphs: &[&Graph], arguments: &Fuse) -> Result<bool, Failure> {
-    let bar = Progress::new("proving neuron groups", graphs.len());
-    for (graph, path) in graphs.iter().zip(&arguments.models) {
-        let hint = "--no-verify fuses all the same";
-        match crate::verify(graph, arguments.seed) {
-            Ok(verification) if verification.is_ok() => {}
-            Ok(verification) => return Err(broken(graph, &verification).of(path).hint(hint)),
-            Err(VerifyError::Runtime(error @ otfuse_runtime::RuntimeError::Unsupported { .. })) => {
-                drop(bar);
-                warn(&format!("{}: the neuron groups are not proved: {error}", path.display()));
-                return Ok(false);
-            }
-            Err(error) => return Err(Failure::from(error).of(path)),
-        }
-        bar.step();
-    }
-    Ok(true)
-}
-
-/// Records the activations of all models on the same samples.
-fn record(
-    networks: &Networks<'_>,
-    arguments: &Fuse,
-    point: ActivationPoint,
-    statistic: ActivationStatistic,
-) -> Result<Vec<Activations>, Failure> {
-    let dataset = dataset(&arguments.data, SplitName::Train, None)?.spread(arguments.samples);
-    let bar = Progress::new("recording activations", networks.len());
-    (0..networks.len())
-        .map(|model| {
-            let recorded = crate::record_activations(networks, model, point, statistic, &dataset);
-            bar.step();
-            recorded.map_err(|error| match error {
-                RecordError::Runtime(error) => runtime_failure(&error).of(&arguments.models[model]),
-                RecordError::Fusion(error) => fusion_failure(&error, &arguments.models, networks.anchor()),
-            })
-        })
-        .collect()
-}
-
-/// Repairs the fused network as the arguments say.
-fn mend(networks: &Networks<'_>, fusion: &Fusion, arguments: &Fuse) -> Result<Graph, Failure> {
-    let kind = repair_kind(arguments);
-    let samples = match kind {
-        Repair::None | Repair::DataFree => None,
-        _ => Some(dataset(&arguments.data, SplitName::Train, None)?.spread(arguments.samples)),
-    };
-    let bar = Progress::new("repairing layers", networks.groups().len());
-    let mut observe = |done, total| bar.at(done, total);
-    repair(networks, fusion, kind, samples.as_ref(), &mut observe).map_err(|error| match error {
-        RepairError::Runtime { model, source } => match arguments.models.get(model) {
-            Some(path) => runtime_failure(&source).of(path),
-            None => runtime_failure(&source),
-        },
-        RepairError::Fusion(error) => fusion_failure(&error, &arguments.models, networks.anchor()),
-        error @ RepairError::Singular { .. } => Failure::run(&error).hint("--ridge 0.1 is the default"),
-        error => Failure::input(&error).hint("name a data set: --data mnist:DIR, cifar10:DIR, npz:FILE or digits"),
-    })
-}
-
-fn repair_kind(arguments: &Fuse) -> Repair {
-    match arguments.repair {
-        RepairName::None => Repair::None,
-        RepairName::DataFree => Repair::DataFree,
-        RepairName::Bn => Repair::BatchNorm,
-        RepairName::Repair => Repair::Renormalize,
-        RepairName::Rescale => Repair::Rescale,
-        RepairName::LeastSquares => Repair::LeastSquares { ridge: arguments.ridge },
-    }
 }
 
 fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {

@@ -11,10 +11,10 @@ use otfuse_runtime::{Evaluation, Probabilities};
 use serde::Serialize;
 
 use super::eval::probabilities;
-use super::fuse::{Plan, prove};
 use crate::cli::Failure;
 use crate::cli::arguments::{Fuse, SplitName};
 use crate::cli::failure::{fusion_failure, runtime_failure};
+use crate::cli::fusing::{Plan, prove};
 use crate::cli::models::{check_output, count, dataset, file_failure, open_finite, shown};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
