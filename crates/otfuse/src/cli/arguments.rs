@@ -44,6 +44,8 @@ pub enum Command {
     Finetune(Box<Finetune>),
     /// Train a network to follow others
     Distill(Box<Distill>),
+    /// Run an experiment: train, fuse and measure as a YAML file says
+    Experiment(super::command::experiment::Experiment),
     /// Train two small networks on embedded digits, fuse them and compare
     Demo(Demo),
 }
@@ -101,6 +103,13 @@ pub struct Data {
     /// Seed of the partition
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub partition_seed: u64,
+}
+
+impl Data {
+    /// The same data set, not a part of it.
+    pub fn whole(&self) -> Self {
+        Self { partition: None, part: None, ..self.clone() }
+    }
 }
 
 /// `fuse`.

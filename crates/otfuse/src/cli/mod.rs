@@ -5,6 +5,7 @@
 
 mod arguments;
 mod command;
+mod experiment;
 mod failure;
 mod fusing;
 mod models;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => command::train::run(arguments, &output),
         Command::Finetune(arguments) => command::finetune::run(arguments, &output),
         Command::Distill(arguments) => command::distill::run(arguments, &output),
+        Command::Experiment(arguments) => command::experiment::run(arguments, &output),
         Command::Demo(arguments) => command::demo::run(arguments, &output),
     });
     match result {
