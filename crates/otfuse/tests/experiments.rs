@@ -63,7 +63,9 @@ fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
         .filter(|(name, _)| !name.starts_with("run."))
         .collect();
     files.sort();
-    assert!(files.iter().any(|(name, _)| name == "results.csv") && files.iter().any(|(name, _)| name.ends_with(".svg")));
+    assert!(
+        files.iter().any(|(name, _)| name == "results.csv") && files.iter().any(|(name, _)| name.ends_with(".svg"))
+    );
     files
 }
 
@@ -84,7 +86,9 @@ fn an_experiment_is_done_once_and_says_what_came_out() {
     assert!((gap - (accuracy(&found, "tuned", 1) - better)).abs() < 1e-12);
     assert!(accuracy(&found, "led", 0) > 0.8 && tuned["accuracy"]["deviation"].as_f64().is_some());
     let text = std::fs::read_to_string(folder.join("out/results.md")).unwrap();
-    for part in ["| OT |", "-4.52", "Epochs until led has", "a table; parents 90.31 / 90.50", "`fuse A B --preset paper`"] {
+    for part in
+        ["| OT |", "-4.52", "Epochs until led has", "a table; parents 90.31 / 90.50", "`fuse A B --preset paper`"]
+    {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let table = std::fs::read_to_string(folder.join("out/results.csv")).unwrap();
@@ -131,11 +135,8 @@ fn a_killed_experiment_goes_on_to_the_same_bytes() {
     done(folder, &["e.yml", "-o", "whole"]);
     let mut kills = 0;
     for units in [1, 4, 8, 15, 23] {
-        let mut child = command(folder, &["e.yml", "-o", "cut"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command(folder, &["e.yml", "-o", "cut"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let start = Instant::now();
         let written = || std::fs::read_dir(folder.join("cut/units")).map_or(0, Iterator::count);
         while written() < units && start.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none() {

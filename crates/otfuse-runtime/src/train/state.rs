@@ -145,10 +145,5 @@ fn recorded(row: &[f64]) -> Epoch {
         let evaluation = Evaluation { accuracy: found[0], loss: found[1], samples: found[2] as usize };
         (evaluation.samples > 0).then_some(evaluation)
     };
-    Epoch {
-        loss: row[0],
-        learning_rate: row[1],
-        validation: evaluation(&row[2..5]),
-        watched: evaluation(&row[5..8]),
-    }
+    Epoch { loss: row[0], learning_rate: row[1], validation: evaluation(&row[2..5]), watched: evaluation(&row[5..8]) }
 }

@@ -42,7 +42,10 @@ fn known(command: &str) -> Vec<String> {
 fn is_flag(command: &str, name: &str) -> bool {
     let all = Arguments::command();
     let found = all.find_subcommand(command).and_then(|command| {
-        command.get_arguments().find(|argument| argument.get_long() == Some(name)).map(|it| it.get_action().takes_values())
+        command
+            .get_arguments()
+            .find(|argument| argument.get_long() == Some(name))
+            .map(|it| it.get_action().takes_values())
     });
     found == Some(false)
 }

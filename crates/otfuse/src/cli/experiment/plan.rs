@@ -101,7 +101,10 @@ pub fn plan(experiment: &Experiment) -> Result<Plan, Failure> {
                 let task = context.task(index, described, &mut hashes).map_err(|failure| within(&place, failure))?;
                 let name = task.described.name.clone();
                 if earlier.insert(name.clone(), plan.tasks.len()).is_some() {
-                    return Err(within(&place, Failure::input("a network of this name stands above").hint("rename one")));
+                    return Err(within(
+                        &place,
+                        Failure::input("a network of this name stands above").hint("rename one"),
+                    ));
                 }
                 if point == 0 && seed == file.seeds[0] {
                     plan.names.push(name);
@@ -177,10 +180,7 @@ fn fingerprint(data: &Data) -> Result<String, Failure> {
 }
 
 /// The samples of a split.
-pub fn load(
-    data: &Data,
-    split: crate::cli::arguments::SplitName,
-) -> Result<otfuse_runtime::dataset::Dataset, Failure> {
+pub fn load(data: &Data, split: crate::cli::arguments::SplitName) -> Result<otfuse_runtime::dataset::Dataset, Failure> {
     let arguments = crate::cli::arguments::Data {
         data: Some(data.source.clone()),
         normalize: data.normalize.clone(),
@@ -204,12 +204,7 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn task(
-        &self,
-        index: usize,
-        described: Network,
-        hashes: &mut BTreeMap<String, String>,
-    ) -> Result<Task, Failure> {
+    fn task(&self, index: usize, described: Network, hashes: &mut BTreeMap<String, String>) -> Result<Task, Failure> {
         if described.name.is_empty() {
             return Err(Failure::input("name: expected a name").hint("every network has one"));
         }
@@ -231,7 +226,8 @@ impl Context<'_> {
             }
         }
         let mut files = Vec::new();
-        for path in [&described.file, &described.arch.clone().filter(|name| name.ends_with(".onnx"))].into_iter().flatten()
+        for path in
+            [&described.file, &described.arch.clone().filter(|name| name.ends_with(".onnx"))].into_iter().flatten()
         {
             if !hashes.contains_key(path) {
                 hashes.insert(path.clone(), hash(Path::new(path))?);
@@ -253,8 +249,11 @@ impl Context<'_> {
 
     fn find(&self, name: &str) -> Result<usize, Failure> {
         self.earlier.get(name).copied().ok_or_else(|| {
-            Failure::input(format!("there is no network '{name}' above"))
-                .hint(suggestion(name, self.earlier.keys().map(String::as_str), "above stand:"))
+            Failure::input(format!("there is no network '{name}' above")).hint(suggestion(
+                name,
+                self.earlier.keys().map(String::as_str),
+                "above stand:",
+            ))
         })
     }
 
@@ -321,8 +320,10 @@ fn weights(options: &Named, members: usize) -> Result<Vec<f64>, Failure> {
     };
     let total: f64 = weights.iter().sum();
     if weights.len() != members || members == 0 || weights.iter().any(|weight| !(*weight >= 0.0)) || !(total > 0.0) {
-        return Err(Failure::input(format!("options.weights: expected {members} numbers from 0 on, found {weights:?}"))
-            .hint("one number for each network"));
+        return Err(Failure::input(format!(
+            "options.weights: expected {members} numbers from 0 on, found {weights:?}"
+        ))
+        .hint("one number for each network"));
     }
     Ok(weights.iter().map(|weight| weight / total).collect())
 }

@@ -142,9 +142,8 @@ pub fn results(experiment: &Experiment, plan: &Plan, done: &[Done]) -> Results {
 fn row(plan: &Plan, done: &[Done], tasks: &[usize], point: Option<Point>, published_parents: &[f64]) -> Row {
     let first = &plan.tasks[tasks[0]];
     let varies = tasks.iter().any(|&task| plan.tasks[task].key != first.key);
-    let mean = |of: &dyn Fn(&Done) -> f64| {
-        Mean::of(&tasks.iter().map(|&task| of(&done[task])).collect::<Vec<_>>(), varies)
-    };
+    let mean =
+        |of: &dyn Fn(&Done) -> f64| Mean::of(&tasks.iter().map(|&task| of(&done[task])).collect::<Vec<_>>(), varies);
     let runs: Vec<Run> = tasks.iter().map(|&task| run(plan, done, task)).collect();
     let gaps: Option<Vec<f64>> = runs.iter().map(|run| run.gap).collect();
     // The parents may depend on the seed where the network does not, and the other way round.
@@ -162,7 +161,10 @@ fn row(plan: &Plan, done: &[Done], tasks: &[usize], point: Option<Point>, publis
         gap,
         parameters: mean(&|done| done.parameters as f64),
         published: described.published,
-        published_gap: described.published.zip(better).map(|(value, better)| ((value - better) * 100.0).round() / 100.0),
+        published_gap: described
+            .published
+            .zip(better)
+            .map(|(value, better)| ((value - better) * 100.0).round() / 100.0),
         reaches: described.reaches.clone(),
         note: described.note.clone(),
         runs,

@@ -11,14 +11,24 @@ pub fn csv(results: &Results) -> String {
     let mut header = vec!["network".to_owned()];
     header.extend(axis.map(str::to_owned));
     header.extend(
-        ["seed", "accuracy", "loss", "gap_to_better_parent", "parameters", "best_epoch", "epochs_to_reach", "published"]
-            .map(str::to_owned),
+        [
+            "seed",
+            "accuracy",
+            "loss",
+            "gap_to_better_parent",
+            "parameters",
+            "best_epoch",
+            "epochs_to_reach",
+            "published",
+        ]
+        .map(str::to_owned),
     );
     let mut text = header.join(",") + "\n";
     for row in &results.rows {
         for run in &row.runs {
             let mut cells = vec![row.network.clone()];
-            let value = |name: &str| row.point.as_ref().and_then(|point| point.get(name)).map_or_else(String::new, shown);
+            let value =
+                |name: &str| row.point.as_ref().and_then(|point| point.get(name)).map_or_else(String::new, shown);
             cells.extend(axis.map(value));
             cells.extend([run.seed.to_string(), run.accuracy.to_string(), run.loss.to_string()]);
             cells.push(run.gap.map_or_else(String::new, |gap| format!("{gap:.6}")));
@@ -147,8 +157,8 @@ fn points(rows: &[&Row], axis: Option<&str>) -> String {
     }
     let published: Vec<String> = published
         .filter_map(|(row, value)| {
-            row.point.as_ref().map(|point| format!("{} at {}: {value:.2}", escaped(&row.network), place(point))
-            })
+            row.point.as_ref().map(|point| format!("{} at {}: {value:.2}", escaped(&row.network), place(point)))
+        })
         .collect();
     if !published.is_empty() {
         let _ = writeln!(text, "Published: {}.\n", published.join("; "));
@@ -181,9 +191,10 @@ fn settings(results: &Results) -> String {
     let mut text = String::from("Settings (options not given have their defaults):\n\n");
     let mut last = String::new();
     for row in &results.rows {
-        let point = row.point.as_ref().map_or_else(String::new, |point| {
-            format!(" ({})", point_text(results.axis.as_deref(), point))
-        });
+        let point = row
+            .point
+            .as_ref()
+            .map_or_else(String::new, |point| format!(" ({})", point_text(results.axis.as_deref(), point)));
         let note = row.note.as_ref().map_or_else(String::new, |note| format!(". {}", note.trim()));
         // A curve has one line: the settings of its first point.
         if row.network != last {

@@ -21,8 +21,11 @@ impl Variables {
             Failure::input(format!("--set {change}: expected NAME=VALUE")).hint("for example --set epochs=3")
         })?;
         if !self.0.contains_key(name) {
-            return Err(Failure::input(format!("--set {change}: the file has no variable '{name}'"))
-                .hint(suggestion(name, self.0.keys().map(String::as_str), "its variables are")));
+            return Err(Failure::input(format!("--set {change}: the file has no variable '{name}'")).hint(suggestion(
+                name,
+                self.0.keys().map(String::as_str),
+                "its variables are",
+            )));
         }
         let value = match serde_saphyr::from_str(text) {
             Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Null)) => value,
@@ -40,8 +43,11 @@ impl Variables {
 
     fn get(&self, name: &str, text: &str) -> Result<&Value, Failure> {
         self.0.get(name).ok_or_else(|| {
-            Failure::input(format!("'{text}': there is no variable '{name}'"))
-                .hint(suggestion(name, self.0.keys().map(String::as_str), "the variables are"))
+            Failure::input(format!("'{text}': there is no variable '{name}'")).hint(suggestion(
+                name,
+                self.0.keys().map(String::as_str),
+                "the variables are",
+            ))
         })
     }
 

@@ -148,7 +148,8 @@ impl<'a> Worker<'a> {
                 let members: Vec<Probabilities> =
                     task.inputs.iter().map(|&input| self.predicted(&plan.tasks[input])).collect::<Result<_, _>>()?;
                 let mean = Probabilities::mixture(&members, weights).ok_or_else(|| {
-                    Failure::input("the networks' outputs differ").hint("only networks of the same classes form an ensemble")
+                    Failure::input("the networks' outputs differ")
+                        .hint("only networks of the same classes form an ensemble")
                 })?;
                 (mean, task.inputs.iter().map(|&input| done[input].parameters).sum())
             }
