@@ -115,7 +115,7 @@ impl Data {
 /// `fuse`.
 #[derive(Args, Debug)]
 pub struct Fuse {
-    /// The networks, two or more
+    /// The networks, two or more; or a file CONFIG.yml that names them and options, as mergekit writes it
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
     pub models: Vec<PathBuf>,
     /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)

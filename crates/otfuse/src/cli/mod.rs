@@ -5,6 +5,7 @@
 
 mod arguments;
 mod command;
+mod config;
 mod experiment;
 mod failure;
 mod fusing;
@@ -24,7 +25,13 @@ use output::Output;
 
 /// Parses the arguments, runs the command and reports.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match config::expanded(std::env::args_os().collect()) {
+        Ok(line) => Arguments::parse_from(line),
+        Err(failure) => {
+            output::complain(&failure);
+            return ExitCode::from(failure.code);
+        }
+    };
     let output = Output { json: arguments.json };
     let result = panic::guarded(|| match &arguments.command {
         Command::Inspect(arguments) => command::inspect::run(arguments, &output),

@@ -60,6 +60,12 @@ impl Store {
         })
     }
 
+    /// What a unit left, which is done.
+    pub fn kept<T: DeserializeOwned>(&self, key: &str, what: &str) -> Result<T, Failure> {
+        let missing = || Failure::run(format!("{}: the file is gone", self.record(key, what).display()));
+        self.load(key, what)?.ok_or_else(missing)
+    }
+
     /// Keeps what a unit leaves.
     pub fn save(&self, key: &str, what: &str, record: &impl Serialize) -> Result<(), Failure> {
         write(&self.record(key, what), &json(record)?)

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::options::parsed;
 use super::plan::{Plan, Recipe, Task, load};
-use super::store::{Store, json};
+use super::store::Store;
 use crate::cli::Failure;
 use crate::cli::arguments::{Command, Reading, SplitName};
 use crate::cli::command;
@@ -102,14 +102,12 @@ impl<'a> Worker<'a> {
             Recipe::Ensemble { .. } => None,
         };
         let measured = format!("test{}", self.data.test.map_or_else(String::new, |limit| format!("-{limit}")));
-        let mut found: Done = match self.store.load(&task.key, &measured)? {
-            Some(found) => found,
-            None => {
-                let found = self.measured(task, done)?;
-                self.store.save(&task.key, &measured, &found)?;
-                found
-            }
-        };
+        if self.store.load::<Done>(&task.key, &measured)?.is_none() {
+            let found = self.measured(task, done)?;
+            self.store.save(&task.key, &measured, &found)?;
+        }
+        // Always as it was written: the results are the same whether it was measured now or before.
+        let mut found: Done = self.store.kept(&task.key, &measured)?;
         if let Some(made) = made {
             describe(&mut found, &made);
         }
@@ -133,7 +131,7 @@ impl<'a> Worker<'a> {
             task.inputs.iter().map(|&input| self.plan.tasks[input].described.name.clone()).collect();
         let made = Made { command: vec![task.recipe.shown(&names)], seconds: start.elapsed().as_secs_f64(), report };
         self.store.save(&task.key, "made", &made)?;
-        Ok(made)
+        self.store.kept(&task.key, "made")
     }
 
     fn measured(&mut self, task: &Task, done: &[Done]) -> Result<Done, Failure> {
@@ -207,8 +205,7 @@ fn performed(command: &Command) -> Result<Value, Failure> {
 }
 
 fn value(report: &impl Serialize) -> Result<Value, Failure> {
-    // Through text, so that numbers are the same whether they were computed now or read from a file.
-    serde_json::from_str(&json(report)?).map_err(|error| Failure::run(format!("cannot read JSON: {error}")))
+    serde_json::to_value(report).map_err(|error| Failure::run(format!("cannot write JSON: {error}")))
 }
 
 /// Adds what the command reported.
