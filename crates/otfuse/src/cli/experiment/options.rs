@@ -12,7 +12,7 @@ use crate::cli::Failure;
 use crate::cli::arguments::{Arguments, Command};
 
 /// Options that the experiment itself gives.
-const RESERVED: [&str; 15] = [
+const RESERVED: [&str; 13] = [
     "arch",
     "csv",
     "data",
@@ -22,11 +22,9 @@ const RESERVED: [&str; 15] = [
     "output",
     "restart",
     "save-alignment",
-    "start",
     "state",
     "sweep",
     "version",
-    "aligned-only",
     "device",
 ];
 
@@ -35,7 +33,9 @@ fn known(command: &str) -> Vec<String> {
     let all = Arguments::command();
     let names = all.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
     let longs = names.filter_map(|argument| argument.get_long().map(str::to_owned));
-    longs.filter(|name| !RESERVED.contains(&name.as_str())).collect()
+    // The network that a student begins with is a key of its own; `fuse` has another option of this name.
+    let is_reserved = |name: &str| RESERVED.contains(&name) || (command, name) == ("distill", "start");
+    longs.filter(|name| !is_reserved(name)).collect()
 }
 
 /// Whether an option takes no value.
