@@ -47,6 +47,7 @@ fn curve(results: &Results) -> LineChart {
     let all: Vec<f64> = moving.iter().map(|row| place(row)).collect();
     let ends =
         [all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(f64::NEG_INFINITY, f64::max)];
+    let x_label = if is_numeric { axis.clone() } else { format!("{axis} (points in the order of the table)") };
     let series = names.into_iter().map(|name| {
         let rows = results.rows.iter().filter(|row| row.network == name);
         let points = rows.flat_map(|row| match row.point {
@@ -55,12 +56,7 @@ fn curve(results: &Results) -> LineChart {
         });
         Series { points: points.collect(), name: name.to_owned() }
     });
-    LineChart {
-        title: results.title.clone(),
-        x_label: if is_numeric { axis } else { format!("{axis} (points in the order of the table)") },
-        y_label: "test accuracy, %".into(),
-        series: series.collect(),
-    }
+    LineChart { title: results.title.clone(), x_label, y_label: "test accuracy, %".into(), series: series.collect() }
 }
 
 fn bars(results: &Results) -> BarChart {
