@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use otfuse_formats::catalogue::NetworkSpec;
 use serde_json::{Value, json};
 
 use super::file::{Data, Experiment, File, Named, Network, suggestion, typed};
 use super::options::{parsed, words};
 use super::variables::substituted;
 use crate::cli::Failure;
+use crate::cli::arguments::Command;
 use crate::cli::models::hash;
 
 /// Changes where units of work made by older versions are not to be used any more.
@@ -136,7 +138,8 @@ fn points(named: &Named) -> Result<Vec<Point>, Failure> {
             points = vec![Point::new(); values.len()];
         }
         if values.len() != points.len() || values.is_empty() {
-            let message = format!("for.{name}: expected {} values, found {}", points.len().max(1), values.len());
+            let expected = crate::cli::models::count(points.len().max(1), "value");
+            let message = format!("for.{name}: expected {expected}, found {}", values.len());
             return Err(Failure::input(message).hint("all variables have one value for each point"));
         }
         for (point, value) in points.iter_mut().zip(values) {
@@ -304,9 +307,26 @@ impl Context<'_> {
         let recipe = Recipe::Command { name, subject, starts: network.start.is_some(), options };
         // What the command would refuse is refused now.
         let paths: Vec<String> = inputs.iter().map(|name| format!("{name}.onnx")).collect();
-        parsed(&recipe.line(&self.experiment.data, network.arch.as_deref(), &paths, "output.onnx"))?;
+        match parsed(&recipe.line(&self.experiment.data, network.arch.as_deref(), &paths, "output.onnx"))? {
+            Command::Train(arguments) => architecture(&arguments.arch)?,
+            Command::Distill(arguments) => match (&arguments.student, recipe.has_start()) {
+                (Some(student), false) => architecture(student)?,
+                (None, true) => {}
+                _ => {
+                    return Err(Failure::input("distill: expected one of start: NAME and the option student")
+                        .hint("a student begins from scratch, or with the weights of a network"));
+                }
+            },
+            _ => {}
+        }
         Ok((recipe, inputs))
     }
+}
+
+/// Fails if there is no architecture of this name.
+fn architecture(name: &str) -> Result<(), Failure> {
+    let known = name.parse::<NetworkSpec>();
+    known.map(|_| ()).map_err(|error| Failure::input(&error).hint(error.hint()))
 }
 
 /// The weights of an ensemble, adding up to 1.
@@ -329,6 +349,10 @@ fn weights(options: &Named, members: usize) -> Result<Vec<f64>, Failure> {
 }
 
 impl Recipe {
+    fn has_start(&self) -> bool {
+        matches!(self, Self::Command { starts: true, .. })
+    }
+
     /// The command line with these input files, without the program's name.
     pub fn line(&self, data: &Data, arch: Option<&str>, inputs: &[String], output: &str) -> Vec<String> {
         let Self::Command { name, subject, starts, options } = self else { return vec![] };
