@@ -339,7 +339,8 @@ fn weights(options: &Named, members: usize) -> Result<Vec<f64>, Failure> {
         Some(value) => typed(value.clone(), "options.weights: ")?,
     };
     let total: f64 = weights.iter().sum();
-    if weights.len() != members || members == 0 || weights.iter().any(|weight| !(*weight >= 0.0)) || !(total > 0.0) {
+    let is_valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && total > 0.0;
+    if weights.len() != members || !is_valid {
         return Err(Failure::input(format!(
             "options.weights: expected {members} numbers from 0 on, found {weights:?}"
         ))

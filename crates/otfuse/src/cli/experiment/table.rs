@@ -85,7 +85,7 @@ fn networks(rows: &[&Row], results: &Results) -> String {
     text += if is_published { " published | published gap |\n" } else { "\n" };
     text += if is_published { "|---|---|---|---|---|---|---|\n" } else { "|---|---|---|---|---|\n" };
     for row in rows {
-        let gap = row.gap.map_or_else(String::new, |gap| signed(gap));
+        let gap = row.gap.map_or_else(String::new, signed);
         let _ = write!(
             text,
             "| {} | {} | {gap} | {} | {} |",
