@@ -9,6 +9,7 @@ pub mod file;
 pub mod machine;
 pub mod options;
 pub mod plan;
+pub mod recipe;
 pub mod result;
 pub mod store;
 pub mod table;

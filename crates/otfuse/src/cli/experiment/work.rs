@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::options::parsed;
-use super::plan::{Plan, Recipe, Task, load};
+use super::plan::{Plan, Task, load};
+use super::recipe::Recipe;
 use super::store::Store;
 use crate::cli::Failure;
 use crate::cli::arguments::{Command, Reading, SplitName};
