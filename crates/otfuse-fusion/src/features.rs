@@ -7,6 +7,9 @@ use crate::networks::Networks;
 use crate::settings::Settings;
 use crate::transform::Mapper;
 
+/// Elements of a large weight that are brought into rows at a time.
+const PIECE: usize = 1 << 21;
+
 /// The rows of all neurons of a group on the middle axis of an `outer x length x inner` array: row-major
 /// `count x features`. `neurons` names the neuron of each index of the axis.
 pub(crate) fn neuron_rows(
@@ -95,25 +98,47 @@ impl WeightFeatures<'_> {
         let id = member.initializer;
         let tensor = self.networks.tensor(self.model, id);
         let layouts = self.networks.groups.layouts(id).unwrap_or_default();
-        let mut shape = tensor.shape().to_vec();
-        let mut data = tensor.to_f32().unwrap_or_default();
-        if let Some(scale) = scale {
-            let inner: usize = shape[member.axis + 1..].iter().product();
-            for (index, chunk) in data.chunks_exact_mut(inner.max(1)).enumerate() {
-                let factor = scale[index % scale.len()];
-                chunk.iter_mut().for_each(|value| *value *= factor);
-            }
-        }
         let mapper = Mapper { networks: self.networks, model: self.model, maps: self.maps };
-        (data, shape) = mapper.mapped(id, data, &|other| other == group);
+        let keep = |other: GroupId| other == group;
         let mapped_size = |other: GroupId| match self.maps.get(other.index()).and_then(Option::as_ref) {
             Some(map) if other != group => map.targets(),
             _ => self.size(other),
         };
         let neurons = layouts[member.axis].neurons(group, &mapped_size);
-        let outer = shape[..member.axis].iter().product();
-        let inner = shape[member.axis + 1..].iter().product();
-        neuron_rows(&data, outer, &neurons, inner, self.size(group))
+        let count = self.size(group);
+        let rows_of = |data: &[f32], shape: &[usize]| {
+            let outer = shape[..member.axis].iter().product();
+            let inner = shape[member.axis + 1..].iter().product();
+            neuron_rows(data, outer, &neurons, inner, count)
+        };
+        if scale.is_none() && member.axis > 0 && layouts[0].is_fixed() && tensor.len() > PIECE {
+            // A large table goes piece by piece into the rows, which are all that is held of it.
+            let length = tensor.shape()[0];
+            let step = (PIECE / (tensor.len() / length)).max(1);
+            let mut rows: Vec<f32> = Vec::new();
+            for first in (0..length).step_by(step) {
+                let last = length.min(first + step);
+                let (data, shape) = mapper.mapped_rows(id, first..last, &keep);
+                let piece = rows_of(&data, &shape);
+                let part = piece.len() / count.max(1);
+                let width = part / (last - first) * length;
+                rows.resize(width * count, 0.0);
+                for (row, piece) in rows.chunks_exact_mut(width.max(1)).zip(piece.chunks_exact(part.max(1))) {
+                    row[part / (last - first) * first..][..part].copy_from_slice(piece);
+                }
+            }
+            return rows;
+        }
+        let mut data = tensor.to_f32().unwrap_or_default();
+        if let Some(scale) = scale {
+            let inner: usize = tensor.shape()[member.axis + 1..].iter().product();
+            for (index, chunk) in data.chunks_exact_mut(inner.max(1)).enumerate() {
+                let factor = scale[index % scale.len()];
+                chunk.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+        let (data, shape) = mapper.mapped(id, data, &keep);
+        rows_of(&data, &shape)
     }
 
     /// The rows of one number per index of the member's axis.

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use otfuse_graph::{
     AxisLayout, Graph, GroupId, Member, NeuronGroups, Node, NodeId, Operator, PinReason, Role, ValueId,
@@ -22,6 +23,8 @@ pub struct Networks<'a> {
     roles: BTreeMap<(ValueId, usize), Role>,
     /// The nodes that read each value of the anchor.
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
+    /// Set once all weights are known to be finite.
+    pub(crate) finite: OnceLock<()>,
 }
 
 impl<'a> Networks<'a> {
@@ -69,7 +72,7 @@ impl<'a> Networks<'a> {
             values.push(matched);
         }
         let readers = graphs[anchor].consumers();
-        Ok(Self { graphs: graphs.to_vec(), anchor, groups, values, sizes, roles, readers })
+        Ok(Self { graphs: graphs.to_vec(), anchor, groups, values, sizes, roles, readers, finite: OnceLock::new() })
     }
 
     /// The anchor's neuron groups.

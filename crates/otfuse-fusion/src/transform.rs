@@ -1,5 +1,7 @@
 //! Applying maps of neurons to whole weights.
 
+use std::ops::Range;
+
 use otfuse_graph::{AxisLayout, GroupId, Role, ValueId};
 
 use crate::map::{GroupMap, LinearMap, NeuronMap};
@@ -52,6 +54,26 @@ impl Mapper<'_> {
             return (data, self.networks.tensor(self.model, id).shape().to_vec());
         }
         self.transform(data, &axes, keep)
+    }
+
+    /// As [`mapped`](Self::mapped) for some indices of the first axis, whose order is fixed.
+    pub fn mapped_rows(
+        &self,
+        id: ValueId,
+        rows: Range<usize>,
+        keep: &dyn Fn(GroupId) -> bool,
+    ) -> (Vec<f32>, Vec<usize>) {
+        let tensor = self.networks.tensor(self.model, id);
+        let row = tensor.len() / tensor.shape()[0].max(1);
+        let mut shape = tensor.shape().to_vec();
+        shape[0] = rows.len();
+        let data = tensor.range_to_f32(rows.start * row..rows.end * row).unwrap_or_default();
+        let mut axes = self.axes(id);
+        match axes.first_mut() {
+            Some(first) if first.layout.is_fixed() => first.layout = AxisLayout::Fixed(rows.len()),
+            _ => return (data, shape),
+        }
+        if axes.iter().all(|axis| axis.layout.is_fixed()) { (data, shape) } else { self.transform(data, &axes, keep) }
     }
 
     /// The leaves of a weight after all maps, but for those of groups that `keep` names.

@@ -25,5 +25,5 @@ pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
 pub use init::{initialised, mlp};
-pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32};
+pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32, run_graph_with};
 pub use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};

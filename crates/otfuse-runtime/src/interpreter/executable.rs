@@ -19,6 +19,9 @@ pub struct Executable<B: Backend> {
     constants: Vec<Option<Value<B>>>,
 }
 
+/// Gives the constant tensor that stands at a value.
+type Constants<'a, B> = dyn Fn(ValueId) -> Result<Option<Value<B>>, RuntimeError> + 'a;
+
 /// What a node gives in place of what its operator says, or `None` for the operator.
 pub(crate) type Replacement<'a, B> =
     dyn FnMut(NodeId, &Operator, &mut Operands<B>) -> Option<Outcome<Vec<Value<B>>>> + 'a;
@@ -32,16 +35,24 @@ struct Plan {
 impl<B: RuntimeBackend> Executable<B> {
     /// Uploads the constant tensors of a graph. Fails if one holds integers that do not fit 64 bits.
     pub fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
-        let mut constants = vec![None; graph.values().len()];
+        let mut executable = Self::bare(graph, device);
         for (id, tensor) in graph.initializers() {
-            let value = Value::from_tensor(tensor, device).map_err(|_| RuntimeError::Constant {
-                value: graph.value(id).name.clone(),
-                expected: "floats, or integers below 2^63".into(),
-                found: format!("{} tensor", tensor.data_type()),
-            })?;
-            constants[id.index()] = Some(value);
+            executable.constants[id.index()] = Some(executable.upload(id, tensor)?);
         }
-        Ok(Self { graph: graph.clone(), device: device.clone(), constants })
+        Ok(executable)
+    }
+
+    /// A graph none of whose constants are on the device.
+    fn bare(graph: &Graph, device: &Device<B>) -> Self {
+        Self { graph: graph.clone(), device: device.clone(), constants: vec![None; graph.values().len()] }
+    }
+
+    fn upload(&self, id: ValueId, tensor: &Tensor) -> Result<Value<B>, RuntimeError> {
+        Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Constant {
+            value: self.name(id),
+            expected: "floats, or integers below 2^63".into(),
+            found: format!("{} tensor", tensor.data_type()),
+        })
     }
 
     /// The graph that is run.
@@ -76,6 +87,11 @@ impl<B: RuntimeBackend> Executable<B> {
         known: &[(ValueId, Tensor)],
         wanted: &[ValueId],
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
+        let values = self.compute(self.uploaded(known)?, wanted)?;
+        self.downloaded(values)
+    }
+
+    fn uploaded(&self, known: &[(ValueId, Tensor)]) -> Result<Vec<(ValueId, Value<B>)>, RuntimeError> {
         let mut given = Vec::with_capacity(known.len());
         for (id, tensor) in known {
             let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Input {
@@ -85,7 +101,10 @@ impl<B: RuntimeBackend> Executable<B> {
             })?;
             given.push((*id, value));
         }
-        let values = self.compute(given, wanted)?;
+        Ok(given)
+    }
+
+    fn downloaded(&self, values: BTreeMap<ValueId, Value<B>>) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
         values
             .into_iter()
             .map(|(id, value)| {
@@ -100,11 +119,7 @@ impl<B: RuntimeBackend> Executable<B> {
     /// # Errors
     /// Integers that do not fit 64 bits.
     pub fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
-        let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Constant {
-            value: self.name(id),
-            expected: "floats, or integers below 2^63".into(),
-            found: format!("{} tensor", tensor.data_type()),
-        })?;
+        let value = self.upload(id, tensor)?;
         self.set_constant(id, value);
         Ok(())
     }
@@ -135,6 +150,16 @@ impl<B: RuntimeBackend> Executable<B> {
         wanted: &[ValueId],
         replace: &mut Replacement<'_, B>,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
+        self.compute_with(inputs, wanted, replace, &|id| Ok(self.constants[id.index()].clone()))
+    }
+
+    fn compute_with(
+        &self,
+        inputs: Vec<(ValueId, Value<B>)>,
+        wanted: &[ValueId],
+        replace: &mut Replacement<'_, B>,
+        constants: &Constants<'_, B>,
+    ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
         let given: HashSet<ValueId> = inputs.iter().map(|(id, _)| *id).collect();
         let Plan { steps, mut reads } = self.plan(wanted, &given)?;
         let mut values: Vec<Option<Value<B>>> = vec![None; reads.len()];
@@ -156,7 +181,10 @@ impl<B: RuntimeBackend> Executable<B> {
                 } else {
                     values[input.index()].clone()
                 };
-                let value = value.or_else(|| self.constants[input.index()].clone());
+                let value = match value {
+                    Some(value) => Some(value),
+                    None => constants(*input)?,
+                };
                 operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
             }
             let mut operands = Operands { values: operands, device: self.device.clone() };
@@ -179,7 +207,10 @@ impl<B: RuntimeBackend> Executable<B> {
         }
         let mut found = BTreeMap::new();
         for &id in wanted {
-            let value = values[id.index()].clone().or_else(|| self.constants[id.index()].clone());
+            let value = match values[id.index()].clone() {
+                Some(value) => Some(value),
+                None => constants(id)?,
+            };
             found.insert(id, value.ok_or_else(|| self.missing(id))?);
         }
         Ok(found)
@@ -281,6 +312,17 @@ pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<
 
 /// As [`run_graph`], with all floats as they are computed: in float32.
 pub fn run_graph_f32(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+    run_graph_with(graph, inputs, &|_, _| None)
+}
+
+/// As [`run_graph_f32`], with other constant tensors: for each value that holds one, and its tensor in the graph, `other`
+/// gives what stands in its place, or `None` for the graph's own. It is asked whenever a node reads the constant, and what
+/// it gives is dropped behind that node: of a large network no more than a few tensors are in memory at once.
+pub fn run_graph_with(
+    graph: &Graph,
+    inputs: BTreeMap<String, Tensor>,
+    other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
+) -> Result<Vec<(String, Tensor)>, RuntimeError> {
     let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
     let mut given = Vec::with_capacity(inputs.len());
     for (name, tensor) in inputs {
@@ -288,8 +330,18 @@ pub fn run_graph_f32(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<
         let &input = input.ok_or_else(|| RuntimeError::UnknownInput { input: name, expected: names() })?;
         given.push((input, tensor));
     }
-    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
-    let outputs = executable.run(&given, &[])?;
+    let executable = Executable::<Default32>::bare(graph, &DefaultDevice::default());
+    given.iter().try_for_each(|(id, tensor)| executable.check_input(*id, tensor))?;
+    let constants = |id: ValueId| {
+        let Some(tensor) = graph.initializer(id) else { return Ok(None) };
+        match other(id, tensor) {
+            Some(tensor) => executable.upload(id, &tensor).map(Some),
+            None => executable.upload(id, tensor).map(Some),
+        }
+    };
+    let given = executable.uploaded(&given)?;
+    let outputs = executable.compute_with(given, graph.outputs(), &mut |_, _, _| None, &constants)?;
+    let outputs = executable.downloaded(outputs)?;
     graph
         .outputs()
         .iter()

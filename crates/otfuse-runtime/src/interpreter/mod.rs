@@ -39,7 +39,7 @@ use otfuse_graph::{Operator, Unary};
 
 use crate::RuntimeBackend;
 pub(crate) use array::Array;
-pub use executable::{Executable, run_graph, run_graph_f32};
+pub use executable::{Executable, run_graph, run_graph_f32, run_graph_with};
 use fault::{Fault, Outcome};
 pub(crate) use floats::Floats;
 pub(crate) use normalisation::{BatchStatistics, batch_with_own_statistics};

@@ -97,7 +97,7 @@ impl From<VerifyError> for Failure {
                 failure.hint("the network cannot be run here, so that its neuron groups cannot be proved")
             }
             VerifyError::Runtime(error) => runtime_failure(&error),
-            VerifyError::Inference(_) | VerifyError::Graph(_) => {
+            VerifyError::Inference(_) => {
                 failure.hint("the shapes in the network contradict each other: export it again")
             }
             VerifyError::NotFinite { .. } => {

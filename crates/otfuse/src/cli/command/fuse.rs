@@ -1,11 +1,13 @@
 //! `otfuse fuse`.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use otfuse_formats::model::Model;
-use otfuse_fusion::{Fusion, ModelAlignment, fuse};
-use otfuse_graph::Graph;
+use otfuse_fusion::{Aligned, ModelAlignment, align_all};
+use otfuse_graph::{Graph, ValueId};
 use otfuse_transport::GroundMetric;
 use serde::Serialize;
 
@@ -15,7 +17,7 @@ use crate::cli::arguments::{
 };
 use crate::cli::failure::fusion_failure;
 use crate::cli::fusing::{Plan, mend, prove};
-use crate::cli::models::{check_output, count, file_failure, hash, open_finite, save, shown};
+use crate::cli::models::{check_output, count, file_failure, hashes, open, save, save_streamed, shown};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 
@@ -108,6 +110,7 @@ struct Seconds {
     average: f64,
     repair: f64,
     write: f64,
+    hash: f64,
 }
 
 /// Seconds since the last call.
@@ -140,7 +143,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     let mut seconds = Seconds::default();
     let mut clock = Clock(std::time::Instant::now());
     let models: Vec<Model> =
-        arguments.models.iter().map(|path| open_finite(path, &arguments.reading)).collect::<Result<_, _>>()?;
+        arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
     let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
     let networks = plan.networks(&graphs).map_err(failure)?;
@@ -156,17 +159,28 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     let others = models.len() - 1;
     clock.lap();
     let bar = Progress::new("aligning neuron groups", networks.groups().len() * others);
-    let fusion = fuse(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
+    let aligned = align_all(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
+    let weights = plan.settings.normalised_weights(models.len()).map_err(failure)?;
     drop(bar);
-    seconds.align = fusion.alignment_time.as_secs_f64();
-    seconds.average = fusion.averaging_time.as_secs_f64();
+    seconds.align = aligned.alignment_time.as_secs_f64();
 
     clock.lap();
-    let repaired = mend(&networks, &fusion, arguments)?;
-    seconds.repair = clock.lap();
-    save(&models[plan.anchor], &repaired, target)?;
+    let alignments = if arguments.repair == RepairName::None {
+        let averaging = stream(&aligned, &weights, &models[plan.anchor], target)?;
+        seconds.average = averaging.as_secs_f64();
+        seconds.write = clock.lap() - seconds.average;
+        aligned.alignments
+    } else {
+        let fusion = aligned.into_fusion(weights.clone()).map_err(failure)?;
+        seconds.average = clock.lap();
+        let repaired = mend(&networks, &fusion, arguments)?;
+        seconds.repair = clock.lap();
+        save(&models[plan.anchor], &repaired, target)?;
+        seconds.write = clock.lap();
+        fusion.alignments
+    };
     if let Some(path) = &arguments.save_alignment
-        && let Err(failure) = save_alignments(path, &fusion.alignments)
+        && let Err(failure) = save_alignments(path, &alignments)
     {
         // Both files or none.
         let _ = match target.is_dir() {
@@ -175,10 +189,27 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
         };
         return Err(failure);
     }
-    seconds.write = clock.lap();
+    seconds.write += clock.lap();
+    let hashes = hashes(&arguments.models)?;
+    seconds.hash = clock.lap();
 
-    let report = report(arguments, &plan, &models, &fusion, verified, seconds)?;
+    let report = report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, seconds);
     output.result(&report, text)
+}
+
+/// Averages and writes one weight after the other, and returns the time spent averaging.
+fn stream(aligned: &Aligned<'_, '_>, weights: &[f64], anchor: &Model, target: &Path) -> Result<Duration, Failure> {
+    let bar = Progress::new("averaging and writing", anchor.graph.initializers().count());
+    let averaging = Cell::new(Duration::ZERO);
+    let tensors = |ids: &[ValueId]| {
+        let start = Instant::now();
+        let made = aligned.tensors(ids, weights).map_err(std::io::Error::other);
+        averaging.set(averaging.get() + start.elapsed());
+        ids.iter().for_each(|_| bar.step());
+        made
+    };
+    save_streamed(anchor, &tensors, target)?;
+    Ok(averaging.get())
 }
 
 fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {
@@ -190,14 +221,15 @@ fn report(
     arguments: &Fuse,
     plan: &Plan,
     models: &[Model],
-    fusion: &Fusion,
+    (alignments, weights): (&[ModelAlignment], &[f64]),
+    hashes: &[String],
     verified: bool,
     seconds: Seconds,
-) -> Result<Report, Failure> {
+) -> Report {
     let uses_samples =
         arguments.mode != ModeName::Weights || !matches!(arguments.repair, RepairName::None | RepairName::DataFree);
-    let inputs = arguments.models.iter().zip(models).zip(&fusion.weights);
-    let groups = fusion.alignments.iter().flat_map(|alignment| {
+    let inputs = arguments.models.iter().zip(models).zip(weights).zip(hashes);
+    let groups = alignments.iter().flat_map(|alignment| {
         alignment.groups.iter().map(|group| Group {
             model: alignment.model,
             name: group.name.clone(),
@@ -209,7 +241,7 @@ fn report(
             matched_fraction: group.matched_fraction,
         })
     });
-    Ok(Report {
+    Report {
         method: arguments.method,
         settings: Resolved {
             preset: arguments.preset,
@@ -225,7 +257,7 @@ fn report(
             epsilon: (arguments.solver == SolverName::Sinkhorn).then_some(arguments.epsilon),
             marginals: arguments.marginals,
             anchor: plan.anchor,
-            weights: fusion.weights.clone(),
+            weights: weights.to_vec(),
             align_outputs: plan.align_outputs,
             bias_features: plan.settings.bias_features,
             published_scaling: plan.settings.published_scaling,
@@ -242,16 +274,16 @@ fn report(
             verified,
         },
         models: inputs
-            .map(|((path, model), &weight)| {
+            .map(|(((path, model), &weight), sha256)| {
                 let parameters = model.graph.parameter_count();
-                Ok(Input { path: shown(path), sha256: hash(path)?, parameters, weight })
+                Input { path: shown(path), sha256: sha256.clone(), parameters, weight }
             })
-            .collect::<Result<_, Failure>>()?,
+            .collect(),
         output: arguments.output.as_deref().map(shown).unwrap_or_default(),
         groups: groups.collect(),
-        sweeps: fusion.alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
+        sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
         seconds,
-    })
+    }
 }
 
 fn text(report: &Report) -> String {
@@ -278,7 +310,8 @@ fn text(report: &Report) -> String {
     let seconds = &report.seconds;
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({})\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
-         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s",
+         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, \
+         hashes {:.2} s",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
@@ -290,5 +323,6 @@ fn text(report: &Report) -> String {
         seconds.average,
         seconds.repair,
         seconds.write,
+        seconds.hash,
     )
 }
