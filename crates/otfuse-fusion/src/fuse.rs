@@ -161,7 +161,7 @@ pub fn align_all<'n, 'a>(
         let maps = vec![Vec::new(); networks.len()];
         return Ok(Aligned { networks, maps, alignments: Vec::new(), alignment_time: start.elapsed() });
     }
-    // Groups within groups are matched by the forward sweep alone.
+    // Networks with groups within groups are swept without views.
     let nested = networks.groups.iter().any(|(_, group)| group.within.is_some());
     let views = (settings.sweeps() && !nested).then(|| views(networks, settings, activations));
     let mut found: Vec<Option<AlignedModel>> = (0..networks.len())

@@ -28,6 +28,8 @@ mod matching;
 mod networks;
 mod prune;
 mod repair;
+mod residual;
+mod scores;
 mod settings;
 mod transform;
 
@@ -38,6 +40,7 @@ pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
 pub use networks::Networks;
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
 pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, repair_without_data};
+pub use residual::Residual;
 pub use settings::{
     Consensus, FeatureSource, MarginalKind, Matching, Members, Method, Settings, SweepOrder, SweepStart,
 };

@@ -3,7 +3,7 @@
 use otfuse_transport::{GroundCost, GroundMetric, Solver};
 
 use crate::error::FusionError;
-use crate::{ActivationPoint, ActivationStatistic};
+use crate::{ActivationPoint, ActivationStatistic, Residual};
 
 /// As many sweeps as no run needs that gets anywhere.
 const MAX_SWEEPS: usize = 100;
@@ -139,6 +139,8 @@ pub struct Settings {
     pub method: Method,
     /// What describes a neuron. Default: weights.
     pub features: FeatureSource,
+    /// How the terms of residual streams count, where the forward sweep describes neurons. Default: the sums, as they are.
+    pub residual: Residual,
     /// The distance between two neurons' features. Default: Euclidean, not normalised.
     pub ground_cost: GroundCost,
     /// How the transport problems are solved. Default: exactly.
@@ -165,6 +167,7 @@ impl Default for Settings {
         Self {
             method: Method::default(),
             features: FeatureSource::default(),
+            residual: Residual::default(),
             ground_cost: GroundCost::default(),
             solver: Solver::default(),
             matching: Matching::default(),

@@ -83,6 +83,15 @@ impl Mapper<'_> {
         leaves.into_iter().map(|leaf| self.map_leaf(leaf, keep)).collect()
     }
 
+    /// An array with these axes, not mapped, taken apart into leaves.
+    pub fn parts(&self, data: Vec<f32>, layouts: &[AxisLayout]) -> Vec<Leaf> {
+        let axes: Vec<Axis> =
+            layouts.iter().map(|layout| Axis { layout: layout.clone(), role: Role::Producer }).collect();
+        let mut leaves = Vec::new();
+        self.collect(data, &axes, &mut leaves);
+        leaves
+    }
+
     fn length(&self, layout: &AxisLayout) -> usize {
         layout.length(&|group| self.size(group))
     }
@@ -163,6 +172,12 @@ impl Mapper<'_> {
     }
 
     fn map_leaf(&self, mut leaf: Leaf, keep: &dyn Fn(GroupId) -> bool) -> Leaf {
+        for (group, role) in leaf.groups.iter().zip(&leaf.roles) {
+            let mapped = group.filter(|&group| *role == Role::Producer && !keep(group) && self.map(group).is_some());
+            if let Some(factor) = mapped.and_then(|group| self.networks.correction(self.model, group)) {
+                leaf.data.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
         for at in 0..leaf.groups.len() {
             let Some(group) = leaf.groups[at].filter(|&group| !keep(group)) else { continue };
             let Some(GroupMap::Whole(map)) = self.map(group) else { continue };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::residual::ResidualName;
 use super::training::Training;
 
 /// Fuse independently trained neural networks into one, by optimal transport.
@@ -170,6 +171,10 @@ pub struct Fuse {
     /// What is kept of the activations
     #[arg(long, value_enum, default_value_t = StatisticName::Raw)]
     pub activation_features: StatisticName,
+    /// How the terms of a residual stream count in its matching: the sums behind each branch, or the terms alike, by their
+    /// share of the absolute values, or by that share for each neuron
+    #[arg(long, value_enum, default_value_t = ResidualName::Sums)]
+    pub residual: ResidualName,
     /// Write what was matched with what, as JSON
     #[arg(long, value_name = "FILE")]
     pub save_alignment: Option<PathBuf>,

@@ -113,6 +113,7 @@ impl Plan {
                 ModeName::Activations => FeatureSource::Activations { point, statistic },
                 ModeName::Both => FeatureSource::Both { point, statistic, share: arguments.sweeping.activation_share },
             },
+            residual: arguments.residual.into(),
             ground_cost: GroundCost {
                 metric: match arguments.cost {
                     None => base.ground_cost.metric,

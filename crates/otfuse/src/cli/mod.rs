@@ -11,6 +11,7 @@ mod models;
 mod output;
 mod panic;
 mod progress;
+mod residual;
 mod training;
 
 use std::process::ExitCode;

@@ -5,5 +5,6 @@ mod files;
 mod forward;
 mod groups;
 mod recovery;
+mod settings;
 mod sizes;
 mod tiny;

@@ -20,6 +20,7 @@ use crate::cli::fusing::{Plan, mend, prove};
 use crate::cli::models::{check_output, count, file_failure, hashes, open, save, save_streamed, shown};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
+use crate::cli::residual::ResidualName;
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
@@ -47,6 +48,7 @@ struct Sweeps {
 struct Resolved {
     preset: Option<PresetName>,
     mode: ModeName,
+    residual: ResidualName,
     cost: CostName,
     sweeps: usize,
     normalize_features: bool,
@@ -246,6 +248,7 @@ fn report(
         settings: Resolved {
             preset: arguments.preset,
             mode: arguments.mode,
+            residual: arguments.residual,
             cost: match plan.settings.ground_cost.metric {
                 GroundMetric::SquaredEuclidean => CostName::Sqeuclidean,
                 GroundMetric::Cosine => CostName::Cosine,
