@@ -24,7 +24,7 @@ use crate::cli::residual::ResidualName;
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
-struct Report {
+pub struct Report {
     method: MethodName,
     settings: Resolved,
     models: Vec<Input>,
@@ -116,11 +116,11 @@ struct Seconds {
 }
 
 /// Seconds since the last call.
-struct Clock(std::time::Instant);
+struct Clock(Instant);
 
 impl Clock {
     fn lap(&mut self) -> f64 {
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         now.duration_since(std::mem::replace(&mut self.0, now)).as_secs_f64()
     }
 }
@@ -130,6 +130,11 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     if let Some(weights) = &arguments.sweep {
         return super::sweep::run(arguments, weights, output);
     }
+    output.result(&execute(arguments)?, text)
+}
+
+/// Fuses, and writes the network.
+pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let plan = Plan::resolve(arguments)?;
     let Some(target) = &arguments.output else {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
@@ -143,7 +148,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
         }
     }
     let mut seconds = Seconds::default();
-    let mut clock = Clock(std::time::Instant::now());
+    let mut clock = Clock(Instant::now());
     let models: Vec<Model> =
         arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
@@ -195,8 +200,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     let hashes = hashes(&arguments.models)?;
     seconds.hash = clock.lap();
 
-    let report = report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, seconds);
-    output.result(&report, text)
+    Ok(report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, seconds))
 }
 
 /// Averages and writes one weight after the other, and returns the time spent averaging.
