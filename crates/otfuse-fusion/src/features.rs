@@ -61,9 +61,12 @@ impl WeightFeatures<'_> {
             let is_weight = node.inputs.first() == Some(&Some(value)) || node.input(1) == Some(value);
             if !is_linear(&node.operator) {
                 // A scale or shift of a normalisation says nothing about incoming weights.
+                // The rows of a table that is looked up are weights, whose inputs are the indices.
+                let is_table = rank >= 2 && matches!(node.operator, Operator::Gather { .. });
                 let is_shift =
                     matches!(node.operator, Operator::Binary(_) | Operator::Variadic(_) | Operator::Gather { .. });
-                if is_shift && self.settings.bias_features && self.is_ready(member, group, ready) {
+                let counts = is_table || (is_shift && self.settings.bias_features);
+                if counts && self.is_ready(member, group, ready) {
                     tables.push(self.rows(member, group, None));
                 }
             } else if rank >= 2 && is_weight && self.is_ready(member, group, ready) {
