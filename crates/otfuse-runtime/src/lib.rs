@@ -15,6 +15,7 @@ mod head;
 mod init;
 mod interpreter;
 mod kernels;
+mod random;
 
 pub mod dataset;
 pub mod train;
