@@ -79,9 +79,8 @@ fn sizes_are_made_equal_where_asked() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     // Left half dark, right half bright; the middle square of the second is that of the first.
-    let half = |width: u32, height: u32| {
-        GrayImage::from_fn(width, height, |x, _| Luma([if x < width / 2 { 0 } else { 255 }]))
-    };
+    let half =
+        |width: u32, height: u32| GrayImage::from_fn(width, height, |x, _| Luma([if x < width / 2 { 0 } else { 255 }]));
     save(folder, "a/0.png", half(8, 8));
     save(folder, "a/1.png", half(16, 8));
     save(folder, "a/2.png", half(2, 2));
@@ -101,7 +100,6 @@ fn sizes_are_made_equal_where_asked() {
     let spec = DataSpec { image_size: Some(4), ..DataSpec::from_str("digits").unwrap() };
     assert!(spec.load(Split::Train, None, None).unwrap_err().to_string().contains("expected a folder of images"));
 }
-
 
 #[test]
 fn what_is_wrong_is_said() {

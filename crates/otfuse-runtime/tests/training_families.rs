@@ -74,8 +74,8 @@ impl Sketch {
     ) -> Vec<ValueId> {
         let rows = cell.gates() * hidden;
         let [w, r, bw, br] = [vec![rows, inputs], vec![rows, hidden], vec![rows], vec![rows]];
-        let [w, r, bw, br] =
-            [(names[0], w), (names[1], r), (names[2], bw), (names[3], br)].map(|(name, shape)| self.parameter(name, &shape));
+        let [w, r, bw, br] = [(names[0], w), (names[1], r), (names[2], bw), (names[3], br)]
+            .map(|(name, shape)| self.parameter(name, &shape));
         let axis = self.builder.integers(&[0]);
         let bias = self.builder.concat(&[bw, br], 0);
         let [w, r, bias] = [w, r, bias].map(|value| self.builder.node(Operator::Unsqueeze, &[value, axis]));
@@ -126,8 +126,8 @@ fn residual() -> Graph {
 
 fn transposed() -> Graph {
     let (mut sketch, x) = Sketch::new(&[2, 4, 4]);
-    let [down, down_bias] = [("down.weight", vec![4, 2, 2, 2]), ("down.bias", vec![4])]
-        .map(|(name, shape)| sketch.parameter(name, &shape));
+    let [down, down_bias] =
+        [("down.weight", vec![4, 2, 2, 2]), ("down.bias", vec![4])].map(|(name, shape)| sketch.parameter(name, &shape));
     let [up, up_bias] =
         [("up.weight", vec![4, 3, 3, 3]), ("up.bias", vec![3])].map(|(name, shape)| sketch.parameter(name, &shape));
     let grouped = sketch.parameter("grouped.weight", &[3, 1, 2, 2]);

@@ -105,7 +105,8 @@ pub(super) fn load(path: &Path, mut source: Source<'_>, split: Split) -> Result<
     if labels.shape() != [*count] {
         return Err(wrong("labels", format!("{count} as there are samples"), format!("shape {:?}", labels.shape())));
     }
-    let integers = || wrong("labels", "integers of 0 or more".into(), format!("{label_name} of {}", labels.data_type()));
+    let integers =
+        || wrong("labels", "integers of 0 or more".into(), format!("{label_name} of {}", labels.data_type()));
     let negative = |value: i64| wrong("labels", "integers of 0 or more".into(), value.to_string());
     let values = labels.to_i64().ok_or_else(integers)?;
     let label = |value: i64| u32::try_from(value).map_err(|_| negative(value));

@@ -65,7 +65,8 @@ impl Classes {
     fn find(folder: &Path) -> Result<Self, DatasetError> {
         let folders = entries(folder)?;
         let one_of = |names: &[&str]| {
-            let is = |path: &&PathBuf| path.is_dir() && names.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
+            let is =
+                |path: &&PathBuf| path.is_dir() && names.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
             folders.iter().find(is)
         };
         match (one_of(&TRAIN), one_of(&TEST)) {
@@ -134,7 +135,8 @@ fn classes(folder: &Path) -> Result<(Vec<String>, Vec<Vec<PathBuf>>), DatasetErr
         for path in &images {
             let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
             if path.is_dir() || !ENDINGS.contains(&ending.as_str()) {
-                let found = if path.is_dir() { "a folder".into() } else { format!("a file with the ending '{ending}'") };
+                let found =
+                    if path.is_dir() { "a folder".into() } else { format!("a file with the ending '{ending}'") };
                 let hint = "convert it, or move it out of the folder of the class";
                 return Err(content(path, "image", "a png, jpeg or webp file".into(), found, hint));
             }

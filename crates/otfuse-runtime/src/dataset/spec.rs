@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::cifar::Cifar;
 use super::arrays::{self, Source};
+use super::cifar::Cifar;
 use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, images};
 
 /// Which part of a data set.

@@ -13,8 +13,8 @@ use super::loss::{Distillation, cross_entropy, target_rows, teacher_rows};
 use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
 use crate::batch::SampleLayout;
-use crate::interpreter::{Array, BatchStatistics, Floats, Value, batch_with_own_statistics};
-use crate::{Executable, Head, RuntimeBackend, RuntimeError, passes_gradients};
+use crate::interpreter::{Array, BatchStatistics, Floats, Program, Value, batch_with_own_statistics};
+use crate::{Head, RuntimeBackend, RuntimeError, passes_gradients};
 
 /// The share of a batch's statistics in the running ones, as PyTorch's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
@@ -39,7 +39,7 @@ pub(super) type Gradients<B> = Vec<Option<FloatTensor<B>>>;
 
 /// A network under training.
 pub(super) struct Model<B: RuntimeBackend> {
-    executable: Executable<Autodiff<B>>,
+    program: Program<Autodiff<B>>,
     pub(super) parameters: Vec<Parameter<B>>,
     /// Means and variances in turn.
     pub(super) running: Vec<Running<B>>,
@@ -50,9 +50,9 @@ pub(super) struct Model<B: RuntimeBackend> {
 }
 
 /// How the loss is computed from scores.
-pub(super) struct Objective<'a, B: RuntimeBackend> {
+pub(super) struct Objective<'a> {
     pub(super) label_smoothing: f64,
-    pub(super) distillation: Option<&'a Distillation<'a, B>>,
+    pub(super) distillation: Option<&'a Distillation<'a>>,
 }
 
 impl<B: RuntimeBackend> Model<B> {
@@ -70,8 +70,8 @@ impl<B: RuntimeBackend> Model<B> {
             let (node, operator) = (node.name.clone(), node.operator.name().to_owned());
             return Err(TrainError::NoGradient { node, operator });
         }
-        let executable = Executable::<Autodiff<B>>::new(graph, device)?;
-        let floats = |id| match executable.constant(id) {
+        let program = Program::<Autodiff<B>>::new(graph, device)?;
+        let floats = |id| match program.constant(id) {
             Some(Value::Floats(value)) => Some(value.clone()),
             _ => None,
         };
@@ -99,14 +99,14 @@ impl<B: RuntimeBackend> Model<B> {
             }
         }
         let (head, layout) = (Head::find(graph)?, SampleLayout::fit(graph, sample_shape)?);
-        Ok(Self { executable, parameters, running, normalisations, head, layout })
+        Ok(Self { program, parameters, running, normalisations, head, layout })
     }
 
     /// The mean loss of a batch and its gradients; moves the running statistics.
     pub(super) fn gradients(
         &mut self,
         batch: Batch,
-        objective: &Objective<'_, B>,
+        objective: &Objective<'_>,
     ) -> Result<(f32, Gradients<B>), TrainError> {
         let tracked: Vec<FloatTensor<Autodiff<B>>> = self
             .parameters
@@ -118,7 +118,7 @@ impl<B: RuntimeBackend> Model<B> {
             .collect();
         for (parameter, tensor) in self.parameters.iter().zip(&tracked) {
             let value = Floats::new(tensor.clone()).reshaped(&parameter.shape);
-            self.executable.set_constant(parameter.id, Value::Floats(value));
+            self.program.set_constant(parameter.id, Value::Floats(value));
         }
         let samples = self.layout.batch(batch.samples, batch.labels.len());
         let (scores, seen) = self.scores(&samples)?;
@@ -127,6 +127,8 @@ impl<B: RuntimeBackend> Model<B> {
         let gradients = Autodiff::<B>::backward(loss.into_tensor());
         let gradients = tracked.iter().map(|tensor| Autodiff::<B>::grad(tensor, &gradients)).collect();
         self.move_statistics(seen);
+        // Nothing else reads the weights now, so that the step can be made in place.
+        self.parameters.iter().for_each(|parameter| self.program.release(parameter.id));
         Ok((value, gradients))
     }
 
@@ -136,11 +138,10 @@ impl<B: RuntimeBackend> Model<B> {
         &self,
         samples: &Tensor,
     ) -> Result<(Floats<Autodiff<B>>, Vec<(usize, BatchStatistics<Autodiff<B>>)>), RuntimeError> {
-        let input =
-            Value::from_tensor(samples, self.executable.device()).map_err(|fault| fault.at("input", "input"))?;
-        let graph = self.executable.graph();
+        let input = Value::from_tensor(samples, self.program.device()).map_err(|fault| fault.at("input", "input"))?;
+        let graph = self.program.graph();
         let mut seen = Vec::new();
-        let mut values = self.executable.compute_replacing(
+        let mut values = self.program.compute_replacing(
             vec![(graph.inputs()[0], input)],
             &[self.head.logits],
             &mut |id, operator, operands| {
@@ -165,7 +166,7 @@ impl<B: RuntimeBackend> Model<B> {
         scores: &Floats<Autodiff<B>>,
         samples: &Tensor,
         labels: &[u32],
-        objective: &Objective<'_, B>,
+        objective: &Objective<'_>,
     ) -> Result<Floats<Autodiff<B>>, RuntimeError> {
         let classes = self.head.classes(scores.shape(), labels.len())?;
         let shape = [labels.len(), classes];
@@ -198,11 +199,14 @@ impl<B: RuntimeBackend> Model<B> {
 
     /// Moves every parameter by one step.
     pub(super) fn update(&mut self, gradients: Gradients<B>, step: &Step) {
-        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
+        let moved = |(parameter, gradient): (Parameter<B>, Option<FloatTensor<B>>)| {
+            let Parameter { id, shape, mut value, mut memory } = parameter;
             if let Some(gradient) = gradient {
-                parameter.value = step.take::<B>(parameter.value.clone(), gradient, &mut parameter.memory);
+                value = step.take::<B>(value, gradient, &mut memory);
             }
-        }
+            Parameter { id, shape, value, memory }
+        };
+        self.parameters = std::mem::take(&mut self.parameters).into_iter().zip(gradients).map(moved).collect();
     }
 
     /// Puts in weights and statistics, in this order.
@@ -216,12 +220,12 @@ impl<B: RuntimeBackend> Model<B> {
 
     /// The graph with the present weights and statistics, in the types that they had.
     pub(super) fn graph(&self) -> Result<Graph, TrainError> {
-        let mut editor = GraphEditor::edit(self.executable.graph().clone());
+        let mut editor = GraphEditor::edit(self.program.graph().clone());
         let parameters = self.parameters.iter().map(|parameter| (parameter.id, &parameter.value));
         let values = parameters.chain(self.running.iter().map(|running| (running.id, &running.value)));
         for (id, value) in values {
             let numbers = numbers::<B>(value)?;
-            if let Some(tensor) = self.executable.graph().initializer(id) {
+            if let Some(tensor) = self.program.graph().initializer(id) {
                 editor.set_tensor(id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), numbers));
             }
         }

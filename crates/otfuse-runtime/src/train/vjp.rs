@@ -7,21 +7,36 @@ use burn_backend::AutodiffBackend;
 use burn_backend::ops::FloatTensorOps;
 use otfuse_graph::{Graph, Tensor, ValueId};
 
-use crate::interpreter::{Array, Floats, Value};
-use crate::{Executable, RuntimeBackend, RuntimeError};
+use crate::device::Kind;
+use crate::interpreter::{Array, Floats, Program, Value};
+use crate::{Cpu, Device, RuntimeBackend, RuntimeError};
 
 /// The gradient of `<cotangent, output>`, summed over the given outputs, by each of `by` (inputs or constants of
 /// floats), in the shape of each. `None` where the outputs do not depend on it differentiably.
 ///
 /// Takes the time of a few forward passes, and memory for every inner value.
-pub fn vector_jacobian_product<B: RuntimeBackend>(
+pub fn vector_jacobian_product(
+    graph: &Graph,
+    inputs: &[(ValueId, Tensor)],
+    cotangents: &[(ValueId, Tensor)],
+    by: &[ValueId],
+    device: &Device,
+) -> Result<BTreeMap<ValueId, Option<Tensor>>, RuntimeError> {
+    match device.kind() {
+        Kind::Cpu => product_on::<Cpu>(graph, inputs, cotangents, by, &burn_flex::FlexDevice),
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        Kind::Gpu(device) => product_on::<crate::device::Gpu>(graph, inputs, cotangents, by, device),
+    }
+}
+
+fn product_on<B: RuntimeBackend>(
     graph: &Graph,
     inputs: &[(ValueId, Tensor)],
     cotangents: &[(ValueId, Tensor)],
     by: &[ValueId],
     device: &B::Device,
 ) -> Result<BTreeMap<ValueId, Option<Tensor>>, RuntimeError> {
-    let mut executable = Executable::<Autodiff<B>>::new(graph, device)?;
+    let mut executable = Program::<Autodiff<B>>::new(graph, device)?;
     let name = |id: ValueId| graph.value(id).name.clone();
     let upload = |id: ValueId, tensor: &Tensor| {
         Value::<Autodiff<B>>::from_tensor(tensor, device).map_err(|fault| fault.at(&name(id), "input"))

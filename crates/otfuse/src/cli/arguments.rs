@@ -16,6 +16,10 @@ pub struct Arguments {
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
+    /// Where networks are run and trained: cpu, cuda, cuda:N or wgpu (GPUs where the program is built with the feature
+    /// cuda or wgpu)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub device: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
