@@ -149,19 +149,19 @@ impl<B: RuntimeBackend> Backward<B, 1> for Rectified {
 /// Records an operation on an input, weights and perhaps a bias: what a tape of either kind does with it. The kinds
 /// differ in the number of parents.
 macro_rules! record {
-    ($operation:expr, $x:ident, $weight:ident, $bias:ident, $compute:ident, $state:expr) => {
+    ($operation:expr, $x:ident, $weight:ident, $bias:ident, $compute:ident $(, $kept:expr)*) => {
         match $bias {
             Some(bias) => {
                 let (bias, node) = bias.into_parts();
-                record!($operation, $x, $weight, [$x.node(), $weight.node(), node], $compute(Some(bias)), $state)
+                record!($operation, $x, $weight, [$x.node(), $weight.node(), node], $compute(Some(bias)) $(, $kept)*)
             }
-            None => record!($operation, $x, $weight, [$x.node(), $weight.node()], $compute(None), $state),
+            None => record!($operation, $x, $weight, [$x.node(), $weight.node()], $compute(None) $(, $kept)*),
         }
     };
-    ($operation:expr, $x:ident, $weight:ident, [$($parent:expr),*], $output:expr, $state:expr) => {
+    ($operation:expr, $x:ident, $weight:ident, [$($parent:expr),*], $output:expr $(, $kept:expr)*) => {
         match Backward::<B, _>::prepare::<C>($operation, [$($parent),*]).compute_bound().stateful() {
             OpsKind::Tracked(mut operation) => {
-                let state = $state(operation.checkpoint(&$x), operation.checkpoint(&$weight));
+                let state = (operation.checkpoint(&$x), operation.checkpoint(&$weight) $(, $kept)*);
                 operation.finish(state, $output)
             }
             OpsKind::UnTracked(operation) => operation.finish($output),
@@ -179,12 +179,12 @@ impl<B: RuntimeBackend, C: CheckpointStrategy> RuntimeBackend for Autodiff<B, C>
         let compute = |bias: Option<FloatTensor<B>>| {
             B::convolution(x.primitive().clone(), weight.primitive().clone(), bias, shape)
         };
-        record!(Convolution, x, weight, bias, compute, |x_state, weight_state| (x_state, weight_state, *shape))
+        record!(Convolution, x, weight, bias, compute, *shape)
     }
 
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
         let compute = |bias: Option<FloatTensor<B>>| B::linear(x.primitive().clone(), weight.primitive().clone(), bias);
-        record!(Linear, x, weight, bias, compute, |x_state, weight_state| (x_state, weight_state))
+        record!(Linear, x, weight, bias, compute)
     }
 
     fn max_pool(x: FloatTensor<Self>, axes: &[SlidingAxis; 2]) -> FloatTensor<Self> {

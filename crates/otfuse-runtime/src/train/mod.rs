@@ -133,15 +133,15 @@ pub fn train_on(
 }
 
 /// What [`train_on`] is given.
-struct Start<'a> {
+struct Start<'a, 'e> {
     graph: &'a Graph,
     dataset: &'a Dataset,
     settings: &'a TrainSettings,
-    extras: Extras<'a>,
+    extras: Extras<'e>,
     on: &'a Device,
 }
 
-impl Start<'_> {
+impl Start<'_, '_> {
     fn train<B: RuntimeBackend>(
         self,
         device: &B::Device,

@@ -36,7 +36,7 @@ fn product_on<B: RuntimeBackend>(
     by: &[ValueId],
     device: &B::Device,
 ) -> Result<BTreeMap<ValueId, Option<Tensor>>, RuntimeError> {
-    let mut executable = Program::<Autodiff<B>>::new(graph, device)?;
+    let mut program = Program::<Autodiff<B>>::new(graph, device)?;
     let name = |id: ValueId| graph.value(id).name.clone();
     let upload = |id: ValueId, tensor: &Tensor| {
         Value::<Autodiff<B>>::from_tensor(tensor, device).map_err(|fault| fault.at(&name(id), "input"))
@@ -56,12 +56,12 @@ fn product_on<B: RuntimeBackend>(
         given.push((*id, track(*id, upload(*id, tensor)?)));
     }
     for &id in by {
-        if let Some(constant) = executable.constant(id).cloned() {
-            executable.set_constant(id, track(id, constant));
+        if let Some(constant) = program.constant(id).cloned() {
+            program.set_constant(id, track(id, constant));
         }
     }
     let wanted: Vec<ValueId> = cotangents.iter().map(|(id, _)| *id).collect();
-    let mut values = executable.compute_replacing(given, &wanted, &mut |_, _, _| None)?;
+    let mut values = program.compute_replacing(given, &wanted, &mut |_, _, _| None)?;
     let mut total: Option<Floats<Autodiff<B>>> = None;
     for (id, cotangent) in cotangents {
         let (Some(Value::Floats(value)), Value::Floats(cotangent)) = (values.remove(id), upload(*id, cotangent)?)
