@@ -1,6 +1,6 @@
 //! Labelled samples to measure and train classifiers on.
 //!
-//! A [`DataSpec`] names a data set (`digits`, `mnist:DIR`, `cifar10:DIR`, `npz:FILE`, `images:DIR`, ..); loading it gives a
+//! A [`DataSpec`] names a data set (`digits`, `mnist:DIR`, `cifar10:DIR`, `npz:FILE`, ..); loading it gives a
 //! [`Dataset`].
 
 mod arrays;
@@ -9,7 +9,6 @@ mod csv;
 mod digits;
 mod error;
 mod idx;
-mod images;
 mod normalization;
 mod partition;
 mod read;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::arrays::{self, Source};
 use super::cifar::Cifar;
-use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, images};
+use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,15 +48,12 @@ pub enum DataKind {
     Npy,
     /// A table of comma-separated numbers with a column of labels, or a folder with `train.csv` and `test.csv`.
     Csv,
-    /// A folder of png, jpeg or webp files: `train/CLASS` and `test/CLASS`, or `CLASS`, where every fifth image (4, 9, 14,
-    /// ..) of a class is a test sample.
-    Images,
     /// A safetensors file with arrays as in a NumPy archive.
     Safetensors,
 }
 
 impl DataKind {
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::Digits, "digits"),
         (Self::Mnist, "mnist"),
         (Self::FashionMnist, "fashion-mnist"),
@@ -65,7 +62,6 @@ impl DataKind {
         (Self::Npz, "npz"),
         (Self::Npy, "npy"),
         (Self::Csv, "csv"),
-        (Self::Images, "images"),
         (Self::Safetensors, "safetensors"),
     ];
 
@@ -83,9 +79,7 @@ impl DataKind {
             Self::FashionMnist => Normalization::parse("0.2860/0.3530").unwrap_or_else(|_| Normalization::none()),
             Self::Cifar100 => Normalization::parse("0.5071,0.4865,0.4409/0.2673,0.2564,0.2762")
                 .unwrap_or_else(|_| Normalization::none()),
-            Self::Digits | Self::Npz | Self::Npy | Self::Csv | Self::Images | Self::Safetensors => {
-                Normalization::none()
-            }
+            Self::Digits | Self::Npz | Self::Npy | Self::Csv | Self::Safetensors => Normalization::none(),
         }
     }
 }
@@ -97,8 +91,6 @@ pub struct DataSpec {
     pub kind: DataKind,
     /// Where its files are; empty for embedded data.
     pub path: PathBuf,
-    /// Images are scaled to this height and width; as they are if `None`. Of [`DataKind::Images`] alone.
-    pub image_size: Option<u32>,
 }
 
 impl FromStr for DataSpec {
@@ -117,7 +109,7 @@ impl FromStr for DataSpec {
         if path.is_empty() != (kind == DataKind::Digits) {
             return Err(wrong());
         }
-        Ok(Self { kind, path: path.into(), image_size: None })
+        Ok(Self { kind, path: path.into() })
     }
 }
 
@@ -126,9 +118,6 @@ impl fmt::Display for DataSpec {
         f.write_str(self.kind.name())?;
         if self.path != Path::new("") {
             write!(f, ":{}", self.path.display())?;
-        }
-        if let Some(size) = self.image_size {
-            write!(f, " at {size} x {size}")?;
         }
         Ok(())
     }
@@ -145,15 +134,6 @@ impl DataSpec {
         normalization: Option<Normalization>,
     ) -> Result<Dataset, DatasetError> {
         let path = &self.path;
-        if self.image_size.is_some() && self.kind != DataKind::Images {
-            return Err(DatasetError::Content {
-                path: path.clone(),
-                subject: "image size".into(),
-                expected: "a folder of images".into(),
-                found: self.kind.name().into(),
-                hint: Some("only the images of images:DIR are scaled".into()),
-            });
-        }
         let raw = match self.kind {
             DataKind::Digits => digits::load(split)?,
             DataKind::Mnist | DataKind::FashionMnist => idx::load(path, split, limit)?,
@@ -161,7 +141,6 @@ impl DataSpec {
             DataKind::Cifar100 => cifar::load(path, Cifar::Hundred, split, limit)?,
             DataKind::Npz | DataKind::Npy => arrays::load(path, Source::numpy(path)?, split)?,
             DataKind::Safetensors => arrays::load(path, Source::safetensors(path)?, split)?,
-            DataKind::Images => images::load(path, split, limit, self.image_size)?,
             DataKind::Csv => csv::load(path, split)?,
         };
         let normalization = normalization.unwrap_or_else(|| self.kind.default_normalization());

@@ -88,16 +88,13 @@ pub struct Verify {
 #[derive(Args, Debug, Clone)]
 pub struct Data {
     /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy,
-    /// csv, safetensors or images (a folder per class)
+    /// csv or safetensors
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
     /// channel, separated by commas)
     #[arg(long, value_name = "NAME|MEAN/STD")]
     pub normalize: Option<String>,
-    /// Scale the middle square of each image of images:DIR to N x N pixels
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65535))]
-    pub image_size: Option<u32>,
     /// Use one part of the data set: iid:K, labels:0-4/5-9, labels:K, specialist:CLASS,SHARE, split:SHARE or
     /// dirichlet:ALPHA,K
     #[arg(long, value_name = "KIND:ARGS", requires = "part")]

@@ -56,12 +56,11 @@ fn dataset_failure(error: &DatasetError) -> Failure {
 pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Result<Dataset, Failure> {
     let spec = arguments.data.as_ref().ok_or_else(|| {
         Failure::input("no data set is given").hint(
-            "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR, csv:FILE, safetensors:FILE \
-             or images:DIR",
+            "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR, csv:FILE or \
+             safetensors:FILE",
         )
     })?;
-    let mut spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
-    spec.image_size = arguments.image_size;
+    let spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
     let normalization = match &arguments.normalize {
         Some(text) => Some(Normalization::parse(text).map_err(|error| dataset_failure(&error))?),
         None => None,
