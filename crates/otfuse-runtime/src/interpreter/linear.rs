@@ -49,7 +49,7 @@ fn is_layer<B: RuntimeBackend>(gemm: &Gemm, operands: &Operands<B>) -> bool {
     let plain = !gemm.transpose_a && gemm.transpose_b && gemm.alpha == 1.0 && gemm.beta == 1.0;
     let (Some(&[_, inputs]), Some(&[outputs, columns])) = (shape(0), shape(1)) else { return false };
     let no_bias = operands.values.get(2).is_none_or(Option::is_none);
-    plain && inputs == columns && (no_bias || shape(2) == Some(&[outputs]))
+    plain && inputs == columns && (no_bias || shape(2) == Some([outputs].as_slice()))
 }
 
 fn matrix<B: Backend>(x: Floats<B>, name: &str, transpose: bool) -> Outcome<Floats<B>> {
