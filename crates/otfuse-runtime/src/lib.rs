@@ -15,6 +15,7 @@ mod head;
 mod init;
 mod interpreter;
 mod kernels;
+mod tokens;
 
 pub mod dataset;
 pub mod train;
@@ -24,6 +25,6 @@ pub use device::{Default32, DefaultDevice};
 pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use head::Head;
-pub use init::{initialised, mlp};
+pub use init::{Start, filled, initialised, mlp};
 pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32};
 pub use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};
