@@ -140,9 +140,7 @@ impl Model {
         let dict = match &self.source {
             Source::Onnx(_) => initializers(graph, path)?,
             Source::StateDict(source) => source.with_weights(graph, path)?,
-            Source::HuggingFace(source) => {
-                filled(&source.dict, &bound(source.bindings.clone()), graph, path)?
-            }
+            Source::HuggingFace(source) => filled(&source.dict, &bound(source.bindings.clone()), graph, path)?,
         };
         match (format, &self.source) {
             (Format::HuggingFace, Source::HuggingFace(source)) => {

@@ -33,11 +33,8 @@ impl TokenLayout {
         let mut layout = Self { length, padding, is_free: true, feeds: Vec::new() };
         for &id in graph.inputs() {
             let value = graph.value(id);
-            let wrong = |expected: String| RuntimeError::Samples {
-                input: value.name.clone(),
-                expected,
-                found: vec![length],
-            };
+            let wrong =
+                |expected: String| RuntimeError::Samples { input: value.name.clone(), expected, found: vec![length] };
             let feed = match value.name.as_str() {
                 name if name.contains("mask") => Feed::Mask,
                 name if name.contains("token_type") || name.contains("segment") => Feed::Types,

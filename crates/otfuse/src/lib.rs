@@ -18,6 +18,7 @@ mod activations;
 mod architecture;
 #[doc(hidden)]
 pub mod cli;
+pub mod diagram;
 mod repair;
 mod verify;
 

@@ -98,7 +98,9 @@ impl SpecError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Text { .. } => "for example mlp:400-200-100, vgg11, vgg11-nobias:0.5, resnet20, lenet, gpt2:2,64,4".into(),
+            Self::Text { .. } => {
+                "for example mlp:400-200-100, vgg11, vgg11-nobias:0.5, resnet20, lenet, gpt2:2,64,4".into()
+            }
             Self::Settings { .. } => "choose other sizes, or correct the settings".into(),
             Self::Input { .. } => "choose another architecture, or give the shape of the samples".into(),
             Self::Model(error) => error.hint(),

@@ -90,10 +90,7 @@ pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
 ///
 /// # Errors
 /// As [`open_folder`].
-pub(crate) fn draw_with_settings(
-    settings: &Path,
-    dict: &StateDict,
-) -> Result<(Graph, Vec<(String, String)>), HfError> {
+pub(crate) fn draw_with_settings(settings: &Path, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
     let file = if settings.is_dir() { settings.join(CONFIG_FILE) } else { settings.into() };
     draw(&Config::parse(&open_mapped(&file)?)?, dict)
 }

@@ -83,19 +83,12 @@ const BERT: Family = Family {
     class: "Bert",
     language: None,
     classification: "ForSequenceClassification",
-    fields: [
-        "num_hidden_layers",
-        "hidden_size",
-        "num_attention_heads",
-        "intermediate_size",
-        "max_position_embeddings",
-    ],
+    fields: ["num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings"],
     gated: false,
     reserved: 0,
 };
 
-const LLAMA: Family =
-    Family { name: "llama", class: "Llama", language: Some("ForCausalLM"), gated: true, ..BERT };
+const LLAMA: Family = Family { name: "llama", class: "Llama", language: Some("ForCausalLM"), gated: true, ..BERT };
 
 const FAMILIES: [Family; 9] = [
     BERT,

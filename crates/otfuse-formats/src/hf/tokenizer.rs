@@ -20,7 +20,7 @@ pub(super) fn tokenizer_files(task: &Task) -> Vec<(String, Vec<u8>)> {
         .collect();
     let ids: Map<String, Value> = tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
     let pieces = match characters {
-        true => json!({"type": "Split", "pattern": {"Regex": "(?s:.)"}, "behavior": "Isolated", "invert": false}),
+        true => json!({"type": "Split", "pattern": {"Regex": "[\\s\\S]"}, "behavior": "Isolated", "invert": false}),
         false => json!({"type": "WhitespaceSplit"}),
     };
     let behind = first.map(|id| {

@@ -147,10 +147,8 @@ impl<B: RuntimeBackend> Model<B> {
             given.push((*id, value.map_err(|fault| fault.at(&graph.value(*id).name, "input"))?));
         }
         let mut seen = Vec::new();
-        let mut values = self.executable.compute_replacing(
-            given,
-            &[self.head.logits],
-            &mut |id, operator, operands| {
+        let mut values =
+            self.executable.compute_replacing(given, &[self.head.logits], &mut |id, operator, operands| {
                 let (Operator::BatchNormalization { epsilon }, Some(&at)) = (operator, self.normalisations.get(&id))
                 else {
                     return None;
@@ -159,8 +157,7 @@ impl<B: RuntimeBackend> Model<B> {
                     seen.push((at, statistics));
                     vec![Value::Floats(y)]
                 }))
-            },
-        )?;
+            })?;
         match values.remove(&self.head.logits) {
             Some(Value::Floats(scores)) => Ok((scores, seen)),
             _ => Err(self.head.wrong("floats".into(), "integers".into())),

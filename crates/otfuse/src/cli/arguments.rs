@@ -65,6 +65,12 @@ pub struct Inspect {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
+    /// Draw the network, repeated blocks folded and boxes coloured by neuron group
+    #[arg(long, value_name = "OUT.svg")]
+    pub svg: Option<PathBuf>,
+    /// Write the same drawing for Graphviz
+    #[arg(long, value_name = "OUT.dot")]
+    pub dot: Option<PathBuf>,
 }
 
 /// `verify`.
