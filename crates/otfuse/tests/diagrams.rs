@@ -21,16 +21,11 @@ fn text(length: usize) -> Dataset {
 #[test]
 fn a_perceptron_is_a_column() {
     let diagram = diagram(&architecture("mlp:20-10", &[4], 3, 0).unwrap().graph);
-    let expected = [
-        "input [batch × 4]",
-        "Linear 4 → 20, ReLU",
-        "Linear 20 → 10, ReLU",
-        "Linear 10 → 3",
-        "logits [batch × 3]",
-    ];
+    let expected =
+        ["input [batch × 4]", "Linear 4 → 20, ReLU", "Linear 20 → 10, ReLU", "Linear 10 → 3", "logits [batch × 3]"];
     assert_eq!(labels(&diagram), expected);
     assert!(diagram.blocks.is_empty());
-    assert_eq!(diagram.units[1].carries.map(|id| id.index()), Some(0));
+    assert_eq!(diagram.units[1].carries.iter().map(|id| id.index()).collect::<Vec<_>>(), [0]);
     assert_eq!(diagram.units[1].weights, "fc1");
 }
 

@@ -36,7 +36,7 @@ pub(super) fn of(units: &[Unit]) -> Vec<Block> {
         });
         let best = candidates.max_by_key(|block| (block.count * block.length, usize::MAX - block.length));
         match best {
-            // A block that begins a unit later may cover as much and more.
+            // A block that begins later may cover more, or as much and end where branches meet.
             Some(block) if !is_better_later(units, &block) => {
                 start += block.length * block.count;
                 blocks.push(block);
@@ -48,10 +48,15 @@ pub(super) fn of(units: &[Unit]) -> Vec<Block> {
 }
 
 fn is_better_later(units: &[Unit], block: &Block) -> bool {
-    let covered = block.length * block.count;
+    let worth = |block: &Block| {
+        let (first, last) = (&units[block.start], &units[block.start + block.length - 1]);
+        let is_whole = first.kind != UnitKind::Join && last.kind == UnitKind::Join;
+        (block.count * block.length, is_whole)
+    };
     (1..block.length).any(|shift| {
-        let count = copies(units, block.start + shift, block.length);
-        count * block.length > covered
+        let start = block.start + shift;
+        let later = Block { start, count: copies(units, start, block.length), ..*block };
+        start + block.length <= units.len() && worth(&later) > worth(block)
     })
 }
 
@@ -107,7 +112,7 @@ mod tests {
 
     fn unit(label: &str, inputs: &[usize]) -> Unit {
         let (kind, label) = (UnitKind::Layer, label.to_owned());
-        Unit { kind, label, inputs: inputs.to_vec(), carries: None, inside: Vec::new(), weights: String::new() }
+        Unit { kind, label, inputs: inputs.to_vec(), carries: Vec::new(), inside: Vec::new(), weights: String::new() }
     }
 
     #[test]

@@ -10,8 +10,8 @@ impl Diagram {
     pub fn dot(&self, title: &str) -> String {
         let drawn = self.drawn();
         let mut dot = format!(
-            "digraph {} {{\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fontname=\"monospace\", fontsize=11, \
-             fillcolor=\"#ececec\", color=\"#8a8a8a\"];\n  edge [color=\"#555555\", arrowsize=0.7];\n",
+            "digraph {} {{\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fontname=\"monospace\", \
+             fontsize=11, fillcolor=\"#ececec\", color=\"#8a8a8a\"];\n  edge [color=\"#555555\", arrowsize=0.7];\n",
             quoted(title)
         );
         for (unit, _) in drawn.iter().filter(|(unit, _)| self.block_of(*unit).is_none()) {
@@ -46,7 +46,7 @@ impl Diagram {
             };
         }
         let mut settings = format!("label={}", quoted(&label));
-        if let Some(group) = of.carries {
+        if let Some(&group) = of.carries.first() {
             let [fill, line] = colours(group);
             let _ = write!(settings, ", fillcolor=\"{fill}\", color=\"{line}\"");
         }

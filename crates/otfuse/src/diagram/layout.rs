@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{Diagram, UnitKind};
 
-/// Pixels of a character, of a line of text, between boxes and rows, around blocks.
+/// Pixels of a character, of a line of text, between boxes and rows, around blocks, between lines.
 const CHARACTER: f64 = 7.2;
 const LINE: f64 = 16.0;
 const GAP: f64 = 28.0;
 const ROW_GAP: f64 = 30.0;
 const PADDING: f64 = 12.0;
 const LANE: f64 = 16.0;
+const APART: f64 = 5.0;
 const MARGIN: f64 = 24.0;
 /// Room for a block's caption.
 const CAPTION: f64 = 24.0;
@@ -137,7 +138,9 @@ impl Sheet {
                 lane += LANE;
             }
             taken.push((top, bottom, lane));
-            let (right, side) = ([a.x + a.width, a.y + a.height / 2.0], [b.x + b.width, b.y + b.height / 2.0]);
+            // What leaves a box is a little below what arrives.
+            let (right, side) =
+                ([a.x + a.width - 1.5, a.y + a.height / 2.0 + APART], [b.x + b.width, b.y + b.height / 2.0 - APART]);
             self.lines.push(Line { points: vec![right, [lane, right[1]], [lane, side[1]], side] });
         }
     }

@@ -1,9 +1,9 @@
 //! A network as a person would draw it.
 //!
 //! Nodes of the graph become *units*: a layer with its bias, normalisation and nonlinearity, an attention with its
-//! projections, a perceptron, a join of branches ([`units`]). Units that repeat become *blocks* ([`blocks`]). What only
-//! prepares shapes, masks and positions is not drawn. [`text`], [`dot`] and [`svg`] show the result; the bytes depend on
-//! the network alone.
+//! projections, a perceptron, a join of branches (`units`). Units that repeat become *blocks* (`blocks`). What only
+//! prepares shapes, masks and positions is not drawn (`flow`). `text`, `dot` and `svg` show the result; the bytes depend
+//! on the network alone.
 
 mod blocks;
 mod dot;
@@ -53,8 +53,8 @@ pub struct Unit {
     pub label: String,
     /// The units that it reads, in the order of its operands.
     pub inputs: Vec<usize>,
-    /// The neuron group on its result.
-    pub carries: Option<GroupId>,
+    /// The neuron groups on its result, the largest first.
+    pub carries: Vec<GroupId>,
     /// The neuron groups inside it, each with its size and the group that it is within.
     pub inside: Vec<(GroupId, usize, Option<GroupId>)>,
     /// What the names of its weights have in common.

@@ -54,9 +54,9 @@ impl Diagram {
     fn placed(&self, svg: &mut String, placed: &Placed) {
         let Placed { unit, x, y, width, height, .. } = *placed;
         let of = &self.units[unit];
-        let [fill, stroke] = match (of.kind, of.carries) {
+        let [fill, stroke] = match (of.kind, of.carries.first()) {
             (UnitKind::Input | UnitKind::Output, _) => ["#ffffff".to_owned(), "#333333".to_owned()],
-            (_, Some(group)) => colours(group),
+            (_, Some(&group)) => colours(group),
             (_, None) => ["#ececec".to_owned(), "#8a8a8a".to_owned()],
         };
         let radius = match of.kind {
@@ -64,11 +64,9 @@ impl Diagram {
             UnitKind::Input | UnitKind::Output => height / 2.0,
             _ => CORNER,
         };
-        let tip = match (of.carries, of.weights.is_empty()) {
-            (Some(group), true) => format!("group {}", group.index()),
-            (Some(group), false) => format!("{}: group {}", of.weights, group.index()),
-            (None, _) => of.weights.clone(),
-        };
+        let groups: Vec<String> = of.carries.iter().map(|group| format!("group {}", group.index())).collect();
+        let tip = [of.weights.clone()].into_iter().chain(groups).filter(|part| !part.is_empty());
+        let tip = tip.collect::<Vec<_>>().join(", ");
         let _ = writeln!(
             svg,
             "<g><title>{}</title><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \

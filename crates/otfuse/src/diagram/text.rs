@@ -36,23 +36,32 @@ impl Diagram {
         if is_port || others.is_empty() || unit.inputs.iter().all(|&it| self.units[it].kind == UnitKind::Input) {
             return unit.label.clone();
         }
-        let of: Vec<&str> = others.iter().map(|&input| self.units[input].label.as_str()).collect();
+        let of = others.iter().map(|&input| {
+            let other = &self.units[input];
+            let name = if other.kind == UnitKind::Join { "the sum or product above" } else { other.label.as_str() };
+            if other.label.starts_with('+') { "the sum above" } else { name }
+        });
+        let of = of.collect::<Vec<_>>().join("; ");
         match unit.kind {
-            // Where a branch comes from is what the unit before last read, or stands out by its label.
-            UnitKind::Join => format!("{}  ({})", unit.label, of.join("; ")),
-            _ => format!("{}  (of {})", unit.label, of.join("; ")),
+            UnitKind::Join => format!("{}  (and {of})", unit.label),
+            _ => format!("{}  (of {of})", unit.label),
         }
     }
 }
 
-/// `group 0: 64` or `group 0; inside 1 (4), 2 (16 in each of 1)`.
+/// `group 0, inside 1 (4), 2 (16 in each of 1)`.
 fn groups(unit: &Unit) -> String {
     let inside = unit.inside.iter().map(|(id, size, within)| match within {
         Some(outer) => format!("{} ({size} in each of {})", id.index(), outer.index()),
         None => format!("{} ({size})", id.index()),
     });
     let inside: Vec<String> = inside.collect();
-    let carried = unit.carries.map(|id| format!("group {}", id.index()));
+    let numbers: Vec<String> = unit.carries.iter().map(|id| id.index().to_string()).collect();
+    let carried = match numbers.len() {
+        0 => None,
+        1 => Some(format!("group {}", numbers[0])),
+        _ => Some(format!("groups {}", numbers.join(" + "))),
+    };
     match (carried, inside.is_empty()) {
         (None, true) => String::new(),
         (Some(carried), true) => carried,

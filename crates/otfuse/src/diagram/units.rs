@@ -300,11 +300,11 @@ impl<'f, 'g> Merging<'f, 'g> {
                 weights: String::new(),
             });
         }
-        let mut observed: HashMap<ValueId, GroupId> = HashMap::new();
+        let mut observed: HashMap<ValueId, Vec<GroupId>> = HashMap::new();
         let mut produced: HashMap<ValueId, Vec<GroupId>> = HashMap::new();
         for (id, group) in groups.iter() {
             for observation in group.observations.iter().filter(|_| group.within.is_none()) {
-                observed.entry(observation.value).or_insert(id);
+                observed.entry(observation.value).or_default().push(id);
             }
             group.members_as(Role::Producer).for_each(|it| produced.entry(it.initializer).or_default().push(id));
         }
@@ -319,12 +319,16 @@ impl<'f, 'g> Merging<'f, 'g> {
                 }
             }
             let result = nodes.last().and_then(|&id| graph.node(id).output(0));
-            let carries = result.and_then(|result| observed.get(&result).copied());
+            let mut carries = result.and_then(|result| observed.get(&result).cloned()).unwrap_or_default();
+            carries.sort_by_key(|&id| (usize::MAX - groups.group(id).size, id));
+            carries.dedup();
             let mut inside: Vec<GroupId> =
                 weights.iter().filter_map(|it| produced.get(it)).flatten().copied().collect();
             inside.sort_unstable();
             inside.dedup();
-            inside.retain(|&group| Some(group) != carries);
+            // A table that is read the other way round produces nothing.
+            let is_outside = |group: &GroupId| inputs.iter().any(|&at| units[at].carries.contains(group));
+            inside.retain(|group| !carries.contains(group) && !is_outside(group));
             let inside: Vec<_> =
                 inside.into_iter().map(|id| (id, groups.group(id).size, groups.group(id).within)).collect();
             let is_attention = self.is_attention(unit);
@@ -344,7 +348,7 @@ impl<'f, 'g> Merging<'f, 'g> {
         for &output in graph.outputs() {
             let inputs = places.get(&output).copied().into_iter().collect();
             let (kind, label) = (UnitKind::Output, labels.port(output));
-            units.push(Unit { kind, label, inputs, carries: None, inside: Vec::new(), weights: String::new() });
+            units.push(Unit { kind, label, inputs, carries: Vec::new(), inside: Vec::new(), weights: String::new() });
         }
         // Masks and the like lead to nothing that is drawn.
         retain_connected(units)

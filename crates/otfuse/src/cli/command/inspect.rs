@@ -39,8 +39,8 @@ struct Layer {
     label: String,
     /// The boxes that it reads, by their places in the list.
     inputs: Vec<usize>,
-    /// The neuron group on its result.
-    group: Option<usize>,
+    /// The neuron groups on its result.
+    groups: Vec<usize>,
     /// What its weights are called.
     weights: String,
 }
@@ -133,7 +133,7 @@ pub fn run(arguments: &Inspect, output: &Output) -> Result<(), Failure> {
             .map(|unit| Layer {
                 label: unit.label.clone(),
                 inputs: unit.inputs.clone(),
-                group: unit.carries.map(otfuse_graph::GroupId::index),
+                groups: unit.carries.iter().map(|group| group.index()).collect(),
                 weights: unit.weights.clone(),
             })
             .collect(),
