@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use otfuse_graph::Graph;
 
 use crate::file::{describe_start, open_mapped};
-use crate::hf::{HfModel, HfSource, open_folder, write_folder};
+use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx};
 use crate::pytorch::write_pytorch;
 use crate::safetensors::write_safetensors;
@@ -96,6 +96,11 @@ impl Model {
                 let (graph, bindings) = matching::fill(graph, &dict, path, file)?;
                 (graph, bindings, Some(template))
             }
+            Architecture::Settings(settings) => {
+                let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
+                let (graph, bindings) = draw_with_settings(settings, &dict).map_err(failure)?;
+                (graph, bound(bindings), None)
+            }
         };
         let architecture = architecture.clone();
         let source = StateDictSource { dict, format, architecture, bindings, template };
@@ -135,16 +140,11 @@ impl Model {
         let dict = match &self.source {
             Source::Onnx(_) => initializers(graph, path)?,
             Source::StateDict(source) => source.with_weights(graph, path)?,
-            Source::HuggingFace(source) => {
-                let bindings = source.bindings.iter().cloned();
-                let bindings: Vec<Binding> =
-                    bindings.map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect();
-                filled(&source.dict, &bindings, graph, path)?
-            }
+            Source::HuggingFace(source) => filled(&source.dict, &bound(source.bindings.clone()), graph, path)?,
         };
         match (format, &self.source) {
             (Format::HuggingFace, Source::HuggingFace(source)) => {
-                write_folder(&source.folder, &source.weights, &dict, path)?;
+                write_folder(&source.files, &source.weights, &dict, path)?;
             }
             (Format::PyTorch, _) => write_pytorch(path, &dict)?,
             _ => write_safetensors(path, &dict)?,
@@ -165,6 +165,10 @@ fn unknown(path: &Path, bytes: &[u8], error: FormatError) -> FormatError {
 
 fn in_file(path: &Path, error: OnnxError) -> FormatError {
     FormatError::Onnx { path: path.into(), source: Box::new(error) }
+}
+
+fn bound(names: Vec<(String, String)>) -> Vec<Binding> {
+    names.into_iter().map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect()
 }
 
 /// Each tensor of the state dict that is an initializer of the same name.

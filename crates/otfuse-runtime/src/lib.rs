@@ -17,6 +17,7 @@ mod init;
 mod interpreter;
 mod kernels;
 mod random;
+mod tokens;
 
 pub mod dataset;
 pub mod train;
@@ -28,6 +29,6 @@ pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
 pub use executable::{Executable, run_graph, run_graph_f32};
 pub use head::Head;
-pub use init::{initialised, mlp};
+pub use init::{Start, filled, initialised, mlp};
 pub use interpreter::{passes_gradients, refusal};
 pub(crate) use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};

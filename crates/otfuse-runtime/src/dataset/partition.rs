@@ -79,7 +79,7 @@ impl Partition {
     /// # Errors
     /// A label that the data set does not have.
     pub fn indices(&self, dataset: &Dataset, seed: u64) -> Result<Vec<Vec<usize>>, DatasetError> {
-        let classes = dataset.classes();
+        let classes = if dataset.is_language() { 1 } else { dataset.classes() };
         let named: Vec<u32> = match self {
             Self::Labels { parts } => parts.concat(),
             Self::Specialist { class, .. } => vec![*class],
@@ -97,8 +97,10 @@ impl Partition {
         }
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
-        for (index, &label) in dataset.labels().iter().enumerate() {
-            of_class[label as usize].push(index);
+        for index in 0..dataset.len() {
+            // Samples whose every token has a label are of one kind.
+            let class = if dataset.is_language() { 0 } else { dataset.labels()[index] };
+            of_class[class as usize].push(index);
         }
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); self.parts()];
         let mut dealt = 0;

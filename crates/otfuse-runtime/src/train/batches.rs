@@ -17,6 +17,8 @@ const AHEAD: usize = 2;
 pub(super) struct Batch {
     pub(super) samples: Vec<f32>,
     pub(super) labels: Vec<u32>,
+    /// How many samples there are; each has as many labels.
+    pub(super) count: usize,
 }
 
 /// What batches are made of.
@@ -65,7 +67,8 @@ impl Source<'_> {
                 self.augmentation.apply(shape, self.seed, epoch, index, sample);
             }
         }
-        Batch { samples, labels: indices.iter().map(|&index| self.dataset.labels()[index]).collect() }
+        let labels = indices.iter().flat_map(|&index| self.dataset.labels_of(index)).copied().collect();
+        Batch { samples, labels, count: indices.len() }
     }
 }
 

@@ -160,7 +160,7 @@ impl Start<'_, '_> {
         if batches == 0 {
             return Err(TrainError::NoSamples);
         }
-        let model = Model::<B>::new(graph, dataset.sample_shape(), settings.batch_statistics, device)?;
+        let model = Model::<B>::new(graph, dataset, settings.batch_statistics, device)?;
         let augmentation = settings.augmentation;
         let source = Source { dataset, indices: &kept, size, batches, augmentation, seed: settings.seed };
         let fingerprint = fingerprint(graph, dataset, settings, &extras);
@@ -220,7 +220,7 @@ impl<B: RuntimeBackend> Run<'_, B> {
         thread::scope(|scope| {
             let batches = source.start(scope, self.position.epoch, self.position.batch);
             for batch in batches {
-                let samples = batch.labels.len();
+                let samples = batch.count;
                 let loss = self.step(batch, source.batches, extras.distillation.as_ref())?;
                 self.position.total += loss;
                 self.position.batch += 1;

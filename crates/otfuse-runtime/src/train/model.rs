@@ -13,6 +13,8 @@ use super::loss::{Distillation, cross_entropy, target_rows, teacher_rows};
 use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
 use crate::batch::SampleLayout;
+use crate::dataset::Dataset;
+use crate::head::Labels;
 use crate::interpreter::{Array, BatchStatistics, Floats, Program, Value, batch_with_own_statistics};
 use crate::{Head, RuntimeBackend, RuntimeError, passes_gradients};
 
@@ -58,7 +60,7 @@ pub(super) struct Objective<'a> {
 impl<B: RuntimeBackend> Model<B> {
     pub(super) fn new(
         graph: &Graph,
-        sample_shape: &[usize],
+        dataset: &Dataset,
         batch_statistics: bool,
         device: &B::Device,
     ) -> Result<Self, TrainError> {
@@ -98,7 +100,7 @@ impl<B: RuntimeBackend> Model<B> {
                 }
             }
         }
-        let (head, layout) = (Head::find(graph)?, SampleLayout::fit(graph, sample_shape)?);
+        let (head, layout) = (Head::find(graph)?, SampleLayout::of(graph, dataset)?);
         Ok(Self { program, parameters, running, normalisations, head, layout })
     }
 
@@ -120,9 +122,11 @@ impl<B: RuntimeBackend> Model<B> {
             let value = Floats::new(tensor.clone()).reshaped(&parameter.shape);
             self.program.set_constant(parameter.id, Value::Floats(value));
         }
-        let samples = self.layout.batch(batch.samples, batch.labels.len());
-        let (scores, seen) = self.scores(&samples)?;
-        let loss = self.loss(&scores, &samples, &batch.labels, objective)?;
+        let inputs = self.layout.batch(batch.samples, batch.count);
+        let (scores, seen) = self.scores(&inputs)?;
+        let per_sample = batch.labels.len() / batch.count.max(1);
+        let counts = Labels { samples: batch.count, per_sample };
+        let loss = self.loss(&scores, &inputs, (&batch.labels, counts), objective)?;
         let value = loss.to_scalar().map_err(|fault| fault.at("loss", "cross-entropy"))?;
         let gradients = Autodiff::<B>::backward(loss.into_tensor());
         let gradients = tracked.iter().map(|tensor| Autodiff::<B>::grad(tensor, &gradients)).collect();
@@ -136,15 +140,17 @@ impl<B: RuntimeBackend> Model<B> {
     #[allow(clippy::type_complexity)]
     fn scores(
         &self,
-        samples: &Tensor,
+        inputs: &[(ValueId, Tensor)],
     ) -> Result<(Floats<Autodiff<B>>, Vec<(usize, BatchStatistics<Autodiff<B>>)>), RuntimeError> {
-        let input = Value::from_tensor(samples, self.program.device()).map_err(|fault| fault.at("input", "input"))?;
         let graph = self.program.graph();
+        let mut given = Vec::with_capacity(inputs.len());
+        for (id, tensor) in inputs {
+            let value = Value::from_tensor(tensor, self.program.device());
+            given.push((*id, value.map_err(|fault| fault.at(&graph.value(*id).name, "input"))?));
+        }
         let mut seen = Vec::new();
-        let mut values = self.program.compute_replacing(
-            vec![(graph.inputs()[0], input)],
-            &[self.head.logits],
-            &mut |id, operator, operands| {
+        let mut values =
+            self.program.compute_replacing(given, &[self.head.logits], &mut |id, operator, operands| {
                 let (Operator::BatchNormalization { epsilon }, Some(&at)) = (operator, self.normalisations.get(&id))
                 else {
                     return None;
@@ -153,8 +159,7 @@ impl<B: RuntimeBackend> Model<B> {
                     seen.push((at, statistics));
                     vec![Value::Floats(y)]
                 }))
-            },
-        )?;
+            })?;
         match values.remove(&self.head.logits) {
             Some(Value::Floats(scores)) => Ok((scores, seen)),
             _ => Err(self.head.wrong("floats".into(), "integers".into())),
@@ -164,11 +169,11 @@ impl<B: RuntimeBackend> Model<B> {
     fn loss(
         &self,
         scores: &Floats<Autodiff<B>>,
-        samples: &Tensor,
-        labels: &[u32],
+        inputs: &[(ValueId, Tensor)],
+        (labels, counts): (&[u32], Labels),
         objective: &Objective<'_>,
     ) -> Result<Floats<Autodiff<B>>, RuntimeError> {
-        let classes = self.head.classes(scores.shape(), labels.len())?;
+        let classes = self.head.classes(scores.shape(), counts)?;
         let shape = [labels.len(), classes];
         let targets = target_rows(labels, classes, objective.label_smoothing).ok_or_else(|| {
             let needed = labels.iter().max().map_or(0, |&label| label as usize + 1);
@@ -178,7 +183,9 @@ impl<B: RuntimeBackend> Model<B> {
             return Ok(cross_entropy(scores, targets, shape, 1.0, 1.0));
         };
         let of_labels = cross_entropy(scores, targets, shape, 1.0, 1.0 - distillation.weight);
-        let targets = teacher_rows(distillation, samples, labels.len(), classes)?;
+        let graph = self.program.graph();
+        let named = inputs.iter().map(|(id, tensor)| (graph.value(*id).name.clone(), tensor.clone()));
+        let targets = teacher_rows(distillation, &named.collect::<Vec<_>>(), counts, classes)?;
         let of_teachers = cross_entropy(scores, targets, shape, distillation.temperature, distillation.weight);
         Ok(of_labels.map(|loss| Autodiff::<B>::float_add(loss, of_teachers.into_tensor())))
     }

@@ -7,12 +7,12 @@ use otfuse_graph::{Binary, Graph, NodeId, Operator, ValueId, Variadic};
 /// The floating-point constants that training changes, in the order of their ids: those that are read as weights,
 /// biases, scales or slopes of an operator that has such, directly or through operators that only move elements; and
 /// those of more than one element that are added, multiplied or concatenated (biases behind MatMul, embeddings).
-/// Running statistics, bounds and single factors are not among them.
+/// Running statistics, bounds, single factors and what is part of the architecture are not among them.
 pub fn trainable(graph: &Graph) -> Vec<ValueId> {
     let consumers = graph.consumers();
     let mut found = Vec::new();
     for (id, tensor) in graph.initializers() {
-        if tensor.data_type().is_float() && !tensor.is_empty() {
+        if graph.is_weight(id) && !tensor.is_empty() {
             let mut seen = HashSet::new();
             if is_read_as_weight(graph, &consumers, id, tensor.len() > 1, &mut seen) {
                 found.push(id);

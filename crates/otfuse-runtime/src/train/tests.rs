@@ -50,8 +50,9 @@ fn compare_with_differences(batch_statistics: bool) {
     let graph = small_network();
     let (samples, labels) = (pattern(4 * 72, 4), [0, 1, 2, 1]);
     let device = burn_flex::FlexDevice;
-    let mut model = Model::<Cpu>::new(&graph, &[2, 6, 6], batch_statistics, &device).unwrap();
-    let batch = || Batch { samples: samples.clone(), labels: labels.to_vec() };
+    let dataset = Dataset::from_floats("four", vec![2, 6, 6], samples.clone(), labels.to_vec(), 3).unwrap();
+    let mut model = Model::<Cpu>::new(&graph, &dataset, batch_statistics, &device).unwrap();
+    let batch = || Batch { samples: samples.clone(), labels: labels.to_vec(), count: 4 };
     let objective = Objective { label_smoothing: 0.1, distillation: None };
     let (_, gradients) = model.gradients(batch(), &objective).unwrap();
     let names: Vec<&str> = model.parameters.iter().map(|p| graph.value(p.id).name.as_str()).collect();

@@ -193,12 +193,20 @@ struct Row {
 struct Measured {
     accuracy: f64,
     loss: f64,
+    /// Of language models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    perplexity: Option<f64>,
     samples: usize,
 }
 
-impl From<Evaluation> for Measured {
-    fn from(evaluation: Evaluation) -> Self {
-        Self { accuracy: evaluation.accuracy, loss: evaluation.loss, samples: evaluation.samples }
+impl Measured {
+    fn new(evaluation: Evaluation, is_language: bool) -> Self {
+        Self {
+            accuracy: evaluation.accuracy,
+            loss: evaluation.loss,
+            perplexity: is_language.then(|| evaluation.perplexity()),
+            samples: evaluation.samples,
+        }
     }
 }
 
@@ -248,7 +256,7 @@ pub fn run(
             batch_size: settings.batch_size,
             seed: settings.seed,
         },
-        epochs: trained.history.iter().enumerate().map(row).collect(),
+        epochs: trained.history.iter().enumerate().map(|(at, epoch)| row(at, epoch, samples.is_language())).collect(),
         best_epoch: trained.best.map(|epoch| epoch + 1),
         test,
         seconds,
@@ -256,8 +264,8 @@ pub fn run(
     })
 }
 
-fn row((index, epoch): (usize, &Epoch)) -> Row {
-    let validation = epoch.validation.map(Into::into);
+fn row(index: usize, epoch: &Epoch, is_language: bool) -> Row {
+    let validation = epoch.validation.map(|validation| Measured::new(validation, is_language));
     Row { epoch: index + 1, loss: epoch.loss, learning_rate: epoch.learning_rate, validation }
 }
 
@@ -289,7 +297,8 @@ fn test(trained: &Trained, training: &Training) -> Result<Option<Measured>, Fail
     let Ok(samples) = dataset(&training.data, SplitName::Test, None) else { return Ok(None) };
     let executable = Executable::new(&trained.graph, &Device::default());
     let evaluation = executable.and_then(|executable| evaluate(&executable, &samples, &mut |_, _| {}));
-    Ok(Some(evaluation.map_err(|error| runtime_failure(&error))?.into()))
+    let evaluation = evaluation.map_err(|error| runtime_failure(&error))?;
+    Ok(Some(Measured::new(evaluation, samples.is_language())))
 }
 
 /// The report as text.
@@ -312,6 +321,9 @@ pub fn text(report: &Report) -> String {
     text += &format!("\ntrained on {trained} of {}, {held}; {speed:.0} samples/s", report.data);
     if let Some(test) = report.test {
         text += &format!("\ntest accuracy {} on {}", percent(test.accuracy), count(test.samples, "sample"));
+        if let Some(perplexity) = test.perplexity {
+            text += &format!(", perplexity {perplexity:.3}");
+        }
     }
     text + &format!("\nwritten to {}", report.output)
 }

@@ -22,7 +22,7 @@ impl Stream {
     /// All samples in front of the first layer. Samples that do not fill a batch of a fixed size are left out.
     pub fn new(graph: &Graph, samples: &Dataset) -> Result<Self, RuntimeError> {
         let executable = Executable::new(graph, &Device::default())?;
-        let layout = SampleLayout::fit(graph, samples.sample_shape())?;
+        let layout = SampleLayout::of(graph, samples)?;
         let fixed = fixed_batch_size(graph);
         let size = fixed.unwrap_or(BATCH).max(1);
         let mut batches = Vec::new();
@@ -33,7 +33,7 @@ impl Stream {
             }
             let fed = if fixed.is_some() { size } else { end - start };
             let values = samples.samples((start..start + fed).map(|index| index.min(end - 1)));
-            batches.push(BTreeMap::from([(graph.inputs()[0], layout.batch(values, fed))]));
+            batches.push(layout.batch(values, fed).into_iter().collect());
         }
         Ok(Self { executable, done: HashSet::new(), batches })
     }

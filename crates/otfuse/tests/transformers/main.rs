@@ -7,3 +7,4 @@ mod groups;
 mod recovery;
 mod sizes;
 mod tiny;
+mod training;
