@@ -65,6 +65,8 @@ pub struct Epoch {
     pub learning_rate: f64,
     /// The network after it on the samples held out, if there are any.
     pub validation: Option<Evaluation>,
+    /// The network after it on the samples that are watched, if there are any.
+    pub watched: Option<Evaluation>,
 }
 
 /// A network after training.
@@ -98,6 +100,8 @@ pub struct Extras<'a> {
     pub distillation: Option<Distillation<'a>>,
     /// Saved states.
     pub checkpoints: Option<Checkpoints<'a>>,
+    /// Samples to measure the network on after every epoch; nothing is chosen by them.
+    pub watched: Option<&'a Dataset>,
 }
 
 /// Trains on the default device; see [`train_on`].
@@ -124,16 +128,16 @@ pub fn train_on(
     device: &Device,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
-    let start = Start { graph, dataset, settings, extras, on: device };
+    let request = Request { graph, dataset, settings, extras, on: device };
     match device.kind() {
-        Kind::Cpu => start.train::<Cpu>(&burn_flex::FlexDevice, observe),
+        Kind::Cpu => request.train::<Cpu>(&burn_flex::FlexDevice, observe),
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        Kind::Gpu(device) => start.train::<crate::device::Gpu>(device, observe),
+        Kind::Gpu(device) => request.train::<crate::device::Gpu>(device, observe),
     }
 }
 
 /// What [`train_on`] is given.
-struct Start<'a, 'e> {
+struct Request<'a, 'e> {
     graph: &'a Graph,
     dataset: &'a Dataset,
     settings: &'a TrainSettings,
@@ -141,7 +145,7 @@ struct Start<'a, 'e> {
     on: &'a Device,
 }
 
-impl Start<'_, '_> {
+impl Request<'_, '_> {
     fn train<B: RuntimeBackend>(
         self,
         device: &B::Device,
@@ -171,7 +175,7 @@ impl Start<'_, '_> {
         }
         while run.position.epoch < settings.epochs {
             run.epoch(source, &mut extras, observe)?;
-            run.finish_epoch(validation.as_ref())?;
+            run.finish_epoch(validation.as_ref(), extras.watched)?;
             run.save(&mut extras.checkpoints)?;
         }
         run.trained(held.len())
@@ -190,10 +194,11 @@ fn fingerprint(graph: &Graph, dataset: &Dataset, settings: &TrainSettings, extra
         tensor.bytes().iter().copied().for_each(&mut mix);
     }
     format!(
-        "{settings:?} {:?} {} samples of {} {teachers:?} {hash:016x}",
+        "{settings:?} {:?} {} samples of {} {teachers:?} {hash:016x} {}",
         graph.outputs(),
         dataset.len(),
-        dataset.name()
+        dataset.name(),
+        extras.watched.map_or(0, Dataset::len)
     )
 }
 
@@ -263,15 +268,10 @@ impl<B: RuntimeBackend> Run<'_, B> {
     }
 
     /// Records the epoch, and its weights if they are the best so far.
-    fn finish_epoch(&mut self, validation: Option<&Dataset>) -> Result<(), TrainError> {
+    fn finish_epoch(&mut self, validation: Option<&Dataset>, watched: Option<&Dataset>) -> Result<(), TrainError> {
         let (epoch, batches) = (self.position.epoch, self.position.batch);
-        let evaluation = match validation {
-            Some(dataset) => {
-                let executable = Executable::new(&self.model.graph()?, self.on)?;
-                Some(evaluate(&executable, dataset, &mut |_, _| {})?)
-            }
-            None => None,
-        };
+        let evaluation = self.measured(validation)?;
+        let watched = self.measured(watched)?;
         let learning_rate = self.learning_rate((epoch + 1) * batches - 1, batches);
         let loss = self.position.total / batches as f64;
         let best = self.position.best.as_ref().and_then(|(epoch, _)| self.position.history[*epoch].validation);
@@ -282,9 +282,16 @@ impl<B: RuntimeBackend> Run<'_, B> {
             let values = parameters.chain(self.model.running.iter().map(|running| &running.value));
             self.position.best = Some((epoch, values.map(numbers::<B>).collect::<Result<_, _>>()?));
         }
-        self.position.history.push(Epoch { loss, learning_rate, validation: evaluation });
+        self.position.history.push(Epoch { loss, learning_rate, validation: evaluation, watched });
         self.position = Position { epoch: epoch + 1, batch: 0, total: 0.0, ..std::mem::take(&mut self.position) };
         Ok(())
+    }
+
+    /// The network as it is now on these samples.
+    fn measured(&self, samples: Option<&Dataset>) -> Result<Option<Evaluation>, TrainError> {
+        let Some(samples) = samples else { return Ok(None) };
+        let executable = Executable::new(&self.model.graph()?, self.on)?;
+        Ok(Some(evaluate(&executable, samples, &mut |_, _| {})?))
     }
 
     fn save(&self, checkpoints: &mut Option<Checkpoints<'_>>) -> Result<(), TrainError> {
