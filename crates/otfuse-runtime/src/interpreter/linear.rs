@@ -17,7 +17,7 @@ pub(super) fn gemm<B: RuntimeBackend>(gemm: &Gemm, operands: &mut Operands<B>) -
         let (x, weight) = (operands.floats(0)?, operands.floats(1)?);
         element_count(&[x.shape()[0], weight.shape()[0]])?;
         let bias = operands.optional_floats(2)?.map(Floats::into_tensor);
-        return Ok(Floats::new(B::linear(x.into_tensor(), weight.into_tensor(), bias)));
+        return Ok(Floats::new(B::layer(x.into_tensor(), weight.into_tensor(), bias)));
     }
     let a = matrix(operands.floats(0)?, "A", gemm.transpose_a)?;
     let b = matrix(operands.floats(1)?, "B", gemm.transpose_b)?;

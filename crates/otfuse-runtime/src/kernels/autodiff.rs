@@ -182,8 +182,8 @@ impl<B: RuntimeBackend, C: CheckpointStrategy> RuntimeBackend for Autodiff<B, C>
         record!(Convolution, x, weight, bias, compute, *shape)
     }
 
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
-        let compute = |bias: Option<FloatTensor<B>>| B::linear(x.primitive().clone(), weight.primitive().clone(), bias);
+    fn layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
+        let compute = |bias: Option<FloatTensor<B>>| B::layer(x.primitive().clone(), weight.primitive().clone(), bias);
         record!(Linear, x, weight, bias, compute)
     }
 

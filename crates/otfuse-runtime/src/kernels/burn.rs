@@ -50,7 +50,7 @@ pub(super) fn convolution_bias_gradient<B: Backend>(
     B::float_reshape(B::float_sum_dims(gradient, &[0, 2, 3]), Shape::from(vec![shape.out_channels]))
 }
 
-pub(super) fn linear<B: Backend>(
+pub(super) fn layer<B: Backend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     bias: Option<FloatTensor<B>>,

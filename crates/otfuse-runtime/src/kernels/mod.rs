@@ -63,9 +63,9 @@ pub trait RuntimeBackend: Backend {
         burn::convolution_bias_gradient::<Self>(gradient, shape)
     }
 
-    /// `x W^t + b` with x of shape rows x inputs, W of shape outputs x inputs and b of outputs.
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
-        burn::linear::<Self>(x, weight, bias)
+    /// A linear layer, `x W^t + b`, with x of shape rows x inputs, W of shape outputs x inputs and b of outputs.
+    fn layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
+        burn::layer::<Self>(x, weight, bias)
     }
 
     /// The largest element of each window over the last two of four axes, which have no padding; NaN wins.
