@@ -64,7 +64,7 @@ pub fn expanded(line: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let is_value = |at: usize| {
         ["-o", "--output", "--csv", "--save-alignment", "--arch"].contains(&&*line[at - 1].to_string_lossy())
     };
-    let at = line.iter().position(is_yaml).filter(|&at| !is_value(at));
+    let at = (1..line.len()).find(|&at| is_yaml(&line[at]) && !is_value(at));
     let (Some(at), true) = (at, fuses == Some(OsStr::new("fuse"))) else { return Ok(line) };
     let path = Path::new(&line[at]);
     let text = std::fs::read_to_string(path).map_err(|error| {
