@@ -13,6 +13,10 @@ pub(crate) type Gpu = burn_wgpu::CubeBackend;
 #[cfg(all(feature = "cuda", not(feature = "wgpu")))]
 pub(crate) type Gpu = burn_cuda::Cuda;
 
+/// What the backend of GPUs calls a device.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) type GpuDevice = burn_backend::tensor::Device<Gpu>;
+
 /// Where networks are computed: the CPU, or a GPU where the crate is built with the feature `cuda` or `wgpu`.
 ///
 /// The default is the CPU unless [`make_default`](Self::make_default) says otherwise.
@@ -23,7 +27,7 @@ pub struct Device(Kind);
 pub(crate) enum Kind {
     Cpu,
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    Gpu(burn_backend::tensor::Device<Gpu>),
+    Gpu(GpuDevice),
 }
 
 static DEFAULT: OnceLock<Device> = OnceLock::new();
@@ -116,24 +120,16 @@ fn wgpu(name: &str) -> Result<Device, DeviceError> {
     Err(DeviceError::NotBuilt { device: name.to_owned(), feature: "wgpu" })
 }
 
-/// Asks the driver first: where it is missing, or the device, the backend panics.
+/// Asks whether the driver has such a device: the backend panics where it has not.
 #[cfg(feature = "cuda")]
 fn cuda(name: &str, number: u16) -> Result<Device, DeviceError> {
-    let absent = |expected, found: String| DeviceError::Absent { device: name.to_owned(), expected, found };
-    // SAFETY: looks for a shared library and calls nothing in it.
-    if !unsafe { cudarc::driver::sys::is_culib_present() } {
-        return Err(absent("NVIDIA's driver (libcuda)", "none".into()));
+    match GpuDevice::cuda(usize::from(number)) {
+        Ok(device) => Ok(Device(Kind::Gpu(device))),
+        Err(error) => {
+            let expected = "a device of NVIDIA's driver, counted from 0";
+            Err(DeviceError::Absent { device: name.to_owned(), expected, found: error.to_string() })
+        }
     }
-    // SAFETY: as above. Kernels are compiled on the spot.
-    if !unsafe { cudarc::nvrtc::sys::is_culib_present() } {
-        return Err(absent("NVIDIA's compiler at run time (libnvrtc, of the CUDA toolkit)", "none".into()));
-    }
-    let count = cudarc::driver::result::init().and_then(|()| cudarc::driver::result::device::get_count());
-    let count = count.map_err(|error| absent("a driver that works", error.to_string()))?;
-    if i32::from(number) >= count {
-        return Err(absent("a device of that number", format!("{count} devices")));
-    }
-    Ok(Device(Kind::Gpu(burn_cuda::CudaDevice::new(usize::from(number)).into())))
 }
 
 /// Sets the device up once; where there is no adapter, the setup says so.
