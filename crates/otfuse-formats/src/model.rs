@@ -13,7 +13,7 @@ use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
 use crate::contents::Contents;
 use crate::file::{describe_start, open_mapped};
-use crate::hf::{HfModel, HfSource, open_folder, write_folder};
+use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::write_safetensors_of;
@@ -101,6 +101,11 @@ impl Model {
                 let (graph, bindings) = matching::fill(graph, &dict, path, file)?;
                 (graph, bindings, Some(template))
             }
+            Architecture::Settings(settings) => {
+                let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
+                let (graph, bindings) = draw_with_settings(settings, &dict).map_err(failure)?;
+                (graph, bound(bindings), None)
+            }
         };
         let architecture = architecture.clone();
         let source = StateDictSource { dict, format, architecture, bindings, template };
@@ -140,7 +145,7 @@ impl Model {
         let dict = match &self.source {
             Source::Onnx(_) => initializers(graph, path)?,
             Source::StateDict(source) => source.with_weights(graph, path)?,
-            Source::HuggingFace(source) => filled(&source.dict, &bindings(source), graph, path)?,
+            Source::HuggingFace(source) => filled(&source.dict, &bound(source.bindings.clone()), graph, path)?,
         };
         self.write(format, &dict, path)
     }
@@ -179,7 +184,7 @@ impl Model {
                 self.write(format, &streamed, path)
             }
             Source::HuggingFace(source) => {
-                let bindings = bindings(source);
+                let bindings = bound(source.bindings.clone());
                 self.write(format, &Streamed::new(&source.dict, &bindings, &self.graph, tensors, path)?, path)
             }
         }
@@ -188,19 +193,13 @@ impl Model {
     fn write(&self, format: Format, contents: &dyn Contents, path: &Path) -> Result<(), ModelError> {
         match (format, &self.source) {
             (Format::HuggingFace, Source::HuggingFace(source)) => {
-                write_folder(&source.folder, &source.weights, contents, path)?;
+                write_folder(&source.files, &source.weights, contents, path)?;
             }
             (Format::PyTorch, _) => write_pytorch_of(path, contents)?,
             _ => write_safetensors_of(path, contents)?,
         }
         Ok(())
     }
-}
-
-/// The places of a folder's tensors in the graph.
-fn bindings(source: &HfSource) -> Vec<Binding> {
-    let bindings = source.bindings.iter().cloned();
-    bindings.map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect()
 }
 
 /// A file whose content is not that of an ONNX model may be anything.
@@ -215,6 +214,10 @@ fn unknown(path: &Path, bytes: &[u8], error: FormatError) -> FormatError {
 
 fn in_file(path: &Path, error: OnnxError) -> FormatError {
     FormatError::Onnx { path: path.into(), source: Box::new(error) }
+}
+
+fn bound(names: Vec<(String, String)>) -> Vec<Binding> {
+    names.into_iter().map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect()
 }
 
 /// Each tensor of the state dict that is an initializer of the same name.

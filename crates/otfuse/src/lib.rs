@@ -18,11 +18,12 @@ mod activations;
 mod architecture;
 #[doc(hidden)]
 pub mod cli;
+pub mod diagram;
 mod repair;
 mod verify;
 
 pub use activations::{RecordError, record_activations};
-pub use architecture::{ArchitectureError, architecture};
+pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use otfuse_formats as formats;
 pub use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError,

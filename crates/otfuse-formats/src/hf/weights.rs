@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::HfError;
+use super::{HfError, HfFiles};
 use crate::contents::{Contents, Part};
 use crate::file::{atomic_write, open_mapped};
 use crate::pytorch::write_pytorch_of;
@@ -135,10 +135,10 @@ pub fn check_folder_target(target: &Path) -> Result<(), FormatError> {
     }
 }
 
-/// Writes a folder whole or not at all: all but the weights of `source` is copied, into a temporary folder beside the
-/// target, which is then renamed.
+/// Writes a folder whole or not at all: all but the weights of a folder is copied, or the new files are written, into a
+/// temporary folder beside the target, which is then renamed.
 pub(crate) fn write_folder(
-    source: &Path,
+    files: &HfFiles,
     weights: &HfWeights,
     contents: &dyn Contents,
     target: &Path,
@@ -149,14 +149,23 @@ pub(crate) fn write_folder(
     builder.prefix(".otfuse-").suffix(".partial");
     let temporary = builder.tempdir_in(parent(target)).map_err(io("create a temporary folder beside"))?;
     weights.write(contents, temporary.path())?;
-    for entry in fs::read_dir(source).map_err(io("copy the other files to"))? {
-        let entry = entry.map_err(io("copy the other files to"))?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let is_index = name.to_string_lossy().ends_with(".index.json");
-        if path.is_file() && !is_index && !WEIGHT_EXTENSIONS.contains(&extension) {
-            let bytes = fs::read(&path).map_err(io("copy the other files to"))?;
-            fs::write(temporary.path().join(&name), bytes).map_err(io("copy the other files to"))?;
+    match files {
+        HfFiles::New(files) => {
+            for (name, bytes) in files {
+                fs::write(temporary.path().join(name), bytes).map_err(io("write"))?;
+            }
+        }
+        HfFiles::Folder(source) => {
+            for entry in fs::read_dir(source).map_err(io("copy the other files to"))? {
+                let entry = entry.map_err(io("copy the other files to"))?;
+                let (path, name) = (entry.path(), entry.file_name());
+                let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+                let is_index = name.to_string_lossy().ends_with(".index.json");
+                if path.is_file() && !is_index && !WEIGHT_EXTENSIONS.contains(&extension) {
+                    let bytes = fs::read(&path).map_err(io("copy the other files to"))?;
+                    fs::write(temporary.path().join(&name), bytes).map_err(io("copy the other files to"))?;
+                }
+            }
         }
     }
     // Temporary folders are private by default; this one becomes an ordinary folder.

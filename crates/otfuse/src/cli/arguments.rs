@@ -17,6 +17,10 @@ pub struct Arguments {
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
+    /// Where networks are run and trained: cpu, cuda, cuda:N or wgpu (GPUs where the program is built with the feature
+    /// cuda or wgpu)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub device: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -54,9 +58,9 @@ pub enum Command {
 /// How to read models without a graph.
 #[derive(Args, Debug, Clone)]
 pub struct Reading {
-    /// Architecture of checkpoints without a graph: mlp, vgg, resnet, lenet, sequential, or an ONNX file of the same
-    /// network
-    #[arg(long, value_name = "NAME|FILE.onnx")]
+    /// Architecture of checkpoints without a graph: mlp, vgg, resnet, lenet, sequential, or an ONNX file or config.json
+    /// of the same network
+    #[arg(long, value_name = "NAME|FILE")]
     pub arch: Option<String>,
 }
 
@@ -68,6 +72,12 @@ pub struct Inspect {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
+    /// Draw the network, repeated blocks folded and boxes coloured by neuron group
+    #[arg(long, value_name = "OUT.svg")]
+    pub svg: Option<PathBuf>,
+    /// Write the same drawing for Graphviz
+    #[arg(long, value_name = "OUT.dot")]
+    pub dot: Option<PathBuf>,
 }
 
 /// `verify`.
@@ -86,8 +96,8 @@ pub struct Verify {
 /// Where samples come from.
 #[derive(Args, Debug, Clone)]
 pub struct Data {
-    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy or
-    /// csv
+    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy, csv,
+    /// safetensors, text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample)
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
@@ -321,7 +331,8 @@ pub struct Convert {
 #[derive(Args, Debug)]
 pub struct Train {
     /// Architecture: mlp:400-200-100, vgg11, vgg11-nobias, vgg11-bn, resnet20, resnet18, lenet or cnn; a number behind a
-    /// colon multiplies all widths (vgg11:0.5)
+    /// colon multiplies all widths (vgg11:0.5). Transformers: gpt2:LAYERS,WIDTH,HEADS (also bert, roberta, distilbert,
+    /// llama, mistral, qwen2, qwen3, vit), or a folder with config.json; they are written as folders
     pub arch: String,
     #[command(flatten)]
     #[allow(missing_docs)]

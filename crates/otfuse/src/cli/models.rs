@@ -64,7 +64,8 @@ fn dataset_failure(error: &DatasetError) -> Failure {
 pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Result<Dataset, Failure> {
     let spec = arguments.data.as_ref().ok_or_else(|| {
         Failure::input("no data set is given").hint(
-            "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR or csv:FILE",
+            "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR, csv:FILE, \
+             safetensors:FILE, text:FILE or sst2:DIR",
         )
     })?;
     let spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
@@ -161,6 +162,15 @@ pub fn shown(path: &Path) -> String {
 /// A number of things with their noun.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Refuses an output that a network made from scratch cannot be written to, before any work is done.
+pub fn check_new_output(output: &Path, model: &Model) -> Result<(), Failure> {
+    let checked = match model.format() == Format::HuggingFace && Format::of_extension(output).is_none() {
+        true => otfuse_formats::hf::check_folder_target(output),
+        false => otfuse_formats::file::check_target(output),
+    };
+    checked.map_err(|error| file_failure(&error))
 }
 
 /// Refuses an output that cannot be written, or would overwrite one of the inputs, before any work is done.

@@ -8,3 +8,4 @@ mod recovery;
 mod settings;
 mod sizes;
 mod tiny;
+mod training;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use otfuse::graph::{Graph, GroupId, NeuronGroups, Tensor, ValueId, permute};
-use otfuse::runtime::{Default32, DefaultDevice, Executable};
+use otfuse::runtime::{Device, Executable};
 use otfuse::transport::{Epsilon, SinkhornSettings, Solver};
 use otfuse::{
     ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, Matching, Networks, Residual, SavedPlan,
@@ -22,7 +22,7 @@ const RAW: ActivationStatistic = ActivationStatistic::Raw;
 fn activations(tiny: &Tiny, networks: &Networks<'_>) -> Vec<Activations> {
     let of = |model: usize| {
         let graph = networks.graph(model);
-        let executable = Executable::<Default32>::new(graph, &DefaultDevice::default()).unwrap();
+        let executable = Executable::new(graph, &Device::default()).unwrap();
         let id = |name: &str| graph.inputs().iter().copied().find(|&id| graph.value(id).name == name).unwrap();
         let inputs: Vec<(ValueId, Tensor)> =
             tiny.inputs.iter().map(|(name, tensor)| (id(name), tensor.clone())).collect();

@@ -1,4 +1,4 @@
-//! A graph prepared on a device.
+//! A graph prepared on the device of a backend.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
@@ -6,14 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
-use otfuse_graph::{DataType, Facts, Graph, NodeId, Operator, Tensor, ValueId};
+use otfuse_graph::{DataType, Graph, NodeId, Operator, Tensor, ValueId};
 
 use super::fault::{Fault, Outcome};
 use super::value::{Operands, Value};
-use crate::{Default32, DefaultDevice, RuntimeBackend, RuntimeError};
+use crate::{RuntimeBackend, RuntimeError};
 
 /// A graph whose constant tensors are on the device of a backend, ready to be run many times.
-pub struct Executable<B: Backend> {
+pub(crate) struct Program<B: Backend> {
     graph: Graph,
     device: Device<B>,
     constants: Vec<Option<Value<B>>>,
@@ -32,18 +32,18 @@ struct Plan {
     reads: Vec<usize>,
 }
 
-impl<B: RuntimeBackend> Executable<B> {
+impl<B: RuntimeBackend> Program<B> {
     /// Uploads the constant tensors of a graph. Fails if one holds integers that do not fit 64 bits.
-    pub fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
-        let mut executable = Self::bare(graph, device);
+    pub(crate) fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
+        let mut program = Self::bare(graph, device);
         for (id, tensor) in graph.initializers() {
-            executable.constants[id.index()] = Some(executable.upload(id, tensor)?);
+            program.constants[id.index()] = Some(program.upload(id, tensor)?);
         }
-        Ok(executable)
+        Ok(program)
     }
 
-    /// A graph none of whose constants are on the device.
-    fn bare(graph: &Graph, device: &Device<B>) -> Self {
+    /// A graph none of whose constants are on the device, for [`run_with`](Self::run_with).
+    pub(crate) fn bare(graph: &Graph, device: &Device<B>) -> Self {
         Self { graph: graph.clone(), device: device.clone(), constants: vec![None; graph.values().len()] }
     }
 
@@ -56,33 +56,20 @@ impl<B: RuntimeBackend> Executable<B> {
     }
 
     /// The graph that is run.
-    pub fn graph(&self) -> &Graph {
+    pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
 
     /// The device that it runs on.
-    pub fn device(&self) -> &Device<B> {
+    pub(crate) fn device(&self) -> &Device<B> {
         &self.device
-    }
-
-    /// Computes the network's outputs and the values of `record` (inner values, inputs or constants).
-    ///
-    /// Floats come back as float32 whatever their width in the graph. Inner values are dropped as soon as their last
-    /// reader has run. Errors name the node and what was expected and found.
-    pub fn run(
-        &self,
-        inputs: &[(ValueId, Tensor)],
-        record: &[ValueId],
-    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
-        let wanted: Vec<ValueId> = self.graph.outputs().iter().chain(record).copied().collect();
-        self.run_for(inputs, &wanted)
     }
 
     /// Computes the values of `wanted` from inner values that are known already; what stands before these is not run.
     ///
     /// # Errors
     /// A value that does not follow from those given; operands that do not fit, with the node's name.
-    pub fn run_from(
+    pub(crate) fn run_from(
         &self,
         known: &[(ValueId, Tensor)],
         wanted: &[ValueId],
@@ -118,20 +105,40 @@ impl<B: RuntimeBackend> Executable<B> {
     ///
     /// # Errors
     /// Integers that do not fit 64 bits.
-    pub fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
+    pub(crate) fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
         let value = self.upload(id, tensor)?;
         self.set_constant(id, value);
         Ok(())
     }
 
     /// Computes the values of `wanted` and nothing that they do not need.
-    pub fn run_for(
+    pub(crate) fn run_for(
         &self,
         inputs: &[(ValueId, Tensor)],
         wanted: &[ValueId],
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
         inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor))?;
         self.run_from(inputs, wanted)
+    }
+
+    /// As [`run_for`](Self::run_for), with constants that are uploaded whenever a node reads them and dropped behind it:
+    /// what `other` gives for a value and its tensor in the graph, or that tensor.
+    pub(crate) fn run_with(
+        &self,
+        inputs: &[(ValueId, Tensor)],
+        wanted: &[ValueId],
+        other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
+    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
+        inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor))?;
+        let constants = |id: ValueId| {
+            let Some(tensor) = self.graph.initializer(id) else { return Ok(None) };
+            match other(id, tensor) {
+                Some(tensor) => self.upload(id, &tensor).map(Some),
+                None => self.upload(id, tensor).map(Some),
+            }
+        };
+        let values = self.compute_with(self.uploaded(inputs)?, wanted, &mut |_, _, _| None, &constants)?;
+        self.downloaded(values)
     }
 
     /// As [`run_for`](Self::run_for), without leaving the device.
@@ -221,6 +228,11 @@ impl<B: RuntimeBackend> Executable<B> {
         self.constants.get(id.index())?.as_ref()
     }
 
+    /// Forgets a constant, which has to be set again before it is read.
+    pub(crate) fn release(&mut self, id: ValueId) {
+        self.constants[id.index()] = None;
+    }
+
     /// Replaces a constant.
     pub(crate) fn set_constant(&mut self, id: ValueId, value: Value<B>) {
         self.constants[id.index()] = Some(value);
@@ -292,63 +304,4 @@ impl<B: RuntimeBackend> Executable<B> {
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the tensor library panicked".into())
-}
-
-/// Runs a graph once on the default backend: inputs and outputs by name, outputs in the graph's order and of the types
-/// that its operators give. Computed is in float32 all the same.
-pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
-    let facts = Facts::of(graph).ok();
-    let mut outputs = run_graph_f32(graph, inputs)?;
-    for (&id, (_, tensor)) in graph.outputs().iter().zip(&mut outputs) {
-        let wanted = facts.as_ref().and_then(|facts| facts.data_type(id)).filter(|wanted| wanted.is_float());
-        if let Some(wanted) = wanted.filter(|&wanted| tensor.data_type().is_float() && wanted != tensor.data_type())
-            && let Some(values) = tensor.to_f32()
-        {
-            *tensor = Tensor::from_f32_as(wanted, tensor.shape(), values);
-        }
-    }
-    Ok(outputs)
-}
-
-/// As [`run_graph`], with all floats as they are computed: in float32.
-pub fn run_graph_f32(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
-    run_graph_with(graph, inputs, &|_, _| None)
-}
-
-/// As [`run_graph_f32`], with other constant tensors: for each value that holds one, and its tensor in the graph, `other`
-/// gives what stands in its place, or `None` for the graph's own. It is asked whenever a node reads the constant, and what
-/// it gives is dropped behind that node: of a large network no more than a few tensors are in memory at once.
-pub fn run_graph_with(
-    graph: &Graph,
-    inputs: BTreeMap<String, Tensor>,
-    other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
-) -> Result<Vec<(String, Tensor)>, RuntimeError> {
-    let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
-    let mut given = Vec::with_capacity(inputs.len());
-    for (name, tensor) in inputs {
-        let input = graph.inputs().iter().find(|&&id| graph.value(id).name == name);
-        let &input = input.ok_or_else(|| RuntimeError::UnknownInput { input: name, expected: names() })?;
-        given.push((input, tensor));
-    }
-    let executable = Executable::<Default32>::bare(graph, &DefaultDevice::default());
-    given.iter().try_for_each(|(id, tensor)| executable.check_input(*id, tensor))?;
-    let constants = |id: ValueId| {
-        let Some(tensor) = graph.initializer(id) else { return Ok(None) };
-        match other(id, tensor) {
-            Some(tensor) => executable.upload(id, &tensor).map(Some),
-            None => executable.upload(id, tensor).map(Some),
-        }
-    };
-    let given = executable.uploaded(&given)?;
-    let outputs = executable.compute_with(given, graph.outputs(), &mut |_, _, _| None, &constants)?;
-    let outputs = executable.downloaded(outputs)?;
-    graph
-        .outputs()
-        .iter()
-        .map(|id| {
-            let name = graph.value(*id).name.clone();
-            let tensor = outputs.get(id).cloned();
-            tensor.map(|tensor| (name.clone(), tensor)).ok_or(RuntimeError::NotComputed { value: name })
-        })
-        .collect()
 }
