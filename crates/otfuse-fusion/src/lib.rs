@@ -26,6 +26,8 @@ mod fuse;
 mod map;
 mod matching;
 mod networks;
+mod normalization;
+mod partial;
 mod prune;
 mod repair;
 mod settings;
@@ -36,6 +38,7 @@ pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
 pub use networks::Networks;
+pub use partial::fuse_partially;
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
 pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, repair_without_data};
 pub use settings::{

@@ -5,9 +5,11 @@
 
 mod arguments;
 mod command;
+mod comparison;
 mod failure;
 mod fusing;
 mod models;
+mod order;
 mod output;
 mod panic;
 mod progress;

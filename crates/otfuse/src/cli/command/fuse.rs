@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use otfuse_formats::model::Model;
-use otfuse_fusion::{Fusion, ModelAlignment, fuse};
+use otfuse_fusion::{Fusion, ModelAlignment, fuse, fuse_partially};
 use otfuse_graph::Graph;
 use otfuse_transport::GroundMetric;
 use serde::Serialize;
@@ -13,9 +13,11 @@ use crate::cli::Failure;
 use crate::cli::arguments::{
     CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, RepairName, SolverName, StatisticName,
 };
+use crate::cli::comparison::Comparison;
 use crate::cli::failure::fusion_failure;
-use crate::cli::fusing::{Plan, mend, prove};
+use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of};
 use crate::cli::models::{check_output, count, file_failure, hash, open_finite, save, shown};
+use crate::cli::order::canonical_order;
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 
@@ -28,6 +30,8 @@ struct Report {
     output: String,
     groups: Vec<Group>,
     sweeps: Vec<Sweeps>,
+    /// All networks on labelled samples, where there are any.
+    comparison: Option<Comparison>,
     seconds: Seconds,
 }
 
@@ -57,8 +61,10 @@ struct Resolved {
     bias_features: bool,
     published_scaling: bool,
     aligned_only: bool,
+    width_budget: Option<f64>,
     repair: RepairName,
     ridge: Option<f64>,
+    importance: Option<f64>,
     samples: Option<Samples>,
     verified: bool,
 }
@@ -108,6 +114,7 @@ struct Seconds {
     average: f64,
     repair: f64,
     write: f64,
+    comparison: f64,
 }
 
 /// Seconds since the last call.
@@ -125,7 +132,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     if let Some(weights) = &arguments.sweep {
         return super::sweep::run(arguments, weights, output);
     }
-    let plan = Plan::resolve(arguments)?;
+    let mut plan = Plan::resolve(arguments)?;
     let Some(target) = &arguments.output else {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
     };
@@ -139,8 +146,19 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     }
     let mut seconds = Seconds::default();
     let mut clock = Clock(std::time::Instant::now());
-    let models: Vec<Model> =
+    let mut models: Vec<Model> =
         arguments.models.iter().map(|path| open_finite(path, &arguments.reading)).collect::<Result<_, _>>()?;
+    let mut arguments = arguments.clone();
+    if let Some(order) = canonical_order(&arguments, &models)? {
+        let mut given: Vec<Option<Model>> = models.into_iter().map(Some).collect();
+        models = order.iter().filter_map(|&model| given[model].take()).collect();
+        arguments.models = order.iter().map(|&model| arguments.models[model].clone()).collect();
+        if !arguments.weights.is_empty() {
+            arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
+        }
+        plan = Plan::resolve(&arguments)?;
+    }
+    let (arguments, plan) = (&arguments, plan);
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
     let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
     let networks = plan.networks(&graphs).map_err(failure)?;
@@ -162,7 +180,10 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     seconds.average = fusion.averaging_time.as_secs_f64();
 
     clock.lap();
-    let repaired = mend(&networks, &fusion, arguments)?;
+    let repaired = match arguments.width_budget {
+        Some(budget) => fuse_partially(&networks, &fusion, budget).map_err(failure)?,
+        None => mend(&networks, &fusion, arguments)?,
+    };
     seconds.repair = clock.lap();
     save(&models[plan.anchor], &repaired, target)?;
     if let Some(path) = &arguments.save_alignment
@@ -177,7 +198,12 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     }
     seconds.write = clock.lap();
 
-    let report = report(arguments, &plan, &models, &fusion, verified, seconds)?;
+    let comparison = Comparison::measure(&networks, &repaired, arguments)?;
+    seconds.comparison = clock.lap();
+    if let Some(comparison) = &comparison {
+        comparison.warn();
+    }
+    let report = report(arguments, &plan, &models, &fusion, verified, comparison, seconds)?;
     output.result(&report, text)
 }
 
@@ -192,10 +218,11 @@ fn report(
     models: &[Model],
     fusion: &Fusion,
     verified: bool,
+    comparison: Option<Comparison>,
     seconds: Seconds,
 ) -> Result<Report, Failure> {
-    let uses_samples =
-        arguments.mode != ModeName::Weights || !matches!(arguments.repair, RepairName::None | RepairName::DataFree);
+    let (mode, repair) = (mode_of(arguments), repair_of(arguments));
+    let uses_samples = mode != ModeName::Weights || !matches!(repair, RepairName::None | RepairName::DataFree);
     let inputs = arguments.models.iter().zip(models).zip(&fusion.weights);
     let groups = fusion.alignments.iter().flat_map(|alignment| {
         alignment.groups.iter().map(|group| Group {
@@ -213,14 +240,14 @@ fn report(
         method: arguments.method,
         settings: Resolved {
             preset: arguments.preset,
-            mode: arguments.mode,
+            mode,
             cost: match plan.settings.ground_cost.metric {
                 GroundMetric::SquaredEuclidean => CostName::Sqeuclidean,
                 GroundMetric::Cosine => CostName::Cosine,
                 _ => CostName::Euclidean,
             },
             sweeps: plan.settings.matching.max_sweeps,
-            normalize_features: arguments.normalize_features,
+            normalize_features: plan.settings.ground_cost.normalize,
             solver: arguments.solver,
             epsilon: (arguments.solver == SolverName::Sinkhorn).then_some(arguments.epsilon),
             marginals: arguments.marginals,
@@ -230,13 +257,15 @@ fn report(
             bias_features: plan.settings.bias_features,
             published_scaling: plan.settings.published_scaling,
             aligned_only: arguments.aligned_only,
-            repair: arguments.repair,
-            ridge: (arguments.repair == RepairName::LeastSquares).then_some(arguments.ridge),
+            width_budget: arguments.width_budget,
+            repair,
+            ridge: (repair == RepairName::LeastSquares).then_some(arguments.ridge),
+            importance: (repair == RepairName::LeastSquares).then_some(arguments.importance),
             samples: arguments.data.data.as_ref().filter(|_| uses_samples).map(|data| Samples {
                 data: data.clone(),
                 split: "train",
                 count: arguments.samples,
-                point: arguments.activation_point,
+                point: point_of(arguments),
                 features: arguments.activation_features,
             }),
             verified,
@@ -250,6 +279,7 @@ fn report(
         output: arguments.output.as_deref().map(shown).unwrap_or_default(),
         groups: groups.collect(),
         sweeps: fusion.alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
+        comparison,
         seconds,
     })
 }
@@ -276,9 +306,11 @@ fn text(report: &Report) -> String {
         table(&header, &["model", "neurons", "cost", "matched"], groups) + "\n"
     };
     let seconds = &report.seconds;
+    let compared =
+        report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", found.text(&report.output)));
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({})\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
-         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s",
+         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s{compared}",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
