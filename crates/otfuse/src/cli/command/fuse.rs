@@ -23,7 +23,7 @@ use crate::cli::progress::Progress;
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
-struct Report {
+pub struct Report {
     method: MethodName,
     settings: Resolved,
     models: Vec<Input>,
@@ -132,6 +132,11 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     if let Some(weights) = &arguments.sweep {
         return super::sweep::run(arguments, weights, output);
     }
+    output.result(&execute(arguments)?, text)
+}
+
+/// Fuses, and writes the network.
+pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let mut plan = Plan::resolve(arguments)?;
     let Some(target) = &arguments.output else {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
@@ -203,8 +208,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     if let Some(comparison) = &comparison {
         comparison.warn();
     }
-    let report = report(arguments, &plan, &models, &fusion, verified, comparison, seconds)?;
-    output.result(&report, text)
+    report(arguments, &plan, &models, &fusion, verified, comparison, seconds)
 }
 
 fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {
