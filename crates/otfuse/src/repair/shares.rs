@@ -44,15 +44,14 @@ impl Refit<'_> {
             if neurons.len() != channels {
                 continue;
             }
-            if !self.known.contains_key(&group) {
-                let found = self.importance(group, &neurons, &moments, power);
-                self.known.insert(group, found);
-            }
+            let of_group = match self.known.remove(&group) {
+                Some(known) => known,
+                None => self.importance(group, &neurons, &moments, power),
+            };
             for (channel, neuron) in neurons.iter().enumerate().filter_map(|(at, neuron)| Some((at, (*neuron)?))) {
-                for (shares, known) in shares.iter_mut().zip(&self.known[&group]) {
-                    shares[channel] = known[neuron];
-                }
+                shares.iter_mut().zip(&of_group).for_each(|(shares, known)| shares[channel] = known[neuron]);
             }
+            self.known.insert(group, of_group);
         }
         Ok(shares)
     }
