@@ -1,9 +1,10 @@
 //! What describes a neuron by its weights.
 
-use otfuse_graph::{AxisLayout, Graph, GroupId, Member, NodeId, Operator, Role, ValueId};
+use otfuse_graph::{AxisLayout, GroupId, Member, NodeId, Operator, Role};
 
 use crate::map::GroupMap;
 use crate::networks::Networks;
+use crate::normalization::AffineNormalization;
 use crate::settings::Settings;
 use crate::transform::Mapper;
 
@@ -70,13 +71,13 @@ impl WeightFeatures<'_> {
                     tables.push(self.rows(member, group, None));
                 }
             } else if rank >= 2 && is_weight && self.is_ready(member, group, ready) {
-                let normalization = self.settings.bias_features.then(|| self.normalization(graph, id)).flatten();
-                let scale = normalization.as_ref().map(|(scale, _)| scale.as_slice());
+                let normalization = self.settings.bias_features.then(|| self.normalization(id)).flatten();
+                let scale = normalization.as_ref().map(|found| found.factors.as_slice());
                 tables.push(self.rows(member, group, scale));
-                if let Some((_, shift)) = &normalization {
-                    tables.push(self.vector_rows(member, group, shift));
+                if let Some(normalization) = &normalization {
+                    tables.push(self.vector_rows(member, group, &normalization.shifts));
                 }
-            } else if rank == 1 && self.settings.bias_features && self.normalization(graph, id).is_none() {
+            } else if rank == 1 && self.settings.bias_features && self.normalization(id).is_none() {
                 tables.push(self.rows(member, group, None));
             }
         }
@@ -85,6 +86,10 @@ impl WeightFeatures<'_> {
 
     fn size(&self, group: GroupId) -> usize {
         self.networks.size(self.model, group)
+    }
+
+    fn normalization(&self, node: NodeId) -> Option<AffineNormalization> {
+        AffineNormalization::behind(self.networks, self.model, node)
     }
 
     fn is_ready(&self, member: &Member, group: GroupId, ready: &dyn Fn(GroupId) -> bool) -> bool {
@@ -149,36 +154,6 @@ impl WeightFeatures<'_> {
         let layouts = self.networks.groups.layouts(member.initializer).unwrap_or_default();
         let neurons = layouts[member.axis].neurons(group, &|group| self.size(group));
         neuron_rows(values, 1, &neurons, 1, self.size(group))
-    }
-
-    /// Scale and shift per output channel of the batch normalisation right behind a linear node, with the node's bias
-    /// folded in.
-    fn normalization(&self, graph: &Graph, node: NodeId) -> Option<(Vec<f32>, Vec<f32>)> {
-        let output = graph.node(node).output(0)?;
-        let mut readers = graph.nodes().filter(|(_, reader)| reader.inputs.contains(&Some(output)));
-        let (_, reader) = readers.next()?;
-        let Operator::BatchNormalization { epsilon } = reader.operator else {
-            return None;
-        };
-        if readers.next().is_some() || reader.input(0) != Some(output) {
-            return None;
-        }
-        let vector = |id: ValueId| {
-            graph.initializer(id)?;
-            self.networks.tensor(self.model, id).to_f32()
-        };
-        let parameter = |position| reader.input(position).and_then(vector);
-        let (scale, shift) = (parameter(1)?, parameter(2)?);
-        let (mean, variance) = (parameter(3)?, parameter(4)?);
-        let bias = match graph.node(node).input(2) {
-            Some(bias) => vector(bias)?,
-            None => vec![0.0; mean.len()],
-        };
-        let factors: Vec<f32> =
-            scale.iter().zip(&variance).map(|(scale, variance)| scale / (variance + epsilon).sqrt()).collect();
-        let shifts = (0..factors.len()).map(|i| Some((bias.get(i)? - mean.get(i)?) * factors[i] + shift.get(i)?));
-        let shifts = shifts.collect::<Option<Vec<f32>>>()?;
-        Some((factors, shifts))
     }
 }
 

@@ -8,6 +8,9 @@ use crate::{ActivationPoint, ActivationStatistic, Residual};
 /// As many sweeps as no run needs that gets anywhere.
 const MAX_SWEEPS: usize = 100;
 
+/// Sweeps on features of unit length have no common objective that must fall.
+const RECOMMENDED_SWEEPS: usize = 40;
+
 /// How the models become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Method {
@@ -211,6 +214,14 @@ impl Settings {
     pub fn converged() -> Self {
         let matching = Matching { max_sweeps: MAX_SWEEPS, ..Matching::default() };
         Self { matching, ground_cost: GroundMetric::SquaredEuclidean.into(), ..Self::default() }
+    }
+
+    /// What the measurements in `docs/methods.md` recommend: converged matching on features of unit length, so that no
+    /// neuron and no layer counts more for its scale alone.
+    pub fn recommended() -> Self {
+        let matching = Matching { max_sweeps: RECOMMENDED_SWEEPS, ..Matching::default() };
+        let ground_cost = GroundCost { metric: GroundMetric::Euclidean, normalize: true };
+        Self { matching, ground_cost, ..Self::default() }
     }
 
     /// Whether sweeps follow the first one, and could find more than it did.

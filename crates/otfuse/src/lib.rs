@@ -29,7 +29,7 @@ pub use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError,
     GroupAlignment, Importance, MarginalKind, Matching, Members, Method, ModelAlignment, Networks, Progress,
     PruneError, PruneSettings, PrunedGroup, Pruning, Residual, SavedPlan, Settings, SweepOrder, SweepStart, align_all,
-    fuse, prune,
+    fuse, fuse_partially, prune,
 };
 pub use otfuse_graph as graph;
 pub use otfuse_runtime as runtime;

@@ -124,7 +124,7 @@ impl Data {
 }
 
 /// `fuse`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub struct Fuse {
     /// The networks, two or more; or a file CONFIG.yml that names them and options, as mergekit writes it
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
@@ -139,12 +139,12 @@ pub struct Fuse {
     #[arg(long, value_enum, default_value_t = MethodName::Ot)]
     pub method: MethodName,
     /// What describes a neuron
-    #[arg(long, value_enum, default_value_t = ModeName::Weights)]
+    #[arg(long, value_enum, default_value_t = ModeName::Auto)]
     pub mode: ModeName,
-    /// Settings that others do not override
+    /// Settings that others do not override; without, converged matching on features of unit length
     #[arg(long, value_enum)]
     pub preset: Option<PresetName>,
-    /// Distance between the features of two neurons; euclidean, or what the preset says
+    /// Distance between the features of two neurons; what the preset says
     #[arg(long, value_enum)]
     pub cost: Option<CostName>,
     /// Scale every neuron's features to unit length first
@@ -176,14 +176,26 @@ pub struct Fuse {
     #[allow(missing_docs)]
     pub data: Data,
     /// Samples for activations and repair, spread evenly over the training split
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     pub samples: usize,
+    /// Labelled samples, spread evenly over the test split of --data, on which parents, ensemble, plain average and fused
+    /// network are compared; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub check: usize,
     /// What is repaired after averaging; all but none and data-free need --data
-    #[arg(long, value_enum, default_value_t = RepairName::None)]
+    #[arg(long, value_enum, default_value_t = RepairName::Auto)]
     pub repair: RepairName,
     /// How strongly --repair least-squares holds weights at the averaged ones, relative to the variance of a layer's inputs
     #[arg(long, value_name = "R", default_value_t = 0.1)]
     pub ridge: f64,
+    /// How much of a neuron the more important of its partners is with --repair least-squares: the power of its importance;
+    /// 0 averages all alike
+    #[arg(long, value_name = "P", default_value_t = 4.0)]
+    pub importance: f64,
+    /// Let the worst matched neurons of two models stay apart, until each group has this many times its size: from 1, all
+    /// averaged, to 2, which computes the mean of both models' outputs. Without repair
+    #[arg(long, value_name = "B", conflicts_with_all = ["sweep", "aligned_only", "method"])]
+    pub width_budget: Option<f64>,
     /// Where activations are taken
     #[arg(long, value_enum, default_value_t = PointName::Pre)]
     pub activation_point: PointName,
@@ -247,7 +259,7 @@ pub struct Prune {
 }
 
 /// How matching goes on after the first sweep.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Converged matching")]
 pub struct Sweeping {
     /// The most sweeps over all groups after the first; 0 for the forward sweep alone. As the preset says
@@ -408,6 +420,8 @@ choices!(
 choices!(
     /// What describes a neuron.
     ModeName {
+        /// With --data and without --preset activations, else weights
+        Auto,
         /// Its incoming weights; needs no data
         Weights,
         /// Its activations on samples; needs --data
@@ -419,6 +433,8 @@ choices!(
 choices!(
     /// Named settings.
     PresetName {
+        /// One forward sweep on incoming weights, no repair
+        Forward,
         /// The published code's choices: last layer aligned too, no biases in the features, the anchor's marginals on
         /// both sides
         Paper,
@@ -469,6 +485,8 @@ choices!(
 choices!(
     /// What is repaired after averaging.
     RepairName {
+        /// Least squares with --data, else data-free; nothing with --preset, --method average or --aligned-only
+        Auto,
         /// Nothing
         None,
         /// The variance of every layer, from the weights alone

@@ -5,11 +5,13 @@
 
 mod arguments;
 mod command;
+mod comparison;
 mod config;
 mod experiment;
 mod failure;
 mod fusing;
 mod models;
+mod order;
 mod output;
 mod panic;
 mod progress;
