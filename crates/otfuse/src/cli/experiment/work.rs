@@ -15,7 +15,7 @@ use super::plan::{Plan, Task, load};
 use super::recipe::Recipe;
 use super::store::Store;
 use crate::cli::Failure;
-use crate::cli::arguments::{Command, Reading, SplitName};
+use crate::cli::arguments::{Command, Fuse, Reading, SplitName};
 use crate::cli::command;
 use crate::cli::command::eval::probabilities;
 use crate::cli::experiment::file::Data;
@@ -209,7 +209,7 @@ fn performed(command: Command) -> Result<Value, Failure> {
             value(&command::distill::execute(&arguments)?)
         }
         Command::Prune(arguments) => value(&command::prune::execute(&arguments)?),
-        Command::Fuse(arguments) => value(&command::fuse::execute(&arguments)?),
+        Command::Fuse(arguments) => value(&command::fuse::execute(&Fuse { check: 0, ..*arguments })?),
         _ => Err(Failure::input("the command makes no network")),
     }
 }
