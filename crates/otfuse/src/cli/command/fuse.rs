@@ -17,7 +17,7 @@ use crate::cli::arguments::{
 };
 use crate::cli::comparison::Comparison;
 use crate::cli::failure::fusion_failure;
-use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of};
+use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of, spare_memory};
 use crate::cli::models::{check_output, count, file_failure, hashes, open, save, save_streamed, shown};
 use crate::cli::order::canonical_order;
 use crate::cli::output::{Output, table};
@@ -166,6 +166,9 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         if !arguments.weights.is_empty() {
             arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
         }
+        plan = Plan::resolve(&arguments)?;
+    }
+    if spare_memory(&mut arguments, &models) {
         plan = Plan::resolve(&arguments)?;
     }
     let (arguments, plan) = (&arguments, plan);
