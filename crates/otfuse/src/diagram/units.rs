@@ -295,7 +295,7 @@ impl<'f, 'g> Merging<'f, 'g> {
                 kind,
                 label,
                 inputs: Vec::new(),
-                carries: None,
+                carries: Vec::new(),
                 inside: Vec::new(),
                 weights: String::new(),
             });
