@@ -137,5 +137,5 @@ fn tables_hold_what_is_drawn() {
     assert_eq!(table.rows[14], ["a \"b\", c", "0.3", "25", "2"]);
     assert!(table.to_csv().contains("\n\"a \"\"b\"\", c\",0.3,25,2\n"));
     assert_eq!(bars("x").table().rows.len(), 7);
-    assert_eq!(heat("x").table().rows.len(), 108);
+    assert_eq!((heat("x").table().rows.len(), heat("x").table().header.len()), (9, 13));
 }

@@ -114,10 +114,11 @@ impl Chart for HeatMap {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new([&self.y_label, &self.x_label, &self.value_label]);
-        for (row, column, value) in self.named() {
-            let value = value.map_or_else(String::new, exact);
-            table.rows.push(vec![self.rows[row].clone(), self.columns[column].clone(), value]);
+        let corner = format!("{} / {}", self.y_label, self.x_label);
+        let mut table = Table::new(std::iter::once(&corner).chain(&self.columns));
+        table.rows = self.rows.iter().map(|row| vec![row.clone()]).collect();
+        for (row, _, value) in self.named().filter(|(row, ..)| *row < self.rows.len()) {
+            table.rows[row].push(value.map_or_else(String::new, exact));
         }
         table
     }

@@ -11,6 +11,7 @@ mod line;
 mod table;
 
 pub use bar::{BarChart, BarGroup};
+pub(crate) use canvas::escape;
 pub use contour::{ContourMap, Mark};
 pub use heat::HeatMap;
 pub use line::{LineChart, Point, Series};

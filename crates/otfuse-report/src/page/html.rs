@@ -1,0 +1,137 @@
+//! Writing HTML.
+
+use super::block::{Block, Cell, Figure, Grid};
+use crate::chart::escape;
+
+/// A document in the making.
+#[derive(Default)]
+pub struct Html {
+    text: String,
+    /// Choices so far, for the ids of their elements.
+    choices: usize,
+}
+
+impl Html {
+    /// Appends markup.
+    pub fn raw(&mut self, markup: &str) -> &mut Self {
+        self.text.push_str(markup);
+        self
+    }
+
+    /// Appends text, escaped.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(&escape(text));
+        self
+    }
+
+    /// Appends a paragraph, unless it is empty.
+    pub fn paragraph(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.raw("<p>").text(text).raw("</p>\n");
+        }
+    }
+
+    /// Appends a block.
+    pub fn block(&mut self, block: &Block) {
+        match block {
+            Block::Text(text) => self.paragraph(text),
+            Block::Facts(facts) => {
+                self.raw("<dl>\n");
+                for (name, cell) in facts {
+                    self.raw("<div><dt>").text(name).raw("</dt>");
+                    self.cell("dd", cell, "");
+                    self.raw("</div>\n");
+                }
+                self.raw("</dl>\n");
+            }
+            Block::Grid(grid) => self.grid(grid),
+            Block::Figure(figure) => self.figure(figure),
+            Block::Choice { label, options } => self.choice(label, options),
+        }
+    }
+
+    fn cell(&mut self, element: &str, cell: &Cell, attributes: &str) {
+        self.raw("<").raw(element).raw(attributes);
+        if cell.is_number {
+            self.raw(" class=\"number\"");
+        }
+        if let Some(pointer) = &cell.pointer {
+            self.raw(" data-json=\"").text(pointer).raw("\"");
+        }
+        self.raw(">").text(&cell.text).raw("</").raw(element).raw(">");
+    }
+
+    fn grid(&mut self, grid: &Grid) {
+        self.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"").text(&grid.caption);
+        self.raw("\"><table>\n<caption>").text(&grid.caption).raw("</caption>\n<thead><tr>");
+        for (column, name) in grid.header.iter().enumerate() {
+            let is_number = grid.rows.first().and_then(|row| row.get(column)).is_some_and(|cell| cell.is_number);
+            self.raw(if is_number { "<th scope=\"col\" class=\"number\">" } else { "<th scope=\"col\">" });
+            self.text(name).raw("</th>");
+        }
+        self.raw("</tr></thead>\n<tbody>\n");
+        for row in &grid.rows {
+            self.raw("<tr>");
+            for (column, cell) in row.iter().enumerate() {
+                match column {
+                    0 => self.cell("th", cell, " scope=\"row\""),
+                    _ => self.cell("td", cell, ""),
+                }
+            }
+            self.raw("</tr>\n");
+        }
+        self.raw("</tbody></table></div>\n");
+    }
+
+    fn figure(&mut self, figure: &Figure) {
+        self.raw("<figure data-name=\"").text(&figure.name).raw("\">\n<div class=\"scroll drawing\">");
+        self.raw(&figure.svg).raw("</div>\n<figcaption>").text(&figure.title);
+        self.raw("<span class=\"saving\" hidden> Save as ");
+        for kind in ["svg", "png", "csv"] {
+            self.raw(&format!(
+                "<button type=\"button\" class=\"save\" data-save=\"{kind}\">{}</button> ",
+                kind.to_uppercase()
+            ));
+        }
+        self.raw("</span></figcaption>\n<details><summary>Values</summary>\n<div class=\"scroll\" tabindex=\"0\" ");
+        self.raw("role=\"region\" aria-label=\"Values of ")
+            .text(&figure.title)
+            .raw("\"><table class=\"values\">\n<thead><tr>");
+        for name in &figure.table.header {
+            self.raw("<th scope=\"col\">").text(name).raw("</th>");
+        }
+        self.raw("</tr></thead>\n<tbody>\n");
+        for row in &figure.table.rows {
+            self.raw("<tr>");
+            for cell in row {
+                self.raw("<td>").text(cell).raw("</td>");
+            }
+            self.raw("</tr>\n");
+        }
+        self.raw("</tbody></table></div></details>\n</figure>\n");
+    }
+
+    fn choice(&mut self, label: &str, options: &[(String, Vec<Block>)]) {
+        let id = self.choices;
+        self.choices += 1;
+        self.raw(&format!("<div class=\"choice\"><p class=\"chooser\" hidden><label for=\"choice-{id}\">")).text(label);
+        self.raw(&format!("</label> <select id=\"choice-{id}\">"));
+        for (name, _) in options {
+            self.raw("<option>").text(name).raw("</option>");
+        }
+        self.raw("</select></p>\n");
+        for (name, blocks) in options {
+            self.raw("<div class=\"option\"><h3>").text(name).raw("</h3>\n");
+            for block in blocks {
+                self.block(block);
+            }
+            self.raw("</div>\n");
+        }
+        self.raw("</div>\n");
+    }
+
+    /// The whole text.
+    pub fn finish(self) -> String {
+        self.text
+    }
+}

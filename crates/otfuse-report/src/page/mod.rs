@@ -1,0 +1,86 @@
+//! Pages: one file that shows numbers to read, look at and take away, without a network.
+//!
+//! A page holds its style sheet, its script, its drawings and all its numbers, these also as JSON in the element
+//! `#data`. It is readable without its script; with it, curves can be switched off, values are shown on hover, touch and
+//! arrow keys, and everything can be saved as SVG, PNG, CSV and JSON. Nothing in it names the time or the machine.
+
+mod block;
+mod html;
+
+pub use block::{Block, Cell, Figure, Grid, Section};
+
+use html::Html;
+
+/// What a page shows.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The heading, and the name in the browser.
+    pub title: String,
+    /// A line or two below the heading.
+    pub summary: String,
+    /// In reading order.
+    pub sections: Vec<Section>,
+    /// What the page shows as JSON; that of the command's `--json`.
+    pub data: serde_json::Value,
+    /// Who wrote it: name and version.
+    pub generator: String,
+}
+
+impl Page {
+    /// The page as HTML; the same page gives the same bytes.
+    pub fn to_html(&self) -> String {
+        let mut html = Html::default();
+        html.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+        html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+        html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
+        // Nothing is fetched, whatever the names in the page say.
+        html.raw(
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; ",
+        );
+        html.raw("script-src 'unsafe-inline'; img-src data: blob:\">\n<link rel=\"icon\" href=\"data:,\">\n<title>");
+        html.text(&self.title)
+            .raw("</title>\n<style>\n")
+            .raw(include_str!("page.css"))
+            .raw("</style>\n</head>\n<body>\n");
+        html.raw("<a class=\"skip\" href=\"#content\">To the content</a>\n<header>\n<h1>")
+            .text(&self.title)
+            .raw("</h1>\n");
+        html.paragraph(&self.summary);
+        if self.sections.len() > 1 {
+            html.raw("<nav aria-label=\"Sections\"><ul>\n");
+            for (index, section) in self.sections.iter().enumerate() {
+                html.raw(&format!("<li><a href=\"#section-{index}\">")).text(&section.heading).raw("</a></li>\n");
+            }
+            html.raw("</ul></nav>\n");
+        }
+        html.raw("</header>\n<main id=\"content\">\n");
+        for (index, section) in self.sections.iter().enumerate() {
+            html.raw(&format!("<section aria-labelledby=\"section-{index}\">\n<h2 id=\"section-{index}\">"));
+            html.text(&section.heading).raw("</h2>\n");
+            for block in &section.blocks {
+                html.block(block);
+            }
+            html.raw("</section>\n");
+        }
+        html.raw("</main>\n<footer><p>").text(&self.generator);
+        html.raw(
+            " <button type=\"button\" class=\"save\" data-save=\"json\" hidden>Save all numbers as JSON</button></p>",
+        );
+        html.raw("</footer>\n<div id=\"tip\" role=\"status\" aria-live=\"polite\" hidden></div>\n");
+        html.raw("<script type=\"application/json\" id=\"data\">")
+            .raw(&embedded(&self.data))
+            .raw("</script>\n<script>\n");
+        html.raw(include_str!("page.js")).raw("</script>\n</body>\n</html>\n");
+        html.finish()
+    }
+}
+
+/// JSON that may stand inside a `<script>` element, whatever its strings hold.
+fn embedded(data: &serde_json::Value) -> String {
+    data.to_string()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
