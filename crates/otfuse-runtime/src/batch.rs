@@ -7,7 +7,7 @@ use otfuse_graph::{Graph, Tensor, ValueId};
 
 use crate::dataset::Dataset;
 use crate::tokens::TokenLayout;
-use crate::{Executable, RuntimeBackend, RuntimeError};
+use crate::{Executable, RuntimeError};
 
 /// Samples at once where the network leaves the choice.
 const FREE_BATCH_SIZE: usize = 256;
@@ -125,8 +125,8 @@ impl SampleLayout {
 ///
 /// Batches have the size that the network fixes, else `batch_size` (256 if `None`). The last batch of a network with
 /// a fixed size is filled up with its last sample; from values with the batch axis in front the filling is cut off.
-pub fn run_batched<B: RuntimeBackend>(
-    executable: &Executable<B>,
+pub fn run_batched(
+    executable: &Executable,
     dataset: &Dataset,
     wanted: &[ValueId],
     batch_size: Option<usize>,

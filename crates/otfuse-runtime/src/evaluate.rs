@@ -2,7 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::head::Labels;
-use crate::{Executable, Head, RuntimeBackend, RuntimeError, run_batched};
+use crate::{Executable, Head, RuntimeError, run_batched};
 
 /// Accuracy and loss on a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,8 +104,8 @@ fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
 
 /// The probabilities that a network gives to the samples of a data set: the softmax of its scores, whether or not the
 /// network ends in one (see [`Head`]). `observe` is told how many of how many samples are done.
-pub fn predict<B: RuntimeBackend>(
-    executable: &Executable<B>,
+pub fn predict(
+    executable: &Executable,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Probabilities, RuntimeError> {
@@ -133,8 +133,8 @@ pub fn predict<B: RuntimeBackend>(
 }
 
 /// Accuracy and mean cross-entropy of a network on a data set.
-pub fn evaluate<B: RuntimeBackend>(
-    executable: &Executable<B>,
+pub fn evaluate(
+    executable: &Executable,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, RuntimeError> {

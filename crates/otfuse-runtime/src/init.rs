@@ -55,7 +55,8 @@ fn normal(random: &mut ChaCha8Rng) -> f64 {
 
 /// The network before training, as PyTorch's layers begin: weights of linear layers and convolutions, and their biases,
 /// are uniform in `±1/sqrt(f)` with `f` the inputs of an output (`kaiming_uniform_` with `a = sqrt(5)`); normalisations
-/// have scale and variance 1, shift and mean 0. Other tensors stay as they are.
+/// have scale and variance 1, shift and mean 0; weights and biases of recurrent layers of h hidden units are uniform in
+/// `±1/sqrt(h)`. Other tensors stay as they are.
 ///
 /// Weights are drawn in the order of the nodes: the same network and seed give the same weights everywhere. A weight
 /// that several nodes read is drawn once.
@@ -86,10 +87,17 @@ fn starts(graph: &Graph, node: &Node) -> Vec<(ValueId, Start)> {
     let at = |position: usize| node.input(position);
     let mut found = Vec::new();
     match &node.operator {
-        Operator::BatchNormalization { .. } | Operator::LayerNormalization { .. } => {
+        Operator::BatchNormalization { .. }
+        | Operator::LayerNormalization { .. }
+        | Operator::GroupNormalization { .. }
+        | Operator::InstanceNormalization { .. } => {
             for (position, value) in [(1, 1.0), (2, 0.0), (3, 0.0), (4, 1.0)] {
                 found.extend(at(position).map(|id| (id, Start::Constant(value))));
             }
+        }
+        Operator::Recurrent(recurrent) if recurrent.hidden > 0 => {
+            let bound = 1.0 / (recurrent.hidden as f32).sqrt();
+            found.extend([1, 2, 3].into_iter().filter_map(at).map(|id| (id, Start::Uniform(bound))));
         }
         // A bias behind a product, as exporters write linear layers over more than two axes.
         Operator::Binary(Binary::Add) => {

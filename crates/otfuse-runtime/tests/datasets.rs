@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use otfuse_formats::StateDict;
+use otfuse_formats::safetensors::write_safetensors;
+use otfuse_graph::{DataType, Tensor};
 use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
 
 /// A folder that disappears with its owner.
@@ -67,13 +70,13 @@ fn numpy_archives() {
 
     // A header that claims more than there is, counts that differ, names that are missing, other bytes.
     npz(&file, &[("x", npy("<f4", "(99999999999, 2)", &floats)), ("y", npy("<i8", "(2,)", &labels))]);
-    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
+    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
     npz(&file, &[("x", npy("<f4", "(4, 1)", &floats)), ("y", npy("<i8", "(2,)", &labels))]);
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
     npz(&file, &[("z", npy("<f4", "(4, 1)", &floats))]);
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
     std::fs::write(&file, b"not an archive").unwrap();
-    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Read { .. }));
+    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
 }
 
 #[test]
@@ -123,6 +126,37 @@ fn folders_of_numpy_arrays() {
     assert_eq!((dataset.labels(), dataset.samples([0])), (&[1, 0][..], vec![0.0, 1.0]));
     let error = load("npy", &folder.0, Split::Test, None).unwrap_err().to_string();
     assert!(error.contains("x_test.npy") && error.contains("found x_train.npy, y_train.npy"), "{error}");
+}
+
+#[test]
+fn safetensors_files() {
+    let folder = Folder::new("safetensors");
+    let file = folder.0.join("data.safetensors");
+    let write = |arrays: &[(&str, Tensor)]| {
+        let mut dict = StateDict::new();
+        for (name, tensor) in arrays {
+            dict.insert(*name, tensor.clone()).unwrap();
+        }
+        write_safetensors(&file, &dict).unwrap();
+    };
+    let labels = |values: &[i64]| Tensor::from_i64(&[values.len()], values.to_vec());
+    let images = |data_type| Tensor::from_f32_as(data_type, &[2, 1, 2], vec![1.0, 2.0, 3.0, 4.0]);
+    for data_type in [DataType::F16, DataType::BF16, DataType::F32, DataType::F64] {
+        write(&[("images", images(data_type)), ("labels", labels(&[1, 0]))]);
+        let dataset = load("safetensors", &file, Split::Train, None).unwrap();
+        assert_eq!((dataset.sample_shape(), dataset.samples([1])), (&[1, 2][..], vec![3.0, 4.0]));
+    }
+    let bytes = Tensor::new(DataType::U8, vec![1, 2], vec![0, 255].into()).unwrap();
+    write(&[("x_test", bytes), ("y_test", labels(&[3]))]);
+    let dataset = load("safetensors", &file, Split::Test, None).unwrap();
+    assert_eq!((dataset.labels(), dataset.samples([0])), (&[3][..], vec![0.0, 1.0]));
+    let error = load("safetensors", &file, Split::Train, None).unwrap_err().to_string();
+    assert!(error.contains("x_train, ") && error.contains("found x_test, y_test"), "{error}");
+    write(&[("x", images(DataType::F32)), ("y", labels(&[0, 1, 2]))]);
+    let error = load("safetensors", &file, Split::Train, None).unwrap_err().to_string();
+    assert!(error.contains("expected 2 as there are samples"), "{error}");
+    std::fs::write(&file, b"{}").unwrap();
+    assert!(matches!(load("safetensors", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
 }
 
 #[test]

@@ -6,11 +6,11 @@ use otfuse_graph::{Conv, Graph, GraphBuilder, Operator, Tensor, Unary, Window};
 use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
 use otfuse_runtime::train::{TrainSettings, train};
 use otfuse_runtime::{
-    Default32, DefaultDevice, Executable, Probabilities, RuntimeError, SampleLayout, evaluate, mlp, predict, run_graph,
+    Device, Executable, Probabilities, RuntimeError, SampleLayout, evaluate, mlp, predict, run_graph,
 };
 
-fn executable(graph: &Graph) -> Executable<Default32> {
-    Executable::new(graph, &DefaultDevice::default()).unwrap()
+fn executable(graph: &Graph) -> Executable {
+    Executable::new(graph, &Device::default()).unwrap()
 }
 
 fn digits(split: Split) -> Dataset {

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
+mod arrays;
 mod cifar;
 mod csv;
 mod digits;
 mod error;
 mod idx;
 mod normalization;
-mod npz;
 mod partition;
 mod read;
 mod spec;

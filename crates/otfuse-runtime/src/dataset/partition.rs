@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::{Dataset, DatasetError};
+use crate::random::shuffle;
 
 /// How the samples of a data set are divided. Every sample is in one part at most, and in one exactly unless labels are
 /// left out on purpose.
@@ -177,15 +178,6 @@ impl Dataset {
         let mut chosen = self.chosen(&indices);
         chosen.name = format!("{} ({partition}, part {part})", self.name);
         Ok(chosen)
-    }
-}
-
-/// Fisher and Yates's shuffle.
-fn shuffle(indices: &mut [usize], random: &mut ChaCha8Rng) {
-    for end in (1..indices.len()).rev() {
-        // The bias is below 2^-32 for data sets of fewer than 2^32 samples.
-        let at = ((u128::from(random.next_u64()) * (end as u128 + 1)) >> 64) as usize;
-        indices.swap(end, at);
     }
 }
 

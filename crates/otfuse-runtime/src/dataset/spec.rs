@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::arrays::{self, Source};
 use super::cifar::Cifar;
-use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, npz, text};
+use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, text};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +48,8 @@ pub enum DataKind {
     Npy,
     /// A table of comma-separated numbers with a column of labels, or a folder with `train.csv` and `test.csv`.
     Csv,
+    /// A safetensors file with arrays as in a NumPy archive.
+    Safetensors,
     /// A text file for language modelling by characters.
     Text,
     /// A folder with the tables of SST-2: sentences and whether they are positive.
@@ -54,7 +57,7 @@ pub enum DataKind {
 }
 
 impl DataKind {
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Digits, "digits"),
         (Self::Mnist, "mnist"),
         (Self::FashionMnist, "fashion-mnist"),
@@ -63,6 +66,7 @@ impl DataKind {
         (Self::Npz, "npz"),
         (Self::Npy, "npy"),
         (Self::Csv, "csv"),
+        (Self::Safetensors, "safetensors"),
         (Self::Text, "text"),
         (Self::Sst2, "sst2"),
     ];
@@ -81,7 +85,9 @@ impl DataKind {
             Self::FashionMnist => Normalization::parse("0.2860/0.3530").unwrap_or_else(|_| Normalization::none()),
             Self::Cifar100 => Normalization::parse("0.5071,0.4865,0.4409/0.2673,0.2564,0.2762")
                 .unwrap_or_else(|_| Normalization::none()),
-            Self::Digits | Self::Npz | Self::Npy | Self::Csv | Self::Text | Self::Sst2 => Normalization::none(),
+            Self::Digits | Self::Npz | Self::Npy | Self::Csv | Self::Safetensors | Self::Text | Self::Sst2 => {
+                Normalization::none()
+            }
         }
     }
 
@@ -170,7 +176,8 @@ impl DataSpec {
             DataKind::Mnist | DataKind::FashionMnist => idx::load(path, split, limit)?,
             DataKind::Cifar10 => cifar::load(path, Cifar::Ten, split, limit)?,
             DataKind::Cifar100 => cifar::load(path, Cifar::Hundred, split, limit)?,
-            DataKind::Npz | DataKind::Npy => npz::load(path, split)?,
+            DataKind::Npz | DataKind::Npy => arrays::load(path, Source::numpy(path)?, split)?,
+            DataKind::Safetensors => arrays::load(path, Source::safetensors(path)?, split)?,
             DataKind::Csv => csv::load(path, split)?,
         };
         let normalization = normalization.unwrap_or_else(|| self.kind.default_normalization());

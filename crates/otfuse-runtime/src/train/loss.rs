@@ -8,9 +8,9 @@ use crate::interpreter::{Array, Floats};
 use crate::{Executable, Head, RuntimeBackend};
 
 /// Knowledge distillation (Hinton, Vinyals and Dean 2015): beside the labels, a network follows the probabilities of others.
-pub struct Distillation<'a, B: RuntimeBackend> {
-    /// The networks to learn from, on the device; the mean of their probabilities counts.
-    pub teachers: &'a [Executable<B>],
+pub struct Distillation<'a> {
+    /// The networks to learn from, on any device; the mean of their probabilities counts.
+    pub teachers: &'a [Executable],
     /// What scores are divided by before they become probabilities; positive. Higher shows more of the small ones.
     pub temperature: f64,
     /// Weight of the teachers in the loss, from 0 to 1; the labels have the rest.
@@ -51,8 +51,8 @@ pub(super) fn cross_entropy<B: RuntimeBackend>(
 }
 
 /// The mean over teachers of the softmax of a batch's scores at a temperature, row by row.
-pub(super) fn teacher_rows<B: RuntimeBackend>(
-    distillation: &Distillation<'_, B>,
+pub(super) fn teacher_rows(
+    distillation: &Distillation<'_>,
     inputs: &[(String, Tensor)],
     labels: Labels,
     classes: usize,

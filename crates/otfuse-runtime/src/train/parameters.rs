@@ -38,9 +38,12 @@ fn is_read_as_weight(
         match &node.operator {
             Operator::Gemm(_) | Operator::MatMul | Operator::Conv(_) | Operator::ConvTranspose(_) => true,
             Operator::BatchNormalization { .. } => matches!(position, 1 | 2),
-            Operator::InstanceNormalization { .. } | Operator::LayerNormalization { .. } | Operator::PRelu => {
-                position > 0
-            }
+            Operator::InstanceNormalization { .. }
+            | Operator::LayerNormalization { .. }
+            | Operator::GroupNormalization { .. }
+            | Operator::PRelu => position > 0,
+            // Weights of inputs and of the recurrence, biases, peepholes; initial states are no weights.
+            Operator::Recurrent(_) => matches!(position, 1..=3 | 7),
             Operator::Gather { .. } => position == 0,
             Operator::Binary(Binary::Add | Binary::Mul)
             | Operator::Variadic(Variadic::Sum)

@@ -11,7 +11,7 @@ use otfuse_runtime::train::{
     Augmentation, Checkpoints, Distillation, Epoch, Extras, Optimizer, Schedule, TrainError, TrainSettings, Trained,
     train_on,
 };
-use otfuse_runtime::{Default32, DefaultDevice, Evaluation, Executable, evaluate};
+use otfuse_runtime::{Device, Evaluation, Executable, evaluate};
 use serde::Serialize;
 
 use super::Failure;
@@ -221,7 +221,7 @@ pub fn run(
     model: &Model,
     training: &Training,
     sgd_rate: f64,
-    distillation: Option<Distillation<'_, Default32>>,
+    distillation: Option<Distillation<'_>>,
     samples: &Dataset,
 ) -> Result<Report, Failure> {
     let settings = training.settings(sgd_rate);
@@ -238,8 +238,8 @@ pub fn run(
         };
         let checkpoints = Checkpoints { resume: resume.as_deref(), every: SAVE_EVERY, save: &mut write };
         let extras = Extras { distillation, checkpoints: Some(checkpoints), watched: watched.as_ref() };
-        let device = DefaultDevice::default();
-        train_on::<Default32>(&model.graph, samples, &settings, extras, &device, &mut |progress| {
+        let device = Device::default();
+        train_on(&model.graph, samples, &settings, extras, &device, &mut |progress| {
             trained_on += progress.samples;
             bar.at(&progress, start.elapsed().as_secs_f64(), trained_on);
         })
@@ -303,7 +303,7 @@ fn failure(error: &TrainError, state: &Path) -> Failure {
 /// The result on the test samples, where the data set has some.
 fn test(trained: &Trained, training: &Training) -> Result<Option<Measured>, Failure> {
     let Ok(samples) = dataset(&training.data, SplitName::Test, None) else { return Ok(None) };
-    let executable = Executable::<Default32>::new(&trained.graph, &DefaultDevice::default());
+    let executable = Executable::new(&trained.graph, &Device::default());
     let evaluation = executable.and_then(|executable| evaluate(&executable, &samples, &mut |_, _| {}));
     let evaluation = evaluation.map_err(|error| runtime_failure(&error))?;
     Ok(Some(Measured::new(evaluation, samples.is_language())))

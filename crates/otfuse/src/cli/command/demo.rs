@@ -6,7 +6,7 @@ use otfuse_fusion::{Method, Networks, Settings, fuse};
 use otfuse_graph::Graph;
 use otfuse_runtime::dataset::{DataKind, DataSpec, Dataset, Split};
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Default32, DefaultDevice, Executable, Probabilities, mlp, predict};
+use otfuse_runtime::{Device, Executable, Probabilities, mlp, predict};
 use serde::Serialize;
 
 use crate::cli::Failure;
@@ -113,7 +113,7 @@ fn fused(a: &Graph, b: &Graph, method: Method) -> Result<(Graph, f64), Failure> 
 }
 
 fn probabilities(graph: &Graph, dataset: &Dataset) -> Result<Probabilities, Failure> {
-    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default()).map_err(Failure::run)?;
+    let executable = Executable::new(graph, &Device::default()).map_err(Failure::run)?;
     predict(&executable, dataset, &mut |_, _| {}).map_err(Failure::run)
 }
 

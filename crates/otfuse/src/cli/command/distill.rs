@@ -1,7 +1,7 @@
 //! `otfuse distill`.
 
 use otfuse_runtime::train::Distillation;
-use otfuse_runtime::{Default32, DefaultDevice, Executable};
+use otfuse_runtime::{Device, Executable};
 
 use crate::architecture_for;
 use crate::cli::arguments::Distill;
@@ -45,7 +45,7 @@ pub fn execute(arguments: &Distill) -> Result<Report, Failure> {
     let mut teachers = Vec::with_capacity(arguments.teachers.len());
     for path in &arguments.teachers {
         let teacher = open_finite(path, &arguments.reading)?;
-        let executable = Executable::<Default32>::new(&teacher.graph, &DefaultDevice::default());
+        let executable = Executable::new(&teacher.graph, &Device::default());
         teachers.push(executable.map_err(|error| runtime_failure(&error).of(path))?);
     }
     let distillation =

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Default32, DefaultDevice, Evaluation, Executable, Probabilities, predict};
+use otfuse_runtime::{Device, Evaluation, Executable, Probabilities, predict};
 use serde::Serialize;
 
 use crate::cli::Failure;
@@ -81,7 +81,7 @@ pub fn probabilities(
     graph: &otfuse_graph::Graph,
     dataset: &Dataset,
 ) -> Result<Probabilities, otfuse_runtime::RuntimeError> {
-    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
+    let executable = Executable::new(graph, &Device::default())?;
     let bar = Progress::new("evaluating", dataset.len());
     predict(&executable, dataset, &mut |done, total| bar.at(done, total))
 }
