@@ -36,6 +36,9 @@ pub enum FusionError {
     /// Activation mode without activations that fit.
     #[error("model {model}: {problem}")]
     Activations { model: usize, problem: String },
+    /// A saved alignment of other networks.
+    #[error("the alignment does not fit{}: {problem}", if group.is_empty() { String::new() } else { format!(" group '{group}'") })]
+    Alignment { group: String, problem: String },
     /// The analysis of a graph failed.
     #[error("model {model}: {source}")]
     Analysis { model: usize, source: otfuse_graph::InferenceError },

@@ -18,14 +18,16 @@ mod activations;
 mod architecture;
 #[doc(hidden)]
 pub mod cli;
+mod layers;
 mod repair;
 mod verify;
 
 pub use activations::{RecordError, record_activations};
 pub use architecture::{ArchitectureError, architecture};
+pub use layers::{Layer, Recorded, layers, record_layers};
 pub use otfuse_formats as formats;
 pub use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError,
+    ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError, Gram,
     GroupAlignment, Importance, MarginalKind, Matching, Members, Method, ModelAlignment, Networks, Progress,
     PruneError, PruneSettings, PrunedGroup, Pruning, SavedPlan, Settings, SweepOrder, SweepStart, align_all, fuse,
     prune,

@@ -13,10 +13,12 @@ use crate::cli::Failure;
 use crate::cli::arguments::{
     CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, RepairName, SolverName, StatisticName,
 };
+use crate::cli::card;
 use crate::cli::failure::fusion_failure;
 use crate::cli::fusing::{Plan, mend, prove};
-use crate::cli::models::{check_output, count, file_failure, hash, open_finite, save, shown};
+use crate::cli::models::{check_output, count, file_failure, hash, is_folder, open_finite, save, shown};
 use crate::cli::output::{Output, table};
+use crate::cli::pages::{fusion_page, json};
 use crate::cli::progress::Progress;
 
 /// What was fused, how, and what came out.
@@ -130,6 +132,11 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
     };
     check_output(target, &arguments.models, Some(&arguments.models[plan.anchor]))?;
+    arguments.pages.check(&arguments.models)?;
+    if arguments.card {
+        let is_folder = is_folder(target, &arguments.models[plan.anchor]);
+        card::check(target, is_folder, &arguments.models)?;
+    }
     if let Some(path) = &arguments.save_alignment {
         check_output(path, &arguments.models, None)?;
         if path == target {
@@ -178,6 +185,10 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     seconds.write = clock.lap();
 
     let report = report(arguments, &plan, &models, &fusion, verified, seconds)?;
+    arguments.pages.write(&report, fusion_page)?;
+    if arguments.card {
+        card::write(target, &json(&report)?)?;
+    }
     output.result(&report, text)
 }
 
