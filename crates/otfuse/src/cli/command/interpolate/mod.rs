@@ -196,7 +196,9 @@ fn csv(report: &Report) -> String {
     let models = report.models.len();
     let mut text = String::from("split");
     // Writing to a string cannot fail.
-    (0..models).for_each(|model| drop(write!(text, ",weight_{model}")));
+    for model in 0..models {
+        let _ = write!(text, ",weight_{model}");
+    }
     for kind in ["vanilla", "ensemble", "ot", "repaired"] {
         let _ = write!(text, ",{kind}_accuracy,{kind}_loss");
     }
@@ -205,7 +207,9 @@ fn csv(report: &Report) -> String {
     let train = report.train.iter().flat_map(|train| &train.points).map(|point| ("train", point));
     for (split, point) in test.chain(train) {
         text.push_str(split);
-        point.weights.iter().for_each(|weight| drop(write!(text, ",{weight}")));
+        for weight in &point.weights {
+            let _ = write!(text, ",{weight}");
+        }
         for measure in [point.vanilla, Some(point.ensemble), Some(point.ot), point.repaired] {
             let _ = match measure {
                 Some(measure) => write!(text, ",{},{}", measure.accuracy, measure.loss),
