@@ -64,6 +64,8 @@ pub struct Epoch {
     pub learning_rate: f64,
     /// The network after it on the samples held out, if there are any.
     pub validation: Option<Evaluation>,
+    /// The network after it on the samples that are watched, if there are any.
+    pub watched: Option<Evaluation>,
 }
 
 /// A network after training.
@@ -96,11 +98,13 @@ pub struct Extras<'a, B: RuntimeBackend> {
     pub distillation: Option<Distillation<'a, B>>,
     /// Saved states.
     pub checkpoints: Option<Checkpoints<'a>>,
+    /// Samples to measure the network on after every epoch; nothing is chosen by them.
+    pub watched: Option<&'a Dataset>,
 }
 
 impl<B: RuntimeBackend> Default for Extras<'_, B> {
     fn default() -> Self {
-        Self { distillation: None, checkpoints: None }
+        Self { distillation: None, checkpoints: None, watched: None }
     }
 }
 
@@ -151,7 +155,7 @@ pub fn train_on<B: RuntimeBackend>(
     }
     while run.position.epoch < settings.epochs {
         run.epoch(source, &mut extras, observe)?;
-        run.finish_epoch(validation.as_ref())?;
+        run.finish_epoch(validation.as_ref(), extras.watched)?;
         run.save(&mut extras.checkpoints)?;
     }
     run.trained(held.len())
@@ -174,10 +178,11 @@ fn fingerprint<B: RuntimeBackend>(
         tensor.bytes().iter().copied().for_each(&mut mix);
     }
     format!(
-        "{settings:?} {:?} {} samples of {} {teachers:?} {hash:016x}",
+        "{settings:?} {:?} {} samples of {} {teachers:?} {hash:016x} {}",
         graph.outputs(),
         dataset.len(),
-        dataset.name()
+        dataset.name(),
+        extras.watched.map_or(0, Dataset::len)
     )
 }
 
@@ -245,15 +250,10 @@ impl<B: RuntimeBackend> Run<'_, B> {
     }
 
     /// Records the epoch, and its weights if they are the best so far.
-    fn finish_epoch(&mut self, validation: Option<&Dataset>) -> Result<(), TrainError> {
+    fn finish_epoch(&mut self, validation: Option<&Dataset>, watched: Option<&Dataset>) -> Result<(), TrainError> {
         let (epoch, batches) = (self.position.epoch, self.position.batch);
-        let evaluation = match validation {
-            Some(dataset) => {
-                let executable = Executable::<B>::new(&self.model.graph()?, self.device)?;
-                Some(evaluate(&executable, dataset, &mut |_, _| {})?)
-            }
-            None => None,
-        };
+        let evaluation = self.measured(validation)?;
+        let watched = self.measured(watched)?;
         let learning_rate = self.learning_rate((epoch + 1) * batches - 1, batches);
         let loss = self.position.total / batches as f64;
         let best = self.position.best.as_ref().and_then(|(epoch, _)| self.position.history[*epoch].validation);
@@ -264,9 +264,16 @@ impl<B: RuntimeBackend> Run<'_, B> {
             let values = parameters.chain(self.model.running.iter().map(|running| &running.value));
             self.position.best = Some((epoch, values.map(numbers::<B>).collect::<Result<_, _>>()?));
         }
-        self.position.history.push(Epoch { loss, learning_rate, validation: evaluation });
+        self.position.history.push(Epoch { loss, learning_rate, validation: evaluation, watched });
         self.position = Position { epoch: epoch + 1, batch: 0, total: 0.0, ..std::mem::take(&mut self.position) };
         Ok(())
+    }
+
+    /// The network as it is now on these samples.
+    fn measured(&self, samples: Option<&Dataset>) -> Result<Option<Evaluation>, TrainError> {
+        let Some(samples) = samples else { return Ok(None) };
+        let executable = Executable::<B>::new(&self.model.graph()?, self.device)?;
+        Ok(Some(evaluate(&executable, samples, &mut |_, _| {})?))
     }
 
     fn save(&self, checkpoints: &mut Option<Checkpoints<'_>>) -> Result<(), TrainError> {

@@ -18,7 +18,7 @@ use crate::interpreter::Floats;
 /// Where the metadata says what the file is.
 const KEY: &str = "otfuse training state";
 /// Changes with the meaning of the bytes.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// What there is beside the model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,9 +59,11 @@ pub(super) fn save<B: RuntimeBackend>(
     let best = position.best.as_ref().map_or(0, |(epoch, _)| epoch + 1);
     let mut exact = vec![position.epoch as f64, position.batch as f64, position.total, best as f64];
     for epoch in &position.history {
-        let validation = epoch.validation.unwrap_or(Evaluation { accuracy: 0.0, loss: 0.0, samples: 0 });
-        exact.extend([epoch.loss, epoch.learning_rate, validation.accuracy, validation.loss]);
-        exact.push(validation.samples as f64);
+        exact.extend([epoch.loss, epoch.learning_rate]);
+        for evaluation in [epoch.validation, epoch.watched] {
+            let found = evaluation.unwrap_or(Evaluation { accuracy: 0.0, loss: 0.0, samples: 0 });
+            exact.extend([found.accuracy, found.loss, found.samples as f64]);
+        }
     }
     let exact: Vec<u8> = exact.into_iter().flat_map(f64::to_le_bytes).collect();
     let tensors = floats.iter().map(|(name, values)| (name.as_str(), Dtype::F32, bytemuck::cast_slice(values), 4));
@@ -127,7 +129,7 @@ pub(super) fn restore<B: RuntimeBackend>(
     let [epoch, batch, total, best, history @ ..] = exact.as_slice() else {
         return Err(damaged("no position".into()));
     };
-    let history: Vec<Epoch> = history.chunks_exact(5).map(recorded).collect();
+    let history: Vec<Epoch> = history.chunks_exact(8).map(recorded).collect();
     let best = match *best as usize {
         0 => None,
         after => {
@@ -139,6 +141,9 @@ pub(super) fn restore<B: RuntimeBackend>(
 }
 
 fn recorded(row: &[f64]) -> Epoch {
-    let evaluation = Evaluation { accuracy: row[2], loss: row[3], samples: row[4] as usize };
-    Epoch { loss: row[0], learning_rate: row[1], validation: (evaluation.samples > 0).then_some(evaluation) }
+    let evaluation = |found: &[f64]| {
+        let evaluation = Evaluation { accuracy: found[0], loss: found[1], samples: found[2] as usize };
+        (evaluation.samples > 0).then_some(evaluation)
+    };
+    Epoch { loss: row[0], learning_rate: row[1], validation: evaluation(&row[2..5]), watched: evaluation(&row[5..8]) }
 }

@@ -56,6 +56,8 @@ pub enum Command {
     Finetune(Box<Finetune>),
     /// Train a network to follow others
     Distill(Box<Distill>),
+    /// Run an experiment: train, fuse and measure as a YAML file says
+    Experiment(super::command::experiment::Experiment),
     /// Train two small networks on embedded digits, fuse them and compare
     Demo(Demo),
 }
@@ -115,10 +117,17 @@ pub struct Data {
     pub partition_seed: u64,
 }
 
+impl Data {
+    /// The same data set, not a part of it.
+    pub fn whole(&self) -> Self {
+        Self { partition: None, part: None, ..self.clone() }
+    }
+}
+
 /// `fuse`.
 #[derive(Args, Debug)]
 pub struct Fuse {
-    /// The networks, two or more
+    /// The networks, two or more; or a file CONFIG.yml that names them and options, as mergekit writes it
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
     pub models: Vec<PathBuf>,
     /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)

@@ -7,6 +7,8 @@ mod aligning;
 mod arguments;
 mod card;
 mod command;
+mod config;
+mod experiment;
 mod failure;
 mod fusing;
 mod models;
@@ -27,7 +29,13 @@ use output::Output;
 
 /// Parses the arguments, runs the command and reports.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match config::expanded(std::env::args_os().collect()) {
+        Ok(line) => Arguments::parse_from(line),
+        Err(failure) => {
+            output::complain(&failure);
+            return ExitCode::from(failure.code);
+        }
+    };
     let output = Output { json: arguments.json };
     let result = panic::guarded(|| match &arguments.command {
         Command::Inspect(arguments) => command::inspect::run(arguments, &output),
@@ -44,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => command::train::run(arguments, &output),
         Command::Finetune(arguments) => command::finetune::run(arguments, &output),
         Command::Distill(arguments) => command::distill::run(arguments, &output),
+        Command::Experiment(arguments) => command::experiment::run(arguments, &output),
         Command::Demo(arguments) => command::demo::run(arguments, &output),
     });
     match result {

@@ -116,6 +116,11 @@ pub fn hash(path: &Path) -> Result<String, Failure> {
     Ok(hexadecimal(&Sha256::digest(&bytes)))
 }
 
+/// SHA-256 of bytes in hexadecimal.
+pub fn hash_of(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

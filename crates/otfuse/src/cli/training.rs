@@ -69,6 +69,9 @@ pub struct Training {
     /// Share of the training samples held out to choose the best epoch; with 0 the last epoch is kept
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, allow_negative_numbers = true)]
     pub validation: f64,
+    /// Measure the test samples after every epoch too; nothing is chosen by them
+    #[arg(long)]
+    pub watch_test: bool,
     /// Keep the statistics of batch normalisation
     #[arg(long)]
     pub freeze_statistics: bool,
@@ -187,6 +190,9 @@ struct Row {
     learning_rate: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<Measured>,
+    /// After this epoch, with --watch-test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<Measured>,
 }
 
 #[derive(Serialize, Clone, Copy)]
@@ -214,6 +220,7 @@ pub fn run(
     let start = Instant::now();
     let state = training.state_path();
     let resume = if training.restart { None } else { saved_state(&state)? };
+    let watched = training.watch_test.then(|| dataset(&training.data.whole(), SplitName::Test, None)).transpose()?;
     let bar = TrainingBar::new(resume.is_some());
     let mut trained_on = 0;
     let result = {
@@ -222,7 +229,7 @@ pub fn run(
             written.map_err(|error| error.to_string())
         };
         let checkpoints = Checkpoints { resume: resume.as_deref(), every: SAVE_EVERY, save: &mut write };
-        let extras = Extras { distillation, checkpoints: Some(checkpoints) };
+        let extras = Extras { distillation, checkpoints: Some(checkpoints), watched: watched.as_ref() };
         let device = DefaultDevice::default();
         train_on::<Default32>(&model.graph, samples, &settings, extras, &device, &mut |progress| {
             trained_on += progress.samples;
@@ -257,8 +264,8 @@ pub fn run(
 }
 
 fn row((index, epoch): (usize, &Epoch)) -> Row {
-    let validation = epoch.validation.map(Into::into);
-    Row { epoch: index + 1, loss: epoch.loss, learning_rate: epoch.learning_rate, validation }
+    let (validation, test) = (epoch.validation.map(Into::into), epoch.watched.map(Into::into));
+    Row { epoch: index + 1, loss: epoch.loss, learning_rate: epoch.learning_rate, validation, test }
 }
 
 fn saved_state(path: &Path) -> Result<Option<Vec<u8>>, Failure> {

@@ -8,6 +8,7 @@ use crate::cli::arguments::Distill;
 use crate::cli::failure::runtime_failure;
 use crate::cli::models::{check_output, open_finite};
 use crate::cli::output::Output;
+use crate::cli::training::Report;
 use crate::cli::{Failure, training};
 
 /// Learning rate of sgd.
@@ -15,6 +16,11 @@ const RATE: f64 = 0.05;
 
 /// Runs the command.
 pub fn run(arguments: &Distill, output: &Output) -> Result<(), Failure> {
+    output.result(&execute(arguments)?, training::text)
+}
+
+/// Trains, and writes the network.
+pub fn execute(arguments: &Distill) -> Result<Report, Failure> {
     let training = &arguments.training;
     let mut inputs = arguments.teachers.clone();
     inputs.extend(arguments.start.clone());
@@ -38,6 +44,5 @@ pub fn run(arguments: &Distill, output: &Output) -> Result<(), Failure> {
     }
     let distillation =
         Distillation { teachers: &teachers, temperature: arguments.temperature, weight: arguments.teacher_weight };
-    let report = training::run(&student, training, RATE, Some(distillation), &samples)?;
-    output.result(&report, training::text)
+    training::run(&student, training, RATE, Some(distillation), &samples)
 }

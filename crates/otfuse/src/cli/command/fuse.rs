@@ -23,7 +23,7 @@ use crate::cli::progress::Progress;
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
-struct Report {
+pub struct Report {
     method: MethodName,
     settings: Resolved,
     models: Vec<Input>,
@@ -127,6 +127,11 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     if let Some(weights) = &arguments.sweep {
         return super::sweep::run(arguments, weights, output);
     }
+    output.result(&execute(arguments)?, text)
+}
+
+/// Fuses, and writes the network.
+pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let plan = Plan::resolve(arguments)?;
     let Some(target) = &arguments.output else {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
@@ -189,7 +194,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     if arguments.card {
         card::write(target, &json(&report)?)?;
     }
-    output.result(&report, text)
+    Ok(report)
 }
 
 fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ pub mod convert;
 pub mod demo;
 pub mod distill;
 pub mod eval;
+pub mod experiment;
 pub mod finetune;
 pub mod fuse;
 pub mod inspect;

@@ -12,7 +12,7 @@ use crate::cli::output::{Output, table, warn};
 
 /// What was taken out, and what is left.
 #[derive(Serialize)]
-struct Report {
+pub struct Report {
     path: String,
     output: String,
     amount: f64,
@@ -39,6 +39,11 @@ struct Group {
 
 /// Runs the command.
 pub fn run(arguments: &Prune, output: &Output) -> Result<(), Failure> {
+    output.result(&execute(arguments)?, text)
+}
+
+/// Prunes, and writes the network.
+pub fn execute(arguments: &Prune) -> Result<Report, Failure> {
     check_output(&arguments.output, std::slice::from_ref(&arguments.model), Some(&arguments.model))?;
     let model = open_finite(&arguments.model, &arguments.reading)?;
     let graph = &model.graph;
@@ -59,7 +64,7 @@ pub fn run(arguments: &Prune, output: &Output) -> Result<(), Failure> {
             warn(&format!("the group of '{}' is left as it is: {reason}", group.name));
         }
     }
-    output.result(&report(arguments, graph, &groups, pruning), text)
+    Ok(report(arguments, graph, &groups, pruning))
 }
 
 fn failure(error: &PruneError) -> Failure {

@@ -4,6 +4,7 @@ use crate::architecture;
 use crate::cli::arguments::Train;
 use crate::cli::models::check_output;
 use crate::cli::output::Output;
+use crate::cli::training::Report;
 use crate::cli::{Failure, training};
 
 /// Learning rate of sgd.
@@ -11,11 +12,15 @@ const RATE: f64 = 0.05;
 
 /// Runs the command.
 pub fn run(arguments: &Train, output: &Output) -> Result<(), Failure> {
+    output.result(&execute(arguments)?, training::text)
+}
+
+/// Trains, and writes the network.
+pub fn execute(arguments: &Train) -> Result<Report, Failure> {
     let training = &arguments.training;
     check_output(&training.output, &[], None)?;
     let samples = training.samples()?;
     let model = architecture(&arguments.arch, samples.sample_shape(), samples.classes(), training.seed);
     let model = model.map_err(|error| Failure::input(&error).hint(error.hint()))?;
-    let report = training::run(&model, training, RATE, None, &samples)?;
-    output.result(&report, training::text)
+    training::run(&model, training, RATE, None, &samples)
 }

@@ -1,0 +1,90 @@
+//! What the results do not depend on: when and where they were computed, and how long it took.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::plan::Plan;
+use super::result::point_text;
+use super::work::Done;
+
+/// Kept beside the results, in files of its own.
+#[derive(Serialize)]
+pub struct Record {
+    /// This program's version.
+    pub version: &'static str,
+    /// The command as it was typed.
+    pub command: String,
+    /// When the last part was done.
+    pub date: String,
+    /// The processor's name.
+    pub processor: String,
+    /// Threads that run at a time.
+    pub threads: usize,
+    /// How long each network took, as measured when it was made.
+    pub times: Vec<Time>,
+}
+
+/// How long a network took.
+#[derive(Serialize)]
+pub struct Time {
+    /// Its name.
+    pub network: String,
+    /// Where on the curve.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub point: String,
+    /// The seed.
+    pub seed: u64,
+    /// Seconds by stage: the whole command, its stages, the evaluation.
+    pub seconds: Map<String, Value>,
+}
+
+impl Record {
+    /// Of this run.
+    pub fn new(plan: &Plan, done: &[Done]) -> Self {
+        let time = |(task, done): (&super::plan::Task, &Done)| Time {
+            network: task.described.name.clone(),
+            point: point_text(plan.axis.as_deref(), &plan.points[task.point]),
+            seed: task.seed,
+            seconds: done.seconds.clone(),
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            command: std::iter::once("otfuse".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" "),
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            processor: processor(),
+            threads: std::thread::available_parallelism().map_or(1, Into::into),
+            times: plan.tasks.iter().zip(done).map(time).collect(),
+        }
+    }
+
+    /// For people.
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "# Run\n\n- command: `{}`\n- otfuse {}, {}\n- {}, {} threads\n\nSeconds, each as measured when the work was \
+             done:\n\n",
+            self.command, self.version, self.date, self.processor, self.threads
+        );
+        for time in &self.times {
+            let seconds: Vec<String> = time
+                .seconds
+                .iter()
+                .filter_map(|(stage, value)| value.as_f64().map(|seconds| format!("{stage} {seconds:.2}")))
+                .collect();
+            let point = if time.point.is_empty() { String::new() } else { format!(", {}", time.point) };
+            let _ = writeln!(text, "- {}{point}, seed {}: {}", time.network, time.seed, seconds.join(", "));
+        }
+        text
+    }
+}
+
+/// The processor's name, where the system tells it.
+fn processor() -> String {
+    let of_linux = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    of_linux.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
