@@ -181,7 +181,7 @@ fn steps(arguments: &Interpolate) -> Result<Vec<Vec<f64>>, Failure> {
         return Ok(weights.into_iter().map(|weight| vec![1.0 - weight, weight]).collect());
     }
     let text = arguments.steps.as_deref().unwrap_or("5");
-    let steps = text.trim().parse().ok().filter(|steps| (2..=101).contains(steps)).ok_or_else(|| {
+    let steps = text.trim().parse::<usize>().ok().filter(|steps| (2..=101).contains(steps)).ok_or_else(|| {
         Failure::input(format!("--steps {text}: expected a number from 2 to 101 for more than two networks"))
             .hint("it counts the points on the way from one network to another")
     })?;
