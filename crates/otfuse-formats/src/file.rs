@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::FormatError;
+use crate::{FormatError, mapped};
 
 /// What [`atomic_write`] hands to its closure: a buffered, seekable file.
 pub type FileWriter<'a> = BufWriter<&'a mut File>;
 
-/// Maps a file into memory. Slices of the result keep the map alive and cost nothing.
+/// Maps a file into memory. Slices of the result keep the map alive and cost nothing; tensors over such slices give
+/// their memory back between uses ([`Tensor::release`](otfuse_graph::Tensor::release)).
 ///
 /// The file must not be shortened while the map lives: programs that replace files by renaming, as [`atomic_write`]
 /// does, are harmless; one that truncates in place makes later reads fault, as with every memory map.
@@ -32,7 +33,7 @@ pub fn open_mapped(path: &Path) -> Result<Bytes, FormatError> {
     }
     // SAFETY: the map is read-only and private to this process's view; the caveat on truncation is documented above.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error("map"))?;
-    Ok(Bytes::from_owner(map))
+    Ok(mapped::share(map))
 }
 
 /// Writes a file whole or not at all: into a temporary file in the same folder, which is flushed to the disk and

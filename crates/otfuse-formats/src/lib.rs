@@ -2,9 +2,11 @@
 
 mod archive;
 pub mod catalogue;
+mod contents;
 mod error;
 pub mod file;
 pub mod hf;
+mod mapped;
 pub mod model;
 pub mod npz;
 pub mod onnx;
@@ -14,5 +16,5 @@ pub mod state_dict;
 
 pub use catalogue::Family;
 pub use error::FormatError;
-pub use model::{Architecture, Format, Model, ModelError, Source};
+pub use model::{Architecture, Format, Model, ModelError, Source, Tensors};
 pub use state_dict::{StateDict, read_state_dict};

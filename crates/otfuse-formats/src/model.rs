@@ -6,22 +6,24 @@ mod format;
 mod matching;
 mod state_dict;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use otfuse_graph::Graph;
+use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
+use crate::contents::Contents;
 use crate::file::{describe_start, open_mapped};
-use crate::hf::{HfModel, HfSource, open_folder, write_folder};
+use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx};
-use crate::pytorch::write_pytorch;
-use crate::safetensors::write_safetensors;
+use crate::pytorch::write_pytorch_of;
+use crate::safetensors::write_safetensors_of;
 use crate::{FormatError, StateDict, catalogue, read_state_dict};
 
 pub use architecture::Architecture;
 pub use error::{ModelError, TensorProblem};
 pub use format::Format;
 pub use state_dict::StateDictSource;
-use state_dict::{Binding, filled};
+use state_dict::{Binding, Streamed, filled};
 
 /// A network that was read from a file.
 #[derive(Clone, Debug)]
@@ -44,6 +46,9 @@ pub enum Source {
     /// A Hugging Face folder.
     HuggingFace(Box<HfSource>),
 }
+
+/// Makes the tensors that stand at some values of a graph, in the order asked for.
+pub type Tensors<'a> = dyn Fn(&[ValueId]) -> io::Result<Vec<Tensor>> + 'a;
 
 impl Model {
     /// Reads a network; the content of the file decides the format, and a folder is one of Hugging Face. A state dict takes an `architecture`, an ONNX file
@@ -96,6 +101,11 @@ impl Model {
                 let (graph, bindings) = matching::fill(graph, &dict, path, file)?;
                 (graph, bindings, Some(template))
             }
+            Architecture::Settings(settings) => {
+                let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
+                let (graph, bindings) = draw_with_settings(settings, &dict).map_err(failure)?;
+                (graph, bound(bindings), None)
+            }
         };
         let architecture = architecture.clone();
         let source = StateDictSource { dict, format, architecture, bindings, template };
@@ -135,19 +145,58 @@ impl Model {
         let dict = match &self.source {
             Source::Onnx(_) => initializers(graph, path)?,
             Source::StateDict(source) => source.with_weights(graph, path)?,
-            Source::HuggingFace(source) => {
-                let bindings = source.bindings.iter().cloned();
-                let bindings: Vec<Binding> =
-                    bindings.map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect();
-                filled(&source.dict, &bindings, graph, path)?
-            }
+            Source::HuggingFace(source) => filled(&source.dict, &bound(source.bindings.clone()), graph, path)?,
         };
+        self.write(format, &dict, path)
+    }
+
+    /// As [`save`](Self::save), for this network's own graph with weights that `tensors` makes when their turn comes: of
+    /// a file of tensors or a folder no more than a few tens of megabytes, or the largest tensor, are in memory at a time.
+    /// An ONNX file is put together in memory.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save); [`FormatError::Io`] with what `tensors` fails with, or where it gives other types or shapes.
+    pub fn save_streamed(&self, tensors: &Tensors<'_>, path: &Path) -> Result<(), ModelError> {
+        let format = Format::of_extension(path).unwrap_or(self.format());
+        if format == Format::Onnx {
+            let ids: Vec<ValueId> = self.graph.initializers().map(|(id, _)| id).collect();
+            let mut editor = GraphEditor::edit(self.graph.clone());
+            for id in ids {
+                let made =
+                    tensors(&[id]).map_err(|source| FormatError::Io { path: path.into(), action: "write", source })?;
+                made.into_iter().for_each(|tensor| editor.set_tensor(id, tensor));
+            }
+            let graph = editor.finish().map_err(|error| FormatError::Io {
+                path: path.into(),
+                action: "write",
+                source: io::Error::other(error),
+            })?;
+            return self.save(&graph, path);
+        }
+        match &self.source {
+            Source::Onnx(_) => {
+                let dict = initializers(&self.graph, path)?;
+                let bindings = same_names(&self.graph, &dict);
+                self.write(format, &Streamed::new(&dict, &bindings, &self.graph, tensors, path)?, path)
+            }
+            Source::StateDict(source) => {
+                let streamed = Streamed::new(&source.dict, &source.bindings, &self.graph, tensors, path)?;
+                self.write(format, &streamed, path)
+            }
+            Source::HuggingFace(source) => {
+                let bindings = bound(source.bindings.clone());
+                self.write(format, &Streamed::new(&source.dict, &bindings, &self.graph, tensors, path)?, path)
+            }
+        }
+    }
+
+    fn write(&self, format: Format, contents: &dyn Contents, path: &Path) -> Result<(), ModelError> {
         match (format, &self.source) {
             (Format::HuggingFace, Source::HuggingFace(source)) => {
-                write_folder(&source.folder, &source.weights, &dict, path)?;
+                write_folder(&source.files, &source.weights, contents, path)?;
             }
-            (Format::PyTorch, _) => write_pytorch(path, &dict)?,
-            _ => write_safetensors(path, &dict)?,
+            (Format::PyTorch, _) => write_pytorch_of(path, contents)?,
+            _ => write_safetensors_of(path, contents)?,
         }
         Ok(())
     }
@@ -165,6 +214,10 @@ fn unknown(path: &Path, bytes: &[u8], error: FormatError) -> FormatError {
 
 fn in_file(path: &Path, error: OnnxError) -> FormatError {
     FormatError::Onnx { path: path.into(), source: Box::new(error) }
+}
+
+fn bound(names: Vec<(String, String)>) -> Vec<Binding> {
+    names.into_iter().map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect()
 }
 
 /// Each tensor of the state dict that is an initializer of the same name.

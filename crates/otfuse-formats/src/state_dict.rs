@@ -8,6 +8,7 @@ use indexmap::map::Entry;
 use otfuse_graph::Tensor;
 
 use crate::file::{describe_start, open_mapped};
+use crate::mapped::lent;
 use crate::{FormatError, pytorch, safetensors};
 
 /// Reads a state dict from a PyTorch file, a safetensors file or the index of a sharded safetensors model; the
@@ -84,7 +85,7 @@ impl StateDict {
         Self::default()
     }
 
-    /// Appends a tensor.
+    /// Appends a tensor. One over a slice of a memory map gives its pages back between uses.
     ///
     /// # Errors
     /// If the name is taken.
@@ -92,7 +93,7 @@ impl StateDict {
         match self.tensors.entry(name.into()) {
             Entry::Occupied(entry) => Err(DuplicateNameError { name: entry.key().clone() }),
             Entry::Vacant(entry) => {
-                entry.insert(tensor);
+                entry.insert(lent(tensor));
                 Ok(())
             }
         }

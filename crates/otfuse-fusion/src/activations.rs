@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use otfuse_graph::{Graph, GroupId, NodeId, Observation, Operator, Role, Tensor, ValueId};
+use otfuse_graph::{AxisLayout, Graph, GroupId, NodeId, Observation, Operator, Role, Tensor, ValueId};
 
 use crate::error::FusionError;
 use crate::features::{is_linear, neuron_rows};
 use crate::networks::Networks;
+use crate::transform::{Leaf, Mapper};
 
 /// Where activations are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -32,13 +33,18 @@ pub enum ActivationStatistic {
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
     tables: BTreeMap<GroupId, Vec<Vec<f32>>>,
+    /// The terms of residual streams, one table per term.
+    terms: BTreeMap<GroupId, Vec<Vec<f32>>>,
+    /// For groups with others inside (attention heads): where their neurons and those inside are observed together.
+    families: BTreeMap<GroupId, Vec<Leaf>>,
 }
 
 impl Networks<'_> {
     /// The values of a model that have to be recorded for [`Activations::new`].
     pub fn observed(&self, model: usize, point: ActivationPoint) -> Vec<ValueId> {
+        let of_group = |group| self.points(group, point).into_iter().chain(self.terms(group));
         let mut values: Vec<ValueId> =
-            self.groups.iter().flat_map(|(group, _)| self.points(group, point)).map(|point| point.value).collect();
+            self.groups.iter().flat_map(|(group, _)| of_group(group)).map(|point| point.value).collect();
         values.sort();
         values.dedup();
         values.into_iter().map(|value| self.value(model, value)).collect()
@@ -118,43 +124,115 @@ impl Activations {
         statistic: ActivationStatistic,
         batches: &[HashMap<ValueId, Tensor>],
     ) -> Result<Self, FusionError> {
-        let size = |group| networks.size(model, group);
-        let mut tables = BTreeMap::new();
-        for (group, _) in networks.groups.iter() {
-            let mut of_group = Vec::new();
-            for observation in networks.points(group, point) {
-                let neurons = observation.layout.neurons(group, &size);
-                let of_point = batches.iter().map(|batch| {
-                    let id = networks.value(model, observation.value);
-                    let name = &networks.graphs[model].value(id).name;
-                    let error = |problem: String| FusionError::Activations { model, problem };
-                    let tensor = batch.get(&id).ok_or_else(|| error(format!("'{name}' was not recorded")))?;
-                    let (shape, axis) = (tensor.shape(), observation.axis);
-                    let values =
-                        tensor.to_f32().filter(|_| shape.get(axis) == Some(&neurons.len())).ok_or_else(|| {
-                            error(format!(
-                                "'{name}' has shape {shape:?}, expected {} neurons on axis {axis}",
-                                neurons.len()
-                            ))
-                        })?;
-                    let outer = shape[..axis].iter().product();
-                    let inner = shape[axis + 1..].iter().product();
-                    Ok(neuron_rows(&values, outer, &neurons, inner, size(group)))
-                });
-                let of_point = of_point.collect::<Result<Vec<_>, FusionError>>()?;
-                match statistic {
-                    ActivationStatistic::Raw => of_group.extend(of_point),
-                    ActivationStatistic::Moments => of_group.push(moments(&of_point, size(group))),
-                }
+        let recorded = Recorded { networks, model, batches };
+        let mut found = Self::default();
+        for (group, described) in networks.groups.iter() {
+            if described.within.is_some() {
+                continue;
             }
-            tables.insert(group, of_group);
+            let points = networks.points(group, point);
+            if networks.groups.inside(group).next().is_some() {
+                let leaves = points.iter().map(|point| recorded.leaves(point)).collect::<Result<Vec<_>, _>>()?;
+                found.families.insert(group, leaves.into_iter().flatten().collect());
+                continue;
+            }
+            found.tables.insert(group, recorded.tables(group, &points, statistic)?.concat());
+            let terms = recorded.tables(group, &networks.terms(group), statistic)?;
+            let joined = terms.into_iter().map(|batches| beside(&batches, networks.size(model, group)));
+            found.terms.insert(group, joined.collect());
         }
-        Ok(Self { tables })
+        Ok(found)
     }
 
     pub(crate) fn tables(&self, group: GroupId) -> &[Vec<f32>] {
         self.tables.get(&group).map_or(&[], Vec::as_slice)
     }
+
+    /// One table for each term of a residual stream; none for other groups.
+    pub(crate) fn terms(&self, group: GroupId) -> &[Vec<f32>] {
+        self.terms.get(&group).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where the neurons of a group are observed together with those inside of it.
+    pub(crate) fn family(&self, group: GroupId) -> &[Leaf] {
+        self.families.get(&group).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What a model computed, batch by batch.
+struct Recorded<'a> {
+    networks: &'a Networks<'a>,
+    model: usize,
+    batches: &'a [HashMap<ValueId, Tensor>],
+}
+
+impl Recorded<'_> {
+    /// The values of an observation in each batch, as arrays of outer x the axis observed x inner.
+    fn arrays(&self, observation: &Observation) -> Result<Vec<(usize, Vec<f32>, usize)>, FusionError> {
+        let Self { networks, model, batches } = *self;
+        let length = observation.layout.length(&|group| networks.size(model, group));
+        let of_batch = |batch: &HashMap<ValueId, Tensor>| {
+            let id = networks.value(model, observation.value);
+            let name = &networks.graphs[model].value(id).name;
+            let error = |problem: String| FusionError::Activations { model, problem };
+            let tensor = batch.get(&id).ok_or_else(|| error(format!("'{name}' was not recorded")))?;
+            let (shape, axis) = (tensor.shape(), observation.axis);
+            let values = tensor.to_f32().filter(|_| shape.get(axis) == Some(&length)).ok_or_else(|| {
+                error(format!("'{name}' has shape {shape:?}, expected {length} neurons on axis {axis}"))
+            })?;
+            Ok((shape[..axis].iter().product(), values, shape[axis + 1..].iter().product()))
+        };
+        batches.iter().map(of_batch).collect()
+    }
+
+    /// For each observation its tables of one row per neuron.
+    fn tables(
+        &self,
+        group: GroupId,
+        observations: &[Observation],
+        statistic: ActivationStatistic,
+    ) -> Result<Vec<Vec<Vec<f32>>>, FusionError> {
+        let size = |group| self.networks.size(self.model, group);
+        let mut tables = Vec::with_capacity(observations.len());
+        for observation in observations {
+            let neurons = observation.layout.neurons(group, &size);
+            let arrays = self.arrays(observation)?.into_iter();
+            let rows = arrays.map(|(outer, values, inner)| neuron_rows(&values, outer, &neurons, inner, size(group)));
+            let rows: Vec<Vec<f32>> = rows.collect();
+            tables.push(match statistic {
+                ActivationStatistic::Raw => rows,
+                ActivationStatistic::Moments => vec![moments(&rows, size(group))],
+            });
+        }
+        Ok(tables)
+    }
+
+    /// The observation of all batches with its axis taken apart into groups.
+    fn leaves(&self, observation: &Observation) -> Result<Vec<Leaf>, FusionError> {
+        let (mut samples, mut all, mut inside) = (0, Vec::new(), 1);
+        for (outer, values, inner) in self.arrays(observation)? {
+            if all.is_empty() {
+                inside = inner;
+            }
+            if inner != inside {
+                let problem = format!("batches have {inside} and {inner} positions behind the heads");
+                return Err(FusionError::Activations { model: self.model, problem });
+            }
+            samples += outer;
+            all.extend(values);
+        }
+        let layouts = [AxisLayout::Fixed(samples), observation.layout.clone(), AxisLayout::Fixed(inside)];
+        Ok(Mapper { networks: self.networks, model: self.model, maps: &[] }.parts(all, &layouts))
+    }
+}
+
+/// Tables of `rows` rows side by side.
+fn beside(tables: &[Vec<f32>], rows: usize) -> Vec<f32> {
+    let row = |table: &Vec<f32>, row: usize| {
+        let width = table.len() / rows.max(1);
+        row * width..(row + 1) * width
+    };
+    (0..rows).flat_map(|index| tables.iter().flat_map(move |table| table[row(table, index)].to_vec())).collect()
 }
 
 /// Mean and standard deviation of each row over several tables: `rows x 2`.

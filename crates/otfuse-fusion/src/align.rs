@@ -1,6 +1,7 @@
 //! Aligning one model to the anchor: a forward sweep, then sweeps until nothing changes if the settings ask for them.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use otfuse_graph::GroupId;
 use otfuse_transport::{Features, Marginals, Problem, TransportError, TransportPlan, cost_matrix};
@@ -12,8 +13,9 @@ use crate::error::FusionError;
 use crate::family::{Family, FamilyWeights};
 use crate::features::WeightFeatures;
 use crate::map::{GroupMap, NeuronMap};
-use crate::matching::{Converged, Start, Views, converge};
+use crate::matching::{Converged, Nested, Start, Views, converge, identity_map};
 use crate::networks::Networks;
+use crate::residual::{Residual, weigh};
 use crate::settings::{FeatureSource, MarginalKind, Settings, SweepStart};
 
 /// Everything about a model after its alignment.
@@ -55,7 +57,11 @@ pub(crate) fn align(
     done: &(dyn Fn(GroupId) + Sync),
 ) -> Result<AlignedModel, FusionError> {
     let Some(views) = views else {
+        if settings.sweeps() {
+            return align_nested(networks, model, settings, activations, done);
+        }
         let (sweep, groups) = sweep_forward(networks, model, settings, activations, done)?;
+        let groups = groups.into_iter().map(|(_, alignment)| alignment).collect();
         let alignment = ModelAlignment { groups, ..ModelAlignment::new(model, networks.anchor) };
         return Ok(AlignedModel { maps: sweep.maps, alignment });
     };
@@ -81,6 +87,45 @@ pub(crate) fn align(
     Ok(AlignedModel::new(model, networks.anchor, best))
 }
 
+/// [`align`] in sweeps, for networks with groups within groups.
+fn align_nested(
+    networks: &Networks<'_>,
+    model: usize,
+    settings: &Settings,
+    activations: Option<&[Activations]>,
+    done: &(dyn Fn(GroupId) + Sync),
+) -> Result<AlignedModel, FusionError> {
+    let matching = &settings.matching;
+    let from_identity = matching.start == SweepStart::Identity
+        && networks.groups.iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor, id));
+    let run = |index: usize| {
+        let count = networks.groups.len();
+        let (sweep, alignments) = if from_identity {
+            let identity = networks.groups.iter().map(|(group, _)| identity_map(networks, group).unzip());
+            let (maps, plans) = identity.unzip();
+            (Sweep::new(networks, model, settings, activations, maps, plans), vec![None; count])
+        } else {
+            let (sweep, found) = sweep_forward(networks, model, settings, activations, done)?;
+            let mut alignments = vec![None; count];
+            found.into_iter().for_each(|(group, alignment)| alignments[group.index()] = Some(alignment));
+            (sweep, alignments)
+        };
+        Nested::new(networks, sweep.changing(), alignments).run(matching.seed.wrapping_add(index as u64))
+    };
+    let runs: Vec<_> = (0..matching.starts.max(1)).map(run).collect::<Result<_, FusionError>>()?;
+    let last = |objective: &[f64]| objective.last().copied().unwrap_or(f64::INFINITY);
+    let best =
+        runs.into_iter().reduce(|best, run| if last(&run.objective) < last(&best.objective) { run } else { best });
+    let best = best.ok_or(FusionError::TooFewModels { found: 0 })?;
+    if from_identity {
+        networks.groups.iter().for_each(|(group, _)| done(group));
+    }
+    let (sweeps, converged, objective) = (best.objective.len() - 1, best.converged, best.objective);
+    let anchor = networks.anchor;
+    let alignment = ModelAlignment { model, anchor, groups: best.groups, sweeps, converged, objective };
+    Ok(AlignedModel { maps: best.maps, alignment })
+}
+
 /// One forward sweep over the groups in topological order (algorithm 1 of the paper): features, costs, plan, map. A group
 /// within another comes after it.
 fn sweep_forward<'a>(
@@ -89,10 +134,10 @@ fn sweep_forward<'a>(
     settings: &'a Settings,
     activations: Option<&'a [Activations]>,
     done: &(dyn Fn(GroupId) + Sync),
-) -> Result<(Sweep<'a>, Vec<GroupAlignment>), FusionError> {
+) -> Result<(Sweep<'a>, Vec<(GroupId, GroupAlignment)>), FusionError> {
     let count = networks.groups.len();
     let (maps, plans) = (vec![None; count], vec![None; count]);
-    let mut sweep = Sweep { networks, model, settings, activations, maps, plans };
+    let mut sweep = Sweep::new(networks, model, settings, activations, maps, plans);
     let mut alignments = Vec::with_capacity(count);
     for (id, group) in networks.groups.iter() {
         let pending = group.within.into_iter().chain([id]).filter(|group| sweep.maps[group.index()].is_none());
@@ -100,7 +145,7 @@ fn sweep_forward<'a>(
             let name = networks.group_name(group);
             let failure = |source| FusionError::Transport { model, group: group.index(), member: name.clone(), source };
             let (map, alignment) = match networks.groups.group(group).within {
-                Some(outer) => sweep.match_inside(group, outer, &name).map_err(failure)?,
+                Some(outer) => sweep.match_inside(group, outer, &name)?,
                 None => {
                     let (own, of_anchor) = sweep.tables(group)?;
                     let sizes = (networks.size(model, group), networks.size(networks.anchor, group));
@@ -111,7 +156,7 @@ fn sweep_forward<'a>(
                 }
             };
             sweep.maps[group.index()] = Some(map);
-            alignments.push(alignment);
+            alignments.push((group, alignment));
             done(group);
         }
     }
@@ -119,68 +164,130 @@ fn sweep_forward<'a>(
 }
 
 /// The maps found so far.
-struct Sweep<'a> {
-    networks: &'a Networks<'a>,
-    model: usize,
-    settings: &'a Settings,
-    activations: Option<&'a [Activations]>,
-    maps: Vec<Option<GroupMap>>,
+pub(crate) struct Sweep<'a> {
+    pub networks: &'a Networks<'a>,
+    pub model: usize,
+    pub settings: &'a Settings,
+    pub activations: Option<&'a [Activations]>,
+    pub maps: Vec<Option<GroupMap>>,
     /// Plans of the groups that are not within others.
-    plans: Vec<Option<TransportPlan>>,
+    pub plans: Vec<Option<TransportPlan>>,
+    /// The family seen last, and which of its neighbours were ready then.
+    remembered: Mutex<Option<((GroupId, Vec<bool>), Arc<Families>)>>,
+    /// Whether a map stays as it is once it is found.
+    remembers: bool,
 }
 
-/// Tables of features of the neurons of a group, one row each.
-type Tables = Vec<Vec<f32>>;
+/// A family in a model and in the anchor.
+type Families = (FamilyWeights, FamilyWeights);
 
-impl Sweep<'_> {
+/// Tables of features of the neurons of a group, one row each.
+pub(crate) type Tables = Vec<Vec<f32>>;
+
+impl<'a> Sweep<'a> {
+    fn new(
+        networks: &'a Networks<'a>,
+        model: usize,
+        settings: &'a Settings,
+        activations: Option<&'a [Activations]>,
+        maps: Vec<Option<GroupMap>>,
+        plans: Vec<Option<TransportPlan>>,
+    ) -> Self {
+        let remembered = Mutex::new(None);
+        Self { networks, model, settings, activations, maps, plans, remembered, remembers: true }
+    }
+
+    /// From now on maps may change that were found before.
+    pub fn changing(self) -> Self {
+        Self { remembers: false, ..self }
+    }
+
     fn ready(&self, group: GroupId) -> bool {
         self.maps[group.index()].is_some()
     }
 
     /// The features of a group's neurons in the model and in the anchor.
-    fn tables(&self, group: GroupId) -> Result<(Tables, Tables), FusionError> {
+    pub fn tables(&self, group: GroupId) -> Result<(Tables, Tables), FusionError> {
         let Self { networks, model, settings, .. } = *self;
         let anchor = networks.anchor;
         let family = Family::of(networks, group);
-        let by_activations =
-            matches!(settings.features, FeatureSource::Activations { .. } | FeatureSource::Both { .. });
-        if by_activations && family.is_none() {
-            let of = |model: usize| {
-                let found = self.activations.and_then(|all| all.get(model)).map(|found| found.tables(group).to_vec());
-                found.ok_or(FusionError::Activations { model, problem: "no activations were given".into() })
-            };
-            return Ok((of(model)?, of(anchor)?));
-        }
         if let Some(family) = family {
-            let (own, of_anchor) = self.families(&family);
+            let families = self.remembered(&family)?;
+            let (own, of_anchor) = &*families;
             return Ok((own.outer_tables(), of_anchor.outer_tables()));
         }
-        let ready = |other: GroupId| self.ready(other);
-        let features = |model, maps| WeightFeatures { networks, settings, model, maps }.of(group, &ready);
-        Ok((features(model, &self.maps), features(anchor, &[])))
+        let is_stream = settings.residual != Residual::Sums && !networks.terms(group).is_empty();
+        let of = |model: usize, maps: &[Option<GroupMap>]| -> Result<Tables, FusionError> {
+            let mut tables = match self.recorded(model)? {
+                Some(found) if is_stream => found.terms(group).to_vec(),
+                Some(found) => found.tables(group).to_vec(),
+                None => WeightFeatures { networks, settings, model, maps }.of(group, &|other| self.ready(other)),
+            };
+            if is_stream {
+                weigh(&mut tables, networks.size(model, group), settings.residual);
+            }
+            Ok(tables)
+        };
+        Ok((of(model, &self.maps)?, of(anchor, &[])?))
     }
 
-    fn families(&self, family: &Family) -> (FamilyWeights, FamilyWeights) {
+    /// The activations of a model, if the settings ask for them.
+    fn recorded(&self, model: usize) -> Result<Option<&Activations>, FusionError> {
+        if self.settings.features == FeatureSource::Weights {
+            return Ok(None);
+        }
+        let found = self.activations.and_then(|all| all.get(model));
+        found.map(Some).ok_or(FusionError::Activations { model, problem: "no activations were given".into() })
+    }
+
+    /// [`families`](Self::families), once for a family while its neighbours stay as they are.
+    fn remembered(&self, family: &Family) -> Result<Arc<Families>, FusionError> {
+        let ready = family.neighbours(self.networks).into_iter().map(|group| self.ready(group)).collect();
+        let key = (family.outer(), ready);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((found, families)) = &*remembered
+            && *found == key
+            && self.remembers
+        {
+            return Ok(Arc::clone(families));
+        }
+        let families = Arc::new(self.families(family)?);
+        *remembered = Some((key, Arc::clone(&families)));
+        Ok(families)
+    }
+
+    /// A family in the model and in the anchor; by weights too where its activations are not observed.
+    fn families(&self, family: &Family) -> Result<Families, FusionError> {
+        let Self { networks, model, settings, .. } = *self;
+        let anchor = networks.anchor;
+        if let (Some(own), Some(of_anchor)) = (self.recorded(model)?, self.recorded(anchor)?) {
+            let leaves = (own.family(family.outer()), of_anchor.family(family.outer()));
+            if !leaves.0.is_empty() && !leaves.1.is_empty() {
+                return Ok((family.observed(leaves.0), family.observed(leaves.1)));
+            }
+        }
         let ready = |other: GroupId| self.ready(other);
-        let of = |model, maps| family.weights(self.networks, self.settings, model, maps, &ready);
-        (of(self.model, &self.maps), of(self.networks.anchor, &[]))
+        let of = |model, maps| family.weights(networks, settings, model, maps, &ready);
+        Ok((of(model, &self.maps), of(anchor, &[])))
     }
 
     /// Matches the neurons within each pair of outer neurons that share mass.
-    fn match_inside(
+    pub fn match_inside(
         &self,
         group: GroupId,
         outer: GroupId,
         name: &str,
-    ) -> Result<(GroupMap, GroupAlignment), TransportError> {
+    ) -> Result<(GroupMap, GroupAlignment), FusionError> {
         let Self { networks, model, settings, .. } = *self;
+        let failure = |source| FusionError::Transport { model, group: group.index(), member: name.to_owned(), source };
         let sizes = (networks.size(model, group), networks.size(networks.anchor, group));
         let family = Family::of(networks, group);
         let (Some(GroupMap::Whole(map)), Some(family)) = (&self.maps[outer.index()], family) else {
-            return Err(TransportError::Empty { what: "outer neurons" });
+            return Err(failure(TransportError::Empty { what: "outer neurons" }));
         };
         debug_assert_eq!(family.outer(), outer);
-        let (own, of_anchor) = self.families(&family);
+        let families = self.remembered(&family)?;
+        let (own, of_anchor) = &*families;
         let is_known = |inner: GroupId| self.ready(inner);
         let entries = map.producer.entries();
         let matched: Vec<((usize, usize), f64, Matched)> = entries
@@ -193,7 +300,8 @@ impl Sweep<'_> {
                 let of_anchor = of_anchor.inner_tables(&family, group, target, &none, &is_known, places);
                 Ok(((source, target), factor, match_group(&own, &of_anchor, sizes, settings)?))
             })
-            .collect::<Result<_, TransportError>>()?;
+            .collect::<Result<_, TransportError>>()
+            .map_err(failure)?;
         let alignment = joined(&matched, name, sizes, networks.size(networks.anchor, outer));
         let pairs: BTreeMap<_, _> = matched.into_iter().map(|(pair, _, matched)| (pair, matched.map)).collect();
         Ok((GroupMap::Within { outer, targets: sizes.1, pairs }, alignment))
@@ -201,16 +309,16 @@ impl Sweep<'_> {
 }
 
 /// A solved problem.
-struct Matched {
-    map: NeuronMap,
-    plan: TransportPlan,
+pub(crate) struct Matched {
+    pub map: NeuronMap,
+    pub plan: TransportPlan,
     cost: f64,
     gap: f64,
     termination: &'static str,
 }
 
 impl Matched {
-    fn alignment(&self, name: &str, (size, anchor_size): (usize, usize)) -> GroupAlignment {
+    pub fn alignment(&self, name: &str, (size, anchor_size): (usize, usize)) -> GroupAlignment {
         GroupAlignment {
             name: name.to_owned(),
             size,
@@ -267,7 +375,7 @@ fn joined(
     }
 }
 
-fn match_group(
+pub(crate) fn match_group(
     own: &[Vec<f32>],
     of_anchor: &[Vec<f32>],
     (n, m): (usize, usize),

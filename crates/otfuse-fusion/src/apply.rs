@@ -1,6 +1,7 @@
 //! Alignments that were saved, put to work again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use otfuse_graph::GroupId;
 use otfuse_transport::{DensePlan, Marginals, Permutation, SparsePlan, TransportPlan};
@@ -33,7 +34,7 @@ impl<'n, 'a> Aligned<'n, 'a> {
             }
             maps[model] = group_maps(networks, alignment, published_scaling)?;
         }
-        Ok(Self { networks, maps, alignments: alignments.to_vec() })
+        Ok(Self { networks, maps, alignments: alignments.to_vec(), alignment_time: Duration::ZERO })
     }
 }
 

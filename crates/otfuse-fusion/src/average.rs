@@ -14,6 +14,9 @@ pub(crate) fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &
     Mapper { networks, model, maps }.mapped(id, data, &|_| false).0
 }
 
+/// Elements of a large weight that are mapped and averaged at a time, where its first axis keeps its order.
+const PIECE: usize = 1 << 21;
+
 /// The anchor's graph with every weight replaced by `sum_k weights[k] * mapped weight of model k`.
 ///
 /// `maps[k]` are the maps of model `k`; empty for the anchor itself and where nothing was aligned.
@@ -23,27 +26,11 @@ pub(crate) fn average(
     weights: &[f64],
 ) -> Result<Graph, FusionError> {
     let anchor = networks.graphs[networks.anchor];
-    let floats: Vec<(ValueId, &Tensor)> = anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)).collect();
+    let floats: Vec<ValueId> = anchor.initializers().map(|(id, _)| id).filter(|id| anchor.is_weight(*id)).collect();
     let averaged: Vec<(ValueId, Tensor)> = floats
         .par_iter()
-        .map(|&(id, tensor)| {
-            let mut sum = vec![0.0_f64; tensor.len()];
-            for (model, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
-                let values = mapped(networks, model, id, &maps[model]);
-                if values.len() != sum.len() {
-                    return Err(FusionError::Shape {
-                        model,
-                        tensor: anchor.value(id).name.clone(),
-                        expected: tensor.shape().to_vec(),
-                        found: networks.tensor(model, id).shape().to_vec(),
-                    });
-                }
-                sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * f64::from(value));
-            }
-            let values = sum.into_iter().map(|value| value as f32).collect();
-            Ok((id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values)))
-        })
-        .collect::<Result<_, _>>()?;
+        .map(|&id| Ok((id, averaged(networks, maps, weights, id)?)))
+        .collect::<Result<_, FusionError>>()?;
     let mut editor = GraphEditor::edit(anchor.clone());
     for (id, tensor) in averaged {
         editor.set_tensor(id, tensor);
@@ -51,32 +38,92 @@ pub(crate) fn average(
     Ok(editor.finish()?)
 }
 
+/// One constant of the average: the anchor's own where it is no weight.
+pub(crate) fn averaged(
+    networks: &Networks<'_>,
+    maps: &[Vec<Option<GroupMap>>],
+    weights: &[f64],
+    id: ValueId,
+) -> Result<Tensor, FusionError> {
+    let anchor = networks.graphs[networks.anchor];
+    let tensor = networks.tensor(networks.anchor, id);
+    if !anchor.is_weight(id) {
+        return Ok(tensor.clone());
+    }
+    let shape_error = |model: usize| FusionError::Shape {
+        model,
+        tensor: anchor.value(id).name.clone(),
+        expected: tensor.shape().to_vec(),
+        found: networks.tensor(model, id).shape().to_vec(),
+    };
+    let active = || weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0);
+    let sum = |length: usize, values: &dyn Fn(usize) -> Vec<f32>| -> Result<Vec<f32>, FusionError> {
+        let mut sum = vec![0.0_f64; length];
+        for (model, &weight) in active() {
+            let values = values(model);
+            if values.len() != sum.len() {
+                return Err(shape_error(model));
+            }
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * f64::from(value));
+        }
+        Ok(sum.into_iter().map(|value| value as f32).collect())
+    };
+    let rows = tensor.shape().first().copied().unwrap_or(1);
+    let layouts = networks.groups.layouts(id);
+    let keeps_rows = layouts.is_none_or(|layouts| layouts.first().is_some_and(AxisLayout::is_fixed));
+    let same_rows = active().all(|(model, _)| networks.tensor(model, id).shape().first() == Some(&rows));
+    if tensor.len() <= PIECE || !keeps_rows || !same_rows || tensor.shape().len() < 2 {
+        let values = sum(tensor.len(), &|model| mapped(networks, model, id, &maps[model]))?;
+        return Ok(Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values));
+    }
+    let (row, width) = (tensor.len() / rows, tensor.data_type().size());
+    let step = (PIECE / row).max(1);
+    let mut bytes = vec![0; tensor.bytes().len()];
+    bytes.par_chunks_mut(step * row * width).enumerate().try_for_each(|(piece, into)| {
+        let (first, count) = (piece * step, into.len() / (row * width));
+        let values = sum(count * row, &|model| {
+            Mapper { networks, model, maps: &maps[model] }.mapped_rows(id, first..first + count, &|_| false).0
+        })?;
+        into.copy_from_slice(Tensor::from_f32_as(tensor.data_type(), &[values.len()], values).bytes());
+        Ok::<(), FusionError>(())
+    })?;
+    Ok(Tensor::new(tensor.data_type(), tensor.shape().to_vec(), bytes.into()).expect("as many bytes as the anchor's"))
+}
+
 impl Networks<'_> {
     /// Refuses weights that are no numbers, and infinite ones unless they are the same constant in all models (a mask);
-    /// [`fuse`](crate::fuse) does so too. Linear in the number of weights.
+    /// [`fuse`](crate::fuse) does so too. Linear in the number of weights, which are looked through once.
     ///
     /// # Errors
     /// [`FusionError::NotFinite`] with the first such weight.
     pub fn check_finite(&self) -> Result<(), FusionError> {
-        check_finite(self)
+        if self.finite.get().is_none() {
+            check_finite(self)?;
+            let _ = self.finite.set(());
+        }
+        Ok(())
     }
 }
 
-/// Refuses weights that are no numbers, and infinite ones unless they are the same constant in all models (a mask).
-pub(crate) fn check_finite(networks: &Networks<'_>) -> Result<(), FusionError> {
+fn check_finite(networks: &Networks<'_>) -> Result<(), FusionError> {
     let anchor = networks.graphs[networks.anchor];
-    for (id, expected) in anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)) {
-        let is_fixed = networks.groups.layouts(id).is_none_or(|axes| axes.iter().all(AxisLayout::is_fixed));
-        let is_shared =
-            is_fixed && (0..networks.len()).all(|model| networks.tensor(model, id).bytes() == expected.bytes());
-        for model in 0..networks.len() {
-            let values = networks.tensor(model, id).to_f32().unwrap_or_default();
-            let bad = |value: &f32| value.is_nan() || (value.is_infinite() && !is_shared);
-            if let Some(index) = values.iter().position(bad) {
-                let name = &networks.graphs[model].value(networks.value(model, id)).name;
-                return Err(FusionError::NotFinite { model, tensor: name.clone(), index, value: values[index] });
+    let ids: Vec<ValueId> = anchor.initializers().map(|(id, _)| id).filter(|id| anchor.is_weight(*id)).collect();
+    let wrong = |id: ValueId| {
+        let is_fixed = || networks.groups.layouts(id).is_none_or(|axes| axes.iter().all(AxisLayout::is_fixed));
+        let expected = networks.tensor(networks.anchor, id);
+        let is_shared = || is_fixed() && (0..networks.len()).all(|model| networks.tensor(model, id) == expected);
+        (0..networks.len()).find_map(|model| {
+            let tensor = networks.tensor(model, id);
+            let mut found = tensor.find(|value| !value.is_finite())?;
+            if is_shared() {
+                found = tensor.find(f32::is_nan)?;
             }
-        }
+            let name = &networks.graphs[model].value(networks.value(model, id)).name;
+            Some(FusionError::NotFinite { model, tensor: name.clone(), index: found.0, value: found.1 })
+        })
+    };
+    match ids.par_iter().find_map_first(|&id| wrong(id)) {
+        Some(error) => Err(error),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -45,6 +45,14 @@ pub enum FusionError {
     /// The result is no valid graph.
     #[error("the fused network is not valid")]
     Graph(#[from] otfuse_graph::GraphError),
+    /// Partial fusion of other than two models of equal widths, or to other than one to two times their width.
+    #[error(
+        "partial fusion takes two models of equal widths and a budget from 1 to 2, found {models} models and {budget}"
+    )]
+    WidthBudget { budget: f64, models: usize },
+    /// A network that cannot be widened.
+    #[error("the network cannot be widened: {0}")]
+    Widened(#[from] otfuse_graph::SelectError),
     /// A transport problem without a solution.
     #[error("model {model}, group {group} ('{member}'): {source}")]
     Transport { model: usize, group: usize, member: String, source: TransportError },

@@ -1,4 +1,4 @@
-//! What describes attention heads and the channels in them by weights.
+//! What describes attention heads and the channels in them, by weights or by activations.
 //!
 //! A *family* is a group with the groups inside of it: heads, the channels of each head, the heads of queries that share
 //! one of keys. A head cannot be compared with another row by row, as long as the order of its channels is unknown. What
@@ -6,8 +6,14 @@
 //! meet there, such as `V O` and `Q' K` (in the order of the residual stream, which is known by then). They say what the
 //! head does: what it writes for what it reads, and what attends to what. Products of large weights are compared by
 //! random projections of both sides, which keep distances up to a few percent; equal heads stay equal.
+//!
+//! What the channels compute on samples takes the place of their weights in activation mode: the products are then sums
+//! over the channels of what two of them (or one, twice) compute at two positions, such as the scores `Q K'` before
+//! positions enter.
 
-use otfuse_graph::{GroupId, ValueId};
+use std::collections::BTreeSet;
+
+use otfuse_graph::{AxisLayout, GroupId, ValueId};
 
 use crate::map::GroupMap;
 use crate::networks::Networks;
@@ -23,7 +29,7 @@ pub(crate) struct Family {
     inside: Vec<GroupId>,
 }
 
-/// The weights of a family in one model, all other axes in the anchor's order.
+/// The weights or activations of a family in one model, all other axes in the anchor's order.
 pub(crate) struct FamilyWeights {
     parts: Vec<Part>,
 }
@@ -48,6 +54,14 @@ impl Family {
 
     pub fn outer(&self) -> GroupId {
         self.outer
+    }
+
+    /// The other groups on the weights that carry the family.
+    pub fn neighbours(&self, networks: &Networks<'_>) -> BTreeSet<GroupId> {
+        let members = networks.groups.group(self.outer).members.iter();
+        let layouts = members.flat_map(|member| networks.groups.layouts(member.initializer).unwrap_or_default());
+        let groups = layouts.flat_map(AxisLayout::groups);
+        groups.filter(|group| *group != self.outer && !self.inside.contains(group)).collect()
     }
 
     fn position(&self, group: GroupId) -> Option<usize> {
@@ -85,15 +99,22 @@ impl Family {
             for leaf in mapper.leaves(id, tensor.to_f32().unwrap_or_default(), &is_own) {
                 if leaf.groups.contains(&Some(self.outer)) {
                     let seed = parts.len() as u64;
-                    parts.push(self.part(leaf, seed));
+                    parts.push(self.part(&leaf, seed));
                 }
             }
         }
         FamilyWeights { parts }
     }
 
+    /// The family as it was observed: what its neurons compute, in place of what they are made of.
+    pub fn observed(&self, leaves: &[Leaf]) -> FamilyWeights {
+        let of_family = leaves.iter().filter(|leaf| leaf.groups.contains(&Some(self.outer)));
+        let parts = of_family.enumerate().map(|(seed, leaf)| self.part(leaf, seed as u64));
+        FamilyWeights { parts: parts.collect() }
+    }
+
     /// Brings the family's axes to the front.
-    fn part(&self, leaf: Leaf, seed: u64) -> Part {
+    fn part(&self, leaf: &Leaf, seed: u64) -> Part {
         let find = |group: GroupId| leaf.groups.iter().position(|found| *found == Some(group));
         let front: Vec<Option<usize>> =
             std::iter::once(&self.outer).chain(&self.inside).map(|&group| find(group)).collect();

@@ -1,11 +1,15 @@
 //! What describes a neuron by its weights.
 
-use otfuse_graph::{AxisLayout, Graph, GroupId, Member, NodeId, Operator, Role, ValueId};
+use otfuse_graph::{AxisLayout, GroupId, Member, NodeId, Operator, Role};
 
 use crate::map::GroupMap;
 use crate::networks::Networks;
+use crate::normalization::AffineNormalization;
 use crate::settings::Settings;
 use crate::transform::Mapper;
+
+/// Elements of a large weight that are brought into rows at a time.
+const PIECE: usize = 1 << 21;
 
 /// The rows of all neurons of a group on the middle axis of an `outer x length x inner` array: row-major
 /// `count x features`. `neurons` names the neuron of each index of the axis.
@@ -58,19 +62,22 @@ impl WeightFeatures<'_> {
             let is_weight = node.inputs.first() == Some(&Some(value)) || node.input(1) == Some(value);
             if !is_linear(&node.operator) {
                 // A scale or shift of a normalisation says nothing about incoming weights.
+                // The rows of a table that is looked up are weights, whose inputs are the indices.
+                let is_table = rank >= 2 && matches!(node.operator, Operator::Gather { .. });
                 let is_shift =
                     matches!(node.operator, Operator::Binary(_) | Operator::Variadic(_) | Operator::Gather { .. });
-                if is_shift && self.settings.bias_features && self.is_ready(member, group, ready) {
+                let counts = is_table || (is_shift && self.settings.bias_features);
+                if counts && self.is_ready(member, group, ready) {
                     tables.push(self.rows(member, group, None));
                 }
             } else if rank >= 2 && is_weight && self.is_ready(member, group, ready) {
-                let normalization = self.settings.bias_features.then(|| self.normalization(graph, id)).flatten();
-                let scale = normalization.as_ref().map(|(scale, _)| scale.as_slice());
+                let normalization = self.settings.bias_features.then(|| self.normalization(id)).flatten();
+                let scale = normalization.as_ref().map(|found| found.factors.as_slice());
                 tables.push(self.rows(member, group, scale));
-                if let Some((_, shift)) = &normalization {
-                    tables.push(self.vector_rows(member, group, shift));
+                if let Some(normalization) = &normalization {
+                    tables.push(self.vector_rows(member, group, &normalization.shifts));
                 }
-            } else if rank == 1 && self.settings.bias_features && self.normalization(graph, id).is_none() {
+            } else if rank == 1 && self.settings.bias_features && self.normalization(id).is_none() {
                 tables.push(self.rows(member, group, None));
             }
         }
@@ -79,6 +86,10 @@ impl WeightFeatures<'_> {
 
     fn size(&self, group: GroupId) -> usize {
         self.networks.size(self.model, group)
+    }
+
+    fn normalization(&self, node: NodeId) -> Option<AffineNormalization> {
+        AffineNormalization::behind(self.networks, self.model, node)
     }
 
     fn is_ready(&self, member: &Member, group: GroupId, ready: &dyn Fn(GroupId) -> bool) -> bool {
@@ -95,25 +106,47 @@ impl WeightFeatures<'_> {
         let id = member.initializer;
         let tensor = self.networks.tensor(self.model, id);
         let layouts = self.networks.groups.layouts(id).unwrap_or_default();
-        let mut shape = tensor.shape().to_vec();
-        let mut data = tensor.to_f32().unwrap_or_default();
-        if let Some(scale) = scale {
-            let inner: usize = shape[member.axis + 1..].iter().product();
-            for (index, chunk) in data.chunks_exact_mut(inner.max(1)).enumerate() {
-                let factor = scale[index % scale.len()];
-                chunk.iter_mut().for_each(|value| *value *= factor);
-            }
-        }
         let mapper = Mapper { networks: self.networks, model: self.model, maps: self.maps };
-        (data, shape) = mapper.mapped(id, data, &|other| other == group);
+        let keep = |other: GroupId| other == group;
         let mapped_size = |other: GroupId| match self.maps.get(other.index()).and_then(Option::as_ref) {
             Some(map) if other != group => map.targets(),
             _ => self.size(other),
         };
         let neurons = layouts[member.axis].neurons(group, &mapped_size);
-        let outer = shape[..member.axis].iter().product();
-        let inner = shape[member.axis + 1..].iter().product();
-        neuron_rows(&data, outer, &neurons, inner, self.size(group))
+        let count = self.size(group);
+        let rows_of = |data: &[f32], shape: &[usize]| {
+            let outer = shape[..member.axis].iter().product();
+            let inner = shape[member.axis + 1..].iter().product();
+            neuron_rows(data, outer, &neurons, inner, count)
+        };
+        if scale.is_none() && member.axis > 0 && layouts[0].is_fixed() && tensor.len() > PIECE {
+            // A large table goes piece by piece into the rows, which are all that is held of it.
+            let length = tensor.shape()[0];
+            let step = (PIECE / (tensor.len() / length)).max(1);
+            let mut rows: Vec<f32> = Vec::new();
+            for first in (0..length).step_by(step) {
+                let last = length.min(first + step);
+                let (data, shape) = mapper.mapped_rows(id, first..last, &keep);
+                let piece = rows_of(&data, &shape);
+                let part = piece.len() / count.max(1);
+                let width = part / (last - first) * length;
+                rows.resize(width * count, 0.0);
+                for (row, piece) in rows.chunks_exact_mut(width.max(1)).zip(piece.chunks_exact(part.max(1))) {
+                    row[part / (last - first) * first..][..part].copy_from_slice(piece);
+                }
+            }
+            return rows;
+        }
+        let mut data = tensor.to_f32().unwrap_or_default();
+        if let Some(scale) = scale {
+            let inner: usize = tensor.shape()[member.axis + 1..].iter().product();
+            for (index, chunk) in data.chunks_exact_mut(inner.max(1)).enumerate() {
+                let factor = scale[index % scale.len()];
+                chunk.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+        let (data, shape) = mapper.mapped(id, data, &keep);
+        rows_of(&data, &shape)
     }
 
     /// The rows of one number per index of the member's axis.
@@ -121,36 +154,6 @@ impl WeightFeatures<'_> {
         let layouts = self.networks.groups.layouts(member.initializer).unwrap_or_default();
         let neurons = layouts[member.axis].neurons(group, &|group| self.size(group));
         neuron_rows(values, 1, &neurons, 1, self.size(group))
-    }
-
-    /// Scale and shift per output channel of the batch normalisation right behind a linear node, with the node's bias
-    /// folded in.
-    fn normalization(&self, graph: &Graph, node: NodeId) -> Option<(Vec<f32>, Vec<f32>)> {
-        let output = graph.node(node).output(0)?;
-        let mut readers = graph.nodes().filter(|(_, reader)| reader.inputs.contains(&Some(output)));
-        let (_, reader) = readers.next()?;
-        let Operator::BatchNormalization { epsilon } = reader.operator else {
-            return None;
-        };
-        if readers.next().is_some() || reader.input(0) != Some(output) {
-            return None;
-        }
-        let vector = |id: ValueId| {
-            graph.initializer(id)?;
-            self.networks.tensor(self.model, id).to_f32()
-        };
-        let parameter = |position| reader.input(position).and_then(vector);
-        let (scale, shift) = (parameter(1)?, parameter(2)?);
-        let (mean, variance) = (parameter(3)?, parameter(4)?);
-        let bias = match graph.node(node).input(2) {
-            Some(bias) => vector(bias)?,
-            None => vec![0.0; mean.len()],
-        };
-        let factors: Vec<f32> =
-            scale.iter().zip(&variance).map(|(scale, variance)| scale / (variance + epsilon).sqrt()).collect();
-        let shifts = (0..factors.len()).map(|i| Some((bias.get(i)? - mean.get(i)?) * factors[i] + shift.get(i)?));
-        let shifts = shifts.collect::<Option<Vec<f32>>>()?;
-        Some((factors, shifts))
     }
 }
 

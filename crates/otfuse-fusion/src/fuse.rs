@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::activations::Activations;
 use crate::align::{AlignedModel, align};
 use crate::alignment::ModelAlignment;
-use crate::average::{average, check_finite};
+use crate::average::{average, averaged};
 use crate::axis::AxisMaps;
 use crate::error::FusionError;
 use crate::map::GroupMap;
@@ -63,14 +63,9 @@ pub fn fuse(
     observer: &(dyn Fn(Progress) + Sync),
 ) -> Result<Fusion, FusionError> {
     let weights = settings.normalised_weights(networks.len())?;
-    let start = Instant::now();
     let aligned = align_all(networks, settings, activations, observer)?;
-    let alignment_time = start.elapsed();
     observer(Progress::Averaging);
-    let start = Instant::now();
-    let graph = aligned.average(&weights)?;
-    let averaging_time = start.elapsed();
-    Ok(Fusion { graph, alignments: aligned.alignments, weights, maps: aligned.maps, alignment_time, averaging_time })
+    aligned.into_fusion(weights)
 }
 
 impl Fusion {
@@ -108,9 +103,22 @@ pub struct Aligned<'n, 'a> {
     pub(crate) maps: Vec<Vec<Option<GroupMap>>>,
     /// One alignment per model other than the anchor; none for a plain average.
     pub alignments: Vec<ModelAlignment>,
+    /// Time spent aligning.
+    pub alignment_time: Duration,
 }
 
 impl Aligned<'_, '_> {
+    /// The second half of [`fuse`]: the average with these weights, in memory.
+    ///
+    /// # Errors
+    /// As [`average`](Self::average).
+    pub fn into_fusion(self, weights: Vec<f64>) -> Result<Fusion, FusionError> {
+        let start = Instant::now();
+        let graph = self.average(&weights)?;
+        let (alignment_time, averaging_time) = (self.alignment_time, start.elapsed());
+        Ok(Fusion { graph, alignments: self.alignments, weights, maps: self.maps, alignment_time, averaging_time })
+    }
+
     /// The average of the aligned networks with one weight per model; they should add up to 1.
     ///
     /// # Errors
@@ -138,6 +146,18 @@ impl Aligned<'_, '_> {
             averaging_time: start.elapsed(),
         })
     }
+
+    /// Some constants of the [`average`](Self::average), by the anchor's ids: those that are no weights are the anchor's. With
+    /// a few ids at a time, the average of networks of any size takes little memory.
+    ///
+    /// # Errors
+    /// As [`average`](Self::average).
+    pub fn tensors(&self, ids: &[ValueId], weights: &[f64]) -> Result<Vec<Tensor>, FusionError> {
+        if weights.len() != self.networks.len() {
+            return Err(FusionError::Weights { expected: self.networks.len(), found: weights.to_vec() });
+        }
+        ids.par_iter().map(|&id| averaged(self.networks, &self.maps, weights, id)).collect()
+    }
 }
 
 /// The first half of [`fuse`]: aligns all models to the anchor. Averages with several weights then need no second
@@ -151,11 +171,14 @@ pub fn align_all<'n, 'a>(
     activations: Option<&[Activations]>,
     observer: &(dyn Fn(Progress) + Sync),
 ) -> Result<Aligned<'n, 'a>, FusionError> {
-    check_finite(networks)?;
+    networks.check_finite()?;
+    let start = Instant::now();
     if settings.method == Method::Average {
-        return Ok(Aligned { networks, maps: vec![Vec::new(); networks.len()], alignments: Vec::new() });
+        check_shapes(networks)?;
+        let maps = vec![Vec::new(); networks.len()];
+        return Ok(Aligned { networks, maps, alignments: Vec::new(), alignment_time: start.elapsed() });
     }
-    // Groups within groups are matched by the forward sweep alone.
+    // Networks with groups within groups are swept without views.
     let nested = networks.groups.iter().any(|(_, group)| group.within.is_some());
     let views = (settings.sweeps() && !nested).then(|| views(networks, settings, activations));
     let mut found: Vec<Option<AlignedModel>> = (0..networks.len())
@@ -175,7 +198,24 @@ pub fn align_all<'n, 'a>(
     }
     let maps = found.iter().map(|found| found.as_ref().map(|found| found.maps.clone()).unwrap_or_default()).collect();
     let alignments = found.into_iter().flatten().map(|found| found.alignment).collect();
-    Ok(Aligned { networks, maps, alignments })
+    Ok(Aligned { networks, maps, alignments, alignment_time: start.elapsed() })
+}
+
+/// Refuses weights of unequal shapes, of which there is no plain average.
+fn check_shapes(networks: &Networks<'_>) -> Result<(), FusionError> {
+    let anchor = networks.graphs[networks.anchor];
+    for (id, tensor) in anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)) {
+        let other = (0..networks.len()).find(|&model| networks.tensor(model, id).shape() != tensor.shape());
+        if let Some(model) = other {
+            return Err(FusionError::Shape {
+                model,
+                tensor: anchor.value(id).name.clone(),
+                expected: tensor.shape().to_vec(),
+                found: networks.tensor(model, id).shape().to_vec(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The tensors that the sweeps compare.

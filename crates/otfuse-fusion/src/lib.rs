@@ -28,8 +28,12 @@ mod fuse;
 mod map;
 mod matching;
 mod networks;
+mod normalization;
+mod partial;
 mod prune;
 mod repair;
+mod residual;
+mod scores;
 mod settings;
 mod transform;
 
@@ -39,8 +43,10 @@ pub use cka::Gram;
 pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
 pub use networks::Networks;
+pub use partial::fuse_partially;
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
 pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, repair_without_data};
+pub use residual::Residual;
 pub use settings::{
     Consensus, FeatureSource, MarginalKind, Matching, Members, Method, Settings, SweepOrder, SweepStart,
 };

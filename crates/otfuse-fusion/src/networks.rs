@@ -2,12 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use otfuse_graph::{
     AxisLayout, Graph, GroupId, Member, NeuronGroups, Node, NodeId, Operator, PinReason, Role, ValueId,
 };
 
 use crate::error::FusionError;
+use crate::scores::correction;
 
 /// The graphs of several models, found to be one architecture up to the sizes of their neuron groups. Values and groups
 /// of all models go by the anchor's ids.
@@ -19,9 +21,13 @@ pub struct Networks<'a> {
     values: Vec<HashMap<ValueId, ValueId>>,
     /// Per model: the number of neurons of each group.
     sizes: Vec<Vec<usize>>,
+    /// Per model: what all that produces a group is multiplied with once it is mapped.
+    corrections: Vec<Vec<Option<f32>>>,
     roles: BTreeMap<(ValueId, usize), Role>,
     /// The nodes that read each value of the anchor.
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
+    /// Set once all weights are known to be finite.
+    pub(crate) finite: OnceLock<()>,
 }
 
 impl<'a> Networks<'a> {
@@ -61,15 +67,30 @@ impl<'a> Networks<'a> {
             .flat_map(|(_, group)| group.members.iter())
             .map(|member| ((member.initializer, member.axis), member.role))
             .collect();
-        let (mut values, mut sizes) = (Vec::new(), Vec::new());
+        let (mut values, mut sizes, mut corrections) = (Vec::new(), Vec::new(), Vec::new());
         for (model, (graph, analysis)) in graphs.iter().zip(&analyses).enumerate() {
             let architecture = |difference| FusionError::Architecture { model, anchor, difference };
             let matched = match_values(graphs[anchor], graph).map_err(architecture)?;
-            sizes.push(match_groups(graphs[anchor], &groups, graph, analysis, &matched, model, anchor)?);
+            let of_model = match_groups(graphs[anchor], &groups, graph, analysis, &matched, model, anchor)?;
+            let corrected = groups.iter().map(|(id, group)| {
+                correction((graphs[anchor], *graph), &groups, id, (of_model[id.index()], group.size), &matched)
+            });
+            corrections.push(corrected.collect());
+            sizes.push(of_model);
             values.push(matched);
         }
         let readers = graphs[anchor].consumers();
-        Ok(Self { graphs: graphs.to_vec(), anchor, groups, values, sizes, roles, readers })
+        Ok(Self {
+            graphs: graphs.to_vec(),
+            anchor,
+            groups,
+            values,
+            sizes,
+            corrections,
+            roles,
+            readers,
+            finite: OnceLock::new(),
+        })
     }
 
     /// The anchor's neuron groups.
@@ -105,6 +126,11 @@ impl<'a> Networks<'a> {
     /// The number of neurons of a group in a model.
     pub fn size(&self, model: usize, group: GroupId) -> usize {
         self.sizes[model][group.index()]
+    }
+
+    /// What all that produces a group in a model is multiplied with once it is mapped, if anything.
+    pub(crate) fn correction(&self, model: usize, group: GroupId) -> Option<f32> {
+        self.corrections[model][group.index()]
     }
 
     /// The model's value that stands where `value` stands in the anchor.

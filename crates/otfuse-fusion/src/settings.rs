@@ -3,10 +3,13 @@
 use otfuse_transport::{GroundCost, GroundMetric, Solver};
 
 use crate::error::FusionError;
-use crate::{ActivationPoint, ActivationStatistic};
+use crate::{ActivationPoint, ActivationStatistic, Residual};
 
 /// As many sweeps as no run needs that gets anywhere.
 const MAX_SWEEPS: usize = 100;
+
+/// Sweeps on features of unit length have no common objective that must fall.
+const RECOMMENDED_SWEEPS: usize = 40;
 
 /// How the models become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -139,6 +142,8 @@ pub struct Settings {
     pub method: Method,
     /// What describes a neuron. Default: weights.
     pub features: FeatureSource,
+    /// How the terms of residual streams count, where the forward sweep describes neurons. Default: the sums, as they are.
+    pub residual: Residual,
     /// The distance between two neurons' features. Default: Euclidean, not normalised.
     pub ground_cost: GroundCost,
     /// How the transport problems are solved. Default: exactly.
@@ -165,6 +170,7 @@ impl Default for Settings {
         Self {
             method: Method::default(),
             features: FeatureSource::default(),
+            residual: Residual::default(),
             ground_cost: GroundCost::default(),
             solver: Solver::default(),
             matching: Matching::default(),
@@ -208,6 +214,14 @@ impl Settings {
     pub fn converged() -> Self {
         let matching = Matching { max_sweeps: MAX_SWEEPS, ..Matching::default() };
         Self { matching, ground_cost: GroundMetric::SquaredEuclidean.into(), ..Self::default() }
+    }
+
+    /// What the measurements in `docs/methods.md` recommend: converged matching on features of unit length, so that no
+    /// neuron and no layer counts more for its scale alone.
+    pub fn recommended() -> Self {
+        let matching = Matching { max_sweeps: RECOMMENDED_SWEEPS, ..Matching::default() };
+        let ground_cost = GroundCost { metric: GroundMetric::Euclidean, normalize: true };
+        Self { matching, ground_cost, ..Self::default() }
     }
 
     /// Whether sweeps follow the first one, and could find more than it did.

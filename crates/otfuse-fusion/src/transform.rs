@@ -1,5 +1,7 @@
 //! Applying maps of neurons to whole weights.
 
+use std::ops::Range;
+
 use otfuse_graph::{AxisLayout, GroupId, Role, ValueId};
 
 use crate::map::{GroupMap, LinearMap, NeuronMap};
@@ -54,11 +56,40 @@ impl Mapper<'_> {
         self.transform(data, &axes, keep)
     }
 
+    /// As [`mapped`](Self::mapped) for some indices of the first axis, whose order is fixed.
+    pub fn mapped_rows(
+        &self,
+        id: ValueId,
+        rows: Range<usize>,
+        keep: &dyn Fn(GroupId) -> bool,
+    ) -> (Vec<f32>, Vec<usize>) {
+        let tensor = self.networks.tensor(self.model, id);
+        let row = tensor.len() / tensor.shape()[0].max(1);
+        let mut shape = tensor.shape().to_vec();
+        shape[0] = rows.len();
+        let data = tensor.range_to_f32(rows.start * row..rows.end * row).unwrap_or_default();
+        let mut axes = self.axes(id);
+        match axes.first_mut() {
+            Some(first) if first.layout.is_fixed() => first.layout = AxisLayout::Fixed(rows.len()),
+            _ => return (data, shape),
+        }
+        if axes.iter().all(|axis| axis.layout.is_fixed()) { (data, shape) } else { self.transform(data, &axes, keep) }
+    }
+
     /// The leaves of a weight after all maps, but for those of groups that `keep` names.
     pub fn leaves(&self, id: ValueId, data: Vec<f32>, keep: &dyn Fn(GroupId) -> bool) -> Vec<Leaf> {
         let mut leaves = Vec::new();
         self.collect(data, &self.axes(id), &mut leaves);
         leaves.into_iter().map(|leaf| self.map_leaf(leaf, keep)).collect()
+    }
+
+    /// An array with these axes, not mapped, taken apart into leaves.
+    pub fn parts(&self, data: Vec<f32>, layouts: &[AxisLayout]) -> Vec<Leaf> {
+        let axes: Vec<Axis> =
+            layouts.iter().map(|layout| Axis { layout: layout.clone(), role: Role::Producer }).collect();
+        let mut leaves = Vec::new();
+        self.collect(data, &axes, &mut leaves);
+        leaves
     }
 
     fn length(&self, layout: &AxisLayout) -> usize {
@@ -141,6 +172,12 @@ impl Mapper<'_> {
     }
 
     fn map_leaf(&self, mut leaf: Leaf, keep: &dyn Fn(GroupId) -> bool) -> Leaf {
+        for (group, role) in leaf.groups.iter().zip(&leaf.roles) {
+            let mapped = group.filter(|&group| *role == Role::Producer && !keep(group) && self.map(group).is_some());
+            if let Some(factor) = mapped.and_then(|group| self.networks.correction(self.model, group)) {
+                leaf.data.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
         for at in 0..leaf.groups.len() {
             let Some(group) = leaf.groups[at].filter(|&group| !keep(group)) else { continue };
             let Some(GroupMap::Whole(map)) = self.map(group) else { continue };

@@ -34,8 +34,8 @@ pub use operator::{
 pub use stacked::join_stacked;
 pub use symmetry::{
     AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,
-    SelectError, permute, select,
+    SelectError, permute, permuted, select,
 };
 #[doc(hidden)]
 pub use symmetry::{Change, Mutation};
-pub use tensor::{Tensor, TensorSizeError};
+pub use tensor::{Lender, Tensor, TensorSizeError};

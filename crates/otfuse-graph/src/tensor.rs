@@ -1,18 +1,34 @@
 //! Constant tensors: the weights of a network.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::DataType;
 
 /// A constant, dense, row-major tensor. The bytes are little-endian and may be a slice of a memory-mapped file, so
 /// that cloning and carrying a tensor costs nothing; no arithmetic is done on it here.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Tensor {
     data_type: DataType,
     shape: Vec<usize>,
     data: Bytes,
+    lender: Option<Arc<dyn Lender>>,
 }
+
+/// Whoever lends the bytes of tensors and can bring them back at any time: a memory-mapped file.
+pub trait Lender: Send + Sync {
+    /// The bytes will not be read soon and need not stay in memory. They stay readable.
+    fn release(&self, bytes: &[u8]);
+}
+
+/// Lent tensors of fewer bytes are not worth a call to the lender.
+const WORTH_RELEASING: usize = 1 << 16;
+
+/// Elements that are looked through at a time.
+const SCANNED: usize = 1 << 16;
 
 /// The bytes given for a tensor do not have the length that its type and shape ask for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +53,21 @@ impl Tensor {
             let found = data.len();
             return Err(TensorSizeError { data_type, shape, expected, found });
         }
-        Ok(Self { data_type, shape, data })
+        Ok(Self { data_type, shape, data, lender: None })
+    }
+
+    /// The same tensor, whose bytes `lender` brings into memory when they are read.
+    #[must_use]
+    pub fn lent_by(self, lender: Arc<dyn Lender>) -> Self {
+        Self { lender: Some(lender), ..self }
+    }
+
+    /// Lets go of the memory that the bytes take, if they are lent. They stay readable, which may take longer then.
+    /// [`to_f32`](Self::to_f32) and [`find`](Self::find) do so by themselves.
+    pub fn release(&self) {
+        if let Some(lender) = self.lender.as_ref().filter(|_| self.data.len() >= WORTH_RELEASING) {
+            lender.release(&self.data);
+        }
     }
 
     /// A float32 tensor. Panics if `values` does not fill `shape`: for values computed, not read.
@@ -74,7 +104,9 @@ impl Tensor {
         values: Vec<T>,
         bytes: impl Fn(T) -> [u8; N],
     ) -> Self {
-        let data: Vec<u8> = values.into_iter().flat_map(bytes).collect();
+        let mut data = vec![0; values.len() * N];
+        let (places, _) = data.as_chunks_mut::<N>();
+        places.iter_mut().zip(values).for_each(|(place, value)| *place = bytes(value));
         Self::new(data_type, shape.to_vec(), data.into()).expect("as many values as the shape asks for")
     }
 
@@ -105,18 +137,46 @@ impl Tensor {
 
     /// The same bytes under another shape of as many elements.
     pub fn reshaped(&self, shape: &[usize]) -> Result<Self, TensorSizeError> {
-        Self::new(self.data_type, shape.to_vec(), self.data.clone())
+        let reshaped = Self::new(self.data_type, shape.to_vec(), self.data.clone())?;
+        Ok(Self { lender: self.lender.clone(), ..reshaped })
+    }
+
+    /// The index of the first element for which `wanted` holds, as [`to_f32`](Self::to_f32) gives it, without a copy of
+    /// all; `None` too if the elements are not floats.
+    pub fn find(&self, wanted: impl Fn(f32) -> bool) -> Option<(usize, f32)> {
+        if !self.data_type.is_float() {
+            return None;
+        }
+        let width = self.data_type.size();
+        let mut found = None;
+        for (piece, bytes) in self.data.chunks(SCANNED * width).enumerate() {
+            let values = floats(self.data_type, bytes)?;
+            if let Some(at) = values.iter().position(|&value| wanted(value)) {
+                found = Some((piece * SCANNED + at, values[at]));
+                break;
+            }
+        }
+        self.release();
+        found
+    }
+
+    /// The elements `range` of all elements in row-major order, as [`to_f32`](Self::to_f32) gives them. Panics if the range
+    /// is out of bounds.
+    pub fn range_to_f32(&self, range: std::ops::Range<usize>) -> Option<Vec<f32>> {
+        let width = self.data_type.size();
+        let bytes = &self.data[range.start * width..range.end * width];
+        let values = floats(self.data_type, bytes);
+        if let Some(lender) = self.lender.as_ref().filter(|_| bytes.len() >= WORTH_RELEASING) {
+            lender.release(bytes);
+        }
+        values
     }
 
     /// The elements as `f32` (rounded from float64, exact from the narrower types), or `None` if they are not floats.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        Some(match self.data_type {
-            DataType::F32 => self.elements(f32::from_le_bytes),
-            DataType::F64 => self.elements(|bytes| f64::from_le_bytes(bytes) as f32),
-            DataType::F16 => self.elements(|bytes| f16::from_le_bytes(bytes).to_f32()),
-            DataType::BF16 => self.elements(|bytes| bf16::from_le_bytes(bytes).to_f32()),
-            _ => return None,
-        })
+        let values = floats(self.data_type, &self.data);
+        self.release();
+        values
     }
 
     /// The elements as `i64`, or `None` if they are floats or do not fit.
@@ -139,9 +199,49 @@ impl Tensor {
     }
 
     fn elements<T, const N: usize>(&self, from: impl Fn([u8; N]) -> T) -> Vec<T> {
-        let (chunks, _) = self.data.as_chunks::<N>();
-        chunks.iter().map(|&chunk| from(chunk)).collect()
+        elements(&self.data, from)
     }
+}
+
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        let kind = |tensor: &Self| (tensor.data_type, tensor.data.len());
+        if kind(self) != kind(other) || self.shape != other.shape {
+            return false;
+        }
+        let equal = self.data.as_ptr() == other.data.as_ptr() || self.data == other.data;
+        self.release();
+        other.release();
+        equal
+    }
+}
+
+fn elements<T, const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|&chunk| from(chunk)).collect()
+}
+
+/// The library converts whole slices many times as fast as single numbers.
+fn halves(bytes: &[u8]) -> Vec<f32> {
+    const PIECE: usize = 1024;
+    let (chunks, _) = bytes.as_chunks::<2>();
+    let mut values = vec![0.0; chunks.len()];
+    let mut aligned = [f16::ZERO; PIECE];
+    for (chunks, into) in chunks.chunks(PIECE).zip(values.chunks_mut(PIECE)) {
+        aligned.iter_mut().zip(chunks).for_each(|(half, &chunk)| *half = f16::from_le_bytes(chunk));
+        aligned[..chunks.len()].convert_to_f32_slice(into);
+    }
+    values
+}
+
+fn floats(data_type: DataType, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match data_type {
+        DataType::F32 => elements(bytes, f32::from_le_bytes),
+        DataType::F64 => elements(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
+        DataType::F16 => halves(bytes),
+        DataType::BF16 => elements(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        _ => return None,
+    })
 }
 
 /// The number of elements of a shape, unless it overflows. One length of 0 empties all others, however large.

@@ -14,7 +14,7 @@ use std::time::Instant;
 use otfuse_graph::{Conv, Graph, GraphBuilder, Tensor, Window};
 use otfuse_runtime::dataset::Dataset;
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Default32, DefaultDevice, Executable, mlp};
+use otfuse_runtime::{Device, Executable, mlp};
 
 /// Numbers from -scale to scale.
 fn numbers(count: usize, scale: f32) -> Vec<f32> {
@@ -53,7 +53,7 @@ fn vgg11() -> Graph {
 
 /// Seconds of each of `repeat` passes over a batch, after one that does not count.
 fn forward(graph: &Graph, shape: &[usize], batch: usize, repeat: usize) -> Vec<f64> {
-    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default()).expect("a valid graph");
+    let executable = Executable::new(graph, &Device::default()).expect("a valid graph");
     let shape = [&[batch], shape].concat();
     let input = Tensor::from_f32(&shape, numbers(shape.iter().product(), 1.0));
     let once = || {

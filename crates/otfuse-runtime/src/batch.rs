@@ -6,7 +6,8 @@ use std::ops::Range;
 use otfuse_graph::{Graph, Tensor, ValueId};
 
 use crate::dataset::Dataset;
-use crate::{Executable, RuntimeBackend, RuntimeError};
+use crate::tokens::TokenLayout;
+use crate::{Executable, RuntimeError};
 
 /// Samples at once where the network leaves the choice.
 const FREE_BATCH_SIZE: usize = 256;
@@ -18,15 +19,34 @@ pub fn fixed_batch_size(graph: &Graph) -> Option<usize> {
     shape.first()?.as_known()
 }
 
-/// How samples are brought into the shape that the network's input takes.
+/// How samples are brought into the form that the network's inputs take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SampleLayout {
-    shape: Vec<usize>,
-    /// Lengths of channels and of positions, where channels move behind the positions.
-    channels_last: Option<(usize, usize)>,
+pub struct SampleLayout(Layout);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Layout {
+    Values {
+        input: ValueId,
+        shape: Vec<usize>,
+        /// Lengths of channels and of positions, where channels move behind the positions.
+        channels_last: Option<(usize, usize)>,
+    },
+    Tokens(TokenLayout),
 }
 
 impl SampleLayout {
+    /// Fits the samples of a data set to the network: tokens with an attention mask if the network takes one, others as
+    /// [`fit`](Self::fit).
+    pub fn of(graph: &Graph, dataset: &Dataset) -> Result<Self, RuntimeError> {
+        match dataset.vocabulary() {
+            Some(vocabulary) => {
+                let tokens = TokenLayout::fit(graph, dataset.sample_shape()[0], vocabulary.padding())?;
+                Ok(Self(Layout::Tokens(tokens)))
+            }
+            None => Self::fit(graph, dataset.sample_shape()),
+        }
+    }
+
     /// Fits samples of a shape to the network's only input: as they are, else with the channels moved to the end
     /// (C x H x W to H x W x C) where only that matches, else reshaped where the numbers of elements agree.
     pub fn fit(graph: &Graph, sample_shape: &[usize]) -> Result<Self, RuntimeError> {
@@ -37,7 +57,8 @@ impl SampleLayout {
                 found: sample_shape.to_vec(),
             });
         };
-        let same = Self { shape: sample_shape.to_vec(), channels_last: None };
+        let values = |shape: Vec<usize>, channels_last| Self(Layout::Values { input, shape, channels_last });
+        let same = values(sample_shape.to_vec(), None);
         let value = graph.value(input);
         let Some(declared) = value.declared.as_ref().and_then(|declared| declared.shape.as_ref()) else {
             return Ok(same);
@@ -61,7 +82,7 @@ impl SampleLayout {
         if let &[channels, height, width] = sample_shape
             && matches(&[height, width, channels])
         {
-            return Ok(Self { shape: vec![height, width, channels], channels_last: Some((channels, height * width)) });
+            return Ok(values(vec![height, width, channels], Some((channels, height * width))));
         }
         // At most one unknown length follows from the number of elements.
         let count: usize = sample_shape.iter().product();
@@ -75,12 +96,16 @@ impl SampleLayout {
         if !fits {
             return Err(wrong());
         }
-        Ok(Self { shape: dims.iter().map(|dim| dim.unwrap_or(count / known.max(1))).collect(), channels_last: None })
+        Ok(values(dims.iter().map(|dim| dim.unwrap_or(count / known.max(1))).collect(), None))
     }
 
-    /// A batch of `count` samples that lie one after the other.
-    pub fn batch(&self, samples: Vec<f32>, count: usize) -> Tensor {
-        let samples = match self.channels_last {
+    /// What a batch of `count` samples, which lie one after the other, is for each input.
+    pub fn batch(&self, samples: Vec<f32>, count: usize) -> Vec<(ValueId, Tensor)> {
+        let (input, shape, channels_last) = match &self.0 {
+            Layout::Tokens(tokens) => return tokens.batch(&samples, count),
+            Layout::Values { input, shape, channels_last } => (*input, shape, channels_last),
+        };
+        let samples = match *channels_last {
             None => samples,
             Some((channels, positions)) => {
                 let mut moved = Vec::with_capacity(samples.len());
@@ -92,7 +117,7 @@ impl SampleLayout {
                 moved
             }
         };
-        Tensor::from_f32(&[&[count], self.shape.as_slice()].concat(), samples)
+        vec![(input, Tensor::from_f32(&[&[count], shape.as_slice()].concat(), samples))]
     }
 }
 
@@ -100,15 +125,15 @@ impl SampleLayout {
 ///
 /// Batches have the size that the network fixes, else `batch_size` (256 if `None`). The last batch of a network with
 /// a fixed size is filled up with its last sample; from values with the batch axis in front the filling is cut off.
-pub fn run_batched<B: RuntimeBackend>(
-    executable: &Executable<B>,
+pub fn run_batched(
+    executable: &Executable,
     dataset: &Dataset,
     wanted: &[ValueId],
     batch_size: Option<usize>,
     mut each: impl FnMut(Range<usize>, BTreeMap<ValueId, Tensor>) -> Result<(), RuntimeError>,
 ) -> Result<(), RuntimeError> {
     let graph = executable.graph();
-    let layout = SampleLayout::fit(graph, dataset.sample_shape())?;
+    let layout = SampleLayout::of(graph, dataset)?;
     let fixed = fixed_batch_size(graph);
     let size = fixed.or(batch_size).unwrap_or(FREE_BATCH_SIZE).max(1);
     let mut start = 0;
@@ -116,8 +141,7 @@ pub fn run_batched<B: RuntimeBackend>(
         let end = dataset.len().min(start.saturating_add(size));
         let fed = if fixed.is_some() { size } else { end - start };
         let samples = dataset.samples((start..start + fed).map(|index| index.min(end - 1)));
-        let input = (graph.inputs()[0], layout.batch(samples, fed));
-        let mut values = executable.run_for(&[input], wanted)?;
+        let mut values = executable.run_for(&layout.batch(samples, fed), wanted)?;
         if fed > end - start {
             for tensor in values.values_mut() {
                 cut(tensor, fed, end - start);

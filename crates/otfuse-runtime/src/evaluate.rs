@@ -1,20 +1,29 @@
 //! How well a classifier does.
 
 use crate::dataset::Dataset;
-use crate::{Executable, Head, RuntimeBackend, RuntimeError, run_batched};
+use crate::head::Labels;
+use crate::{Executable, Head, RuntimeError, run_batched};
 
 /// Accuracy and loss on a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
-    /// The fraction of samples whose most probable class is right, from 0 to 1 (of equal classes the first counts).
+    /// The fraction of labels that are the most probable class, from 0 to 1 (of equal classes the first counts). Language
+    /// models have a label for each token: the next one.
     pub accuracy: f64,
-    /// The mean cross-entropy in nats.
+    /// The mean cross-entropy of a label in nats.
     pub loss: f64,
     /// The number of samples.
     pub samples: usize,
 }
 
-/// The probability of each class for each sample.
+impl Evaluation {
+    /// `exp(loss)`: between how many equally probable tokens a language model wavers.
+    pub fn perplexity(&self) -> f64 {
+        self.loss.exp()
+    }
+}
+
+/// The probability of each class for each sample, or for each token of each sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probabilities {
     classes: usize,
@@ -28,12 +37,12 @@ impl Probabilities {
         self.classes
     }
 
-    /// Logarithms of the probabilities, samples x classes.
+    /// Logarithms of the probabilities, (samples x tokens) x classes.
     pub fn logarithms(&self) -> &[f64] {
         &self.logarithms
     }
 
-    /// The probabilities of a sample.
+    /// The probabilities of a sample, or of a token.
     pub fn sample(&self, index: usize) -> impl Iterator<Item = f64> {
         let start = index * self.classes;
         self.logarithms[start..start + self.classes].iter().map(|logarithm| logarithm.exp())
@@ -66,8 +75,8 @@ impl Probabilities {
         let mismatch =
             |expected: String, found: String| RuntimeError::Output { output: "probabilities".into(), expected, found };
         let rows = self.logarithms.chunks_exact(self.classes.max(1));
-        if rows.len() != dataset.len() {
-            return Err(mismatch(format!("{} samples", dataset.len()), rows.len().to_string()));
+        if rows.len() != dataset.labels().len() {
+            return Err(mismatch(format!("{} rows", dataset.labels().len()), rows.len().to_string()));
         }
         let needed = dataset.labels().iter().max().map_or(0, |&label| label as usize + 1);
         let too_few = || mismatch(format!("at least {needed} classes, as the data set has"), self.classes.to_string());
@@ -79,8 +88,8 @@ impl Probabilities {
             right += usize::from(best == label);
             loss -= logarithm;
         }
-        let samples = dataset.len();
-        Ok(Evaluation { accuracy: right as f64 / samples.max(1) as f64, loss: loss / samples.max(1) as f64, samples })
+        let labels = dataset.labels().len().max(1) as f64;
+        Ok(Evaluation { accuracy: right as f64 / labels, loss: loss / labels, samples: dataset.len() })
     }
 }
 
@@ -95,8 +104,8 @@ fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
 
 /// The probabilities that a network gives to the samples of a data set: the softmax of its scores, whether or not the
 /// network ends in one (see [`Head`]). `observe` is told how many of how many samples are done.
-pub fn predict<B: RuntimeBackend>(
-    executable: &Executable<B>,
+pub fn predict(
+    executable: &Executable,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Probabilities, RuntimeError> {
@@ -105,7 +114,8 @@ pub fn predict<B: RuntimeBackend>(
     run_batched(executable, dataset, &[head.logits], None, |range, mut values| {
         let scores = values.remove(&head.logits);
         let scores = scores.ok_or_else(|| head.wrong("scores".into(), "none".into()))?;
-        let (rows, classes) = head.rows(&scores, range.len())?;
+        let labels = Labels { samples: range.len(), per_sample: dataset.labels_per_sample() };
+        let (rows, classes) = head.rows(&scores, labels)?;
         probabilities.classes = classes;
         for row in rows.chunks_exact(classes) {
             let row = row.iter().map(|&score| f64::from(score));
@@ -123,8 +133,8 @@ pub fn predict<B: RuntimeBackend>(
 }
 
 /// Accuracy and mean cross-entropy of a network on a data set.
-pub fn evaluate<B: RuntimeBackend>(
-    executable: &Executable<B>,
+pub fn evaluate(
+    executable: &Executable,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, RuntimeError> {

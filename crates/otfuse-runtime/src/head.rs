@@ -15,6 +15,20 @@ pub struct Head {
     name: String,
 }
 
+/// How many labels there are in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub(crate) samples: usize,
+    /// 1, or one for each token.
+    pub(crate) per_sample: usize,
+}
+
+impl Labels {
+    pub(crate) fn count(self) -> usize {
+        self.samples * self.per_sample
+    }
+}
+
 impl Head {
     /// Finds the scores of a network. Fails if it has no output.
     pub fn find(graph: &Graph) -> Result<Self, RuntimeError> {
@@ -45,21 +59,27 @@ impl Head {
         Ok(Self { logits, name: graph.value(output).name.clone() })
     }
 
-    /// The scores of `count` samples as rows, and the number of classes. Trailing axes of length 1 are dropped.
-    pub(crate) fn rows(&self, scores: &Tensor, count: usize) -> Result<(Vec<f32>, usize), RuntimeError> {
-        let classes = self.classes(scores.shape(), count)?;
+    /// The scores of samples as rows, and the number of classes; see [`classes`](Self::classes).
+    pub(crate) fn rows(&self, scores: &Tensor, labels: Labels) -> Result<(Vec<f32>, usize), RuntimeError> {
+        let classes = self.classes(scores.shape(), labels)?;
         let values = scores.to_f32().ok_or_else(|| self.wrong("floats".into(), scores.data_type().to_string()))?;
         Ok((values, classes))
     }
 
-    /// The number of classes of scores of a shape.
-    pub(crate) fn classes(&self, shape: &[usize], count: usize) -> Result<usize, RuntimeError> {
-        match shape {
-            [samples, classes, rest @ ..] if *samples == count && *classes > 0 && rest.iter().all(|&dim| dim == 1) => {
-                Ok(*classes)
-            }
-            _ => Err(self.wrong(format!("scores of shape [{count}, classes]"), format!("shape {shape:?}"))),
-        }
+    /// The number of classes of scores of a shape: samples x classes, with trailing axes of length 1; or samples x
+    /// tokens x classes where each token has a label.
+    pub(crate) fn classes(&self, shape: &[usize], labels: Labels) -> Result<usize, RuntimeError> {
+        let Labels { samples: count, per_sample } = labels;
+        let found = match (per_sample, shape) {
+            (1, [samples, classes, rest @ ..]) if *samples == count && rest.iter().all(|&dim| dim == 1) => *classes,
+            (2.., [samples, tokens, classes]) if [*samples, *tokens] == [count, per_sample] => *classes,
+            _ => 0,
+        };
+        let expected = match per_sample {
+            1 => format!("scores of shape [{count}, classes]"),
+            tokens => format!("scores of shape [{count}, {tokens}, vocabulary], those of a language model"),
+        };
+        if found > 0 { Ok(found) } else { Err(self.wrong(expected, format!("shape {shape:?}"))) }
     }
 
     pub(crate) fn wrong(&self, expected: String, found: String) -> RuntimeError {

@@ -8,15 +8,55 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// What the elements of a tensor are before training.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Start {
+pub enum Start {
     /// Uniform from minus to plus a bound.
     Uniform(f32),
+    /// One number.
     Constant(f32),
+    /// Normally distributed around 0 with this standard deviation.
+    Normal(f64),
+}
+
+/// The network with new weights: each of the named initializers is filled as is said of it, in that order; one row may be
+/// 0. The same arguments give the same weights everywhere. Names that the graph does not have are left out.
+///
+/// # Errors
+/// None for a valid graph.
+pub fn filled(graph: &Graph, starts: &[(&str, Start, Option<usize>)], seed: u64) -> Result<Graph, GraphError> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut editor = GraphEditor::edit(graph.clone());
+    for &(name, start, zero_row) in starts {
+        let Some(id) = graph.find_value(name) else { continue };
+        let Some(tensor) = graph.initializer(id) else { continue };
+        let mut values: Vec<f32> = (0..tensor.len()).map(|_| start.draw(&mut random)).collect();
+        let width = tensor.len() / tensor.shape().first().copied().unwrap_or(1).max(1);
+        let row = zero_row.and_then(|row| values.get_mut(row * width..(row + 1) * width));
+        row.into_iter().flatten().for_each(|value| *value = 0.0);
+        editor.set_tensor(id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values));
+    }
+    editor.finish()
+}
+
+impl Start {
+    fn draw(self, random: &mut ChaCha8Rng) -> f32 {
+        match self {
+            Self::Uniform(bound) => (2.0 * uniform(random) - 1.0) * bound,
+            Self::Constant(value) => value,
+            Self::Normal(deviation) => (deviation * normal(random)) as f32,
+        }
+    }
+}
+
+/// A normally distributed number (Box and Muller 1958).
+fn normal(random: &mut ChaCha8Rng) -> f64 {
+    let (radius, angle) = (1.0 - f64::from(uniform(random)), f64::from(uniform(random)));
+    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
 /// The network before training, as PyTorch's layers begin: weights of linear layers and convolutions, and their biases,
 /// are uniform in `±1/sqrt(f)` with `f` the inputs of an output (`kaiming_uniform_` with `a = sqrt(5)`); normalisations
-/// have scale and variance 1, shift and mean 0. Other tensors stay as they are.
+/// have scale and variance 1, shift and mean 0; weights and biases of recurrent layers of h hidden units are uniform in
+/// `±1/sqrt(h)`. Other tensors stay as they are.
 ///
 /// Weights are drawn in the order of the nodes: the same network and seed give the same weights everywhere. A weight
 /// that several nodes read is drawn once.
@@ -30,11 +70,7 @@ pub fn initialised(graph: &Graph, seed: u64) -> Result<Graph, GraphError> {
         for (id, start) in starts(graph, node) {
             let Some(tensor) = graph.initializer(id).filter(|tensor| tensor.data_type().is_float()) else { continue };
             drawn.entry(id).or_insert_with(|| {
-                let element = |_| match start {
-                    Start::Uniform(bound) => (2.0 * uniform(&mut random) - 1.0) * bound,
-                    Start::Constant(value) => value,
-                };
-                let values = (0..tensor.len()).map(element).collect();
+                let values = (0..tensor.len()).map(|_| start.draw(&mut random)).collect();
                 Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values)
             });
         }
@@ -51,10 +87,17 @@ fn starts(graph: &Graph, node: &Node) -> Vec<(ValueId, Start)> {
     let at = |position: usize| node.input(position);
     let mut found = Vec::new();
     match &node.operator {
-        Operator::BatchNormalization { .. } | Operator::LayerNormalization { .. } => {
+        Operator::BatchNormalization { .. }
+        | Operator::LayerNormalization { .. }
+        | Operator::GroupNormalization { .. }
+        | Operator::InstanceNormalization { .. } => {
             for (position, value) in [(1, 1.0), (2, 0.0), (3, 0.0), (4, 1.0)] {
                 found.extend(at(position).map(|id| (id, Start::Constant(value))));
             }
+        }
+        Operator::Recurrent(recurrent) if recurrent.hidden > 0 => {
+            let bound = 1.0 / (recurrent.hidden as f32).sqrt();
+            found.extend([1, 2, 3].into_iter().filter_map(at).map(|id| (id, Start::Uniform(bound))));
         }
         // A bias behind a product, as exporters write linear layers over more than two axes.
         Operator::Binary(Binary::Add) => {

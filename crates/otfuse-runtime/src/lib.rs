@@ -1,7 +1,7 @@
 //! Executes and trains networks given as graphs.
 //!
 //! - [`Executable`] is a [`Graph`](otfuse_graph::Graph) prepared on a device: it computes outputs and records inner
-//!   values; [`run_graph`] does so once on the default backend.
+//!   values; [`run_graph`] does so once on the default [`Device`].
 //! - [`dataset`] reads labelled images, [`evaluate`](evaluate()) and [`predict`] measure networks on them.
 //! - [`train`](train::train) fits the weights of a graph by gradient descent through the same interpreter.
 //!
@@ -11,19 +11,24 @@ mod batch;
 mod device;
 mod error;
 mod evaluate;
+mod executable;
 mod head;
 mod init;
 mod interpreter;
 mod kernels;
+mod random;
+mod tokens;
 
 pub mod dataset;
 pub mod train;
 
 pub use batch::{SampleLayout, fixed_batch_size, run_batched};
-pub use device::{Default32, DefaultDevice};
+pub(crate) use device::Cpu;
+pub use device::{Device, DeviceError};
 pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
+pub use executable::{Executable, run_graph, run_graph_f32, run_graph_with};
 pub use head::Head;
-pub use init::{initialised, mlp};
-pub use interpreter::{Executable, passes_gradients, refusal, run_graph, run_graph_f32};
-pub use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};
+pub use init::{Start, filled, initialised, mlp};
+pub use interpreter::{passes_gradients, refusal};
+pub(crate) use kernels::{ConvolutionShape, Descent, RuntimeBackend, SlidingAxis};

@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use otfuse_formats::StateDict;
+use otfuse_formats::safetensors::write_safetensors;
+use otfuse_graph::{DataType, Tensor};
 use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
 
 /// A folder that disappears with its owner.
@@ -67,13 +70,13 @@ fn numpy_archives() {
 
     // A header that claims more than there is, counts that differ, names that are missing, other bytes.
     npz(&file, &[("x", npy("<f4", "(99999999999, 2)", &floats)), ("y", npy("<i8", "(2,)", &labels))]);
-    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
+    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
     npz(&file, &[("x", npy("<f4", "(4, 1)", &floats)), ("y", npy("<i8", "(2,)", &labels))]);
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
     npz(&file, &[("z", npy("<f4", "(4, 1)", &floats))]);
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
     std::fs::write(&file, b"not an archive").unwrap();
-    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Read { .. }));
+    assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
 }
 
 #[test]
@@ -126,6 +129,37 @@ fn folders_of_numpy_arrays() {
 }
 
 #[test]
+fn safetensors_files() {
+    let folder = Folder::new("safetensors");
+    let file = folder.0.join("data.safetensors");
+    let write = |arrays: &[(&str, Tensor)]| {
+        let mut dict = StateDict::new();
+        for (name, tensor) in arrays {
+            dict.insert(*name, tensor.clone()).unwrap();
+        }
+        write_safetensors(&file, &dict).unwrap();
+    };
+    let labels = |values: &[i64]| Tensor::from_i64(&[values.len()], values.to_vec());
+    let images = |data_type| Tensor::from_f32_as(data_type, &[2, 1, 2], vec![1.0, 2.0, 3.0, 4.0]);
+    for data_type in [DataType::F16, DataType::BF16, DataType::F32, DataType::F64] {
+        write(&[("images", images(data_type)), ("labels", labels(&[1, 0]))]);
+        let dataset = load("safetensors", &file, Split::Train, None).unwrap();
+        assert_eq!((dataset.sample_shape(), dataset.samples([1])), (&[1, 2][..], vec![3.0, 4.0]));
+    }
+    let bytes = Tensor::new(DataType::U8, vec![1, 2], vec![0, 255].into()).unwrap();
+    write(&[("x_test", bytes), ("y_test", labels(&[3]))]);
+    let dataset = load("safetensors", &file, Split::Test, None).unwrap();
+    assert_eq!((dataset.labels(), dataset.samples([0])), (&[3][..], vec![0.0, 1.0]));
+    let error = load("safetensors", &file, Split::Train, None).unwrap_err().to_string();
+    assert!(error.contains("x_train, ") && error.contains("found x_test, y_test"), "{error}");
+    write(&[("x", images(DataType::F32)), ("y", labels(&[0, 1, 2]))]);
+    let error = load("safetensors", &file, Split::Train, None).unwrap_err().to_string();
+    assert!(error.contains("expected 2 as there are samples"), "{error}");
+    std::fs::write(&file, b"{}").unwrap();
+    assert!(matches!(load("safetensors", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
+}
+
+#[test]
 fn tables() {
     let folder = Folder::new("csv");
     let file = folder.0.join("data.csv");
@@ -155,4 +189,50 @@ fn tables() {
     assert_eq!(load("csv", &folder.0, Split::Train, Some(2)).unwrap().len(), 2);
     let error = load("csv", &folder.0, Split::Test, None).unwrap_err().to_string();
     assert!(error.contains("test.csv or test.csv.gz"), "{error}");
+}
+
+#[test]
+fn text_is_cut_into_windows() {
+    let folder = Folder::new("text");
+    let file = folder.0.join("text.txt");
+    std::fs::write(&file, "abcabcabcabcabcabcabcabcabcab\u{e9}").unwrap();
+    let load = |split, length: usize| {
+        let spec: DataSpec = format!("text@{length}:{}", file.display()).parse().unwrap();
+        spec.load(split, None, None)
+    };
+    let train = load(Split::Train, 4).unwrap();
+    // 27 of 30 characters: 6 windows of 4 and the character behind the last one.
+    assert_eq!((train.len(), train.classes(), train.sample_shape()), (6, 4, &[4][..]));
+    assert!(train.is_language() && train.labels_per_sample() == 4);
+    assert_eq!((train.samples([1]), train.labels_of(1)), (vec![2.0, 3.0, 1.0, 2.0], &[3, 1, 2, 3][..]));
+    assert_eq!((train.spread(3).len(), train.clone().truncated(2).labels().len()), (3, 8));
+    let part = train.part(&"iid:2".parse().unwrap(), 1, 0).unwrap();
+    assert_eq!((part.len(), part.labels().len()), (3, 12));
+    // A character that the training split lacks.
+    let test = load(Split::Test, 2).unwrap();
+    assert_eq!((test.samples([0]), test.labels_of(0)), (vec![1.0, 2.0], &[2, 0][..]));
+    let error = load(Split::Test, 3).unwrap_err();
+    assert!(error.to_string().contains("found 3 in this one"), "{error}");
+    std::fs::write(&file, [b'a', 0xff, b'b']).unwrap();
+    assert!(load(Split::Train, 2).unwrap_err().to_string().contains("other bytes at 1"));
+    for spec in ["text:", "text@1:x", "text@x:y", "cifar10@4:x"] {
+        assert!(spec.parse::<DataSpec>().is_err(), "{spec}");
+    }
+}
+
+#[test]
+fn sentences_are_filled_up() {
+    let folder = Folder::new("sst2");
+    std::fs::write(folder.0.join("train.tsv"), "label\tsentence\n1\tgood good film\n0\tbad film \n").unwrap();
+    std::fs::write(folder.0.join("test.tsv"), "index\tsentence\n0\tgood\n").unwrap();
+    std::fs::write(folder.0.join("dev.tsv"), "sentence\tlabel\nan awful film\t0\n").unwrap();
+    let spec: DataSpec = format!("sst2@4:{}", folder.0.display()).parse().unwrap();
+    let train = spec.load(Split::Train, None, None).unwrap();
+    assert_eq!(train.vocabulary().unwrap().tokens(), ["[PAD]", "[UNK]", "[CLS]", "film", "good", "bad"]);
+    assert_eq!((train.samples([1]), train.labels()), (vec![2.0, 5.0, 3.0, 0.0], &[1, 0][..]));
+    let test = spec.load(Split::Test, None, None).unwrap();
+    assert_eq!((test.samples([0]), test.labels(), test.classes()), (vec![2.0, 1.0, 1.0, 3.0], &[0][..], 2));
+    std::fs::write(folder.0.join("train.tsv"), "label\tsentence\n1\tgood\nx\tbad\n").unwrap();
+    let error = spec.load(Split::Train, None, None).unwrap_err().to_string();
+    assert!(error.contains("train.tsv: line 3: expected a label from 0"), "{error}");
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use otfuse_graph::{Conv, Graph, GraphBuilder, PoolKind, Tensor, Window};
 use otfuse_runtime::dataset::{DataSpec, Dataset, Split};
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Default32, DefaultDevice, Executable, mlp, predict};
+use otfuse_runtime::{Device, Executable, mlp, predict};
 
 const VARIABLE: &str = "OTFUSE_TEST_DETERMINISM";
 
@@ -58,7 +58,7 @@ fn work() -> u64 {
     let network = train(&convolutional(), &images, &settings, &mut |_| {}).unwrap().graph;
     hash_graph(&network);
     for (graph, dataset) in [(&perceptron, &digits), (&network, &images)] {
-        let executable = Executable::<Default32>::new(graph, &DefaultDevice::default()).unwrap();
+        let executable = Executable::new(graph, &Device::default()).unwrap();
         let probabilities = predict(&executable, dataset, &mut |_, _| {}).unwrap();
         probabilities.logarithms().iter().for_each(|value| value.to_bits().hash(&mut hasher));
     }

@@ -6,11 +6,11 @@ use otfuse_graph::{Conv, Graph, GraphBuilder, Operator, Tensor, Unary, Window};
 use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
 use otfuse_runtime::train::{TrainSettings, train};
 use otfuse_runtime::{
-    Default32, DefaultDevice, Executable, Probabilities, RuntimeError, SampleLayout, evaluate, mlp, predict, run_graph,
+    Device, Executable, Probabilities, RuntimeError, SampleLayout, evaluate, mlp, predict, run_graph,
 };
 
-fn executable(graph: &Graph) -> Executable<Default32> {
-    Executable::new(graph, &DefaultDevice::default()).unwrap()
+fn executable(graph: &Graph) -> Executable {
+    Executable::new(graph, &Device::default()).unwrap()
 }
 
 fn digits(split: Split) -> Dataset {
@@ -122,9 +122,9 @@ fn shapes_that_do_not_fit_are_errors_not_panics() {
 fn samples_are_fitted_to_the_input() {
     let graph = |shape: &[Option<usize>]| tiny(shape, None);
     let layout = SampleLayout::fit(&graph(&[None, Some(2)]), &[1, 1, 2]).unwrap();
-    assert_eq!(layout.batch(vec![1.0, 2.0], 1).shape(), [1, 2]);
+    assert_eq!(layout.batch(vec![1.0, 2.0], 1)[0].1.shape(), [1, 2]);
     let layout = SampleLayout::fit(&graph(&[None, Some(2), Some(2), Some(3)]), &[3, 2, 2]).unwrap();
-    let batch = layout.batch((0..12).map(|at| at as f32).collect(), 1);
+    let (_, batch) = layout.batch((0..12).map(|at| at as f32).collect(), 1).remove(0);
     assert_eq!(batch.shape(), [1, 2, 2, 3]);
     assert_eq!(batch.to_f32().unwrap()[..6], [0.0, 4.0, 8.0, 1.0, 5.0, 9.0]);
     let error = SampleLayout::fit(&graph(&[None, Some(5)]), &[1, 2, 2]).unwrap_err();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use otfuse_fusion::{ActivationPoint, ActivationStatistic, Activations, FusionError, Networks};
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Default32, DefaultDevice, Executable, RuntimeError, run_batched};
+use otfuse_runtime::{Device, Executable, RuntimeError, run_batched};
 
 /// Why activations could not be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub fn record_activations(
     statistic: ActivationStatistic,
     dataset: &Dataset,
 ) -> Result<Activations, RecordError> {
-    let executable = Executable::<Default32>::new(networks.graph(model), &DefaultDevice::default())?;
+    let executable = Executable::new(networks.graph(model), &Device::default())?;
     let wanted = networks.observed(model, point);
     let mut batches: Vec<HashMap<_, _>> = Vec::new();
     run_batched(&executable, dataset, &wanted, None, |_, values| {

@@ -3,7 +3,7 @@
 use otfuse_fusion::Gram;
 use otfuse_graph::{Binary, Graph, Operator, ValueId, Variadic};
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Default32, DefaultDevice, Executable, RuntimeError, run_batched};
+use otfuse_runtime::{Device, Executable, RuntimeError, run_batched};
 
 /// Recorded values that are held at once, in bytes.
 const BUDGET: usize = 512 << 20;
@@ -83,7 +83,7 @@ pub fn record_layers(
     samples: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Recorded>, RuntimeError> {
-    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
+    let executable = Executable::new(graph, &Device::default())?;
     let mut sizes = vec![0; layers.len()];
     let values: Vec<ValueId> = layers.iter().map(|layer| layer.value).collect();
     run_batched(&executable, &samples.clone().truncated(1), &values, None, |_, found| {

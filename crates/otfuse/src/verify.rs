@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use otfuse_graph::{
-    Dim, Facts, Graph, GraphEditor, InferenceError, NeuronGroup, NeuronGroups, Operator, Tensor, ValueId, permute,
-};
-use otfuse_runtime::{RuntimeError, run_graph_f32};
+use otfuse_graph::{Dim, Facts, Graph, InferenceError, NeuronGroup, NeuronGroups, Operator, Tensor, ValueId, permuted};
+use otfuse_runtime::{RuntimeError, run_graph_with};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -48,9 +46,6 @@ pub enum VerifyError {
     /// The network cannot be executed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// Reordering gave an invalid graph.
-    #[error(transparent)]
-    Graph(#[from] otfuse_graph::GraphError),
     /// An output that is no number.
     #[error("the output '{output}' is {value} on random inputs, so that nothing can be compared")]
     NotFinite {
@@ -63,7 +58,8 @@ pub enum VerifyError {
 
 /// Permutes all free neuron groups at random and compares the outputs on random inputs; if they differ, looks for the
 /// group to blame. Costs two forward passes of two samples, as many again if the weights have to be perturbed, and one
-/// more per group on failure.
+/// more per group on failure. Weights are reordered when a node needs them, so that beside the network's own a few tensors
+/// are in memory at a time.
 ///
 /// # Errors
 /// A network that cannot be analysed or executed, or whose outputs are not finite.
@@ -78,14 +74,13 @@ pub fn verify_groups(graph: &Graph, groups: NeuronGroups, seed: u64) -> Result<V
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let inputs = random_inputs(graph, &facts, &mut random);
     let orders = random_orders(&groups, &mut random);
-    let proof = Proof { graph, groups: &groups, inputs: &inputs };
+    let proof = Proof { graph, groups: &groups, inputs: &inputs, noise: None };
     let verification = proof.of(&orders)?;
     // Sums in another order differ in their last digits; outputs that do not differ at all ignore what was permuted.
     if verification.max_abs_error > 0.0 || groups.is_empty() {
         return Ok(verification);
     }
-    let perturbed = perturbed(graph, &mut random)?;
-    match (Proof { graph: &perturbed, ..proof }).of(&orders) {
+    match (Proof { noise: Some(random.next_u64()), ..proof }).of(&orders) {
         Ok(verification) => Ok(Verification { perturbed: true, ..verification }),
         // Perturbed weights may overflow where the network's own do not.
         Err(VerifyError::NotFinite { .. }) => Ok(verification),
@@ -98,11 +93,24 @@ struct Proof<'a> {
     graph: &'a Graph,
     groups: &'a NeuronGroups,
     inputs: &'a BTreeMap<String, Tensor>,
+    /// The seed of noise on every weight.
+    noise: Option<u64>,
 }
 
 impl Proof<'_> {
+    /// The outputs, with the neurons reordered if `orders` are given.
+    fn outputs(&self, orders: Option<&[Vec<usize>]>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+        run_graph_with(self.graph, self.inputs.clone(), &|id, tensor| {
+            let noisy = self.noise.filter(|_| self.graph.is_weight(id)).and_then(|seed| perturbed(tensor, id, seed));
+            match orders {
+                Some(orders) => permuted(self.groups, orders, id, noisy.as_ref().unwrap_or(tensor)).or(noisy),
+                None => noisy,
+            }
+        })
+    }
+
     fn of(&self, orders: &[Vec<usize>]) -> Result<Verification, VerifyError> {
-        let expected = run_graph_f32(self.graph, self.inputs.clone())?;
+        let expected = self.outputs(None)?;
         for (name, tensor) in &expected {
             let values = tensor.to_f32().unwrap_or_default();
             if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
@@ -110,8 +118,7 @@ impl Proof<'_> {
             }
         }
         let compare = |orders: &[Vec<usize>]| -> Result<(f64, f64), VerifyError> {
-            let found = run_graph_f32(&permute(self.graph, self.groups, orders)?, self.inputs.clone())?;
-            Ok(difference(&expected, &found))
+            Ok(difference(&expected, &self.outputs(Some(orders))?))
         };
         let (max_abs_error, max_rel_error) = compare(orders)?;
         let groups = self.groups.clone();
@@ -139,26 +146,22 @@ impl Proof<'_> {
     }
 }
 
-/// The network with noise on every weight: a tenth of the tensor's root mean square, or of 1 / sqrt(inputs) for zeros.
-/// Tensors without negative elements (variances) keep none.
-fn perturbed(graph: &Graph, random: &mut ChaCha8Rng) -> Result<Graph, VerifyError> {
-    let mut editor = GraphEditor::edit(graph.clone());
-    for (id, tensor) in graph.initializers() {
-        let values = tensor.to_f32().filter(|values| values.len() > 1 && graph.is_weight(id));
-        let Some(values) = values else { continue };
-        let count = values.len() as f32;
-        let size = (values.iter().map(|value| value * value).sum::<f32>() / count).sqrt();
-        let rows = tensor.shape().first().copied().unwrap_or(1).max(1) as f32;
-        let noise = if size > 0.0 && size.is_finite() { 0.1 * size } else { (rows / count).sqrt() };
-        let positive = values.iter().all(|&value| value >= 0.0);
-        let values = values.into_iter().map(|value| {
-            let shifted = value + noise * normal(random);
-            if positive { shifted.abs() } else { shifted }
-        });
-        let values = values.collect();
-        editor.set_tensor(id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values));
-    }
-    Ok(editor.finish()?)
+/// A weight with noise: a tenth of the tensor's root mean square, or of 1 / sqrt(inputs) for zeros. Tensors without
+/// negative elements (variances) keep none. `None` for single numbers and integers, which have none.
+fn perturbed(tensor: &Tensor, id: ValueId, seed: u64) -> Option<Tensor> {
+    let values = tensor.to_f32().filter(|values| values.len() > 1)?;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(id.index() as u64);
+    let count = values.len() as f32;
+    let size = (values.iter().map(|value| value * value).sum::<f32>() / count).sqrt();
+    let rows = tensor.shape().first().copied().unwrap_or(1).max(1) as f32;
+    let noise = if size > 0.0 && size.is_finite() { 0.1 * size } else { (rows / count).sqrt() };
+    let positive = values.iter().all(|&value| value >= 0.0);
+    let values = values.into_iter().map(|value| {
+        let shifted = value + noise * normal(&mut random);
+        if positive { shifted.abs() } else { shifted }
+    });
+    Some(Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values.collect()))
 }
 
 /// A random order for every group, as [`permute`] takes them: within another group, one for each of its neurons.

@@ -19,7 +19,7 @@ struct Folder(tempfile::TempDir);
 impl Folder {
     fn new() -> Self {
         let folder = Self(tempfile::tempdir().expect("temporary folder"));
-        for (name, hidden, seed) in [("a", 12, 1), ("b", 12, 2), ("c", 16, 3)] {
+        for (name, hidden, seed) in [("a", 12, 1), ("b", 12, 2), ("c", 16, 3), ("d", 12, 4)] {
             let graph = mlp(&[64, hidden, 8, 10], seed).expect("sound widths");
             let proto = to_proto(&graph).expect("sound");
             write_onnx(&folder.path(&format!("{name}.onnx")), proto, &WriteOptions::default()).expect("written");
@@ -120,7 +120,8 @@ fn verify() {
 fn fuse() {
     let folder = Folder::new();
     let report = folder.json("fuse a.onnx c.onnx b.onnx -o fused.onnx --save-alignment plan.json --weights 1,1,2");
-    assert_eq!(keys(&report), ["groups", "method", "models", "output", "seconds", "settings", "sweeps"]);
+    assert_eq!(keys(&report), ["comparison", "groups", "method", "models", "output", "seconds", "settings", "sweeps"]);
+    assert_eq!(report["comparison"], Value::Null);
     assert_eq!(report["settings"]["verified"], true);
     assert_eq!(report["settings"]["anchor"], 2);
     assert_eq!(report["models"][1]["weight"], 0.25);
@@ -129,7 +130,8 @@ fn fuse() {
     let plan: Value = serde_json::from_slice(&folder.bytes("plan.json")).expect("JSON");
     assert_eq!(plan.as_array().map(Vec::len), Some(2));
     assert_eq!(folder.json("inspect fused.onnx")["groups"][0]["size"], 12);
-    let text = folder.text("fuse a.pt b.pt -o fused.pt --arch mlp --mode activations --data digits --samples 50");
+    let text =
+        folder.text("fuse a.pt b.pt -o fused.pt --arch mlp --mode activations --data digits --samples 50 --check 0");
     assert!(text.contains("fused.pt: 2 models fused into the shape of model 1 (b.pt)"), "{text}");
     let names = |name: &str| -> Vec<String> {
         read_state_dict(&folder.path(name), None).expect("read").names().map(str::to_owned).collect()
@@ -141,7 +143,7 @@ fn fuse() {
 fn fuse_gives_the_same_bytes() {
     let folder = Folder::new();
     for extension in ["onnx", "safetensors", "pt"] {
-        for options in ["", "--solver sinkhorn", "--mode activations --data digits --samples 40"] {
+        for options in ["", "--solver sinkhorn", "--data digits --samples 40 --check 0"] {
             let inputs = format!("a.{extension} c.{extension} b.{extension} --arch mlp {options}");
             let results = [1, 2, 2].map(|threads| {
                 let output = format!("fused.{extension}");
@@ -152,6 +154,75 @@ fn fuse_gives_the_same_bytes() {
             assert!(results[0] == results[1] && results[1] == results[2], "{inputs}");
         }
     }
+}
+
+#[test]
+fn fuse_compares_parents_and_result_where_there_are_labels() {
+    let folder = Folder::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_otfuse"));
+    command.args("fuse a.onnx b.onnx -o fused.onnx --data digits --samples 200 --check 100 --json".split(' '));
+    let output = command.current_dir(folder.0.path()).output().expect("the command starts");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON alone on stdout");
+    let settings = &report["settings"];
+    assert_eq!((&settings["mode"], &settings["repair"]), (&"activations".into(), &"least-squares".into()));
+    let comparison = &report["comparison"];
+    assert_eq!((&comparison["samples"], &comparison["split"]), (&100.into(), &"test".into()));
+    for (row, path) in comparison["parents"].as_array().expect("parents").iter().zip(["a.onnx", "b.onnx"]) {
+        assert_eq!(row["path"], path);
+        let evaluated = folder.json(&format!("eval {path} --data digits"));
+        assert!((number(&row["accuracy"]) - number(&evaluated["models"][0]["accuracy"])).abs() < 0.1);
+    }
+    assert!(comparison["ensemble"]["loss"].is_number() && comparison["vanilla"]["loss"].is_number());
+    let best = comparison["parents"].as_array().expect("parents").iter().map(|row| number(&row["accuracy"]));
+    let gain = number(&comparison["fused"]["accuracy"]) - best.fold(0.0, f64::max);
+    assert!((gain - number(&comparison["gain"])).abs() < 1e-9);
+    let warned = String::from_utf8_lossy(&output.stderr).contains("below the best parent");
+    assert_eq!(warned, gain < 0.0, "{comparison}");
+}
+
+#[test]
+fn the_order_of_three_models_does_not_matter_unless_an_anchor_is_asked_for() {
+    let folder = Folder::new();
+    for options in ["", "--consensus mean", "--data digits --samples 100 --check 0"] {
+        let outputs = |models: &str, more: &str| -> Vec<f32> {
+            folder.json(&format!("fuse {models} -o fused.onnx {options} {more}"));
+            folder.json("run fused.onnx --inputs x.npz -o y.npz");
+            let arrays = read_npz(&folder.path("y.npz")).expect("read");
+            arrays.values().next().and_then(Tensor::to_f32).expect("floats")
+        };
+        let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+        let first = outputs("a.onnx b.onnx d.onnx", "--weights 1,2,3");
+        for (models, weights) in [("d.onnx a.onnx b.onnx", "3,1,2"), ("b.onnx d.onnx a.onnx", "2,3,1")] {
+            let other = outputs(models, &format!("--weights {weights}"));
+            assert!(distance(&first, &other) < 1e-5, "{options}: {models}");
+        }
+        let anchored = outputs("a.onnx b.onnx d.onnx", "--weights 1,2,3 --anchor 1");
+        let other = outputs("a.onnx d.onnx b.onnx", "--weights 1,3,2 --anchor 2");
+        assert!(distance(&anchored, &other) < 1e-4, "{options}: the anchor decides");
+    }
+}
+
+#[test]
+fn partial_fusion_leads_from_one_network_to_the_ensemble() {
+    let folder = Folder::new();
+    let outputs = |model: &str| -> Vec<f32> {
+        folder.json(&format!("run {model} --inputs x.npz -o y.npz"));
+        let arrays = read_npz(&folder.path("y.npz")).expect("read");
+        arrays.values().next().and_then(Tensor::to_f32).expect("floats")
+    };
+    for (budget, sizes) in [("1", [12, 8]), ("1.25", [15, 10]), ("2", [24, 16])] {
+        folder.json(&format!("fuse a.onnx b.onnx -o fused.onnx --width-budget {budget} --weights 1,3"));
+        let groups = folder.json("inspect fused.onnx")["groups"].clone();
+        assert_eq!([&groups[0]["size"], &groups[1]["size"]], sizes);
+        assert_eq!(folder.json("verify fused.onnx")["ok"], true);
+    }
+    let (a, b, fused) = (outputs("a.onnx"), outputs("b.onnx"), outputs("fused.onnx"));
+    let mean = a.iter().zip(&b).map(|(a, b)| 0.25 * a + 0.75 * b);
+    assert!(mean.zip(&fused).all(|(mean, fused)| (mean - fused).abs() < 1e-5), "all apart: the mean of the outputs");
+    folder.json("fuse a.onnx b.onnx -o one.onnx --width-budget 1");
+    folder.json("fuse a.onnx b.onnx -o plain.onnx --repair none");
+    let (one, plain) = (outputs("one.onnx"), outputs("plain.onnx"));
+    assert!(one.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-5), "none apart: the average");
 }
 
 #[test]

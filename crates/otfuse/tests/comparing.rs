@@ -72,7 +72,7 @@ impl Folder {
 }
 
 fn trained(widths: &[usize], seed: u64) -> Graph {
-    let digits = DataSpec { kind: DataKind::Digits, path: "".into() };
+    let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None };
     let samples = digits.load(Split::Train, None, None).expect("embedded");
     let settings = TrainSettings { epochs: 4, batch_size: 32, learning_rate: 0.05, seed, ..TrainSettings::default() };
     train(&mlp(widths, seed).expect("sound"), &samples, &settings, &mut |_| {}).expect("trained").graph

@@ -34,7 +34,7 @@ for: {w: [0, 0.5, 1], rest: [1, 0.5, 0]}
 networks:
   - {name: A, train: 'mlp:16', options: {epochs: 2, batch-size: 16}}
   - {name: B, train: 'mlp:16', options: {epochs: 2, batch-size: 16}}
-  - {name: fused, fuse: [A, B], options: {weights: ['${rest}', '${w}']}}
+  - {name: fused, fuse: [A, B], options: {preset: forward, weights: ['${rest}', '${w}']}}
 ";
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {

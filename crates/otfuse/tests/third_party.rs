@@ -137,7 +137,8 @@ fn activation_mode_beats_raw_weight_rows_on_the_authors_perceptrons() {
     let fused = folder.path().join("activations.onnx");
     let (m0, m1) = (text(&models[0]), text(&models[1]));
     for preset in [&[][..], &["--preset", "paper"]] {
-        let mut arguments = vec!["fuse", m0, m1, "--arch", "mlp", "--mode", "activations", "--samples", "200"];
+        let mut arguments =
+            vec!["fuse", m0, m1, "--arch", "mlp", "--mode", "activations", "--repair", "none", "--samples", "200"];
         arguments.extend(["--data", &data, "-o", text(&fused)]);
         arguments.extend(preset);
         otfuse(&arguments);

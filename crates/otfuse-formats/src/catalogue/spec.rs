@@ -9,6 +9,7 @@ use otfuse_graph::Graph;
 use super::Family;
 use super::draft::Draft;
 use crate::StateDict;
+use crate::hf::HfError;
 use crate::model::{Architecture, Format, Model, ModelError};
 
 /// Convolutions per stage of the configurations of VGG (Simonyan and Zisserman, 2015, table 1: A, B, D and E).
@@ -80,6 +81,14 @@ pub enum SpecError {
         /// What was given.
         found: String,
     },
+    /// The settings of a transformer are of no network that is drawn here.
+    #[error("the architecture '{spec}': {source}")]
+    Settings {
+        /// The network.
+        spec: String,
+        /// What is wrong with them.
+        source: Box<HfError>,
+    },
     /// The tensors do not make a network of these sizes.
     #[error(transparent)]
     Model(#[from] Box<ModelError>),
@@ -89,7 +98,10 @@ impl SpecError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Text { .. } => "for example mlp:400-200-100, vgg11, vgg11-nobias:0.5, resnet20, lenet".into(),
+            Self::Text { .. } => {
+                "for example mlp:400-200-100, vgg11, vgg11-nobias:0.5, resnet20, lenet, gpt2:2,64,4".into()
+            }
+            Self::Settings { .. } => "choose other sizes, or correct the settings".into(),
             Self::Input { .. } => "choose another architecture, or give the shape of the samples".into(),
             Self::Model(error) => error.hint(),
         }
@@ -225,7 +237,9 @@ fn shape(name: &str) -> Option<Shape> {
 }
 
 fn known() -> String {
-    "mlp:W-W-.., vgg11 (13, 16, 19), resnet20 (32, 44, 56, 110), resnet18 (34, 50), lenet or cnn".into()
+    "mlp:W-W-.., vgg11 (13, 16, 19), resnet20 (32, 44, 56, 110), resnet18 (34, 50), lenet, cnn; FAMILY:LAYERS,WIDTH,HEADS with \
+     FAMILY bert, roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3 or vit; or a folder with config.json"
+        .into()
 }
 
 impl fmt::Display for NetworkSpec {

@@ -8,12 +8,15 @@
 mod blocks;
 mod config;
 mod decoder;
+mod draft;
 mod encoder;
 mod error;
 mod head;
 mod rotary;
 mod sketch;
+mod spec;
 mod t5;
+mod tokenizer;
 mod vision;
 mod weights;
 
@@ -21,11 +24,14 @@ use std::path::{Path, PathBuf};
 
 use otfuse_graph::Graph;
 
+pub use self::draft::Fill;
 pub use self::error::HfError;
+pub use self::spec::{Task, TransformerSpec};
 pub(crate) use self::weights::write_folder;
 pub use self::weights::{HfIndex, HfWeights, check_folder_target};
 
 use self::config::{Config, missing, unfit};
+use self::draft::Draft;
 use self::sketch::Sketch;
 use crate::StateDict;
 use crate::file::open_mapped;
@@ -45,14 +51,23 @@ pub struct HfModel {
 /// What a Hugging Face folder holds.
 #[derive(Clone, Debug)]
 pub struct HfSource {
-    /// The folder.
-    pub folder: PathBuf,
+    /// Where the files beside the weights are.
+    pub files: HfFiles,
     /// All its tensors.
     pub dict: StateDict,
     /// The files that they lie in.
     pub weights: HfWeights,
     /// For each tensor that the graph uses, its initializer. Tied weights have one initializer.
     pub(crate) bindings: Vec<(String, String)>,
+}
+
+/// The files of a folder beside its weights.
+#[derive(Clone, Debug)]
+pub enum HfFiles {
+    /// Those of a folder.
+    Folder(PathBuf),
+    /// New ones: names and contents.
+    New(Vec<(String, Vec<u8>)>),
 }
 
 /// Reads the network of a folder with `config.json` and weights: `model.safetensors`, the index of its shards, or
@@ -68,15 +83,34 @@ pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
     let config = Config::parse(&open_mapped(&path)?)?;
     let (weights, dict) = HfWeights::open(folder)?;
     let (graph, bindings) = draw(&config, &dict)?;
-    Ok(HfModel { graph, source: HfSource { folder: folder.into(), dict, weights, bindings } })
+    Ok(HfModel { graph, source: HfSource { files: HfFiles::Folder(folder.into()), dict, weights, bindings } })
+}
+
+/// The network of a state dict, with the settings of a folder or of its `config.json`.
+///
+/// # Errors
+/// As [`open_folder`].
+pub(crate) fn draw_with_settings(settings: &Path, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
+    let file = if settings.is_dir() { settings.join(CONFIG_FILE) } else { settings.into() };
+    draw(&Config::parse(&open_mapped(&file)?)?, dict)
 }
 
 /// The graph of a network of these settings and weights, and which tensor each initializer is.
 fn draw(config: &Config, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
+    let family = config.text("model_type")?.unwrap_or_default();
+    let (graph, bindings, _) = draw_into(Sketch::new(family, dict), config)?;
+    Ok((graph, bindings))
+}
+
+/// Draws a network of these settings.
+#[allow(clippy::type_complexity)]
+fn draw_into(
+    mut sketch: Sketch<'_>,
+    config: &Config,
+) -> Result<(Graph, Vec<(String, String)>, Option<Draft>), HfError> {
     let families = "bert, distilbert, roberta, vit, gpt2, llama, mistral, qwen2, qwen3 or t5";
     let family = config.text("model_type")?.ok_or_else(|| missing("model_type", families))?;
     config.refuse("quantization_config")?;
-    let mut sketch = Sketch::new(family, dict);
     match family {
         "bert" => encoder::draw(&mut sketch, config, &encoder::BERT)?,
         "distilbert" => encoder::draw(&mut sketch, config, &encoder::DISTILBERT)?,
@@ -90,5 +124,7 @@ fn draw(config: &Config, dict: &StateDict) -> Result<(Graph, Vec<(String, String
         "t5" => t5::draw(&mut sketch, config)?,
         other => return Err(unfit("model_type", families, &other.into())),
     }
-    sketch.finish()
+    let draft = sketch.draft.take();
+    let (graph, bindings) = sketch.finish()?;
+    Ok((graph, bindings, draft))
 }

@@ -8,6 +8,7 @@ use otfuse_graph::{
 
 use super::HfError;
 use super::config::{Config, unfit};
+use super::draft::{Draft, Fill};
 use crate::StateDict;
 
 /// The most negative number: added to a score, it takes all weight from it.
@@ -20,11 +21,13 @@ pub(super) struct Sketch<'a> {
     /// Each tensor of the dict that is used, and its initializer.
     pub bindings: Vec<(String, String)>,
     weights: HashMap<String, ValueId>,
+    /// What makes the weights that the dict lacks, in a network before training.
+    pub draft: Option<Draft>,
 }
 
 impl<'a> Sketch<'a> {
     pub fn new(name: &str, dict: &'a StateDict) -> Self {
-        Self { b: GraphBuilder::new(name), dict, bindings: Vec::new(), weights: HashMap::new() }
+        Self { b: GraphBuilder::new(name), dict, bindings: Vec::new(), weights: HashMap::new(), draft: None }
     }
 
     /// The graph, its shapes checked.
@@ -55,9 +58,24 @@ impl<'a> Sketch<'a> {
 
     /// A weight in float32, of the given shape.
     pub fn weight(&mut self, name: &str, shape: &[usize]) -> Result<ValueId, HfError> {
+        let fill = match name.ends_with(".bias") {
+            true => Fill::Constant(0.0),
+            false => Fill::Normal { deviation: 0.0, zero_row: None },
+        };
+        self.weight_filled(name, shape, fill)
+    }
+
+    /// A weight as [`weight`](Self::weight); in a network before training filled like this.
+    fn weight_filled(&mut self, name: &str, shape: &[usize], fill: Fill) -> Result<ValueId, HfError> {
         let key = self.key(name);
         let missing = || HfError::MissingTensor { tensor: name.into(), role: format!("a weight of shape {shape:?}") };
-        let tensor = self.dict.get(&key).ok_or_else(missing)?;
+        let tensor = match (&mut self.draft, self.dict.get(&key)) {
+            (_, Some(tensor)) => tensor.clone(),
+            (None, None) => return Err(missing()),
+            (Some(draft), None) => draft.make(&key, shape, fill).ok_or_else(|| HfError::Graph {
+                found: format!("'{name}' of shape {shape:?} makes the network larger than is trained here"),
+            })?,
+        };
         if tensor.shape() != shape || !tensor.data_type().is_float() {
             return Err(HfError::Tensor {
                 tensor: key,
@@ -84,6 +102,9 @@ impl<'a> Sketch<'a> {
 
     /// The length of an axis of a weight that the settings leave open.
     pub fn length(&self, name: &str, axis: usize) -> Result<usize, HfError> {
+        if let Some(draft) = &self.draft {
+            return Ok(draft.classes);
+        }
         let tensor = self.dict.get(&self.key(name));
         let length = tensor.and_then(|tensor| tensor.shape().get(axis)).copied();
         length.ok_or_else(|| HfError::MissingTensor {
@@ -137,7 +158,7 @@ impl<'a> Sketch<'a> {
     }
 
     pub fn layer_norm(&mut self, x: ValueId, path: &str, width: usize, epsilon: f64) -> Result<ValueId, HfError> {
-        let scale = self.weight(&format!("{path}.weight"), &[width])?;
+        let scale = self.weight_filled(&format!("{path}.weight"), &[width], Fill::Constant(1.0))?;
         let shift = self.weight(&format!("{path}.bias"), &[width])?;
         let norm = Operator::LayerNormalization { axis: -1, epsilon: epsilon as f32 };
         Ok(self.b.node(norm, &[x, scale, shift]))
@@ -145,7 +166,7 @@ impl<'a> Sketch<'a> {
 
     /// `w x / sqrt(mean(x^2) + epsilon)` over the last axis.
     pub fn rms_norm(&mut self, x: ValueId, path: &str, width: usize, epsilon: f64) -> Result<ValueId, HfError> {
-        let scale = self.weight(&format!("{path}.weight"), &[width])?;
+        let scale = self.weight_filled(&format!("{path}.weight"), &[width], Fill::Constant(1.0))?;
         let square = self.binary(Binary::Mul, x, x);
         let axes = self.b.integers(&[-1]);
         let mean = Reduce { kind: ReduceKind::Mean, keep_dims: true, noop_with_empty_axes: false };

@@ -56,7 +56,7 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfErr
     x = sketch.layer_norm(x, &format!("{prefix}layernorm"), width, epsilon)?;
     if head == Head::ImageClassification {
         let first = sketch.take(x, 0, 1);
-        let logits = if sketch.contains("classifier.weight") {
+        let logits = if sketch.contains("classifier.weight") || sketch.draft.is_some() {
             sketch.classes(first, "classifier", width, Linear::BIASED)?
         } else {
             first

@@ -8,10 +8,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::HfError;
+use super::{HfError, HfFiles};
+use crate::contents::{Contents, Part};
 use crate::file::{atomic_write, open_mapped};
-use crate::pytorch::write_pytorch;
-use crate::safetensors::{read_safetensors, read_sharded_safetensors, write_safetensors};
+use crate::pytorch::write_pytorch_of;
+use crate::safetensors::{read_safetensors, read_sharded_safetensors, write_safetensors_of};
 use crate::{FormatError, StateDict, read_state_dict};
 
 const SINGLE: &str = "model.safetensors";
@@ -79,10 +80,11 @@ impl HfWeights {
         }
     }
 
-    fn write(&self, dict: &StateDict, folder: &Path) -> Result<(), FormatError> {
+    fn write(&self, contents: &dyn Contents, folder: &Path) -> Result<(), FormatError> {
+        let dict = contents.dict();
         match self {
-            Self::Single => write_safetensors(&folder.join(SINGLE), dict),
-            Self::Pickle => write_pytorch(&folder.join(PICKLE), dict),
+            Self::Single => write_safetensors_of(&folder.join(SINGLE), contents),
+            Self::Pickle => write_pytorch_of(&folder.join(PICKLE), contents),
             Self::Sharded(index) => {
                 for file in self.files().iter().skip(1) {
                     let mut shard = StateDict::new();
@@ -93,7 +95,7 @@ impl HfWeights {
                             name: error.name,
                         })?;
                     }
-                    write_safetensors(&folder.join(file), &shard)?;
+                    write_safetensors_of(&folder.join(file), &Part { names: shard, of: contents })?;
                 }
                 let path = folder.join(INDEX);
                 let json = serde_json::to_vec_pretty(index).map_err(|error| FormatError::Io {
@@ -133,12 +135,12 @@ pub fn check_folder_target(target: &Path) -> Result<(), FormatError> {
     }
 }
 
-/// Writes a folder whole or not at all: all but the weights of `source` is copied, into a temporary folder beside the
-/// target, which is then renamed.
+/// Writes a folder whole or not at all: all but the weights of a folder is copied, or the new files are written, into a
+/// temporary folder beside the target, which is then renamed.
 pub(crate) fn write_folder(
-    source: &Path,
+    files: &HfFiles,
     weights: &HfWeights,
-    dict: &StateDict,
+    contents: &dyn Contents,
     target: &Path,
 ) -> Result<(), FormatError> {
     check_folder_target(target)?;
@@ -146,15 +148,24 @@ pub(crate) fn write_folder(
     let mut builder = tempfile::Builder::new();
     builder.prefix(".otfuse-").suffix(".partial");
     let temporary = builder.tempdir_in(parent(target)).map_err(io("create a temporary folder beside"))?;
-    weights.write(dict, temporary.path())?;
-    for entry in fs::read_dir(source).map_err(io("copy the other files to"))? {
-        let entry = entry.map_err(io("copy the other files to"))?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let is_index = name.to_string_lossy().ends_with(".index.json");
-        if path.is_file() && !is_index && !WEIGHT_EXTENSIONS.contains(&extension) {
-            let bytes = fs::read(&path).map_err(io("copy the other files to"))?;
-            fs::write(temporary.path().join(&name), bytes).map_err(io("copy the other files to"))?;
+    weights.write(contents, temporary.path())?;
+    match files {
+        HfFiles::New(files) => {
+            for (name, bytes) in files {
+                fs::write(temporary.path().join(name), bytes).map_err(io("write"))?;
+            }
+        }
+        HfFiles::Folder(source) => {
+            for entry in fs::read_dir(source).map_err(io("copy the other files to"))? {
+                let entry = entry.map_err(io("copy the other files to"))?;
+                let (path, name) = (entry.path(), entry.file_name());
+                let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+                let is_index = name.to_string_lossy().ends_with(".index.json");
+                if path.is_file() && !is_index && !WEIGHT_EXTENSIONS.contains(&extension) {
+                    let bytes = fs::read(&path).map_err(io("copy the other files to"))?;
+                    fs::write(temporary.path().join(&name), bytes).map_err(io("copy the other files to"))?;
+                }
+            }
         }
     }
     // Temporary folders are private by default; this one becomes an ordinary folder.

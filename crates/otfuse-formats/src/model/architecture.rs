@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::ModelError;
 use crate::catalogue::Family;
+use crate::hf::CONFIG_FILE;
 
 /// Where the graph of a state dict comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +15,12 @@ pub enum Architecture {
     Catalogue(Family),
     /// An ONNX file of the same network; its weights do not matter.
     File(PathBuf),
+    /// The `config.json` of a Hugging Face network, or its folder.
+    Settings(PathBuf),
 }
 
 impl Architecture {
-    /// A family's name, or the path of an `.onnx` file.
+    /// A family's name, or the path of an `.onnx` file or of Hugging Face settings.
     ///
     /// # Errors
     /// [`ModelError::UnknownArchitecture`] with the nearest family.
@@ -26,6 +29,10 @@ impl Architecture {
             return Ok(Self::Catalogue(family));
         }
         let path = Path::new(text);
+        let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        if path.join(CONFIG_FILE).is_file() || (is_json && path.is_file()) {
+            return Ok(Self::Settings(path.into()));
+        }
         let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
         if is_onnx || path.is_file() {
             return Ok(Self::File(path.into()));
@@ -50,7 +57,7 @@ impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Catalogue(family) => family.fmt(f),
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) | Self::Settings(path) => path.display().fmt(f),
         }
     }
 }

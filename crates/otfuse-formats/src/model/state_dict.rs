@@ -1,12 +1,14 @@
 //! A state dict and the network that it fills.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
-use otfuse_graph::{Graph, Tensor};
+use otfuse_graph::{Graph, Tensor, ValueId};
 
-use super::{Architecture, Format, ModelError};
+use super::{Architecture, Format, ModelError, Tensors};
 use crate::StateDict;
+use crate::contents::Contents;
 use crate::onnx::Template;
 
 /// A state dict that a network's weights come from and go back to.
@@ -71,6 +73,68 @@ pub(super) fn filled(
     }
     Ok(filled)
 }
+
+/// A state dict whose tensors are made when their turn comes to be written.
+pub(super) struct Streamed<'a> {
+    dict: &'a StateDict,
+    /// For each name that is bound, its initializer, and whether the graph has it transposed.
+    bound: HashMap<&'a str, (ValueId, bool)>,
+    tensors: &'a Tensors<'a>,
+}
+
+impl<'a> Streamed<'a> {
+    /// `graph` has the initializers that `tensors` makes.
+    pub(super) fn new(
+        dict: &'a StateDict,
+        bindings: &'a [Binding],
+        graph: &Graph,
+        tensors: &'a Tensors<'a>,
+        path: &Path,
+    ) -> Result<Self, ModelError> {
+        let bound = bindings.iter().map(|Binding { key, initializer, transposed }| {
+            let id = graph.find_value(initializer).filter(|&id| graph.initializer(id).is_some());
+            let id = id.ok_or_else(|| ModelError::Save {
+                path: path.into(),
+                tensor: key.clone(),
+                expected: "a tensor of the network".into(),
+                found: "none".into(),
+            })?;
+            Ok((key.as_str(), (id, *transposed)))
+        });
+        Ok(Self { dict, bound: bound.collect::<Result<_, ModelError>>()?, tensors })
+    }
+}
+
+impl Contents for Streamed<'_> {
+    fn dict(&self) -> &StateDict {
+        self.dict
+    }
+
+    fn tensors(&self, names: &[&str]) -> io::Result<Vec<Tensor>> {
+        let ids: Vec<ValueId> = names.iter().filter_map(|name| self.bound.get(name)).map(|(id, _)| *id).collect();
+        let mut made = (self.tensors)(&ids)?.into_iter();
+        let own = |name: &str| self.dict.get(name).ok_or_else(|| io::Error::other(format!("no tensor {name:?}")));
+        names
+            .iter()
+            .map(|name| {
+                let own = own(name)?;
+                let Some((_, transposed)) = self.bound.get(name) else { return Ok(own.clone()) };
+                let tensor = made.next();
+                let tensor = tensor.and_then(|tensor| if *transposed { transpose(&tensor) } else { Some(tensor) });
+                let tensor = tensor.and_then(|tensor| cast(tensor, own.data_type()));
+                tensor.ok_or_else(|| io::Error::other(format!("tensor {name:?}: no such numbers")))
+            })
+            .collect()
+    }
+
+    fn identity(&self, name: &str) -> (usize, usize) {
+        match self.bound.get(name) {
+            Some((id, transposed)) => (id.index(), usize::MAX - usize::from(*transposed)),
+            None => self.dict.identity(name),
+        }
+    }
+}
+
 /// The tensor in another floating-point type; `None` if one of the types is none.
 pub(super) fn cast(tensor: Tensor, to: otfuse_graph::DataType) -> Option<Tensor> {
     if tensor.data_type() == to {
@@ -91,5 +155,6 @@ pub(super) fn transpose(tensor: &Tensor) -> Option<Tensor> {
             bytes.extend_from_slice(&tensor.bytes()[start..start + size]);
         }
     }
+    tensor.release();
     Tensor::new(tensor.data_type(), vec![columns, rows], bytes.into()).ok()
 }

@@ -18,29 +18,62 @@ use crate::file::{atomic_write, describe_start, open_mapped};
 
 pub use self::npy::{read_npy, write_npy};
 
-/// Reads the arrays of an `.npz` file, by name. Arrays of `np.savez` are slices of the memory-mapped file, those of
-/// `np.savez_compressed` are unpacked.
+/// An open `.npz` file, whose arrays are read one by one. Arrays of `np.savez` are slices of the memory-mapped file, those
+/// of `np.savez_compressed` are unpacked.
+pub struct NpzArchive<'a> {
+    path: &'a Path,
+    archive: Archive<'a>,
+}
+
+impl<'a> NpzArchive<'a> {
+    /// Opens a file and reads its table of contents.
+    ///
+    /// # Errors
+    /// Any [`FormatError`] but those about arrays.
+    pub fn open(path: &'a Path) -> Result<Self, FormatError> {
+        let bytes = open_mapped(path)?;
+        // An archive without entries begins with its end.
+        if !bytes.starts_with(ZIP_MAGIC) && !bytes.starts_with(b"PK\x05\x06") {
+            let (expected, found) = ("an npz file (zip archive)".into(), describe_start(&bytes));
+            return Err(FormatError::UnknownFormat { path: path.into(), expected, found });
+        }
+        Ok(Self { path, archive: Archive::open(path, bytes)? })
+    }
+
+    /// The names of the arrays in the order of the file.
+    ///
+    /// # Errors
+    /// Something else than an array in the archive.
+    pub fn names(&self) -> Result<Vec<String>, FormatError> {
+        let name = |entry: String| match entry.strip_suffix(".npy") {
+            Some(name) => Ok(name.to_owned()),
+            None => Err(Blame(self.path).unsupported(entry, "an array (.npy)", "another file in the archive")),
+        };
+        self.archive.names()?.into_iter().map(name).collect()
+    }
+
+    /// Reads an array.
+    ///
+    /// # Errors
+    /// Any [`FormatError`]; element types other than floats of 16 to 64 bits, integers and bool are unsupported.
+    pub fn array(&mut self, name: &str) -> Result<Tensor, FormatError> {
+        let (blame, entry) = (Blame(self.path), format!("{name}.npy"));
+        let data = self.archive.read(&entry)?.ok_or_else(|| blame.missing(&entry))?;
+        npy::parse(blame, &entry, &data)
+    }
+}
+
+/// Reads the arrays of an `.npz` file, by name: see [`NpzArchive`].
 ///
 /// # Errors
-/// Any [`FormatError`]; element types other than floats of 16 to 64 bits, integers and bool are unsupported.
+/// As [`NpzArchive::array`]; two arrays of one name.
 pub fn read_npz(path: &Path) -> Result<BTreeMap<String, Tensor>, FormatError> {
-    let bytes = open_mapped(path)?;
-    let blame = Blame(path);
-    // An archive without entries begins with its end.
-    if !bytes.starts_with(ZIP_MAGIC) && !bytes.starts_with(b"PK\x05\x06") {
-        let (expected, found) = ("an npz file (zip archive)".into(), describe_start(&bytes));
-        return Err(FormatError::UnknownFormat { path: path.into(), expected, found });
-    }
-    let mut archive = Archive::open(path, bytes)?;
+    let mut archive = NpzArchive::open(path)?;
     let mut arrays = BTreeMap::new();
-    for entry in archive.names()? {
-        let Some(name) = entry.strip_suffix(".npy") else {
-            return Err(blame.unsupported(entry, "an array (.npy)", "another file in the archive"));
-        };
-        let data = archive.read(&entry)?.ok_or_else(|| blame.missing(&entry))?;
-        let array = npy::parse(blame, &entry, &data)?;
-        if arrays.insert(name.to_owned(), array).is_some() {
-            return Err(blame.duplicate(name));
+    for name in archive.names()? {
+        let array = archive.array(&name)?;
+        if arrays.insert(name.clone(), array).is_some() {
+            return Err(Blame(path).duplicate(name));
         }
     }
     Ok(arrays)

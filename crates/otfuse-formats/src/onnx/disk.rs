@@ -1,6 +1,5 @@
 //! Models as files.
 
-use std::io::Write;
 use std::path::Path;
 
 use super::encode::{WriteOptions, encode_onnx};
@@ -32,5 +31,5 @@ pub fn write_onnx(path: &Path, model: ModelProto, options: &WriteOptions) -> Res
     if let Some(external) = &encoded.external {
         atomic_write(&path.with_file_name(&data_name), |writer| external.write_to(writer))?;
     }
-    atomic_write(path, |writer| writer.write_all(&encoded.model))
+    atomic_write(path, |writer| encoded.write_to(writer))
 }

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::error::OnnxError;
-use super::proto::{ModelProto, StringStringEntryProto, TensorProto};
+use super::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 
 /// No message of the format may be larger: lengths in it are 32-bit integers.
 const MOST_BYTES: usize = i32::MAX as usize;
@@ -25,10 +26,22 @@ pub struct WriteOptions {
 /// A model as it goes to the disk.
 #[derive(Clone, Debug)]
 pub struct EncodedModel {
-    /// The model file.
-    pub model: Vec<u8>,
+    /// The model file in pieces; tensors share their bytes with the network.
+    parts: Vec<Bytes>,
     /// The file beside it, if there has to be one.
     pub external: Option<ExternalData>,
+}
+
+impl EncodedModel {
+    /// Writes the model file.
+    pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
+        self.parts.iter().try_for_each(|part| writer.write_all(part))
+    }
+
+    /// The bytes of the model file.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.parts.concat()
+    }
 }
 
 /// The tensors in the file beside a model.
@@ -80,7 +93,59 @@ pub fn encode_onnx(mut model: ModelProto, data_name: &str, options: &WriteOption
     if found > MOST_BYTES {
         return Err(OnnxError::TooLarge { expected: MOST_BYTES, found });
     }
-    Ok(EncodedModel { model: model.encode_to_vec(), external })
+    Ok(EncodedModel { parts: pieces(model), external })
+}
+
+/// What [`Message::encode`] gives, without a copy of the tensors: each message is cut where a large field stands.
+fn pieces(mut model: ModelProto) -> Vec<Bytes> {
+    let Some(graph) = model.graph.take() else { return vec![model.encode_to_vec().into()] };
+    let (ir_version, producer_name, producer_version) =
+        (model.ir_version.take(), model.producer_name.take(), model.producer_version.take());
+    let (domain, model_version, doc_string) =
+        (model.domain.take(), model.model_version.take(), model.doc_string.take());
+    let before = ModelProto {
+        ir_version,
+        producer_name,
+        producer_version,
+        domain,
+        model_version,
+        doc_string,
+        ..ModelProto::default()
+    };
+    let mut head = before.encode_to_vec();
+    encode_key(7, WireType::LengthDelimited, &mut head);
+    encode_varint(graph.encoded_len() as u64, &mut head);
+    let GraphProto { node, name, initializer, .. } = graph;
+    GraphProto { node, name, ..GraphProto::default() }.encode(&mut head).expect("a vector grows");
+    let mut parts = Vec::with_capacity(2 * initializer.len() + 1);
+    for mut tensor in initializer {
+        encode_key(5, WireType::LengthDelimited, &mut head);
+        encode_varint(tensor.encoded_len() as u64, &mut head);
+        let Some(raw) = tensor.raw_data.take() else {
+            tensor.encode(&mut head).expect("a vector grows");
+            continue;
+        };
+        let behind = TensorProto {
+            double_data: std::mem::take(&mut tensor.double_data),
+            uint64_data: std::mem::take(&mut tensor.uint64_data),
+            doc_string: tensor.doc_string.take(),
+            external_data: std::mem::take(&mut tensor.external_data),
+            data_location: tensor.data_location.take(),
+            metadata_props: std::mem::take(&mut tensor.metadata_props),
+            ..TensorProto::default()
+        };
+        tensor.encode(&mut head).expect("a vector grows");
+        encode_key(9, WireType::LengthDelimited, &mut head);
+        encode_varint(raw.len() as u64, &mut head);
+        parts.extend([std::mem::take(&mut head).into(), raw]);
+        behind.encode(&mut head).expect("a vector grows");
+    }
+    GraphProto { node: Vec::new(), name: None, initializer: Vec::new(), ..graph }
+        .encode(&mut head)
+        .expect("a vector grows");
+    model.encode(&mut head).expect("a vector grows");
+    parts.push(head.into());
+    parts
 }
 
 fn move_out(tensor: &mut TensorProto, threshold: usize, data_name: &str, data: &mut ExternalData) {
@@ -94,4 +159,38 @@ fn move_out(tensor: &mut TensorProto, threshold: usize, data_name: &str, data: &
         entry("length", length.to_string()),
     ];
     tensor.data_location = Some(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::proto::OperatorSetIdProto;
+
+    #[test]
+    fn pieces_are_what_the_library_writes() {
+        let tensor = |raw: Option<&'static [u8]>| TensorProto {
+            dims: vec![2, 3],
+            data_type: Some(1),
+            name: Some("w".into()),
+            raw_data: raw.map(Bytes::from_static),
+            double_data: vec![1.0],
+            doc_string: Some("about it".into()),
+            ..TensorProto::default()
+        };
+        let graph = GraphProto {
+            name: Some("network".into()),
+            initializer: vec![tensor(Some(b"123456")), tensor(None), tensor(Some(b""))],
+            doc_string: Some("of the graph".into()),
+            ..GraphProto::default()
+        };
+        let opset = OperatorSetIdProto { domain: None, version: Some(18) };
+        let model = ModelProto {
+            ir_version: Some(8),
+            doc_string: Some("of the model".into()),
+            graph: Some(graph),
+            opset_import: vec![opset],
+            ..ModelProto::default()
+        };
+        assert_eq!(pieces(model.clone()).concat(), model.encode_to_vec());
+    }
 }

@@ -7,6 +7,7 @@ use super::data_type;
 use super::error::OnnxError;
 use super::external::ExternalFiles;
 use super::proto::TensorProto;
+use crate::mapped::lent;
 
 /// What a `TensorProto` is read as.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub(super) fn read(proto: &TensorProto, external: &mut ExternalFiles) -> Result<
             format!("{} bytes", error.found),
         )
     })?;
-    Ok(Constant::Tensor(tensor))
+    Ok(Constant::Tensor(lent(tensor)))
 }
 
 /// The number of elements in the field for the type, and their little-endian bytes; `None` if one is out of range.

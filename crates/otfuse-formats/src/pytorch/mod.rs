@@ -28,6 +28,7 @@ use crate::file::open_mapped;
 use crate::state_dict::{Ignored, MAX_IGNORED, Provenance, StateDict};
 
 pub use self::writer::write_pytorch;
+pub(crate) use self::writer::write_pytorch_of;
 
 /// The names inside a module may take this many bytes for each byte of the pickle, and some more: modules can be
 /// shared, so that names multiply at every level.

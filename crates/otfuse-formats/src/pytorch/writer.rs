@@ -10,6 +10,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::element::storage_class;
 use crate::FormatError;
+use crate::contents::{Contents, for_each};
 use crate::file::atomic_write;
 use crate::state_dict::StateDict;
 
@@ -26,7 +27,13 @@ const ALIGNMENT: u16 = 64;
 /// # Errors
 /// [`FormatError::Io`] and [`FormatError::NotAFile`].
 pub fn write_pytorch(path: &Path, dict: &StateDict) -> Result<(), FormatError> {
-    let storages = Storages::of(dict);
+    write_pytorch_of(path, dict)
+}
+
+/// [`write_pytorch`] for tensors that are made one after the other.
+pub(crate) fn write_pytorch_of(path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
+    let dict = contents.dict();
+    let storages = Storages::of(contents);
     let pickle = pickle(dict, &storages);
     atomic_write(path, |file| {
         let options = SimpleFileOptions::default()
@@ -41,9 +48,12 @@ pub fn write_pytorch(path: &Path, dict: &StateDict) -> Result<(), FormatError> {
         };
         write("data.pkl", &pickle)?;
         write("byteorder", b"little")?;
-        for (key, tensor) in storages.tensors.iter().enumerate() {
+        let mut key = 0;
+        for_each(contents, &storages.names, |_, tensor| {
             write(&format!("data/{key}"), tensor.bytes())?;
-        }
+            key += 1;
+            Ok(())
+        })?;
         write("version", b"3\n")?;
         archive.finish()?.flush()
     })
@@ -51,30 +61,31 @@ pub fn write_pytorch(path: &Path, dict: &StateDict) -> Result<(), FormatError> {
 
 /// The storages of a state dict, each once.
 struct Storages<'a> {
-    tensors: Vec<&'a Tensor>,
+    /// The first tensor over each storage.
+    names: Vec<&'a str>,
     /// For each tensor of the dict, the index of its storage.
     keys: Vec<usize>,
 }
 
 impl<'a> Storages<'a> {
-    fn of(dict: &'a StateDict) -> Self {
+    fn of(contents: &'a dyn Contents) -> Self {
+        let dict = contents.dict();
         let mut known = HashMap::new();
-        let mut tensors = Vec::new();
+        let mut names = Vec::new();
         let mut keys = Vec::with_capacity(dict.len());
-        for (_, tensor) in dict.iter() {
-            let fresh = tensors.len();
+        for (name, tensor) in dict.iter() {
+            let fresh = names.len();
             let key = if tensor.is_empty() {
                 fresh
             } else {
-                let identity = (tensor.bytes().as_ptr() as usize, tensor.bytes().len(), tensor.data_type());
-                *known.entry(identity).or_insert(fresh)
+                *known.entry((contents.identity(name), tensor.data_type())).or_insert(fresh)
             };
             if key == fresh {
-                tensors.push(tensor);
+                names.push(name);
             }
             keys.push(key);
         }
-        Self { tensors, keys }
+        Self { names, keys }
     }
 }
 

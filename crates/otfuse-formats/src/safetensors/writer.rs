@@ -10,6 +10,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::{MAX_HEADER, METADATA_KEY, dtype};
 use crate::FormatError;
+use crate::contents::{Contents, for_each};
 use crate::error::Blame;
 use crate::file::atomic_write;
 use crate::state_dict::StateDict;
@@ -25,6 +26,12 @@ const ALIGNMENT: usize = 8;
 /// [`FormatError::Io`], [`FormatError::NotAFile`]; [`FormatError::LimitExceeded`] if names and metadata take more
 /// than the 100 MB that readers accept; [`FormatError::Unsupported`] if a tensor is named `__metadata__`.
 pub fn write_safetensors(path: &Path, dict: &StateDict) -> Result<(), FormatError> {
+    write_safetensors_of(path, dict)
+}
+
+/// [`write_safetensors`] for tensors that are made one after the other.
+pub(crate) fn write_safetensors_of(path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
+    let dict = contents.dict();
     let blame = Blame(path);
     if dict.contains(METADATA_KEY) {
         let entry = format!("tensor {METADATA_KEY:?}");
@@ -47,7 +54,8 @@ pub fn write_safetensors(path: &Path, dict: &StateDict) -> Result<(), FormatErro
     atomic_write(path, |file| -> io::Result<()> {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        layout.iter().try_for_each(|(_, tensor)| file.write_all(tensor.bytes()))
+        let names: Vec<&str> = layout.iter().map(|(name, _)| *name).collect();
+        for_each(contents, &names, |_, tensor| file.write_all(tensor.bytes()))
     })
 }
 

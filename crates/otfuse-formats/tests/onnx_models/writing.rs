@@ -160,7 +160,7 @@ fn built_networks_are_written_and_read_back() {
     let graph = b.finish().expect("a sound graph");
     let proto = to_proto(&graph).expect("written");
     assert_eq!((proto.ir_version, proto.opset_import[0].version), (Some(9), Some(20)));
-    let encode = |proto: ModelProto| encode_onnx(proto, "unused", &WriteOptions::default()).expect("encoded").model;
+    let encode = |proto: ModelProto| encode_onnx(proto, "unused", &WriteOptions::default()).expect("encoded").to_vec();
     let bytes = encode(proto.clone());
     assert_eq!(bytes, encode(to_proto(&graph).expect("written")));
     let back = read_onnx(bytes.into(), std::path::Path::new(".")).expect("read").graph;

@@ -13,11 +13,13 @@
 //! paper is the usual start. Recorded activations can enter as further tensors beside the weights.
 
 mod converge;
+mod nested;
 mod order;
 mod realign;
 mod views;
 
 pub(crate) use converge::{Converged, Start, converge};
+pub(crate) use nested::{Nested, identity_map};
 pub(crate) use order::orders;
 pub(crate) use realign::realign;
 pub(crate) use views::Views;

@@ -11,6 +11,7 @@ use crate::axis::AxisMaps;
 use crate::features::neuron_rows;
 use crate::map::NeuronMap;
 use crate::networks::Networks;
+use crate::normalization::AffineNormalization;
 use crate::settings::Members;
 
 /// A tensor of every model that carries neurons on at least one axis.
@@ -280,41 +281,26 @@ fn fold_normalization<'a>(networks: &Networks<'_>, id: NodeId) -> Option<Folded<
     let node = graph.node(id);
     let axis = output_axis(graph, id)?;
     let weight = node.input(1)?;
-    let output = node.output(0)?;
-    let mut readers = graph.nodes().filter(|(_, reader)| reader.inputs.contains(&Some(output)));
-    let (_, reader) = readers.next()?;
-    let Operator::BatchNormalization { epsilon } = reader.operator else { return None };
-    if readers.next().is_some() || reader.input(0) != Some(output) {
-        return None;
-    }
-    let parameters: Vec<ValueId> = (1..5).map(|position| reader.input(position)).collect::<Option<_>>()?;
-    let bias = node.input(2);
-    if parameters.iter().chain(&bias).any(|&id| graph.initializer(id).is_none()) {
-        return None;
-    }
     let layouts = networks.groups.layouts(weight)?.to_vec();
     if layouts.iter().all(AxisLayout::is_fixed) {
         return None;
     }
-    let (mut weights, mut shifts) = (Vec::new(), Vec::new());
+    let (mut weights, mut shifts, mut replaced) = (Vec::new(), Vec::new(), vec![weight]);
     for model in 0..networks.len() {
-        let vector = |id: ValueId| networks.tensor(model, id).to_f32();
+        let normalization = AffineNormalization::behind(networks, model, id)?;
         let tensor = networks.tensor(model, weight);
         let (shape, mut values) = (tensor.shape().to_vec(), tensor.to_f32()?);
-        let [scale, shift, mean, variance] = [0, 1, 2, 3].map(|index| vector(parameters[index]).unwrap_or_default());
         let channels = shape[axis];
-        let bias = bias.and_then(vector).unwrap_or_else(|| vec![0.0; channels]);
-        if [&scale, &shift, &mean, &variance, &bias].iter().any(|values| values.len() != channels) {
+        if normalization.factors.len() != channels {
             return None;
         }
-        let factors: Vec<f32> = scale.iter().zip(&variance).map(|(scale, v)| scale / (v + epsilon).sqrt()).collect();
         let inner: usize = shape[axis + 1..].iter().product();
         for (index, chunk) in values.chunks_exact_mut(inner.max(1)).enumerate() {
-            chunk.iter_mut().for_each(|value| *value *= factors[index % channels]);
+            chunk.iter_mut().for_each(|value| *value *= normalization.factors[index % channels]);
         }
-        let shift = (0..channels).map(|i| (bias[i] - mean[i]) * factors[i] + shift[i]).collect();
         weights.push((shape, Cow::Owned(values)));
-        shifts.push((vec![channels], Cow::Owned(shift)));
+        shifts.push((vec![channels], Cow::Owned(normalization.shifts)));
+        replaced.extend(normalization.parameters);
     }
     let roles = (0..layouts.len()).map(|axis| networks.role(weight, axis)).collect();
     let channel = layouts[axis].clone();
@@ -323,7 +309,7 @@ fn fold_normalization<'a>(networks: &Networks<'_>, id: NodeId) -> Option<Folded<
     if !channel.is_fixed() {
         views.push(view(vec![channel], vec![Role::Producer], shifts));
     }
-    Some(Folded { replaced: parameters.into_iter().chain(bias).chain([weight]).collect(), views })
+    Some(Folded { replaced, views })
 }
 
 /// The axis of a linear node's weight that counts its outputs.

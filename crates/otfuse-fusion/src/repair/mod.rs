@@ -7,6 +7,7 @@
 
 mod cholesky;
 mod data_free;
+mod importance;
 mod normal_equations;
 mod unit;
 

@@ -80,7 +80,8 @@ impl NormalEquations {
 
     /// The weights `W` and the intercept `c` that minimise `|X W + c - Y|^2 + rows * ridge * s * |W - start|^2`, where `s`
     /// is the mean variance of the inputs (their mean square without an intercept). `start` is row-major
-    /// `inputs x outputs`. `None` without rows or if the system is singular, which a positive `ridge` prevents.
+    /// `inputs x outputs`; each of its columns is scaled first to fit the outputs best, since averaged weights are too
+    /// short. `None` without rows or if the system is singular, which a positive `ridge` prevents.
     pub fn solve(&self, start: &[f64], ridge: f64, intercept: bool) -> Option<Fit> {
         let (d, m) = (self.inputs, self.outputs);
         if self.rows == 0 || start.len() != d * m {
@@ -95,14 +96,22 @@ impl NormalEquations {
                 *value = stored - centre(self.input_sums[i], self.input_sums[j]);
             }
         });
-        // The residuals of the start: X'(Y - X start).
+        // The residuals of the start, scaled to the outputs: X'(Y - X start).
         let mut step = vec![0.0; d * m];
         let product = multiply(&full, start, d, m);
         for (i, row) in step.chunks_exact_mut(m).enumerate() {
             for (j, value) in row.iter_mut().enumerate() {
-                let cross = self.cross[i * m + j] - centre(self.input_sums[i], self.output_sums[j]);
-                *value = cross - product[i * m + j];
+                *value = self.cross[i * m + j] - centre(self.input_sums[i], self.output_sums[j]);
             }
+        }
+        let inner = |of: &[f64], j: usize| (0..d).map(|i| start[i * m + j] * of[i * m + j]).sum::<f64>();
+        let factor = |j: usize| {
+            let factor = inner(&step, j) / inner(&product, j);
+            if factor.is_finite() && factor > 0.0 { factor } else { 1.0 }
+        };
+        let factors: Vec<f64> = (0..m).map(factor).collect();
+        for (step, product) in step.chunks_exact_mut(m).zip(product.chunks_exact(m)) {
+            (0..m).for_each(|j| step[j] -= factors[j] * product[j]);
         }
         let scale: f64 = (0..d).map(|i| full[i * d + i]).sum::<f64>() / d as f64;
         let mut factor = full.clone();
@@ -116,7 +125,8 @@ impl NormalEquations {
             step.fill(0.0);
         }
         drop(factor);
-        let weights: Vec<f64> = start.iter().zip(&step).map(|(start, step)| start + step).collect();
+        let scaled = start.iter().enumerate().map(|(at, start)| factors[at % m] * start);
+        let weights: Vec<f64> = scaled.zip(&step).map(|(start, step)| start + step).collect();
         let means: Vec<f64> =
             (0..m).map(|j| (0..d).map(|i| self.input_sums[i] / count * weights[i * m + j]).sum()).collect();
         let product = multiply(&full, &weights, d, m);

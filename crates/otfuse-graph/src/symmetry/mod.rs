@@ -15,7 +15,7 @@ mod select;
 
 pub use group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 pub use mutation::{Change, Mutation};
-pub use permute::permute;
+pub use permute::{permute, permuted};
 pub use reason::PinReason;
 pub use rules::AxisRule;
 pub use select::{SelectError, select};

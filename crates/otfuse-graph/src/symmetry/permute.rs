@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::symmetry::{AxisLayout, GroupId, NeuronGroups};
-use crate::{Graph, GraphEditor, GraphError, Tensor};
+use crate::{Graph, GraphEditor, GraphError, Tensor, ValueId};
 
 /// The network with the neurons of every free group reordered in all members: neuron `i` of group `g` in the result is
 /// neuron `orders[g][i]` of `graph`. The function stays the same if the analysis is right, which is how it is proved.
@@ -13,15 +13,24 @@ use crate::{Graph, GraphEditor, GraphError, Tensor};
 /// neuron that becomes `o`. Takes time and space proportional to the weights.
 pub fn permute(graph: &Graph, groups: &NeuronGroups, orders: &[Vec<usize>]) -> Result<Graph, GraphError> {
     let mut editor = GraphEditor::edit(graph.clone());
-    let orders = Orders { groups, orders };
     for (id, tensor) in graph.initializers() {
-        let Some(layouts) = groups.layouts(id) else { continue };
-        if layouts.iter().all(AxisLayout::is_fixed) {
-            continue;
+        if let Some(permuted) = permuted(groups, orders, id, tensor) {
+            editor.set_tensor(id, permuted);
         }
-        editor.set_tensor(id, orders.apply(tensor, layouts));
     }
     editor.finish()
+}
+
+/// One weight of the network that [`permute`] makes: `tensor`, which stands at `id`, reordered; `None` if it stays as it
+/// is.
+pub fn permuted(groups: &NeuronGroups, orders: &[Vec<usize>], id: ValueId, tensor: &Tensor) -> Option<Tensor> {
+    let layouts = groups.layouts(id)?;
+    if layouts.iter().all(AxisLayout::is_fixed) {
+        return None;
+    }
+    let permuted = Orders { groups, orders }.apply(tensor, layouts);
+    tensor.release();
+    Some(permuted)
 }
 
 struct Orders<'a> {

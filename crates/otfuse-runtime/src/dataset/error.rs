@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use otfuse_formats::FormatError;
+
 /// A data set cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -18,6 +20,9 @@ pub enum DatasetError {
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    /// A file is not of its format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// None of the files that may hold the data exists.
     #[error("{}: expected {}, found none of them", directory.display(), expected.join(" or "))]
     Missing { directory: PathBuf, expected: Vec<String> },
@@ -39,6 +44,7 @@ impl DatasetError {
                 "check the spelling of the path".into()
             }
             Self::Read { .. } => "the file may be damaged or of another kind: copy or download it again".into(),
+            Self::Format(error) => error.hint(),
             Self::Missing { .. } => "name the folder that holds the data set's files".into(),
             Self::Content { hint: Some(hint), .. } => hint.clone(),
             Self::Content { .. } => "check how the file was written".into(),

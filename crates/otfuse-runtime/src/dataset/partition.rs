@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::{Dataset, DatasetError};
+use crate::random::shuffle;
 
 /// How the samples of a data set are divided. Every sample is in one part at most, and in one exactly unless labels are
 /// left out on purpose.
@@ -78,7 +79,7 @@ impl Partition {
     /// # Errors
     /// A label that the data set does not have.
     pub fn indices(&self, dataset: &Dataset, seed: u64) -> Result<Vec<Vec<usize>>, DatasetError> {
-        let classes = dataset.classes();
+        let classes = if dataset.is_language() { 1 } else { dataset.classes() };
         let named: Vec<u32> = match self {
             Self::Labels { parts } => parts.concat(),
             Self::Specialist { class, .. } => vec![*class],
@@ -96,8 +97,10 @@ impl Partition {
         }
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
-        for (index, &label) in dataset.labels().iter().enumerate() {
-            of_class[label as usize].push(index);
+        for index in 0..dataset.len() {
+            // Samples whose every token has a label are of one kind.
+            let class = if dataset.is_language() { 0 } else { dataset.labels()[index] };
+            of_class[class as usize].push(index);
         }
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); self.parts()];
         let mut dealt = 0;
@@ -175,15 +178,6 @@ impl Dataset {
         let mut chosen = self.chosen(&indices);
         chosen.name = format!("{} ({partition}, part {part})", self.name);
         Ok(chosen)
-    }
-}
-
-/// Fisher and Yates's shuffle.
-fn shuffle(indices: &mut [usize], random: &mut ChaCha8Rng) {
-    for end in (1..indices.len()).rev() {
-        // The bias is below 2^-32 for data sets of fewer than 2^32 samples.
-        let at = ((u128::from(random.next_u64()) * (end as u128 + 1)) >> 64) as usize;
-        indices.swap(end, at);
     }
 }
 

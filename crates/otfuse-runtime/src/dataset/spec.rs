@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::arrays::{self, Source};
 use super::cifar::Cifar;
-use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, npz};
+use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, text};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,10 +48,16 @@ pub enum DataKind {
     Npy,
     /// A table of comma-separated numbers with a column of labels, or a folder with `train.csv` and `test.csv`.
     Csv,
+    /// A safetensors file with arrays as in a NumPy archive.
+    Safetensors,
+    /// A text file for language modelling by characters.
+    Text,
+    /// A folder with the tables of SST-2: sentences and whether they are positive.
+    Sst2,
 }
 
 impl DataKind {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Digits, "digits"),
         (Self::Mnist, "mnist"),
         (Self::FashionMnist, "fashion-mnist"),
@@ -59,6 +66,9 @@ impl DataKind {
         (Self::Npz, "npz"),
         (Self::Npy, "npy"),
         (Self::Csv, "csv"),
+        (Self::Safetensors, "safetensors"),
+        (Self::Text, "text"),
+        (Self::Sst2, "sst2"),
     ];
 
     /// The name in a specification.
@@ -75,18 +85,30 @@ impl DataKind {
             Self::FashionMnist => Normalization::parse("0.2860/0.3530").unwrap_or_else(|_| Normalization::none()),
             Self::Cifar100 => Normalization::parse("0.5071,0.4865,0.4409/0.2673,0.2564,0.2762")
                 .unwrap_or_else(|_| Normalization::none()),
-            Self::Digits | Self::Npz | Self::Npy | Self::Csv => Normalization::none(),
+            Self::Digits | Self::Npz | Self::Npy | Self::Csv | Self::Safetensors | Self::Text | Self::Sst2 => {
+                Normalization::none()
+            }
         }
+    }
+
+    /// Whether samples are made of tokens.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Sst2)
     }
 }
 
-/// A data set by kind and path, written `KIND:PATH` (or `digits` alone).
+/// The most tokens of a sample.
+const MOST_LENGTH: usize = 1 << 20;
+
+/// A data set by kind and path, written `KIND:PATH` (or `digits` alone); of text also `KIND@LENGTH:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
     /// What it is.
     pub kind: DataKind,
     /// Where its files are; empty for embedded data.
     pub path: PathBuf,
+    /// Tokens of a sample of text, where it is not the kind's own (64).
+    pub length: Option<usize>,
 }
 
 impl FromStr for DataSpec {
@@ -101,17 +123,26 @@ impl FromStr for DataSpec {
             }
         };
         let (name, path) = text.split_once(':').unwrap_or((text, ""));
+        let (name, length) = name.split_once('@').map_or((name, None), |(name, length)| (name, Some(length)));
         let &(kind, _) = DataKind::ALL.iter().find(|(_, known)| *known == name).ok_or_else(wrong)?;
         if path.is_empty() != (kind == DataKind::Digits) {
             return Err(wrong());
         }
-        Ok(Self { kind, path: path.into() })
+        let length = length.map(|length| {
+            let length = length.parse().ok().filter(|length| kind.is_text() && (2..=MOST_LENGTH).contains(length));
+            let expected = format!("text@LENGTH:FILE or sst2@LENGTH:FOLDER with 2 to {MOST_LENGTH} tokens");
+            length.ok_or_else(|| DatasetError::Spec { found: text.to_owned(), expected })
+        });
+        Ok(Self { kind, path: path.into(), length: length.transpose()? })
     }
 }
 
 impl fmt::Display for DataSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
+        if let Some(length) = self.length {
+            write!(f, "@{length}")?;
+        }
         if self.path != Path::new("") {
             write!(f, ":{}", self.path.display())?;
         }
@@ -129,20 +160,27 @@ impl DataSpec {
         limit: Option<usize>,
         normalization: Option<Normalization>,
     ) -> Result<Dataset, DatasetError> {
-        let path = &self.path;
+        let (path, name) = (&self.path, self.to_string());
+        if self.kind.is_text() && normalization.is_some() {
+            let (found, expected) = (format!("one for {name}"), "none, since text is no numbers".into());
+            return Err(DatasetError::Normalization { found, expected });
+        }
+        let limited = |dataset: Dataset| match limit {
+            Some(limit) => dataset.truncated(limit),
+            None => dataset,
+        };
         let raw = match self.kind {
+            DataKind::Text => return text::load_characters(&name, path, split, self.length).map(limited),
+            DataKind::Sst2 => return text::load_sentences(&name, path, split, self.length).map(limited),
             DataKind::Digits => digits::load(split)?,
             DataKind::Mnist | DataKind::FashionMnist => idx::load(path, split, limit)?,
             DataKind::Cifar10 => cifar::load(path, Cifar::Ten, split, limit)?,
             DataKind::Cifar100 => cifar::load(path, Cifar::Hundred, split, limit)?,
-            DataKind::Npz | DataKind::Npy => npz::load(path, split)?,
+            DataKind::Npz | DataKind::Npy => arrays::load(path, Source::numpy(path)?, split)?,
+            DataKind::Safetensors => arrays::load(path, Source::safetensors(path)?, split)?,
             DataKind::Csv => csv::load(path, split)?,
         };
         let normalization = normalization.unwrap_or_else(|| self.kind.default_normalization());
-        let dataset = Dataset::new(&self.to_string(), raw, normalization)?;
-        Ok(match limit {
-            Some(limit) => dataset.truncated(limit),
-            None => dataset,
-        })
+        Dataset::new(&name, raw, normalization).map(limited)
     }
 }

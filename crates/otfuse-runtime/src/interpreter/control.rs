@@ -3,9 +3,9 @@
 use otfuse_graph::{Body, DataType, Direction, Facts, Scan};
 
 use super::array::Array;
-use super::executable::Executable;
 use super::fault::{Fault, Outcome, resolve_axis};
 use super::integers::Integers;
+use super::program::Program;
 use super::value::{Operands, Value};
 use crate::RuntimeBackend;
 
@@ -15,7 +15,7 @@ const MOST_STEPS: i64 = 1 << 24;
 /// A body on the device, with what it reads from outside.
 struct Runner<'a, B: RuntimeBackend> {
     body: &'a Body,
-    executable: Executable<B>,
+    program: Program<B>,
     outside: Vec<Value<B>>,
 }
 
@@ -25,8 +25,8 @@ impl<'a, B: RuntimeBackend> Runner<'a, B> {
             let value = operands.values.get(input).and_then(Option::as_ref).cloned();
             value.ok_or_else(|| Fault::new(format!("input {input}"), "a tensor", "nothing"))
         });
-        let executable = Executable::new(&body.graph, &operands.device).map_err(Fault::Inner)?;
-        Ok(Self { body, executable, outside: outside.collect::<Outcome<_>>()? })
+        let program = Program::new(&body.graph, &operands.device).map_err(Fault::Inner)?;
+        Ok(Self { body, program, outside: outside.collect::<Outcome<_>>()? })
     }
 
     /// The outputs, given the inputs that the operator gives.
@@ -34,7 +34,7 @@ impl<'a, B: RuntimeBackend> Runner<'a, B> {
         let inputs = self.body.graph.inputs();
         let values = own.into_iter().chain(self.outside.iter().cloned());
         let given = inputs.iter().copied().zip(values).collect();
-        let found = self.executable.compute(given, self.body.graph.outputs()).map_err(Fault::Inner)?;
+        let found = self.program.compute(given, self.body.graph.outputs()).map_err(Fault::Inner)?;
         let missing = || Fault::Backend("a body gave too few outputs".into());
         self.body.graph.outputs().iter().map(|id| found.get(id).cloned().ok_or_else(missing)).collect()
     }

@@ -96,7 +96,8 @@ impl<B: Backend> Floats<B> {
 /// A mask on the device.
 pub(crate) fn upload_mask<B: Backend>(values: &[i64], shape: &[usize], device: &Device<B>) -> BoolTensor<B> {
     let values: Vec<bool> = values.iter().map(|&value| value != 0).collect();
-    B::bool_from_data(TensorData::new(values, at_least_one_axis(shape)), device)
+    let bool_type = get_or_init_device_settings::<B>(device).bool_dtype;
+    B::bool_from_data(TensorData::new(values, at_least_one_axis(shape)).convert_dtype(bool_type.into()), device)
 }
 
 /// The type of masks that the backend computes.
@@ -116,10 +117,12 @@ pub(crate) fn extremum<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>, largest
     B::float_mask_where(a, B::bool_or(better, not_a_number), b)
 }
 
+/// Indices on the device, in the type that it counts in: some have no integers of 64 bits.
 fn upload_indices<B: Backend>(indices: &[usize], device: &Device<B>) -> IntTensor<B> {
     let indices: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
     let count = indices.len();
-    B::int_from_data(TensorData::new(indices, [count]), device)
+    let int_type = get_or_init_device_settings::<B>(device).int_dtype;
+    B::int_from_data(TensorData::new(indices, [count]).convert_dtype(int_type.into()), device)
 }
 
 fn at_least_one_axis(shape: &[usize]) -> Shape {

@@ -8,10 +8,17 @@ use super::array::Array;
 use super::fault::{Fault, Outcome, broadcast, element_count};
 use super::floats::Floats;
 use super::unary::scalar;
-use super::value::Operands;
+use super::value::{Operands, Value};
+use crate::RuntimeBackend;
 
 /// `alpha A' B' + beta C`.
-pub(super) fn gemm<B: Backend>(gemm: &Gemm, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+pub(super) fn gemm<B: RuntimeBackend>(gemm: &Gemm, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+    if is_layer(gemm, operands) {
+        let (x, weight) = (operands.floats(0)?, operands.floats(1)?);
+        element_count(&[x.shape()[0], weight.shape()[0]])?;
+        let bias = operands.optional_floats(2)?.map(Floats::into_tensor);
+        return Ok(Floats::new(B::layer(x.into_tensor(), weight.into_tensor(), bias)));
+    }
     let a = matrix(operands.floats(0)?, "A", gemm.transpose_a)?;
     let b = matrix(operands.floats(1)?, "B", gemm.transpose_b)?;
     let shape = product_shape(a.shape(), b.shape())?;
@@ -31,6 +38,18 @@ pub(super) fn gemm<B: Backend>(gemm: &Gemm, operands: &mut Operands<B>) -> Outco
         product = B::float_add(product, c);
     }
     Ok(Floats::new(product))
+}
+
+/// Whether this is a linear layer, `x W^t + b` with a bias for each output, of operands that fit.
+fn is_layer<B: RuntimeBackend>(gemm: &Gemm, operands: &Operands<B>) -> bool {
+    let shape = |index: usize| match operands.values.get(index) {
+        Some(Some(Value::Floats(floats))) => Some(floats.shape()),
+        _ => None,
+    };
+    let plain = !gemm.transpose_a && gemm.transpose_b && gemm.alpha == 1.0 && gemm.beta == 1.0;
+    let (Some(&[_, inputs]), Some(&[outputs, columns])) = (shape(0), shape(1)) else { return false };
+    let no_bias = operands.values.get(2).is_none_or(Option::is_none);
+    plain && inputs == columns && (no_bias || shape(2) == Some([outputs].as_slice()))
 }
 
 fn matrix<B: Backend>(x: Floats<B>, name: &str, transpose: bool) -> Outcome<Floats<B>> {

@@ -15,7 +15,6 @@ mod binary;
 mod control;
 mod convolution;
 mod deform;
-mod executable;
 mod fault;
 mod floats;
 mod integers;
@@ -23,6 +22,7 @@ mod layout;
 mod linear;
 mod normalisation;
 mod pooling;
+mod program;
 mod quantization;
 mod recurrent;
 mod reduction;
@@ -39,10 +39,10 @@ use otfuse_graph::{Operator, Unary};
 
 use crate::RuntimeBackend;
 pub(crate) use array::Array;
-pub use executable::{Executable, run_graph, run_graph_f32};
 use fault::{Fault, Outcome};
 pub(crate) use floats::Floats;
 pub(crate) use normalisation::{BatchStatistics, batch_with_own_statistics};
+pub(crate) use program::Program;
 pub use support::{passes_gradients, refusal};
 pub(crate) use value::{Operands, Value};
 

@@ -6,6 +6,7 @@ use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_autodiff::{Autodiff, NodeId};
 use burn_backend::tensor::FloatTensor;
+use burn_backend::{Shape, TensorMetadata};
 
 use super::RuntimeBackend;
 use super::shape::{ConvolutionShape, SlidingAxis};
@@ -63,6 +64,56 @@ impl<B: RuntimeBackend> Backward<B, 3> for Convolution {
     }
 }
 
+/// A recorded linear layer; its state is where its input and its weights are kept. The gradient by the weights comes out
+/// in their own order, where that of a product with transposed weights would have to be transposed in turn.
+#[derive(Debug)]
+struct Linear;
+
+/// As `register`, for a linear layer.
+fn register_linear<B: RuntimeBackend>(
+    x: Option<NodeId>,
+    weight: Option<NodeId>,
+    gradient: &FloatTensor<B>,
+    state: (NodeId, NodeId),
+    gradients: &mut Gradients,
+    checkpointer: &mut Checkpointer,
+) {
+    // Both are retrieved in any case: the tape counts the readers.
+    let x_value = checkpointer.retrieve_node_output::<FloatTensor<B>>(state.0);
+    let weight_value = checkpointer.retrieve_node_output::<FloatTensor<B>>(state.1);
+    if let Some(id) = x {
+        gradients.register::<B>(id, B::float_matmul(gradient.clone(), weight_value));
+    }
+    if let Some(id) = weight {
+        gradients.register::<B>(id, B::float_matmul(B::float_transpose(gradient.clone()), x_value));
+    }
+}
+
+impl<B: RuntimeBackend> Backward<B, 2> for Linear {
+    type State = (NodeId, NodeId);
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, weight] = ops.parents.map(|parent| parent.map(|node| node.id));
+        register_linear::<B>(x, weight, &gradient, ops.state, gradients, checkpointer);
+    }
+}
+
+impl<B: RuntimeBackend> Backward<B, 3> for Linear {
+    type State = (NodeId, NodeId);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, weight, bias] = ops.parents.map(|parent| parent.map(|node| node.id));
+        register_linear::<B>(x, weight, &gradient, ops.state, gradients, checkpointer);
+        if let Some(id) = bias {
+            let outputs = gradient.shape()[1];
+            let sum = B::float_sum_dim(gradient, 0);
+            gradients.register::<B>(id, B::float_reshape(sum, Shape::from(vec![outputs])));
+        }
+    }
+}
+
 /// A recorded pool; its state is where its input is kept.
 #[derive(Debug)]
 struct MaxPool;
@@ -95,6 +146,29 @@ impl<B: RuntimeBackend> Backward<B, 1> for Rectified {
     }
 }
 
+/// Records an operation on an input, weights and perhaps a bias: what a tape of either kind does with it. The kinds
+/// differ in the number of parents.
+macro_rules! record {
+    ($operation:expr, $x:ident, $weight:ident, $bias:ident, $compute:ident $(, $kept:expr)*) => {
+        match $bias {
+            Some(bias) => {
+                let (bias, node) = bias.into_parts();
+                record!($operation, $x, $weight, [$x.node(), $weight.node(), node], $compute(Some(bias)) $(, $kept)*)
+            }
+            None => record!($operation, $x, $weight, [$x.node(), $weight.node()], $compute(None) $(, $kept)*),
+        }
+    };
+    ($operation:expr, $x:ident, $weight:ident, [$($parent:expr),*], $output:expr $(, $kept:expr)*) => {
+        match Backward::<B, _>::prepare::<C>($operation, [$($parent),*]).compute_bound().stateful() {
+            OpsKind::Tracked(mut operation) => {
+                let state = (operation.checkpoint(&$x), operation.checkpoint(&$weight) $(, $kept)*);
+                operation.finish(state, $output)
+            }
+            OpsKind::UnTracked(operation) => operation.finish($output),
+        }
+    };
+}
+
 impl<B: RuntimeBackend, C: CheckpointStrategy> RuntimeBackend for Autodiff<B, C> {
     fn convolution(
         x: FloatTensor<Self>,
@@ -105,25 +179,12 @@ impl<B: RuntimeBackend, C: CheckpointStrategy> RuntimeBackend for Autodiff<B, C>
         let compute = |bias: Option<FloatTensor<B>>| {
             B::convolution(x.primitive().clone(), weight.primitive().clone(), bias, shape)
         };
-        // What a tape of either kind does with its operation; the kinds differ in the number of parents.
-        macro_rules! record {
-            ($parents:expr, $bias:expr) => {
-                match Backward::<B, _>::prepare::<C>(Convolution, $parents).compute_bound().stateful() {
-                    OpsKind::Tracked(mut operation) => {
-                        let state = (operation.checkpoint(&x), operation.checkpoint(&weight), *shape);
-                        operation.finish(state, compute($bias))
-                    }
-                    OpsKind::UnTracked(operation) => operation.finish(compute($bias)),
-                }
-            };
-        }
-        match bias {
-            Some(bias) => {
-                let (bias, node) = bias.into_parts();
-                record!([x.node(), weight.node(), node], Some(bias))
-            }
-            None => record!([x.node(), weight.node()], None),
-        }
+        record!(Convolution, x, weight, bias, compute, *shape)
+    }
+
+    fn layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
+        let compute = |bias: Option<FloatTensor<B>>| B::layer(x.primitive().clone(), weight.primitive().clone(), bias);
+        record!(Linear, x, weight, bias, compute)
     }
 
     fn max_pool(x: FloatTensor<Self>, axes: &[SlidingAxis; 2]) -> FloatTensor<Self> {

@@ -50,6 +50,21 @@ pub(super) fn convolution_bias_gradient<B: Backend>(
     B::float_reshape(B::float_sum_dims(gradient, &[0, 2, 3]), Shape::from(vec![shape.out_channels]))
 }
 
+pub(super) fn layer<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
+) -> FloatTensor<B> {
+    let product = B::float_matmul(x, B::float_transpose(weight));
+    match bias {
+        Some(bias) => {
+            let outputs = bias.shape().num_elements();
+            B::float_add(product, B::float_reshape(bias, Shape::from(vec![1, outputs])))
+        }
+        None => product,
+    }
+}
+
 /// Kernel, stride, padding and dilation.
 fn window(axes: &[SlidingAxis; 2]) -> [[usize; 2]; 4] {
     [axes.map(|axis| axis.kernel), axes.map(|axis| axis.stride), [0, 0], axes.map(|axis| axis.dilation)]

@@ -16,27 +16,23 @@ pub struct Descent {
     pub decay: f64,
 }
 
-/// `velocity = momentum velocity + (gradient + decay weight)`; returns `weight - rate velocity`. If the velocity is
-/// `None`, the gradient becomes it. One pass over the numbers.
-pub(super) fn descend(weight: &[f32], velocity: &mut [f32], gradient: Option<&[f32]>, step: &Descent) -> Vec<f32> {
+/// `velocity = momentum velocity + (gradient + decay weight)` and `weight -= rate velocity`. Without a gradient, it is what
+/// the velocity holds. One pass over the numbers.
+pub(super) fn descend(weight: &mut [f32], velocity: &mut [f32], gradient: Option<&[f32]>, step: &Descent) {
     let [rate, momentum, decay] = [step.rate, step.momentum, step.decay].map(|number| number as f32);
-    let mut result = vec![0.0; weight.len()];
-    let parts = result.par_chunks_mut(UNIT).zip(velocity.par_chunks_mut(UNIT)).zip(weight.par_chunks(UNIT));
-    let moved = |(result, velocity): (&mut f32, f32), weight: f32| *result = weight - rate * velocity;
+    let parts = weight.par_chunks_mut(UNIT).zip(velocity.par_chunks_mut(UNIT));
     match gradient {
-        Some(gradient) => parts.zip(gradient.par_chunks(UNIT)).for_each(|(((result, velocity), weight), gradient)| {
-            for (((result, velocity), &weight), &gradient) in result.iter_mut().zip(velocity).zip(weight).zip(gradient)
-            {
-                *velocity = (gradient + decay * weight) + momentum * *velocity;
-                moved((result, *velocity), weight);
+        Some(gradient) => parts.zip(gradient.par_chunks(UNIT)).for_each(|((weight, velocity), gradient)| {
+            for ((weight, velocity), &gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
+                *velocity = (gradient + decay * *weight) + momentum * *velocity;
+                *weight -= rate * *velocity;
             }
         }),
-        None => parts.for_each(|((result, velocity), weight)| {
-            for ((result, velocity), &weight) in result.iter_mut().zip(velocity).zip(weight) {
-                *velocity += decay * weight;
-                moved((result, *velocity), weight);
+        None => parts.for_each(|(weight, velocity)| {
+            for (weight, velocity) in weight.iter_mut().zip(velocity) {
+                *velocity += decay * *weight;
+                *weight -= rate * *velocity;
             }
         }),
     }
-    result
 }

@@ -27,10 +27,15 @@ fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
 
 /// Changes the elements of a float32 tensor in row-major order: in place if nothing else reads them.
 fn changed(x: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let whole = x.layout().contiguous_offsets() == Some((0, x.storage::<f32>().len()));
-    let mut x = if whole { x } else { x.to_contiguous() };
+    let mut x = whole(x);
     change(x.storage_mut());
     x
+}
+
+/// A float32 tensor whose storage is its elements in row-major order.
+fn whole(x: FlexTensor) -> FlexTensor {
+    let is_whole = x.layout().contiguous_offsets() == Some((0, x.storage::<f32>().len()));
+    if is_whole { x } else { x.to_contiguous() }
 }
 
 impl RuntimeBackend for Flex {
@@ -126,17 +131,16 @@ impl RuntimeBackend for Flex {
         if ![&weight, &gradient].into_iter().chain(&velocity).all(alike) {
             return burn::descend::<Self>(weight, velocity, gradient, step);
         }
-        let mut result = Vec::new();
-        let velocity = match velocity {
-            Some(velocity) => changed(velocity, |velocity| {
-                result = read(&weight, |weight| {
-                    read(&gradient, |gradient| descent::descend(weight, velocity, Some(gradient), step))
-                });
-            }),
-            None => changed(gradient, |velocity| {
-                result = read(&weight, |weight| descent::descend(weight, velocity, None, step));
-            }),
+        let (mut velocity, gradient) = match velocity {
+            Some(velocity) => (whole(velocity), Some(gradient)),
+            None => (whole(gradient), None),
         };
-        (tensor(result, &weight.shape().to_vec()), velocity)
+        let mut weight = whole(weight);
+        let (weights, velocities) = (weight.storage_mut(), velocity.storage_mut());
+        match gradient {
+            Some(gradient) => read(&gradient, |it| descent::descend(weights, velocities, Some(it), step)),
+            None => descent::descend(weights, velocities, None, step),
+        }
+        (weight, velocity)
     }
 }

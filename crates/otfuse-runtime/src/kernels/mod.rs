@@ -63,6 +63,11 @@ pub trait RuntimeBackend: Backend {
         burn::convolution_bias_gradient::<Self>(gradient, shape)
     }
 
+    /// A linear layer, `x W^t + b`, with x of shape rows x inputs, W of shape outputs x inputs and b of outputs.
+    fn layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
+        burn::layer::<Self>(x, weight, bias)
+    }
+
     /// The largest element of each window over the last two of four axes, which have no padding; NaN wins.
     fn max_pool(x: FloatTensor<Self>, axes: &[SlidingAxis; 2]) -> FloatTensor<Self> {
         burn::max_pool::<Self>(x, axes)
@@ -98,6 +103,10 @@ pub trait RuntimeBackend: Backend {
         burn::descend::<Self>(weight, velocity, gradient, step)
     }
 }
+
+/// GPUs have Burn's own kernels.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+impl RuntimeBackend for crate::device::Gpu {}
 
 #[cfg(test)]
 mod tests;

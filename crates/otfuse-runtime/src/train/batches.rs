@@ -4,10 +4,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 use super::augment::Augmentation;
 use crate::dataset::Dataset;
+use crate::random;
 
 /// Batches that wait to be used.
 const AHEAD: usize = 2;
@@ -16,6 +17,8 @@ const AHEAD: usize = 2;
 pub(super) struct Batch {
     pub(super) samples: Vec<f32>,
     pub(super) labels: Vec<u32>,
+    /// How many samples there are; each has as many labels.
+    pub(super) count: usize,
 }
 
 /// What batches are made of.
@@ -64,18 +67,16 @@ impl Source<'_> {
                 self.augmentation.apply(shape, self.seed, epoch, index, sample);
             }
         }
-        Batch { samples, labels: indices.iter().map(|&index| self.dataset.labels()[index]).collect() }
+        let labels = indices.iter().flat_map(|&index| self.dataset.labels_of(index)).copied().collect();
+        Batch { samples, labels, count: indices.len() }
     }
 }
 
-/// Fisher and Yates's shuffle, the same for a seed and an epoch whatever came before.
-pub(super) fn shuffle(order: &mut [usize], seed: u64, epoch: usize) {
+/// Shuffles, the same for a seed and an epoch whatever came before.
+fn shuffle(order: &mut [usize], seed: u64, epoch: usize) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_word_pos((epoch as u128) << 40);
-    for last in (1..order.len()).rev() {
-        let other = (random.next_u64() % (last as u64 + 1)) as usize;
-        order.swap(last, other);
-    }
+    random::shuffle(order, &mut random);
 }
 
 /// Divides the samples into those to train on and those held out, `share` of them, both ascending.

@@ -1,13 +1,16 @@
 //! What training minimises.
 
+use otfuse_graph::Tensor;
+
 use crate::RuntimeError;
+use crate::head::Labels;
 use crate::interpreter::{Array, Floats};
 use crate::{Executable, Head, RuntimeBackend};
 
 /// Knowledge distillation (Hinton, Vinyals and Dean 2015): beside the labels, a network follows the probabilities of others.
-pub struct Distillation<'a, B: RuntimeBackend> {
-    /// The networks to learn from, on the device; the mean of their probabilities counts.
-    pub teachers: &'a [Executable<B>],
+pub struct Distillation<'a> {
+    /// The networks to learn from, on any device; the mean of their probabilities counts.
+    pub teachers: &'a [Executable],
     /// What scores are divided by before they become probabilities; positive. Higher shows more of the small ones.
     pub temperature: f64,
     /// Weight of the teachers in the loss, from 0 to 1; the labels have the rest.
@@ -48,20 +51,31 @@ pub(super) fn cross_entropy<B: RuntimeBackend>(
 }
 
 /// The mean over teachers of the softmax of a batch's scores at a temperature, row by row.
-pub(super) fn teacher_rows<B: RuntimeBackend>(
-    distillation: &Distillation<'_, B>,
-    batch: &otfuse_graph::Tensor,
-    count: usize,
+pub(super) fn teacher_rows(
+    distillation: &Distillation<'_>,
+    inputs: &[(String, Tensor)],
+    labels: Labels,
     classes: usize,
 ) -> Result<Vec<f32>, RuntimeError> {
-    let mut rows = vec![0.0_f64; count * classes];
+    let mut rows = vec![0.0_f64; labels.count() * classes];
     let share = 1.0 / distillation.teachers.len().max(1) as f64;
     for teacher in distillation.teachers {
         let graph = teacher.graph();
         let head = Head::find(graph)?;
-        let mut values = teacher.run_for(&[(graph.inputs()[0], batch.clone())], &[head.logits])?;
+        let mut given = Vec::with_capacity(inputs.len());
+        for (position, (name, tensor)) in inputs.iter().enumerate() {
+            // A teacher's inputs have the student's names, or else stand in the same places.
+            let of_name = graph.inputs().iter().find(|&&id| graph.value(id).name == *name);
+            let id = of_name.or_else(|| graph.inputs().get(position)).copied();
+            let id = id.ok_or_else(|| RuntimeError::UnknownInput {
+                input: name.clone(),
+                expected: graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect(),
+            })?;
+            given.push((id, tensor.clone()));
+        }
+        let mut values = teacher.run_for(&given, &[head.logits])?;
         let scores = values.remove(&head.logits).ok_or_else(|| head.wrong("scores".into(), "none".into()))?;
-        let (scores, found) = head.rows(&scores, count)?;
+        let (scores, found) = head.rows(&scores, labels)?;
         if found != classes {
             return Err(head.wrong(format!("{classes} classes, as the student has"), found.to_string()));
         }

@@ -31,7 +31,8 @@ pub use vjp::vector_jacobian_product;
 
 use crate::batch::fixed_batch_size;
 use crate::dataset::Dataset;
-use crate::{Default32, DefaultDevice, Evaluation, Executable, RuntimeBackend, evaluate};
+use crate::device::Kind;
+use crate::{Cpu, Device, Evaluation, Executable, RuntimeBackend, evaluate};
 use batches::{Source, hold_out};
 use model::{Model, Objective, numbers};
 use optimizer::Step;
@@ -93,29 +94,24 @@ pub struct Checkpoints<'a> {
 }
 
 /// What training may do beside its settings.
-pub struct Extras<'a, B: RuntimeBackend> {
+#[derive(Default)]
+pub struct Extras<'a> {
     /// Teachers.
-    pub distillation: Option<Distillation<'a, B>>,
+    pub distillation: Option<Distillation<'a>>,
     /// Saved states.
     pub checkpoints: Option<Checkpoints<'a>>,
     /// Samples to measure the network on after every epoch; nothing is chosen by them.
     pub watched: Option<&'a Dataset>,
 }
 
-impl<B: RuntimeBackend> Default for Extras<'_, B> {
-    fn default() -> Self {
-        Self { distillation: None, checkpoints: None, watched: None }
-    }
-}
-
-/// Trains on the default backend; see [`train_on`].
+/// Trains on the default device; see [`train_on`].
 pub fn train(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
-    train_on::<Default32>(graph, dataset, settings, Extras::default(), &DefaultDevice::default(), observe)
+    train_on(graph, dataset, settings, Extras::default(), &Device::default(), observe)
 }
 
 /// Minimises the cross-entropy by stochastic gradient descent, in batches of samples shuffled anew for each epoch.
@@ -124,50 +120,70 @@ pub fn train(
 /// leaves out the rest. The result follows from graph, data set and settings alone. Fails if the settings are out of
 /// range, if the network has no trainable weights or is not a classifier of the data set, if a saved state belongs to
 /// another training, or if the loss is no number any more.
-pub fn train_on<B: RuntimeBackend>(
+pub fn train_on(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
-    mut extras: Extras<'_, B>,
-    device: &B::Device,
+    extras: Extras<'_>,
+    device: &Device,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
-    settings.validate()?;
-    if let Some(Distillation { temperature, weight, .. }) = extras.distillation {
-        check("temperature", "a positive number", temperature, temperature > 0.0 && temperature.is_finite())?;
-        check("teacher weight", "0 to 1", weight, (0.0..=1.0).contains(&weight))?;
+    let request = Request { graph, dataset, settings, extras, on: device };
+    match device.kind() {
+        Kind::Cpu => request.train::<Cpu>(&burn_flex::FlexDevice, observe),
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        Kind::Gpu(device) => request.train::<crate::device::Gpu>(device, observe),
     }
-    let (kept, held) = hold_out(dataset.len(), settings.validation, settings.seed);
-    let fixed = fixed_batch_size(graph);
-    let size = fixed.unwrap_or(settings.batch_size).max(1);
-    let batches = if fixed.is_some() { kept.len() / size } else { kept.len().div_ceil(size) };
-    if batches == 0 {
-        return Err(TrainError::NoSamples);
+}
+
+/// What [`train_on`] is given.
+struct Request<'a, 'e> {
+    graph: &'a Graph,
+    dataset: &'a Dataset,
+    settings: &'a TrainSettings,
+    extras: Extras<'e>,
+    on: &'a Device,
+}
+
+impl Request<'_, '_> {
+    fn train<B: RuntimeBackend>(
+        self,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Progress),
+    ) -> Result<Trained, TrainError> {
+        let Self { graph, dataset, settings, mut extras, on } = self;
+        settings.validate()?;
+        if let Some(Distillation { temperature, weight, .. }) = extras.distillation {
+            check("temperature", "a positive number", temperature, temperature > 0.0 && temperature.is_finite())?;
+            check("teacher weight", "0 to 1", weight, (0.0..=1.0).contains(&weight))?;
+        }
+        let (kept, held) = hold_out(dataset.len(), settings.validation, settings.seed);
+        let fixed = fixed_batch_size(graph);
+        let size = fixed.unwrap_or(settings.batch_size).max(1);
+        let batches = if fixed.is_some() { kept.len() / size } else { kept.len().div_ceil(size) };
+        if batches == 0 {
+            return Err(TrainError::NoSamples);
+        }
+        let model = Model::<B>::new(graph, dataset, settings.batch_statistics, device)?;
+        let augmentation = settings.augmentation;
+        let source = Source { dataset, indices: &kept, size, batches, augmentation, seed: settings.seed };
+        let fingerprint = fingerprint(graph, dataset, settings, &extras);
+        let validation = (!held.is_empty()).then(|| dataset.chosen(&held));
+        let mut run = Run { model, settings, on, device, position: Position::default(), fingerprint };
+        if let Some(bytes) = extras.checkpoints.as_ref().and_then(|checkpoints| checkpoints.resume) {
+            run.position = state::restore(&mut run.model, bytes, &run.fingerprint, device)?;
+        }
+        while run.position.epoch < settings.epochs {
+            run.epoch(source, &mut extras, observe)?;
+            run.finish_epoch(validation.as_ref(), extras.watched)?;
+            run.save(&mut extras.checkpoints)?;
+        }
+        run.trained(held.len())
     }
-    let model = Model::<B>::new(graph, dataset.sample_shape(), settings.batch_statistics, device)?;
-    let augmentation = settings.augmentation;
-    let source = Source { dataset, indices: &kept, size, batches, augmentation, seed: settings.seed };
-    let fingerprint = fingerprint(graph, dataset, settings, &extras);
-    let validation = (!held.is_empty()).then(|| dataset.chosen(&held));
-    let mut run = Run { model, settings, device, position: Position::default(), fingerprint };
-    if let Some(bytes) = extras.checkpoints.as_ref().and_then(|checkpoints| checkpoints.resume) {
-        run.position = state::restore(&mut run.model, bytes, &run.fingerprint, device)?;
-    }
-    while run.position.epoch < settings.epochs {
-        run.epoch(source, &mut extras, observe)?;
-        run.finish_epoch(validation.as_ref(), extras.watched)?;
-        run.save(&mut extras.checkpoints)?;
-    }
-    run.trained(held.len())
 }
 
 /// What must agree for a saved state to be used.
-fn fingerprint<B: RuntimeBackend>(
-    graph: &Graph,
-    dataset: &Dataset,
-    settings: &TrainSettings,
-    extras: &Extras<'_, B>,
-) -> String {
+fn fingerprint(graph: &Graph, dataset: &Dataset, settings: &TrainSettings, extras: &Extras<'_>) -> String {
     let distillation = extras.distillation.as_ref();
     let teachers = distillation.map(|it| (it.teachers.len(), it.temperature, it.weight));
     // FNV-1a over the labels and the initial weights: cheap, and unlikely to agree by chance.
@@ -190,6 +206,8 @@ fn fingerprint<B: RuntimeBackend>(
 struct Run<'a, B: RuntimeBackend> {
     model: Model<B>,
     settings: &'a TrainSettings,
+    /// The device, and what the backend calls it.
+    on: &'a Device,
     device: &'a B::Device,
     position: Position,
     fingerprint: String,
@@ -200,14 +218,14 @@ impl<B: RuntimeBackend> Run<'_, B> {
     fn epoch(
         &mut self,
         source: Source<'_>,
-        extras: &mut Extras<'_, B>,
+        extras: &mut Extras<'_>,
         observe: &mut dyn FnMut(Progress),
     ) -> Result<(), TrainError> {
         let mut saved = Instant::now();
         thread::scope(|scope| {
             let batches = source.start(scope, self.position.epoch, self.position.batch);
             for batch in batches {
-                let samples = batch.labels.len();
+                let samples = batch.count;
                 let loss = self.step(batch, source.batches, extras.distillation.as_ref())?;
                 self.position.total += loss;
                 self.position.batch += 1;
@@ -230,7 +248,7 @@ impl<B: RuntimeBackend> Run<'_, B> {
         &mut self,
         batch: batches::Batch,
         batches: usize,
-        distillation: Option<&Distillation<'_, B>>,
+        distillation: Option<&Distillation<'_>>,
     ) -> Result<f64, TrainError> {
         let settings = self.settings;
         let step = self.position.epoch * batches + self.position.batch;
@@ -272,7 +290,7 @@ impl<B: RuntimeBackend> Run<'_, B> {
     /// The network as it is now on these samples.
     fn measured(&self, samples: Option<&Dataset>) -> Result<Option<Evaluation>, TrainError> {
         let Some(samples) = samples else { return Ok(None) };
-        let executable = Executable::<B>::new(&self.model.graph()?, self.device)?;
+        let executable = Executable::new(&self.model.graph()?, self.on)?;
         Ok(Some(evaluate(&executable, samples, &mut |_, _| {})?))
     }
 

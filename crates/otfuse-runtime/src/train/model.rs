@@ -13,8 +13,10 @@ use super::loss::{Distillation, cross_entropy, target_rows, teacher_rows};
 use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
 use crate::batch::SampleLayout;
-use crate::interpreter::{Array, BatchStatistics, Floats, Value, batch_with_own_statistics};
-use crate::{Executable, Head, RuntimeBackend, RuntimeError, passes_gradients};
+use crate::dataset::Dataset;
+use crate::head::Labels;
+use crate::interpreter::{Array, BatchStatistics, Floats, Program, Value, batch_with_own_statistics};
+use crate::{Head, RuntimeBackend, RuntimeError, passes_gradients};
 
 /// The share of a batch's statistics in the running ones, as PyTorch's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
@@ -39,7 +41,7 @@ pub(super) type Gradients<B> = Vec<Option<FloatTensor<B>>>;
 
 /// A network under training.
 pub(super) struct Model<B: RuntimeBackend> {
-    executable: Executable<Autodiff<B>>,
+    program: Program<Autodiff<B>>,
     pub(super) parameters: Vec<Parameter<B>>,
     /// Means and variances in turn.
     pub(super) running: Vec<Running<B>>,
@@ -50,15 +52,15 @@ pub(super) struct Model<B: RuntimeBackend> {
 }
 
 /// How the loss is computed from scores.
-pub(super) struct Objective<'a, B: RuntimeBackend> {
+pub(super) struct Objective<'a> {
     pub(super) label_smoothing: f64,
-    pub(super) distillation: Option<&'a Distillation<'a, B>>,
+    pub(super) distillation: Option<&'a Distillation<'a>>,
 }
 
 impl<B: RuntimeBackend> Model<B> {
     pub(super) fn new(
         graph: &Graph,
-        sample_shape: &[usize],
+        dataset: &Dataset,
         batch_statistics: bool,
         device: &B::Device,
     ) -> Result<Self, TrainError> {
@@ -70,8 +72,8 @@ impl<B: RuntimeBackend> Model<B> {
             let (node, operator) = (node.name.clone(), node.operator.name().to_owned());
             return Err(TrainError::NoGradient { node, operator });
         }
-        let executable = Executable::<Autodiff<B>>::new(graph, device)?;
-        let floats = |id| match executable.constant(id) {
+        let program = Program::<Autodiff<B>>::new(graph, device)?;
+        let floats = |id| match program.constant(id) {
             Some(Value::Floats(value)) => Some(value.clone()),
             _ => None,
         };
@@ -98,15 +100,15 @@ impl<B: RuntimeBackend> Model<B> {
                 }
             }
         }
-        let (head, layout) = (Head::find(graph)?, SampleLayout::fit(graph, sample_shape)?);
-        Ok(Self { executable, parameters, running, normalisations, head, layout })
+        let (head, layout) = (Head::find(graph)?, SampleLayout::of(graph, dataset)?);
+        Ok(Self { program, parameters, running, normalisations, head, layout })
     }
 
     /// The mean loss of a batch and its gradients; moves the running statistics.
     pub(super) fn gradients(
         &mut self,
         batch: Batch,
-        objective: &Objective<'_, B>,
+        objective: &Objective<'_>,
     ) -> Result<(f32, Gradients<B>), TrainError> {
         let tracked: Vec<FloatTensor<Autodiff<B>>> = self
             .parameters
@@ -118,15 +120,19 @@ impl<B: RuntimeBackend> Model<B> {
             .collect();
         for (parameter, tensor) in self.parameters.iter().zip(&tracked) {
             let value = Floats::new(tensor.clone()).reshaped(&parameter.shape);
-            self.executable.set_constant(parameter.id, Value::Floats(value));
+            self.program.set_constant(parameter.id, Value::Floats(value));
         }
-        let samples = self.layout.batch(batch.samples, batch.labels.len());
-        let (scores, seen) = self.scores(&samples)?;
-        let loss = self.loss(&scores, &samples, &batch.labels, objective)?;
+        let inputs = self.layout.batch(batch.samples, batch.count);
+        let (scores, seen) = self.scores(&inputs)?;
+        let per_sample = batch.labels.len() / batch.count.max(1);
+        let counts = Labels { samples: batch.count, per_sample };
+        let loss = self.loss(&scores, &inputs, (&batch.labels, counts), objective)?;
         let value = loss.to_scalar().map_err(|fault| fault.at("loss", "cross-entropy"))?;
         let gradients = Autodiff::<B>::backward(loss.into_tensor());
         let gradients = tracked.iter().map(|tensor| Autodiff::<B>::grad(tensor, &gradients)).collect();
         self.move_statistics(seen);
+        // Nothing else reads the weights now, so that the step can be made in place.
+        self.parameters.iter().for_each(|parameter| self.program.release(parameter.id));
         Ok((value, gradients))
     }
 
@@ -134,16 +140,17 @@ impl<B: RuntimeBackend> Model<B> {
     #[allow(clippy::type_complexity)]
     fn scores(
         &self,
-        samples: &Tensor,
+        inputs: &[(ValueId, Tensor)],
     ) -> Result<(Floats<Autodiff<B>>, Vec<(usize, BatchStatistics<Autodiff<B>>)>), RuntimeError> {
-        let input =
-            Value::from_tensor(samples, self.executable.device()).map_err(|fault| fault.at("input", "input"))?;
-        let graph = self.executable.graph();
+        let graph = self.program.graph();
+        let mut given = Vec::with_capacity(inputs.len());
+        for (id, tensor) in inputs {
+            let value = Value::from_tensor(tensor, self.program.device());
+            given.push((*id, value.map_err(|fault| fault.at(&graph.value(*id).name, "input"))?));
+        }
         let mut seen = Vec::new();
-        let mut values = self.executable.compute_replacing(
-            vec![(graph.inputs()[0], input)],
-            &[self.head.logits],
-            &mut |id, operator, operands| {
+        let mut values =
+            self.program.compute_replacing(given, &[self.head.logits], &mut |id, operator, operands| {
                 let (Operator::BatchNormalization { epsilon }, Some(&at)) = (operator, self.normalisations.get(&id))
                 else {
                     return None;
@@ -152,8 +159,7 @@ impl<B: RuntimeBackend> Model<B> {
                     seen.push((at, statistics));
                     vec![Value::Floats(y)]
                 }))
-            },
-        )?;
+            })?;
         match values.remove(&self.head.logits) {
             Some(Value::Floats(scores)) => Ok((scores, seen)),
             _ => Err(self.head.wrong("floats".into(), "integers".into())),
@@ -163,11 +169,11 @@ impl<B: RuntimeBackend> Model<B> {
     fn loss(
         &self,
         scores: &Floats<Autodiff<B>>,
-        samples: &Tensor,
-        labels: &[u32],
-        objective: &Objective<'_, B>,
+        inputs: &[(ValueId, Tensor)],
+        (labels, counts): (&[u32], Labels),
+        objective: &Objective<'_>,
     ) -> Result<Floats<Autodiff<B>>, RuntimeError> {
-        let classes = self.head.classes(scores.shape(), labels.len())?;
+        let classes = self.head.classes(scores.shape(), counts)?;
         let shape = [labels.len(), classes];
         let targets = target_rows(labels, classes, objective.label_smoothing).ok_or_else(|| {
             let needed = labels.iter().max().map_or(0, |&label| label as usize + 1);
@@ -177,7 +183,9 @@ impl<B: RuntimeBackend> Model<B> {
             return Ok(cross_entropy(scores, targets, shape, 1.0, 1.0));
         };
         let of_labels = cross_entropy(scores, targets, shape, 1.0, 1.0 - distillation.weight);
-        let targets = teacher_rows(distillation, samples, labels.len(), classes)?;
+        let graph = self.program.graph();
+        let named = inputs.iter().map(|(id, tensor)| (graph.value(*id).name.clone(), tensor.clone()));
+        let targets = teacher_rows(distillation, &named.collect::<Vec<_>>(), counts, classes)?;
         let of_teachers = cross_entropy(scores, targets, shape, distillation.temperature, distillation.weight);
         Ok(of_labels.map(|loss| Autodiff::<B>::float_add(loss, of_teachers.into_tensor())))
     }
@@ -198,11 +206,14 @@ impl<B: RuntimeBackend> Model<B> {
 
     /// Moves every parameter by one step.
     pub(super) fn update(&mut self, gradients: Gradients<B>, step: &Step) {
-        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
+        let moved = |(parameter, gradient): (Parameter<B>, Option<FloatTensor<B>>)| {
+            let Parameter { id, shape, mut value, mut memory } = parameter;
             if let Some(gradient) = gradient {
-                parameter.value = step.take::<B>(parameter.value.clone(), gradient, &mut parameter.memory);
+                value = step.take::<B>(value, gradient, &mut memory);
             }
-        }
+            Parameter { id, shape, value, memory }
+        };
+        self.parameters = std::mem::take(&mut self.parameters).into_iter().zip(gradients).map(moved).collect();
     }
 
     /// Puts in weights and statistics, in this order.
@@ -216,12 +227,12 @@ impl<B: RuntimeBackend> Model<B> {
 
     /// The graph with the present weights and statistics, in the types that they had.
     pub(super) fn graph(&self) -> Result<Graph, TrainError> {
-        let mut editor = GraphEditor::edit(self.executable.graph().clone());
+        let mut editor = GraphEditor::edit(self.program.graph().clone());
         let parameters = self.parameters.iter().map(|parameter| (parameter.id, &parameter.value));
         let values = parameters.chain(self.running.iter().map(|running| (running.id, &running.value)));
         for (id, value) in values {
             let numbers = numbers::<B>(value)?;
-            if let Some(tensor) = self.executable.graph().initializer(id) {
+            if let Some(tensor) = self.program.graph().initializer(id) {
                 editor.set_tensor(id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), numbers));
             }
         }

@@ -7,12 +7,12 @@ use otfuse_graph::{Binary, Graph, NodeId, Operator, ValueId, Variadic};
 /// The floating-point constants that training changes, in the order of their ids: those that are read as weights,
 /// biases, scales or slopes of an operator that has such, directly or through operators that only move elements; and
 /// those of more than one element that are added, multiplied or concatenated (biases behind MatMul, embeddings).
-/// Running statistics, bounds and single factors are not among them.
+/// Running statistics, bounds, single factors and what is part of the architecture are not among them.
 pub fn trainable(graph: &Graph) -> Vec<ValueId> {
     let consumers = graph.consumers();
     let mut found = Vec::new();
     for (id, tensor) in graph.initializers() {
-        if tensor.data_type().is_float() && !tensor.is_empty() {
+        if graph.is_weight(id) && !tensor.is_empty() {
             let mut seen = HashSet::new();
             if is_read_as_weight(graph, &consumers, id, tensor.len() > 1, &mut seen) {
                 found.push(id);
@@ -38,9 +38,12 @@ fn is_read_as_weight(
         match &node.operator {
             Operator::Gemm(_) | Operator::MatMul | Operator::Conv(_) | Operator::ConvTranspose(_) => true,
             Operator::BatchNormalization { .. } => matches!(position, 1 | 2),
-            Operator::InstanceNormalization { .. } | Operator::LayerNormalization { .. } | Operator::PRelu => {
-                position > 0
-            }
+            Operator::InstanceNormalization { .. }
+            | Operator::LayerNormalization { .. }
+            | Operator::GroupNormalization { .. }
+            | Operator::PRelu => position > 0,
+            // Weights of inputs and of the recurrence, biases, peepholes; initial states are no weights.
+            Operator::Recurrent(_) => matches!(position, 1..=3 | 7),
             Operator::Gather { .. } => position == 0,
             Operator::Binary(Binary::Add | Binary::Mul)
             | Operator::Variadic(Variadic::Sum)

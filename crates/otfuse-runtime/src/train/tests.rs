@@ -49,22 +49,23 @@ fn gradients_agree_with_finite_differences() {
 fn compare_with_differences(batch_statistics: bool) {
     let graph = small_network();
     let (samples, labels) = (pattern(4 * 72, 4), [0, 1, 2, 1]);
-    let device = DefaultDevice::default();
-    let mut model = Model::<Default32>::new(&graph, &[2, 6, 6], batch_statistics, &device).unwrap();
-    let batch = || Batch { samples: samples.clone(), labels: labels.to_vec() };
+    let device = burn_flex::FlexDevice;
+    let dataset = Dataset::from_floats("four", vec![2, 6, 6], samples.clone(), labels.to_vec(), 3).unwrap();
+    let mut model = Model::<Cpu>::new(&graph, &dataset, batch_statistics, &device).unwrap();
+    let batch = || Batch { samples: samples.clone(), labels: labels.to_vec(), count: 4 };
     let objective = Objective { label_smoothing: 0.1, distillation: None };
     let (_, gradients) = model.gradients(batch(), &objective).unwrap();
     let names: Vec<&str> = model.parameters.iter().map(|p| graph.value(p.id).name.as_str()).collect();
     assert_eq!(names, ["conv.weight", "conv.bias", "bn.scale", "bn.bias", "fc.weight"]);
     for (index, gradient) in gradients.into_iter().enumerate() {
-        let gradient = Floats::<Default32>::new(gradient.unwrap()).into_vec().unwrap();
+        let gradient = Floats::<Cpu>::new(gradient.unwrap()).into_vec().unwrap();
         let shape = model.parameters[index].shape.clone();
-        let values = Floats::<Default32>::new(model.parameters[index].value.clone()).into_vec().unwrap();
+        let values = Floats::<Cpu>::new(model.parameters[index].value.clone()).into_vec().unwrap();
         for at in (0..values.len()).step_by(5) {
             let mut loss_at = |offset: f32| {
                 let mut moved = values.clone();
                 moved[at] += offset;
-                model.parameters[index].value = Floats::<Default32>::from_vec(moved, &shape, &device).into_tensor();
+                model.parameters[index].value = Floats::<Cpu>::from_vec(moved, &shape, &device).into_tensor();
                 model.gradients(batch(), &objective).unwrap().0
             };
             let step = 2e-3;
@@ -77,7 +78,7 @@ fn compare_with_differences(batch_statistics: bool) {
                 gradient[at]
             );
         }
-        model.parameters[index].value = Floats::<Default32>::from_vec(values, &shape, &device).into_tensor();
+        model.parameters[index].value = Floats::<Cpu>::from_vec(values, &shape, &device).into_tensor();
     }
 }
 

@@ -7,21 +7,36 @@ use burn_backend::AutodiffBackend;
 use burn_backend::ops::FloatTensorOps;
 use otfuse_graph::{Graph, Tensor, ValueId};
 
-use crate::interpreter::{Array, Floats, Value};
-use crate::{Executable, RuntimeBackend, RuntimeError};
+use crate::device::Kind;
+use crate::interpreter::{Array, Floats, Program, Value};
+use crate::{Cpu, Device, RuntimeBackend, RuntimeError};
 
 /// The gradient of `<cotangent, output>`, summed over the given outputs, by each of `by` (inputs or constants of
 /// floats), in the shape of each. `None` where the outputs do not depend on it differentiably.
 ///
 /// Takes the time of a few forward passes, and memory for every inner value.
-pub fn vector_jacobian_product<B: RuntimeBackend>(
+pub fn vector_jacobian_product(
+    graph: &Graph,
+    inputs: &[(ValueId, Tensor)],
+    cotangents: &[(ValueId, Tensor)],
+    by: &[ValueId],
+    device: &Device,
+) -> Result<BTreeMap<ValueId, Option<Tensor>>, RuntimeError> {
+    match device.kind() {
+        Kind::Cpu => product_on::<Cpu>(graph, inputs, cotangents, by, &burn_flex::FlexDevice),
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        Kind::Gpu(device) => product_on::<crate::device::Gpu>(graph, inputs, cotangents, by, device),
+    }
+}
+
+fn product_on<B: RuntimeBackend>(
     graph: &Graph,
     inputs: &[(ValueId, Tensor)],
     cotangents: &[(ValueId, Tensor)],
     by: &[ValueId],
     device: &B::Device,
 ) -> Result<BTreeMap<ValueId, Option<Tensor>>, RuntimeError> {
-    let mut executable = Executable::<Autodiff<B>>::new(graph, device)?;
+    let mut program = Program::<Autodiff<B>>::new(graph, device)?;
     let name = |id: ValueId| graph.value(id).name.clone();
     let upload = |id: ValueId, tensor: &Tensor| {
         Value::<Autodiff<B>>::from_tensor(tensor, device).map_err(|fault| fault.at(&name(id), "input"))
@@ -41,12 +56,12 @@ pub fn vector_jacobian_product<B: RuntimeBackend>(
         given.push((*id, track(*id, upload(*id, tensor)?)));
     }
     for &id in by {
-        if let Some(constant) = executable.constant(id).cloned() {
-            executable.set_constant(id, track(id, constant));
+        if let Some(constant) = program.constant(id).cloned() {
+            program.set_constant(id, track(id, constant));
         }
     }
     let wanted: Vec<ValueId> = cotangents.iter().map(|(id, _)| *id).collect();
-    let mut values = executable.compute_replacing(given, &wanted, &mut |_, _, _| None)?;
+    let mut values = program.compute_replacing(given, &wanted, &mut |_, _, _| None)?;
     let mut total: Option<Floats<Autodiff<B>>> = None;
     for (id, cotangent) in cotangents {
         let (Some(Value::Floats(value)), Value::Floats(cotangent)) = (values.remove(id), upload(*id, cotangent)?)

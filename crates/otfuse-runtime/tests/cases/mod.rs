@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{
-    Binary, Conv, ConvTranspose, DataType, Gemm, Graph, GraphEditor, Operator, PadMode, Padding, Pool, PoolKind,
-    Reduce, ReduceKind, Tensor, Unary, Variadic, Window,
+    Aspect, Binary, Cell, Conv, ConvTranspose, Coordinates, DataType, DepthOrder, Gemm, Graph, GraphEditor, Nearest,
+    Operator, PadMode, Padding, Pool, PoolKind, Recurrent, Reduce, ReduceKind, Resize, ResizeMode, ScatterReduction,
+    Tensor, Unary, Variadic, Window,
 };
 use serde_json::Value;
 
@@ -41,6 +42,8 @@ pub fn operators() -> BTreeMap<&'static str, Operator> {
     let mut cases = elementwise();
     cases.extend(windows());
     cases.extend(rest());
+    cases.extend(recurrent());
+    cases.extend(moves());
     cases.into_iter().collect()
 }
 
@@ -220,6 +223,56 @@ fn rest() -> Vec<(&'static str, Operator)> {
     ]
 }
 
+fn recurrent() -> Vec<(&'static str, Operator)> {
+    let gru = |linear_before_reset| Cell::Gru { linear_before_reset };
+    let lstm = Cell::Lstm { input_forget: false };
+    let layer = |cell: Cell, reverse| {
+        let activations = cell.activations().to_vec();
+        Operator::Recurrent(Recurrent { cell, hidden: 5, reverse, batch_first: false, activations, clip: None })
+    };
+    vec![
+        ("RNN", layer(Cell::Rnn, false)),
+        ("RNN_all", layer(Cell::Rnn, false)),
+        ("RNN_reverse", layer(Cell::Rnn, true)),
+        ("GRU", layer(gru(false), false)),
+        ("GRU_all", layer(gru(true), false)),
+        ("GRU_reverse", layer(gru(false), true)),
+        ("LSTM", layer(lstm, false)),
+        ("LSTM_all", layer(lstm, false)),
+        ("LSTM_reverse", layer(lstm, true)),
+    ]
+}
+
+fn moves() -> Vec<(&'static str, Operator)> {
+    let resize = |mode, coordinates| {
+        Operator::Resize(Resize {
+            mode,
+            coordinates,
+            axes: None,
+            antialias: false,
+            exclude_outside: false,
+            extrapolation: 0.0,
+            aspect: Aspect::Stretch,
+        })
+    };
+    let reduction = ScatterReduction::None;
+    vec![
+        ("GroupNormalization", Operator::GroupNormalization { groups: 2, per_group: true, epsilon: 1e-3 }),
+        ("Resize_nearest", resize(ResizeMode::Nearest(Nearest::Floor), Coordinates::Asymmetric)),
+        ("Resize_linear", resize(ResizeMode::Linear, Coordinates::HalfPixel)),
+        ("Resize_corners", resize(ResizeMode::Linear, Coordinates::AlignCorners)),
+        ("DepthToSpace", Operator::DepthToSpace { block: 2, order: DepthOrder::ChannelsFirst }),
+        ("SpaceToDepth", Operator::SpaceToDepth { block: 2 }),
+        ("Trilu", Operator::Trilu { upper: false }),
+        ("CumSum", Operator::CumSum { exclusive: true, reverse: true }),
+        ("TopK", Operator::TopK { axis: 1, largest: true }),
+        ("GatherElements", Operator::GatherElements { axis: 0 }),
+        ("GatherND", Operator::GatherNd { batch_dims: 0 }),
+        ("ScatterElements", Operator::ScatterElements { axis: 0, reduction }),
+        ("ScatterND", Operator::ScatterNd { reduction }),
+    ]
+}
+
 /// A tensor of a golden file.
 pub fn tensor(value: &Value) -> Tensor {
     let shape: Vec<usize> =
@@ -229,6 +282,11 @@ pub fn tensor(value: &Value) -> Tensor {
         "float32" => {
             let numbers = data.iter().map(|number| number.as_f64().unwrap() as f32);
             Tensor::from_f32(&shape, numbers.collect())
+        }
+        "int32" => {
+            let numbers = data.iter().map(|number| number.as_i64().unwrap() as i32);
+            let bytes: Vec<u8> = numbers.flat_map(i32::to_le_bytes).collect();
+            Tensor::new(DataType::I32, shape, bytes.into()).unwrap()
         }
         "int64" => Tensor::from_i64(&shape, data.iter().map(|number| number.as_i64().unwrap()).collect()),
         other => {

@@ -43,6 +43,55 @@ def batch_norm(x, scale, bias, mean, variance, epsilon):
     return (x - mean) / torch.sqrt(variance + epsilon) * scale + bias
 
 
+def transposed(x, w, pads, strides=1):
+    """Pads as ONNX lists them are cut off the whole output."""
+    n = len(pads) // 2
+    y = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d][n - 1](x, w, stride=strides)
+    for axis in range(n):
+        y = y.narrow(2 + axis, pads[axis], y.shape[2 + axis] - pads[axis] - pads[n + axis])
+    return y
+
+
+def recurrent(kind, x, w, r, b=None, lengths=None, h=None, c=None, *, reverse=False, linear_before_reset=False):
+    """The cells step by step, in ONNX's order of gates (LSTM i, o, f, c; GRU z, r, h)."""
+    steps, samples, hidden = x.shape[0], x.shape[1], r.shape[2]
+    w, r = w[0], r[0]
+    wb, rb = b[0].split(b.shape[1] // 2) if b is not None else [torch.zeros(len(w), dtype=x.dtype)] * 2
+    h = torch.zeros(samples, hidden, dtype=x.dtype) if h is None else h[0]
+    c = torch.zeros_like(h) if c is None else c[0]
+    lengths = torch.full([samples], steps) if lengths is None else lengths
+    outputs = [None] * steps
+    for step in reversed(range(steps)) if reverse else range(steps):
+        of_x = (x[step] @ w.T + wb).split(hidden, 1)
+        of_h = (h @ r.T + rb).split(hidden, 1)
+        if kind == "RNN":
+            new, cell = torch.tanh(of_x[0] + of_h[0]), c
+        elif kind == "GRU":
+            update, reset = torch.sigmoid(of_x[0] + of_h[0]), torch.sigmoid(of_x[1] + of_h[1])
+            linear = reset * of_h[2] if linear_before_reset else (reset * h) @ r[2 * hidden:].T + rb[2 * hidden:]
+            new, cell = (1 - update) * torch.tanh(of_x[2] + linear) + update * h, c
+        else:
+            i, o, f, g = (a + b for a, b in zip(of_x, of_h))
+            cell = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            new = torch.sigmoid(o) * torch.tanh(cell)
+        alive = (step < lengths)[:, None]
+        outputs[step] = torch.where(alive, new, 0.0)
+        h, c = torch.where(alive, new, h), torch.where(alive, cell, c)
+    return torch.stack(outputs)[:, None]
+
+
+def space_to_depth(x, block):
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, h // block, block, w // block, block)
+    return x.permute(0, 3, 5, 1, 2, 4).reshape(n, -1, h // block, w // block)
+
+
+def cells(kind):
+    run = lambda *a, **k: recurrent(kind, *a, **k)
+    whole = {"linear_before_reset": True} if kind == "GRU" else {}
+    return {kind: run, f"{kind}_all": lambda *a: run(*a, **whole), f"{kind}_reverse": lambda *a: run(*a, reverse=True)}
+
+
 OPERATORS = {
     **{name: getattr(torch, name.lower()) for name in "Relu Sigmoid Tanh Exp Reciprocal Abs Neg Erf Sin Cos Tan Log Sqrt".split()},
     "Softplus": F.softplus, "Softsign": F.softsign, "Mish": F.mish, "HardSwish": F.hardswish,
@@ -89,6 +138,31 @@ OPERATORS = {
     "Pad": lambda x, *_: F.pad(x, [0, 2, 1, 0], value=1.5), "Pad_reflect": lambda x, _: F.pad(x[None], [1, 3, 2, 1], mode="reflect")[0],
     "Gather": lambda x, i: x[:, i.long()], "Expand": lambda x, _: x.expand(2, 3, 4), "Tile": lambda x, _: x.tile(2, 2),
     "Identity": lambda x: x * 1.0,
+    "Clip": lambda x, least, most: torch.clamp(x, least.item(), most.item()),
+    "Conv_same_lower": lambda *a: conv(*a, pads=[1, 1, 1, 1], strides=[2, 2]),
+    "Conv_3d": lambda *a: conv(*a, pads=[1, 0, 1, 0, 1, 1], strides=[1, 2, 1]),
+    "ConvTranspose_same": lambda x, w: transposed(x, w, [0, 0, 1, 1], 2),
+    "ConvTranspose_3d": lambda x, w: transposed(x, w, [0] * 6, [2, 1, 1]),
+    "ConvTranspose_shape": lambda x, w: F.pad(F.conv_transpose2d(x, w, stride=[3, 2]), [0, 1, 0, 1]),
+    "MaxPool_3d": lambda x: max_pool(x, [2, 2, 3], [0] * 6, [2, 1, 2]),
+    "MaxPool_dilated": lambda x: F.max_pool2d(x, [2, 3], stride=1, dilation=2),
+    "AveragePool_ceil": lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True),
+    "AveragePool_3d": lambda x: average_pool(x, [2, 2, 3], [0, 1, 0, 0, 0, 1], [2, 1, 2]),
+    "ReduceProd": lambda x, _: x.prod(1, keepdim=True), "ReduceSum_noop": lambda x: x * 1.0,
+    "Flatten_all": lambda x: x.reshape(1, -1), "Reshape_scalar": lambda x, _: x.reshape(()),
+    "Transpose_reverse": lambda x: x.permute(2, 1, 0), "Squeeze_all": torch.squeeze,
+    "Pad_negative": lambda x, _: F.pad(x, [1, -1, -1, 0]), "Pad_wrap": lambda x, _: F.pad(x[None], [2, 2, 1, 1], mode="circular")[0],
+    "Pad_edge": lambda x, *_: F.pad(x[None], [2, 2, 0, 0], mode="replicate")[0],
+    **cells("RNN"), **cells("GRU"), **cells("LSTM"),
+    "GroupNormalization": lambda x, s, b: F.group_norm(x, 2, eps=1e-3) * s.repeat_interleave(2)[:, None] + b.repeat_interleave(2)[:, None],
+    "Resize_nearest": lambda x, *_: F.interpolate(x, scale_factor=(2, 3)),
+    "Resize_linear": lambda x, *_: F.interpolate(x, scale_factor=(1.5, 2), mode="bilinear"),
+    "Resize_corners": lambda x, *_: F.interpolate(x, (3, 5), mode="bilinear", align_corners=True),
+    "DepthToSpace": lambda x: F.pixel_shuffle(x, 2), "SpaceToDepth": lambda x: space_to_depth(x, 2),
+    "Trilu": lambda x, _: torch.tril(x, 1), "TopK": lambda x, _: x.topk(2, 1).values,
+    "CumSum": lambda x, _: x.flip(1).cumsum(1).flip(1) - x,
+    "GatherElements": lambda x, i: x.gather(0, i.long() % 3), "GatherND": lambda x, i: x[tuple(i.long().T)],
+    "ScatterElements": lambda x, i, u: torch.scatter(x, 0, i.long(), u), "ScatterND": lambda x, i, u: x.index_put((i.long()[:, 0],), u),
 }
 
 results = {}

@@ -182,6 +182,32 @@ case("Cast_float", "Cast", [ints(1, -2)], to=TensorProto.FLOAT)
 case("Cast_uint8", "Cast", [ints(1, 300, -1)], to=TensorProto.UINT8)
 case("Identity", "Identity", [x])
 
+# Steps, samples, inputs = 3, 2, 4; 5 hidden units.
+for cell, gates in [("RNN", 1), ("GRU", 3), ("LSTM", 4)]:
+    weights = lambda: [floats(1, gates * 5, 4, low=-0.5, high=0.5), floats(1, gates * 5, 5, low=-0.5, high=0.5)]
+    case(cell, cell, [floats(3, 2, 4), *weights()], outputs=2, hidden_size=5)
+    states = [floats(1, 2, 5)] + ([floats(1, 2, 5)] if cell == "LSTM" else [])
+    lengths = np.array([3, 2], dtype=np.int32)
+    before = {"linear_before_reset": 1} if cell == "GRU" else {}
+    bias = floats(1, 2 * gates * 5, low=-0.5, high=0.5)
+    case(f"{cell}_all", cell, [floats(3, 2, 4), *weights(), bias, lengths, *states], outputs=2, hidden_size=5, **before)
+    case(f"{cell}_reverse", cell, [floats(3, 2, 4), *weights(), bias], outputs=2, hidden_size=5, direction="reverse")
+case("GroupNormalization", "GroupNormalization", [floats(2, 4, 3), floats(2), floats(2)], num_groups=2, epsilon=1e-3)
+case("Resize_nearest", "Resize", [floats(1, 2, 3, 2), None, np.float32([1, 1, 2, 3])],
+     mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+case("Resize_linear", "Resize", [floats(1, 2, 4, 3), None, np.float32([1, 1, 1.5, 2])], mode="linear")
+case("Resize_corners", "Resize", [floats(1, 1, 4, 3), None, None, ints(1, 1, 3, 5)],
+     mode="linear", coordinate_transformation_mode="align_corners")
+case("DepthToSpace", "DepthToSpace", [floats(1, 8, 2, 3)], blocksize=2, mode="CRD")
+case("SpaceToDepth", "SpaceToDepth", [floats(1, 2, 4, 2)], blocksize=2)
+case("Trilu", "Trilu", [floats(2, 3, 4), np.int64(1)], upper=0)
+case("CumSum", "CumSum", [floats(3, 4), np.int64(1)], reverse=1, exclusive=1)
+case("TopK", "TopK", [floats(3, 5), ints(2)], outputs=2, axis=1)
+case("GatherElements", "GatherElements", [floats(3, 3), np.array([[2, 0, 0], [-1, 1, 2]], dtype=np.int64)], axis=0)
+case("GatherND", "GatherND", [floats(3, 2, 2), np.array([[0, 1], [2, 0], [0, 1]], dtype=np.int64)])
+case("ScatterElements", "ScatterElements", [floats(3, 3), np.array([[2, 0, 1]], dtype=np.int64), floats(1, 3)], axis=0)
+case("ScatterND", "ScatterND", [floats(4, 2), np.array([[3], [0]], dtype=np.int64), floats(2, 2)])
+
 target = pathlib.Path(__file__).with_name("operators.json")
 lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(cases.items()))
 target.write_text("{\n" + lines + "\n}\n")

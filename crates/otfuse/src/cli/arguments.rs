@@ -8,6 +8,7 @@ use super::command::align::{Align, Apply};
 use super::command::compare::Compare;
 use super::command::interpolate::Interpolate;
 use super::pages::Pages;
+use super::residual::ResidualName;
 use super::training::Training;
 
 /// Fuse independently trained neural networks into one, by optimal transport.
@@ -20,6 +21,10 @@ pub struct Arguments {
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     pub json: bool,
+    /// Where networks are run and trained: cpu, cuda, cuda:N or wgpu (GPUs where the program is built with the feature
+    /// cuda or wgpu)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub device: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -65,9 +70,9 @@ pub enum Command {
 /// How to read models without a graph.
 #[derive(Args, Debug, Clone)]
 pub struct Reading {
-    /// Architecture of checkpoints without a graph: mlp, vgg, resnet, lenet, sequential, or an ONNX file of the same
-    /// network
-    #[arg(long, value_name = "NAME|FILE.onnx")]
+    /// Architecture of checkpoints without a graph: mlp, vgg, resnet, lenet, sequential, or an ONNX file or config.json
+    /// of the same network
+    #[arg(long, value_name = "NAME|FILE")]
     pub arch: Option<String>,
 }
 
@@ -79,6 +84,12 @@ pub struct Inspect {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub reading: Reading,
+    /// Draw the network, repeated blocks folded and boxes coloured by neuron group
+    #[arg(long, value_name = "OUT.svg")]
+    pub svg: Option<PathBuf>,
+    /// Write the same drawing for Graphviz
+    #[arg(long, value_name = "OUT.dot")]
+    pub dot: Option<PathBuf>,
 }
 
 /// `verify`.
@@ -97,8 +108,8 @@ pub struct Verify {
 /// Where samples come from.
 #[derive(Args, Debug, Clone)]
 pub struct Data {
-    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy or
-    /// csv
+    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy, csv,
+    /// safetensors, text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample)
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
@@ -125,7 +136,7 @@ impl Data {
 }
 
 /// `fuse`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub struct Fuse {
     /// The networks, two or more; or a file CONFIG.yml that names them and options, as mergekit writes it
     #[arg(required = true, num_args = 2.., value_name = "MODEL")]
@@ -140,12 +151,12 @@ pub struct Fuse {
     #[arg(long, value_enum, default_value_t = MethodName::Ot)]
     pub method: MethodName,
     /// What describes a neuron
-    #[arg(long, value_enum, default_value_t = ModeName::Weights)]
+    #[arg(long, value_enum, default_value_t = ModeName::Auto)]
     pub mode: ModeName,
-    /// Settings that others do not override
+    /// Settings that others do not override; without, converged matching on features of unit length
     #[arg(long, value_enum)]
     pub preset: Option<PresetName>,
-    /// Distance between the features of two neurons; euclidean, or what the preset says
+    /// Distance between the features of two neurons; what the preset says
     #[arg(long, value_enum)]
     pub cost: Option<CostName>,
     /// Scale every neuron's features to unit length first
@@ -177,20 +188,36 @@ pub struct Fuse {
     #[allow(missing_docs)]
     pub data: Data,
     /// Samples for activations and repair, spread evenly over the training split
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     pub samples: usize,
+    /// Labelled samples, spread evenly over the test split of --data, on which parents, ensemble, plain average and fused
+    /// network are compared; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub check: usize,
     /// What is repaired after averaging; all but none and data-free need --data
-    #[arg(long, value_enum, default_value_t = RepairName::None)]
+    #[arg(long, value_enum, default_value_t = RepairName::Auto)]
     pub repair: RepairName,
     /// How strongly --repair least-squares holds weights at the averaged ones, relative to the variance of a layer's inputs
     #[arg(long, value_name = "R", default_value_t = 0.1)]
     pub ridge: f64,
+    /// How much of a neuron the more important of its partners is with --repair least-squares: the power of its importance;
+    /// 0 averages all alike
+    #[arg(long, value_name = "P", default_value_t = 4.0)]
+    pub importance: f64,
+    /// Let the worst matched neurons of two models stay apart, until each group has this many times its size: from 1, all
+    /// averaged, to 2, which computes the mean of both models' outputs. Without repair
+    #[arg(long, value_name = "B", conflicts_with_all = ["sweep", "aligned_only", "method"])]
+    pub width_budget: Option<f64>,
     /// Where activations are taken
     #[arg(long, value_enum, default_value_t = PointName::Pre)]
     pub activation_point: PointName,
     /// What is kept of the activations
     #[arg(long, value_enum, default_value_t = StatisticName::Raw)]
     pub activation_features: StatisticName,
+    /// How the terms of a residual stream count in its matching: the sums behind each branch, or the terms alike, by their
+    /// share of the absolute values, or by that share for each neuron
+    #[arg(long, value_enum, default_value_t = ResidualName::Sums)]
+    pub residual: ResidualName,
     /// Write what was matched with what, as JSON
     #[arg(long, value_name = "FILE")]
     pub save_alignment: Option<PathBuf>,
@@ -250,7 +277,7 @@ pub struct Prune {
 }
 
 /// How matching goes on after the first sweep.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Converged matching")]
 pub struct Sweeping {
     /// The most sweeps over all groups after the first; 0 for the forward sweep alone. As the preset says
@@ -337,7 +364,8 @@ pub struct Convert {
 #[derive(Args, Debug)]
 pub struct Train {
     /// Architecture: mlp:400-200-100, vgg11, vgg11-nobias, vgg11-bn, resnet20, resnet18, lenet or cnn; a number behind a
-    /// colon multiplies all widths (vgg11:0.5)
+    /// colon multiplies all widths (vgg11:0.5). Transformers: gpt2:LAYERS,WIDTH,HEADS (also bert, roberta, distilbert,
+    /// llama, mistral, qwen2, qwen3, vit), or a folder with config.json; they are written as folders
     pub arch: String,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -416,6 +444,8 @@ choices!(
 choices!(
     /// What describes a neuron.
     ModeName {
+        /// With --data and without --preset activations, else weights
+        Auto,
         /// Its incoming weights; needs no data
         Weights,
         /// Its activations on samples; needs --data
@@ -427,6 +457,8 @@ choices!(
 choices!(
     /// Named settings.
     PresetName {
+        /// One forward sweep on incoming weights, no repair
+        Forward,
         /// The published code's choices: last layer aligned too, no biases in the features, the anchor's marginals on
         /// both sides
         Paper,
@@ -477,6 +509,8 @@ choices!(
 choices!(
     /// What is repaired after averaging.
     RepairName {
+        /// Least squares with --data, else data-free; nothing with --preset, --method average or --aligned-only
+        Auto,
         /// Nothing
         None,
         /// The variance of every layer, from the weights alone

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::models::check_output;
-use super::pages::write_text;
+use super::pages::{compared, write_text};
 
 /// Where the card of a network goes: `README.md` in its folder, or `NAME.README.md` beside its file.
 pub fn place(output: &Path, is_folder: bool) -> PathBuf {
@@ -62,17 +62,23 @@ fn card(output: &Path, data: &Value) -> String {
     for (key, value) in data["settings"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         let _ = writeln!(text, "- {}: {}", key.replace('_', " "), plain(value));
     }
-    let results = data["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let results = compared(&data["comparison"]);
     let _ = writeln!(text, "\n## Measured\n");
     if results.is_empty() {
         let _ = writeln!(text, "Not measured when it was made. `otfuse eval FILE --data SPEC` measures it.");
     } else {
-        let _ = writeln!(text, "| network | accuracy | loss |\n|---|---|---|");
-        for row in results {
-            let name = row["name"].as_str().or(row["path"].as_str()).unwrap_or_default();
+        let comparison = &data["comparison"];
+        let _ = writeln!(
+            text,
+            "On {} {} samples of {}:\n\n| network | accuracy | loss |\n|---|---|---|",
+            comparison["samples"],
+            plain(&comparison["split"]),
+            plain(&comparison["data"])
+        );
+        for (name, row, _) in results {
             let accuracy = row["accuracy"].as_f64().map_or_else(String::new, |value| format!("{:.2} %", 100.0 * value));
             let loss = row["loss"].as_f64().map_or_else(String::new, |value| format!("{value:.4}"));
-            let _ = writeln!(text, "| {} | {accuracy} | {loss} |", line(name));
+            let _ = writeln!(text, "| {} | {accuracy} | {loss} |", line(&name));
         }
     }
     let _ = writeln!(text, "\n## Use\n\n{}", usage(output, &name));
@@ -131,7 +137,7 @@ mod tests {
             "method": "ot",
             "models": [{"path": "a|<b>.pt", "sha256": "00", "parameters": 3, "weight": 0.5}],
             "settings": {"preset": null, "anchor": 1},
-            "results": [{"name": "fused", "accuracy": 0.5, "loss": 0.25}],
+            "comparison": {"parents": [], "fused": {"accuracy": 0.5, "loss": 0.25}},
         });
         let card = card(Path::new("out.pt"), &data);
         for expected in ["| a\\|\\<b\\>.pt | 0.5 | 3 |", "- anchor: 1", "| fused | 50.00 % | 0.2500 |", "torch.load"] {

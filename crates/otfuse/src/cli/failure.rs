@@ -52,6 +52,7 @@ pub fn fusion_failure(error: &FusionError, paths: &[PathBuf], anchor: usize) -> 
         FusionError::NotFinite { .. } => "the checkpoint may come from a training run that diverged",
         FusionError::Weights { .. } => "give one number per model: --weights 0.5,0.5",
         FusionError::Anchor { .. } => "models are counted from 0",
+        FusionError::WidthBudget { .. } => "for example --width-budget 1.2; without it everything is averaged",
         FusionError::Shape { .. } => "use --method ot for models of unequal widths",
         _ => "see `otfuse fuse --help`",
     };
@@ -97,7 +98,7 @@ impl From<VerifyError> for Failure {
                 failure.hint("the network cannot be run here, so that its neuron groups cannot be proved")
             }
             VerifyError::Runtime(error) => runtime_failure(&error),
-            VerifyError::Inference(_) | VerifyError::Graph(_) => {
+            VerifyError::Inference(_) => {
                 failure.hint("the shapes in the network contradict each other: export it again")
             }
             VerifyError::NotFinite { .. } => {

@@ -20,6 +20,9 @@ use super::output::warn;
 use super::progress::Progress;
 use crate::{RecordError, Repair, RepairError, VerifyError, repair};
 
+/// The most samples whose activations are matched unless activations were asked for.
+const MATCHING_SAMPLES: usize = 500;
+
 /// The arguments, checked and completed.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
@@ -59,12 +62,12 @@ impl Plan {
             let message = format!("--anchor {anchor}: there are models 0 to {} only", models - 1);
             return Err(Failure::input(message).hint("models are counted from 0"));
         }
-        if arguments.mode != ModeName::Weights && arguments.data.data.is_none() {
+        if !matches!(arguments.mode, ModeName::Auto | ModeName::Weights) && arguments.data.data.is_none() {
             let mode = arguments.mode.to_possible_value().map_or_else(String::new, |name| name.get_name().to_owned());
             return Err(Failure::input(format!("--mode {mode} needs samples"))
                 .hint("name a data set: --data mnist:DIR, --data cifar10:DIR, --data npz:FILE or --data digits"));
         }
-        if arguments.data.data.is_none() && !matches!(arguments.repair, RepairName::None | RepairName::DataFree) {
+        if arguments.data.data.is_none() && !matches!(repair_of(arguments), RepairName::None | RepairName::DataFree) {
             return Err(Failure::input("this --repair needs samples")
                 .hint("name a data set: --data mnist:DIR, cifar10:DIR, npz:FILE or digits; data-free needs none"));
         }
@@ -72,13 +75,21 @@ impl Plan {
             return Err(Failure::input(format!("--ridge {}: expected a positive number", arguments.ridge))
                 .hint("the default is 0.1"));
         }
+        if !(arguments.importance >= 0.0 && arguments.importance.is_finite()) {
+            return Err(Failure::input(format!("--importance {}: expected a number from 0 on", arguments.importance))
+                .hint("the default is 4"));
+        }
         if !(0.0..=1.0).contains(&arguments.sweeping.activation_share) {
             let share = arguments.sweeping.activation_share;
             return Err(Failure::input(format!("--activation-share {share}: expected a number from 0 to 1"))
                 .hint("0 goes by weights alone, 1 by activations alone; the default is 0.5"));
         }
+        if arguments.width_budget.is_some() && repair_of(arguments) != RepairName::None {
+            return Err(Failure::input("--width-budget and --repair exclude each other")
+                .hint("neurons that stay apart need no repair; --repair none is the default with --width-budget"));
+        }
         if arguments.samples == 0 {
-            return Err(Failure::input("--samples 0: at least one sample is needed").hint("the default is 200"));
+            return Err(Failure::input("--samples 0: at least one sample is needed").hint("the default is 1000"));
         }
         if !(arguments.epsilon > 0.0 && arguments.epsilon.is_finite()) {
             return Err(Failure::input(format!("--epsilon {}: expected a positive number", arguments.epsilon))
@@ -97,7 +108,12 @@ impl Plan {
         }
         let is_paper = arguments.preset == Some(PresetName::Paper);
         let base = match arguments.preset {
-            None => Settings::default(),
+            // Soft plans and unequal masses seldom come to rest, and a sweep with them is dear.
+            None if arguments.solver != SolverName::Exact || arguments.marginals != MarginalName::Uniform => {
+                Settings { matching: Matching::default(), ..Settings::recommended() }
+            }
+            None => Settings::recommended(),
+            Some(PresetName::Forward) => Settings::default(),
             Some(PresetName::Paper) => Settings::paper(),
             Some(PresetName::GitRebasin) => Settings::git_rebasin(),
             Some(PresetName::Converged) => Settings::converged(),
@@ -108,11 +124,12 @@ impl Plan {
                 MethodName::Ot => Method::OptimalTransport,
                 MethodName::Average => Method::Average,
             },
-            features: match arguments.mode {
-                ModeName::Weights => FeatureSource::Weights,
+            features: match mode_of(arguments) {
+                ModeName::Auto | ModeName::Weights => FeatureSource::Weights,
                 ModeName::Activations => FeatureSource::Activations { point, statistic },
                 ModeName::Both => FeatureSource::Both { point, statistic, share: arguments.sweeping.activation_share },
             },
+            residual: arguments.residual.into(),
             ground_cost: GroundCost {
                 metric: match arguments.cost {
                     None => base.ground_cost.metric,
@@ -120,7 +137,8 @@ impl Plan {
                     Some(CostName::Sqeuclidean) => GroundMetric::SquaredEuclidean,
                     Some(CostName::Cosine) => GroundMetric::Cosine,
                 },
-                normalize: arguments.normalize_features,
+                normalize: arguments.normalize_features
+                    || (base.ground_cost.normalize && arguments.cost.is_none_or(|cost| cost == CostName::Euclidean)),
             },
             solver: match arguments.solver {
                 SolverName::Exact => Solver::Exact,
@@ -144,9 +162,39 @@ impl Plan {
     }
 }
 
+/// What describes neurons.
+pub(crate) fn mode_of(arguments: &Fuse) -> ModeName {
+    let is_free = arguments.preset.is_none() && arguments.method == MethodName::Ot && arguments.sweep.is_none();
+    match arguments.mode {
+        ModeName::Auto if is_free && arguments.data.data.is_some() => ModeName::Activations,
+        ModeName::Auto => ModeName::Weights,
+        mode => mode,
+    }
+}
+
+/// What is repaired.
+pub(crate) fn repair_of(arguments: &Fuse) -> RepairName {
+    let is_free = arguments.preset.is_none() && arguments.method == MethodName::Ot && !arguments.aligned_only;
+    let is_measured = arguments.sweep.is_some() || arguments.width_budget.is_some();
+    match arguments.repair {
+        RepairName::Auto if !is_free || is_measured => RepairName::None,
+        RepairName::Auto if arguments.data.data.is_some() => RepairName::LeastSquares,
+        RepairName::Auto => RepairName::DataFree,
+        repair => repair,
+    }
+}
+
+/// Where activations are taken.
+pub(crate) fn point_of(arguments: &Fuse) -> PointName {
+    match arguments.mode {
+        ModeName::Auto => PointName::Post,
+        _ => arguments.activation_point,
+    }
+}
+
 /// What activation modes observe.
 fn observed(arguments: &Fuse) -> (ActivationPoint, ActivationStatistic) {
-    let point = match arguments.activation_point {
+    let point = match point_of(arguments) {
         PointName::Pre => ActivationPoint::PreActivation,
         PointName::Post => ActivationPoint::PostActivation,
     };
@@ -215,7 +263,12 @@ fn record(
     point: ActivationPoint,
     statistic: ActivationStatistic,
 ) -> Result<Vec<Activations>, Failure> {
-    let dataset = dataset(&arguments.data, SplitName::Train, None)?.spread(arguments.samples);
+    let count = match arguments.mode {
+        // All activations are held at once.
+        ModeName::Auto => arguments.samples.min(MATCHING_SAMPLES),
+        _ => arguments.samples,
+    };
+    let dataset = dataset(&arguments.data, SplitName::Train, None)?.spread(count);
     let bar = Progress::new("recording activations", networks.len());
     (0..networks.len())
         .map(|model| {
@@ -250,12 +303,12 @@ pub(crate) fn mend(networks: &Networks<'_>, fusion: &Fusion, arguments: &Fuse) -
 }
 
 fn repair_kind(arguments: &Fuse) -> Repair {
-    match arguments.repair {
-        RepairName::None => Repair::None,
+    match repair_of(arguments) {
+        RepairName::Auto | RepairName::None => Repair::None,
         RepairName::DataFree => Repair::DataFree,
         RepairName::Bn => Repair::BatchNorm,
         RepairName::Repair => Repair::Renormalize,
         RepairName::Rescale => Repair::Rescale,
-        RepairName::LeastSquares => Repair::LeastSquares { ridge: arguments.ridge },
+        RepairName::LeastSquares => Repair::LeastSquares { ridge: arguments.ridge, importance: arguments.importance },
     }
 }

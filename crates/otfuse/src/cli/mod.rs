@@ -7,21 +7,25 @@ mod aligning;
 mod arguments;
 mod card;
 mod command;
+mod comparison;
 mod config;
 mod experiment;
 mod failure;
 mod fusing;
 mod models;
+mod order;
 mod output;
 mod pages;
 mod panic;
 mod progress;
+mod residual;
 mod training;
 mod walk;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use otfuse_runtime::Device;
 
 use arguments::{Arguments, Command};
 use failure::Failure;
@@ -37,23 +41,9 @@ pub fn main() -> ExitCode {
         }
     };
     let output = Output { json: arguments.json };
-    let result = panic::guarded(|| match &arguments.command {
-        Command::Inspect(arguments) => command::inspect::run(arguments, &output),
-        Command::Verify(arguments) => command::verify::run(arguments, &output),
-        Command::Fuse(arguments) => command::fuse::run(arguments, &output),
-        Command::Align(arguments) => command::align::run(arguments, &output),
-        Command::Apply(arguments) => command::align::apply(arguments, &output),
-        Command::Compare(arguments) => command::compare::run(arguments, &output),
-        Command::Interpolate(arguments) => command::interpolate::run(arguments, &output),
-        Command::Prune(arguments) => command::prune::run(arguments, &output),
-        Command::Eval(arguments) => command::eval::run(arguments, &output),
-        Command::Run(arguments) => command::run::run(arguments, &output),
-        Command::Convert(arguments) => command::convert::run(arguments, &output),
-        Command::Train(arguments) => command::train::run(arguments, &output),
-        Command::Finetune(arguments) => command::finetune::run(arguments, &output),
-        Command::Distill(arguments) => command::distill::run(arguments, &output),
-        Command::Experiment(arguments) => command::experiment::run(arguments, &output),
-        Command::Demo(arguments) => command::demo::run(arguments, &output),
+    let result = panic::guarded(|| {
+        choose_device(arguments.device.as_deref())?;
+        run(&arguments.command, &output)
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,5 +51,35 @@ pub fn main() -> ExitCode {
             output::complain(&failure);
             ExitCode::from(failure.code)
         }
+    }
+}
+
+/// Makes the device of the user's choice the one that everything is computed on.
+fn choose_device(name: Option<&str>) -> Result<(), Failure> {
+    if let Some(name) = name {
+        let device = Device::open(name).map_err(|error| Failure::input(&error).hint(error.hint()))?;
+        device.make_default();
+    }
+    Ok(())
+}
+
+fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Inspect(arguments) => command::inspect::run(arguments, output),
+        Command::Verify(arguments) => command::verify::run(arguments, output),
+        Command::Fuse(arguments) => command::fuse::run(arguments, output),
+        Command::Align(arguments) => command::align::run(arguments, output),
+        Command::Apply(arguments) => command::align::apply(arguments, output),
+        Command::Compare(arguments) => command::compare::run(arguments, output),
+        Command::Interpolate(arguments) => command::interpolate::run(arguments, output),
+        Command::Prune(arguments) => command::prune::run(arguments, output),
+        Command::Eval(arguments) => command::eval::run(arguments, output),
+        Command::Run(arguments) => command::run::run(arguments, output),
+        Command::Convert(arguments) => command::convert::run(arguments, output),
+        Command::Train(arguments) => command::train::run(arguments, output),
+        Command::Finetune(arguments) => command::finetune::run(arguments, output),
+        Command::Distill(arguments) => command::distill::run(arguments, output),
+        Command::Experiment(arguments) => command::experiment::run(arguments, output),
+        Command::Demo(arguments) => command::demo::run(arguments, output),
     }
 }

@@ -1,15 +1,20 @@
 //! Opening and naming models.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use otfuse_formats::FormatError;
 use otfuse_formats::model::{Architecture, Format, Model, ModelError};
+use otfuse_formats::{FormatError, Tensors};
 use otfuse_graph::Graph;
 use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Partition, Split};
 use sha2::{Digest, Sha256};
 
 use super::Failure;
 use super::arguments::{Data, Reading, SplitName};
+
+/// Bytes of a file that are hashed at a time.
+const HASHED: usize = 1 << 20;
 
 /// Opens a model as the arguments say.
 pub fn open(path: &Path, reading: &Reading) -> Result<Model, Failure> {
@@ -24,14 +29,17 @@ pub fn open(path: &Path, reading: &Reading) -> Result<Model, Failure> {
 pub fn open_finite(path: &Path, reading: &Reading) -> Result<Model, Failure> {
     let model = open(path, reading)?;
     for (id, tensor) in model.graph.initializers() {
-        let Some(index) = tensor.to_f32().and_then(|values| values.iter().position(|value| value.is_nan())) else {
-            continue;
-        };
+        let Some((index, _)) = tensor.find(f32::is_nan) else { continue };
         let name = &model.graph.value(id).name;
         let message = format!("{}: '{name}': expected numbers, found NaN at index {index}", path.display());
         return Err(Failure::input(message).hint("the checkpoint may come from a training run that diverged"));
     }
     Ok(model)
+}
+
+/// Writes a model with weights that `tensors` makes when their turn comes.
+pub fn save_streamed(model: &Model, tensors: &Tensors<'_>, path: &Path) -> Result<(), Failure> {
+    model.save_streamed(tensors, path).map_err(|error| describe(&error))
 }
 
 /// Writes the weights of `graph` as `model` is kept.
@@ -56,7 +64,8 @@ fn dataset_failure(error: &DatasetError) -> Failure {
 pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Result<Dataset, Failure> {
     let spec = arguments.data.as_ref().ok_or_else(|| {
         Failure::input("no data set is given").hint(
-            "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR or csv:FILE",
+            "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR, csv:FILE, \
+             safetensors:FILE, text:FILE or sst2:DIR",
         )
     })?;
     let spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
@@ -112,8 +121,28 @@ pub fn hash(path: &Path) -> Result<String, Failure> {
         }
         return Ok(hexadecimal(&digest.finalize()));
     }
-    let bytes = otfuse_formats::file::open_mapped(path).map_err(|error| file_failure(&error))?;
-    Ok(hexadecimal(&Sha256::digest(&bytes)))
+    let failure = |error: std::io::Error| Failure::input(format!("{}: {error}", path.display()));
+    let mut file = File::open(path).map_err(failure)?;
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; HASHED];
+    loop {
+        let length = file.read(&mut piece).map_err(failure)?;
+        if length == 0 {
+            return Ok(hexadecimal(&digest.finalize()));
+        }
+        digest.update(&piece[..length]);
+    }
+}
+
+/// [`hash`] of several files and folders, side by side.
+pub fn hashes(paths: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = paths.iter().map(|path| scope.spawn(|| hash(path))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<String, Failure>>| {
+            thread.join().unwrap_or_else(|_| Err(Failure::run("hashing the inputs failed")))
+        };
+        running.into_iter().map(join).collect()
+    })
 }
 
 /// SHA-256 of bytes in hexadecimal.
@@ -138,6 +167,15 @@ pub fn count(number: usize, noun: &str) -> String {
 /// Whether the result is a folder: the anchor is one, and the output has no extension of a file format.
 pub fn is_folder(output: &Path, anchor: &Path) -> bool {
     anchor.is_dir() && Format::of_extension(output).is_none()
+}
+
+/// Refuses an output that a network made from scratch cannot be written to, before any work is done.
+pub fn check_new_output(output: &Path, model: &Model) -> Result<(), Failure> {
+    let checked = match model.format() == Format::HuggingFace && Format::of_extension(output).is_none() {
+        true => otfuse_formats::hf::check_folder_target(output),
+        false => otfuse_formats::file::check_target(output),
+    };
+    checked.map_err(|error| file_failure(&error))
 }
 
 /// Refuses an output that cannot be written, or would overwrite one of the inputs, before any work is done.

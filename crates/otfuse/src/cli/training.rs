@@ -11,7 +11,7 @@ use otfuse_runtime::train::{
     Augmentation, Checkpoints, Distillation, Epoch, Extras, Optimizer, Schedule, TrainError, TrainSettings, Trained,
     train_on,
 };
-use otfuse_runtime::{Default32, DefaultDevice, Evaluation, Executable, evaluate};
+use otfuse_runtime::{Device, Evaluation, Executable, evaluate};
 use serde::Serialize;
 
 use super::Failure;
@@ -199,12 +199,20 @@ struct Row {
 struct Measured {
     accuracy: f64,
     loss: f64,
+    /// Of language models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    perplexity: Option<f64>,
     samples: usize,
 }
 
-impl From<Evaluation> for Measured {
-    fn from(evaluation: Evaluation) -> Self {
-        Self { accuracy: evaluation.accuracy, loss: evaluation.loss, samples: evaluation.samples }
+impl Measured {
+    fn new(evaluation: Evaluation, is_language: bool) -> Self {
+        Self {
+            accuracy: evaluation.accuracy,
+            loss: evaluation.loss,
+            perplexity: is_language.then(|| evaluation.perplexity()),
+            samples: evaluation.samples,
+        }
     }
 }
 
@@ -213,7 +221,7 @@ pub fn run(
     model: &Model,
     training: &Training,
     sgd_rate: f64,
-    distillation: Option<Distillation<'_, Default32>>,
+    distillation: Option<Distillation<'_>>,
     samples: &Dataset,
 ) -> Result<Report, Failure> {
     let settings = training.settings(sgd_rate);
@@ -230,8 +238,8 @@ pub fn run(
         };
         let checkpoints = Checkpoints { resume: resume.as_deref(), every: SAVE_EVERY, save: &mut write };
         let extras = Extras { distillation, checkpoints: Some(checkpoints), watched: watched.as_ref() };
-        let device = DefaultDevice::default();
-        train_on::<Default32>(&model.graph, samples, &settings, extras, &device, &mut |progress| {
+        let device = Device::default();
+        train_on(&model.graph, samples, &settings, extras, &device, &mut |progress| {
             trained_on += progress.samples;
             bar.at(&progress, start.elapsed().as_secs_f64(), trained_on);
         })
@@ -255,7 +263,7 @@ pub fn run(
             batch_size: settings.batch_size,
             seed: settings.seed,
         },
-        epochs: trained.history.iter().enumerate().map(row).collect(),
+        epochs: trained.history.iter().enumerate().map(|(at, epoch)| row(at, epoch, samples.is_language())).collect(),
         best_epoch: trained.best.map(|epoch| epoch + 1),
         test,
         seconds,
@@ -263,8 +271,9 @@ pub fn run(
     })
 }
 
-fn row((index, epoch): (usize, &Epoch)) -> Row {
-    let (validation, test) = (epoch.validation.map(Into::into), epoch.watched.map(Into::into));
+fn row(index: usize, epoch: &Epoch, is_language: bool) -> Row {
+    let measured = |evaluation: Option<Evaluation>| evaluation.map(|it| Measured::new(it, is_language));
+    let (validation, test) = (measured(epoch.validation), measured(epoch.watched));
     Row { epoch: index + 1, loss: epoch.loss, learning_rate: epoch.learning_rate, validation, test }
 }
 
@@ -294,9 +303,10 @@ fn failure(error: &TrainError, state: &Path) -> Failure {
 /// The result on the test samples, where the data set has some.
 fn test(trained: &Trained, training: &Training) -> Result<Option<Measured>, Failure> {
     let Ok(samples) = dataset(&training.data, SplitName::Test, None) else { return Ok(None) };
-    let executable = Executable::<Default32>::new(&trained.graph, &DefaultDevice::default());
+    let executable = Executable::new(&trained.graph, &Device::default());
     let evaluation = executable.and_then(|executable| evaluate(&executable, &samples, &mut |_, _| {}));
-    Ok(Some(evaluation.map_err(|error| runtime_failure(&error))?.into()))
+    let evaluation = evaluation.map_err(|error| runtime_failure(&error))?;
+    Ok(Some(Measured::new(evaluation, samples.is_language())))
 }
 
 /// The report as text.
@@ -319,6 +329,9 @@ pub fn text(report: &Report) -> String {
     text += &format!("\ntrained on {trained} of {}, {held}; {speed:.0} samples/s", report.data);
     if let Some(test) = report.test {
         text += &format!("\ntest accuracy {} on {}", percent(test.accuracy), count(test.samples, "sample"));
+        if let Some(perplexity) = test.perplexity {
+            text += &format!(", perplexity {perplexity:.3}");
+        }
     }
     text + &format!("\nwritten to {}", report.output)
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use otfuse_graph::Graph;
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Default32, DefaultDevice, Evaluation, Executable, Probabilities, RuntimeError, predict};
+use otfuse_runtime::{Device, Evaluation, Executable, Probabilities, RuntimeError, predict};
 use serde::Serialize;
 
 use super::Failure;
@@ -84,7 +84,7 @@ impl Meter {
 
     /// The probabilities that a network gives to the samples.
     pub fn probabilities(&self, graph: &Graph, samples: &Dataset) -> Result<Probabilities, RuntimeError> {
-        let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
+        let executable = Executable::new(graph, &Device::default())?;
         let before = self.done.get();
         let found = predict(&executable, samples, &mut |done, _| self.bar.at(before + done, self.total))?;
         self.done.set(before + samples.len());

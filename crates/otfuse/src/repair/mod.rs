@@ -5,6 +5,7 @@
 
 mod patches;
 mod refit;
+mod shares;
 mod stream;
 
 use otfuse_fusion::{Fusion, FusionError, Networks, repair_without_data};
@@ -30,10 +31,15 @@ pub enum Repair {
     Renormalize,
     /// As `Renormalize`, the standard deviation only ("RESCALE" there).
     Rescale,
-    /// Every layer fitted by least squares to the mean of its parents' sums, on its own inputs.
+    /// Every layer fitted by least squares to the mean of its parents' sums, on its own inputs. In the mean a parent's
+    /// neuron counts by a power of its importance (deviation times the norm of its outgoing weights); where the output
+    /// is as wide as the samples have classes, the last layer's target is the logarithm of the parents' mean probability.
     LeastSquares {
         /// How strongly weights are held at the averaged ones, relative to the mean variance of the layer's inputs.
         ridge: f64,
+        /// The power of a neuron's importance that is its share among its partners in the target; 0 for averaging weights
+        /// alone.
+        importance: f64,
     },
 }
 

@@ -1,13 +1,14 @@
 //! Layer by layer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use otfuse_fusion::{Fit, Fusion, LinearUnit, Networks, NormalEquations};
-use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
+use otfuse_graph::{Graph, GraphEditor, GroupId, Tensor, ValueId};
 use otfuse_runtime::RuntimeError;
 use otfuse_runtime::dataset::Dataset;
 
 use super::patches::Product;
+use super::shares::ensemble_logits;
 use super::stream::{Stream, ancestors};
 use super::{Repair, RepairError};
 
@@ -17,19 +18,23 @@ const LEAST_ROWS: usize = 65_536;
 
 /// A fused network on its way.
 pub struct Refit<'a> {
-    networks: &'a Networks<'a>,
-    fusion: &'a Fusion,
+    pub(super) networks: &'a Networks<'a>,
+    pub(super) fusion: &'a Fusion,
     kind: Repair,
-    fused: Stream,
+    pub(super) fused: Stream,
     /// The models that count, each with its averaging weight.
-    parents: Vec<(usize, f64, Stream)>,
+    pub(super) parents: Vec<(usize, f64, Stream)>,
+    /// Shares of the parents in the neurons of groups, as the first layer found them.
+    pub(super) known: HashMap<GroupId, Vec<Vec<f64>>>,
+    /// The number of classes that the samples have.
+    classes: usize,
     /// New tensors by the anchor's ids.
     tensors: BTreeMap<ValueId, Tensor>,
 }
 
 /// Mean and variance of each channel.
 #[derive(Clone, Debug, Default)]
-struct Moments {
+pub(super) struct Moments {
     count: f64,
     sums: Vec<f64>,
     squares: Vec<f64>,
@@ -66,7 +71,8 @@ impl<'a> Refit<'a> {
                 ));
             }
         }
-        Ok(Self { networks, fusion, kind, fused, parents, tensors })
+        let (known, classes) = (HashMap::new(), samples.classes());
+        Ok(Self { networks, fusion, kind, fused, parents, known, classes, tensors })
     }
 
     pub fn run(mut self, observe: &mut dyn FnMut(usize, usize)) -> Result<Graph, RepairError> {
@@ -75,13 +81,13 @@ impl<'a> Refit<'a> {
         for (index, unit) in units.iter().enumerate() {
             match self.kind {
                 Repair::BatchNorm => self.reset_statistics(unit)?,
-                Repair::LeastSquares { ridge } => {
+                Repair::LeastSquares { ridge, importance } => {
                     // The other summand is known once all layers before it are fitted.
                     let residual = unit.residual.filter(|&(_, other)| {
                         let before = ancestors(anchor, &[other]);
                         units[index..].iter().all(|later| !before.contains(&later.node))
                     });
-                    self.fit(unit, residual, ridge)?;
+                    self.fit(unit, residual, ridge, importance)?;
                 }
                 _ => self.renormalize(unit)?,
             }
@@ -115,7 +121,7 @@ impl<'a> Refit<'a> {
     }
 
     /// The axis of a layer's outputs on its values.
-    fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
+    pub(super) fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
         let anchor = self.networks.graph(self.networks.anchor());
         match Product::of(&anchor.node(unit.node).operator) {
             Product::Convolution(_) => 1,
@@ -198,7 +204,7 @@ impl<'a> Refit<'a> {
     }
 
     /// A value of a parent on one batch, its neurons in the anchor's order; `value` is the anchor's id.
-    fn parent_value(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
+    pub(super) fn parent_value(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
         let (model, _, stream) = &self.parents[parent];
         let id = self.networks.value(*model, value);
         let failed = |source| RepairError::Runtime { model: *model, source: Box::new(source) };
@@ -216,7 +222,13 @@ impl<'a> Refit<'a> {
 
     /// Fits a layer to the mean of its parents' outputs; where it is added to a stream, to the mean of the parents'
     /// streams without what the fused network adds otherwise.
-    fn fit(&mut self, unit: &LinearUnit, residual: Option<(ValueId, ValueId)>, ridge: f64) -> Result<(), RepairError> {
+    fn fit(
+        &mut self,
+        unit: &LinearUnit,
+        residual: Option<(ValueId, ValueId)>,
+        ridge: f64,
+        importance: f64,
+    ) -> Result<(), RepairError> {
         let anchor = self.networks.graph(self.networks.anchor());
         let operator = &anchor.node(unit.node).operator;
         let product = Product::of(operator);
@@ -230,9 +242,10 @@ impl<'a> Refit<'a> {
         let rows = (ROWS_PER_INPUT * depth).max(LEAST_ROWS);
         let per_batch = rows.div_ceil(self.fused.batches().max(1));
         let observed = residual.map_or(unit.output, |(sum, _)| sum);
+        let shares = self.shares(unit, observed, importance)?;
         for batch in 0..self.fused.batches() {
             let values = self.fused.peek(batch, &wanted).map_err(|source| self.of_fused(source))?;
-            let mut target = self.target(batch, observed)?;
+            let mut target = self.target(unit, batch, observed, &shares)?;
             if let Some(other) = residual.and_then(|(_, other)| values.get(&other)).and_then(Tensor::to_f32) {
                 target.1.iter_mut().zip(other).for_each(|(target, other)| *target -= other);
             }
@@ -247,7 +260,7 @@ impl<'a> Refit<'a> {
         for parent in 0..self.parents.len() {
             self.advance_parent(parent, observed)?;
         }
-        let start = self.folded(unit, depth, outputs);
+        let start = self.start(unit, &shares, depth, outputs);
         let has_shift = unit.bias.is_some() || unit.normalization.is_some();
         let mut fits = Vec::with_capacity(groups);
         for (group, equations) in equations.iter().enumerate() {
@@ -260,40 +273,58 @@ impl<'a> Refit<'a> {
         self.take(unit, &fits, depth, outputs)
     }
 
-    /// The mean of the parents' aligned values on one batch.
-    fn target(&self, batch: usize, value: ValueId) -> Result<(Vec<usize>, Vec<f32>), RepairError> {
-        let mut shape = Vec::new();
-        let mut sum: Vec<f64> = Vec::new();
+    /// The mean of the parents' aligned values on one batch, by shares; for the logits of a classifier those of the
+    /// parents' ensemble.
+    fn target(
+        &self,
+        unit: &LinearUnit,
+        batch: usize,
+        value: ValueId,
+        shares: &[Vec<f64>],
+    ) -> Result<(Vec<usize>, Vec<f32>), RepairError> {
+        let anchor = self.networks.graph(self.networks.anchor());
+        let mut members = Vec::with_capacity(self.parents.len());
         for parent in 0..self.parents.len() {
-            let tensor = self.parent_value(parent, batch, value)?;
+            members.push((self.parent_value(parent, batch, value)?, self.parents[parent].1));
+        }
+        let shape = members.first().map_or_else(Vec::new, |(tensor, _)| tensor.shape().to_vec());
+        let is_answer = anchor.outputs().contains(&value) && shape.len() == 2 && shape[1] == self.classes;
+        if is_answer && let Some(logits) = ensemble_logits(&members) {
+            return Ok(logits);
+        }
+        let mut sum = vec![0.0_f64; shape.iter().product()];
+        for ((tensor, _), shares) in members.iter().zip(shares) {
             let values = tensor.to_f32().unwrap_or_default();
-            sum.resize(values.len(), 0.0);
-            let weight = self.parents[parent].1;
-            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * f64::from(value));
-            shape = tensor.shape().to_vec();
+            let inner = shape[self.channel_axis(unit, &shape) + 1..].iter().product::<usize>().max(1);
+            for (index, (sums, values)) in sum.chunks_mut(inner).zip(values.chunks(inner)).enumerate() {
+                let share = shares[index % shares.len()];
+                sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += share * f64::from(value));
+            }
         }
         Ok((shape, sum.into_iter().map(|value| value as f32).collect()))
     }
 
-    /// The averaged weights as a row-major `depth x outputs` matrix, the normalisation folded in.
-    fn folded(&self, unit: &LinearUnit, depth: usize, outputs: usize) -> Vec<f64> {
-        let values = self.values(unit.weight);
-        let factors: Vec<f64> = match unit.normalization {
-            Some(normalization) => {
-                let variances = self.values(normalization.variance);
-                let scales = self.values(normalization.scale).into_iter().zip(variances);
-                scales.map(|(scale, variance)| scale / (variance + f64::from(normalization.epsilon)).sqrt()).collect()
+    /// The average of the aligned weights by shares as a row-major `depth x outputs` matrix, normalisations folded in.
+    fn start(&self, unit: &LinearUnit, shares: &[Vec<f64>], depth: usize, outputs: usize) -> Vec<f64> {
+        let mut start = vec![0.0; depth * outputs];
+        for ((model, _, _), shares) in self.parents.iter().zip(shares) {
+            let of = |id: ValueId| self.fusion.aligned_weight(self.networks, *model, id);
+            let mut factors = shares.clone();
+            if let Some(normalization) = unit.normalization {
+                let (scales, variances) = (of(normalization.scale), of(normalization.variance));
+                for ((factor, scale), variance) in factors.iter_mut().zip(scales).zip(variances) {
+                    *factor *= f64::from(scale) / (f64::from(variance) + f64::from(normalization.epsilon)).sqrt();
+                }
             }
-            None => vec![1.0; outputs],
-        };
-        let mut folded = vec![0.0; values.len()];
-        for input in 0..depth {
-            for output in 0..outputs {
-                let at = if unit.output_axis == 0 { output * depth + input } else { input * outputs + output };
-                folded[input * outputs + output] = values[at] * factors[output];
+            let values = of(unit.weight);
+            for (input, row) in start.chunks_exact_mut(outputs).enumerate() {
+                for (output, sum) in row.iter_mut().enumerate() {
+                    let at = if unit.output_axis == 0 { output * depth + input } else { input * outputs + output };
+                    *sum += factors[output] * f64::from(values[at]);
+                }
             }
         }
-        folded
+        start
     }
 
     /// Writes fitted weights. A normalisation gets the statistics of the fitted sums, and undoes itself.
@@ -330,7 +361,7 @@ impl<'a> Refit<'a> {
 }
 
 impl Moments {
-    fn add(&mut self, tensor: &Tensor, axis: usize) {
+    pub(super) fn add(&mut self, tensor: &Tensor, axis: usize) {
         let (shape, values) = (tensor.shape(), tensor.to_f32().unwrap_or_default());
         let (channels, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>().max(1));
         self.sums.resize(channels, 0.0);
@@ -347,7 +378,7 @@ impl Moments {
         self.sums.iter().map(|sum| sum / self.count.max(1.0)).collect()
     }
 
-    fn variances(&self) -> Vec<f64> {
+    pub(super) fn variances(&self) -> Vec<f64> {
         let mean_squares = self.squares.iter().map(|square| square / self.count.max(1.0));
         self.means().iter().zip(mean_squares).map(|(mean, square)| (square - mean * mean).max(0.0)).collect()
     }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use otfuse_graph::{Graph, NodeId, Tensor, ValueId};
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Default32, DefaultDevice, Executable, RuntimeError, SampleLayout, fixed_batch_size};
+use otfuse_runtime::{Device, Executable, RuntimeError, SampleLayout, fixed_batch_size};
 
 /// Samples at once where the network leaves the choice.
 const BATCH: usize = 100;
 
 /// A network that stands still between two layers, with the values of all samples at the cut.
 pub struct Stream {
-    executable: Executable<Default32>,
+    executable: Executable,
     /// The nodes that have run.
     done: HashSet<NodeId>,
     /// Per batch the values that nodes still to run read.
@@ -21,8 +21,8 @@ pub struct Stream {
 impl Stream {
     /// All samples in front of the first layer. Samples that do not fill a batch of a fixed size are left out.
     pub fn new(graph: &Graph, samples: &Dataset) -> Result<Self, RuntimeError> {
-        let executable = Executable::new(graph, &DefaultDevice::default())?;
-        let layout = SampleLayout::fit(graph, samples.sample_shape())?;
+        let executable = Executable::new(graph, &Device::default())?;
+        let layout = SampleLayout::of(graph, samples)?;
         let fixed = fixed_batch_size(graph);
         let size = fixed.unwrap_or(BATCH).max(1);
         let mut batches = Vec::new();
@@ -33,7 +33,7 @@ impl Stream {
             }
             let fed = if fixed.is_some() { size } else { end - start };
             let values = samples.samples((start..start + fed).map(|index| index.min(end - 1)));
-            batches.push(BTreeMap::from([(graph.inputs()[0], layout.batch(values, fed))]));
+            batches.push(layout.batch(values, fed).into_iter().collect());
         }
         Ok(Self { executable, done: HashSet::new(), batches })
     }

@@ -40,8 +40,8 @@ impl std::fmt::Debug for Recipe {
 }
 
 /// Settings under which maps are permutations, the forward sweep first.
-fn presets() -> [Settings; 3] {
-    [Settings::default(), Settings::converged(), Settings::git_rebasin()]
+fn presets() -> [Settings; 4] {
+    [Settings::default(), Settings::recommended(), Settings::converged(), Settings::git_rebasin()]
 }
 
 fn outputs(graph: &Graph) -> Vec<f32> {
@@ -132,13 +132,14 @@ proptest! {
     }
 
     #[test]
-    fn a_permuted_copy_is_recovered(recipe in recipes(), seed in any::<u64>(), preset in 0..3_usize) {
+    fn a_permuted_copy_is_recovered(recipe in recipes(), seed in any::<u64>(), preset in 0..4_usize) {
         let graph = build(&recipe, seed);
         let analysis = NeuronGroups::of(&graph).unwrap();
         let orders = random_orders(&analysis, seed);
         let permuted = permute(&graph, &analysis, &orders).unwrap();
         let networks = Networks::new(&[&permuted, &graph], 1).unwrap();
-        let settings = [Settings::paper(), Settings::default(), Settings::converged()][preset].clone();
+        let settings =
+            [Settings::paper(), Settings::default(), Settings::recommended(), Settings::converged()][preset].clone();
         let fusion = fuse(&networks, &settings, None, &|_| {}).unwrap();
         for (group, order) in fusion.alignments[0].groups.iter().zip(&orders) {
             // Neuron i of the copy is neuron order[i] of the original, so that this is where it has to go.
@@ -163,8 +164,9 @@ proptest! {
     fn sweeps_lower_the_objective_and_end(recipe in recipes(), seeds in [any::<u64>(), any::<u64>()]) {
         let [a, b] = seeds.map(|seed| build(&recipe, seed));
         let networks = Networks::new(&[&a, &b], 1).unwrap();
-        for settings in &presets()[1..] {
-            let fusion = fuse(&networks, settings, None, &|_| {}).unwrap();
+        // Features of unit length have no common objective.
+        for settings in [Settings::converged(), Settings::git_rebasin()] {
+            let fusion = fuse(&networks, &settings, None, &|_| {}).unwrap();
             let alignment = &fusion.alignments[0];
             prop_assert!(alignment.converged);
             let falls = alignment.objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6));

@@ -36,7 +36,7 @@ fn changed_halves_are_written_into_one_tensor() {
         file.graph.iter().flat_map(|graph| &graph.node).filter(|node| node.op_type() == "LSTM").collect();
     assert_eq!(layers.len(), 2, "two layers of both directions");
     for proto in [file, to_proto(&permuted).expect("a file of its own")] {
-        let bytes = encode_onnx(proto, "data", &WriteOptions::default()).expect("bytes").model;
+        let bytes = encode_onnx(proto, "data", &WriteOptions::default()).expect("bytes").to_vec();
         let back = read_onnx(bytes.into(), Path::new(".")).expect("the model again");
         let changed = |name: &str| {
             let tensor = |graph: &Graph| graph.find_value(name).and_then(|id| graph.initializer(id).cloned());

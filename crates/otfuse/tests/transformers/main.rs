@@ -5,5 +5,7 @@ mod files;
 mod forward;
 mod groups;
 mod recovery;
+mod settings;
 mod sizes;
 mod tiny;
+mod training;

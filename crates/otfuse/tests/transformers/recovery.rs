@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::tiny::{Tiny, all};
 
 /// The largest difference of an output, relative to its largest absolute value.
-fn difference(tiny: &Tiny, a: &Graph, b: &Graph) -> f32 {
+pub fn difference(tiny: &Tiny, a: &Graph, b: &Graph) -> f32 {
     let outputs = |graph: &Graph| run_graph(graph, tiny.inputs.clone()).unwrap();
     let mut worst = 0.0_f32;
     for ((_, expected), (_, found)) in outputs(a).iter().zip(&outputs(b)) {

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use otfuse::formats::Model;
 use otfuse::formats::safetensors::read_safetensors;
-use otfuse::graph::DataType;
+use otfuse::graph::{DataType, GraphEditor, NeuronGroups, Role, Tensor};
 use otfuse::runtime::run_graph;
 use otfuse::{FusionError, Networks, Settings, fuse};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::recovery::difference;
 use crate::tiny::Tiny;
 
 /// The network with other sizes: each of `lengths` says which length becomes which.
@@ -83,5 +84,80 @@ fn what_cannot_be_fused_is_refused_with_the_reason() {
         let error = Networks::new(&[&other.graph, &anchor.graph], 1).err().expect("a refusal");
         assert!(matches!(error, FusionError::PinnedSize { .. } | FusionError::Architecture { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// A network twice as wide that computes the same: every neuron of the stream, of the inner layers and every channel of a head
+/// stands twice, what reads them is halved, and queries and keys make up for the other scale of the scores.
+fn widened(narrow: &Tiny, lengths: &[usize], settings: &[(&str, Value)], scores: f32, folder: &Path) -> Model {
+    let mut wide = Tiny::named(&narrow.name);
+    for (field, value) in settings {
+        wide.config[*field] = value.clone();
+    }
+    wide.resize(&|length| if lengths.contains(&length) { 2 * length } else { length });
+    let (_narrow, original) = narrow.open();
+    let model = write(&wide, folder);
+    let groups = NeuronGroups::of(&original.graph).unwrap();
+    let mut editor = GraphEditor::edit(model.graph.clone());
+    for (id, tensor) in original.graph.initializers().filter(|(_, tensor)| tensor.data_type().is_float()) {
+        let name = &original.graph.value(id).name;
+        let Some(target) = model.graph.find_value(name) else { continue };
+        let shape = model.graph.initializer(target).unwrap().shape().to_vec();
+        if shape == tensor.shape() {
+            if original.graph.is_weight(id) {
+                editor.set_tensor(target, tensor.clone());
+            }
+            continue;
+        }
+        let reads = |axis: usize| {
+            groups.iter().any(|(_, group)| {
+                group.members_as(Role::Consumer).any(|member| (member.initializer, member.axis) == (id, axis))
+            })
+        };
+        let values = tensor.to_f32().unwrap();
+        let mut wider = Vec::with_capacity(shape.iter().product());
+        for place in 0..shape.iter().product::<usize>() {
+            let (mut rest, mut from, mut stride, mut factor) = (place, 0, 1, 1.0);
+            for axis in (0..shape.len()).rev() {
+                let index = rest % shape[axis];
+                rest /= shape[axis];
+                let doubled = shape[axis] != tensor.shape()[axis];
+                from += stride * if doubled { index / 2 } else { index };
+                stride *= tensor.shape()[axis];
+                if doubled && reads(axis) {
+                    factor *= 0.5;
+                }
+            }
+            let is_score = ["query", "key", ".q.", ".k."].iter().any(|part| name.contains(part));
+            wider.push(values[from] * factor * if is_score { scores } else { 1.0 });
+        }
+        editor.set_tensor(target, Tensor::from_f32(&shape, wider));
+    }
+    let graph = editor.finish().unwrap();
+    Model { graph, ..model }
+}
+
+#[test]
+fn a_widened_copy_fuses_into_the_network() {
+    let wide = [("hidden_size", json!(64)), ("intermediate_size", json!(112))];
+    let t5 = [("d_ff", json!(112)), ("d_kv", json!(12))];
+    // Scores of T5 are not divided by the root of the heads' width, those of the others are.
+    let divided = 0.5_f32.powf(0.25);
+    let cases: [(&str, &[usize], Changes<'_>, f32); 3] = [
+        ("bert_tokens", &[32, 56], &wide, divided),
+        ("vit_classes", &[32, 56], &wide, divided),
+        ("t5_gated", &[24, 56], &t5, 0.5_f32.sqrt()),
+    ];
+    for (name, lengths, settings, scores) in cases {
+        let folder = TempDir::new().unwrap();
+        let narrow = Tiny::named(name);
+        let wide = widened(&narrow, lengths, settings, scores, &folder.path().join("wide"));
+        let (_folder, anchor) = narrow.open();
+        let computed = difference(&narrow, &anchor.graph, &wide.graph);
+        assert!(computed < 1e-3, "{name}: the wide network computes something else: {computed:e}");
+        let networks = Networks::new(&[&wide.graph, &anchor.graph], 1).unwrap();
+        let fused = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap();
+        let error = difference(&narrow, &anchor.graph, &fused.graph);
+        assert!(error < 1e-3, "{name}: {error:e}");
     }
 }

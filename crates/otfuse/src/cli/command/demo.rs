@@ -6,7 +6,7 @@ use otfuse_fusion::{Method, Networks, Settings, fuse};
 use otfuse_graph::Graph;
 use otfuse_runtime::dataset::{DataKind, DataSpec, Dataset, Split};
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Default32, DefaultDevice, Executable, Probabilities, mlp, predict};
+use otfuse_runtime::{Device, Executable, Probabilities, mlp, predict};
 use serde::Serialize;
 
 use crate::cli::Failure;
@@ -40,7 +40,7 @@ struct Row {
 /// Runs the command.
 pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
     arguments.pages.check(&[])?;
-    let digits = DataSpec { kind: DataKind::Digits, path: "".into() };
+    let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None };
     let load = |split| digits.load(split, None, None).map_err(Failure::run);
     let (all, test) = (load(Split::Train)?, load(Split::Test)?);
     let [half_a, half_b] = halves(&all);
@@ -116,7 +116,7 @@ fn fused(a: &Graph, b: &Graph, method: Method) -> Result<(Graph, f64), Failure> 
 }
 
 fn probabilities(graph: &Graph, dataset: &Dataset) -> Result<Probabilities, Failure> {
-    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default()).map_err(Failure::run)?;
+    let executable = Executable::new(graph, &Device::default()).map_err(Failure::run)?;
     predict(&executable, dataset, &mut |_, _| {}).map_err(Failure::run)
 }
 

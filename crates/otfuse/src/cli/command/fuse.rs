@@ -1,11 +1,13 @@
 //! `otfuse fuse`.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use otfuse_formats::model::Model;
-use otfuse_fusion::{Fusion, ModelAlignment, fuse};
-use otfuse_graph::Graph;
+use otfuse_fusion::{Aligned, ModelAlignment, align_all, fuse_partially};
+use otfuse_graph::{Graph, ValueId};
 use otfuse_transport::GroundMetric;
 use serde::Serialize;
 
@@ -14,12 +16,15 @@ use crate::cli::arguments::{
     CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, RepairName, SolverName, StatisticName,
 };
 use crate::cli::card;
+use crate::cli::comparison::Comparison;
 use crate::cli::failure::fusion_failure;
-use crate::cli::fusing::{Plan, mend, prove};
-use crate::cli::models::{check_output, count, file_failure, hash, is_folder, open_finite, save, shown};
+use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of};
+use crate::cli::models::{check_output, count, file_failure, hashes, is_folder, open, save, save_streamed, shown};
+use crate::cli::order::canonical_order;
 use crate::cli::output::{Output, table};
 use crate::cli::pages::{fusion_page, json};
 use crate::cli::progress::Progress;
+use crate::cli::residual::ResidualName;
 
 /// What was fused, how, and what came out.
 #[derive(Serialize)]
@@ -30,6 +35,8 @@ pub struct Report {
     output: String,
     groups: Vec<Group>,
     sweeps: Vec<Sweeps>,
+    /// All networks on labelled samples, where there are any.
+    comparison: Option<Comparison>,
     seconds: Seconds,
 }
 
@@ -47,6 +54,7 @@ struct Sweeps {
 struct Resolved {
     preset: Option<PresetName>,
     mode: ModeName,
+    residual: ResidualName,
     cost: CostName,
     sweeps: usize,
     normalize_features: bool,
@@ -59,8 +67,10 @@ struct Resolved {
     bias_features: bool,
     published_scaling: bool,
     aligned_only: bool,
+    width_budget: Option<f64>,
     repair: RepairName,
     ridge: Option<f64>,
+    importance: Option<f64>,
     samples: Option<Samples>,
     verified: bool,
 }
@@ -110,14 +120,16 @@ struct Seconds {
     average: f64,
     repair: f64,
     write: f64,
+    hash: f64,
+    comparison: f64,
 }
 
 /// Seconds since the last call.
-struct Clock(std::time::Instant);
+struct Clock(Instant);
 
 impl Clock {
     fn lap(&mut self) -> f64 {
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         now.duration_since(std::mem::replace(&mut self.0, now)).as_secs_f64()
     }
 }
@@ -132,7 +144,7 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
 
 /// Fuses, and writes the network.
 pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
-    let plan = Plan::resolve(arguments)?;
+    let mut plan = Plan::resolve(arguments)?;
     let Some(target) = &arguments.output else {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
     };
@@ -150,9 +162,20 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         }
     }
     let mut seconds = Seconds::default();
-    let mut clock = Clock(std::time::Instant::now());
-    let models: Vec<Model> =
-        arguments.models.iter().map(|path| open_finite(path, &arguments.reading)).collect::<Result<_, _>>()?;
+    let mut clock = Clock(Instant::now());
+    let mut models: Vec<Model> =
+        arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
+    let mut arguments = arguments.clone();
+    if let Some(order) = canonical_order(&arguments, &models)? {
+        let mut given: Vec<Option<Model>> = models.into_iter().map(Some).collect();
+        models = order.iter().filter_map(|&model| given[model].take()).collect();
+        arguments.models = order.iter().map(|&model| arguments.models[model].clone()).collect();
+        if !arguments.weights.is_empty() {
+            arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
+        }
+        plan = Plan::resolve(&arguments)?;
+    }
+    let (arguments, plan) = (&arguments, plan);
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
     let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
     let networks = plan.networks(&graphs).map_err(failure)?;
@@ -168,17 +191,35 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let others = models.len() - 1;
     clock.lap();
     let bar = Progress::new("aligning neuron groups", networks.groups().len() * others);
-    let fusion = fuse(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
+    let aligned = align_all(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
+    let weights = plan.settings.normalised_weights(models.len()).map_err(failure)?;
     drop(bar);
-    seconds.align = fusion.alignment_time.as_secs_f64();
-    seconds.average = fusion.averaging_time.as_secs_f64();
+    seconds.align = aligned.alignment_time.as_secs_f64();
 
     clock.lap();
-    let repaired = mend(&networks, &fusion, arguments)?;
-    seconds.repair = clock.lap();
-    save(&models[plan.anchor], &repaired, target)?;
+    let repair = repair_of(arguments);
+    let is_streamed = repair == RepairName::None && arguments.width_budget.is_none() && arguments.data.data.is_none();
+    let (alignments, comparison) = if is_streamed {
+        let averaging = stream(&aligned, &weights, &models[plan.anchor], target)?;
+        seconds.average = averaging.as_secs_f64();
+        seconds.write = clock.lap() - seconds.average;
+        (aligned.alignments, None)
+    } else {
+        let fusion = aligned.into_fusion(weights.clone()).map_err(failure)?;
+        seconds.average = clock.lap();
+        let repaired = match arguments.width_budget {
+            Some(budget) => fuse_partially(&networks, &fusion, budget).map_err(failure)?,
+            None => mend(&networks, &fusion, arguments)?,
+        };
+        seconds.repair = clock.lap();
+        save(&models[plan.anchor], &repaired, target)?;
+        seconds.write = clock.lap();
+        let comparison = Comparison::measure(&networks, &repaired, arguments)?;
+        seconds.comparison = clock.lap();
+        (fusion.alignments, comparison)
+    };
     if let Some(path) = &arguments.save_alignment
-        && let Err(failure) = save_alignments(path, &fusion.alignments)
+        && let Err(failure) = save_alignments(path, &alignments)
     {
         // Both files or none.
         let _ = match target.is_dir() {
@@ -187,14 +228,34 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         };
         return Err(failure);
     }
-    seconds.write = clock.lap();
+    seconds.write += clock.lap();
+    let hashes = hashes(&arguments.models)?;
+    seconds.hash = clock.lap();
 
-    let report = report(arguments, &plan, &models, &fusion, verified, seconds)?;
+    if let Some(comparison) = &comparison {
+        comparison.warn();
+    }
+    let report = report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, comparison, seconds);
     arguments.pages.write(&report, fusion_page)?;
     if arguments.card {
         card::write(target, &json(&report)?)?;
     }
     Ok(report)
+}
+
+/// Averages and writes one weight after the other, and returns the time spent averaging.
+fn stream(aligned: &Aligned<'_, '_>, weights: &[f64], anchor: &Model, target: &Path) -> Result<Duration, Failure> {
+    let bar = Progress::new("averaging and writing", anchor.graph.initializers().count());
+    let averaging = Cell::new(Duration::ZERO);
+    let tensors = |ids: &[ValueId]| {
+        let start = Instant::now();
+        let made = aligned.tensors(ids, weights).map_err(std::io::Error::other);
+        averaging.set(averaging.get() + start.elapsed());
+        ids.iter().for_each(|_| bar.step());
+        made
+    };
+    save_streamed(anchor, &tensors, target)?;
+    Ok(averaging.get())
 }
 
 fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {
@@ -206,14 +267,16 @@ fn report(
     arguments: &Fuse,
     plan: &Plan,
     models: &[Model],
-    fusion: &Fusion,
+    (alignments, weights): (&[ModelAlignment], &[f64]),
+    hashes: &[String],
     verified: bool,
+    comparison: Option<Comparison>,
     seconds: Seconds,
-) -> Result<Report, Failure> {
-    let uses_samples =
-        arguments.mode != ModeName::Weights || !matches!(arguments.repair, RepairName::None | RepairName::DataFree);
-    let inputs = arguments.models.iter().zip(models).zip(&fusion.weights);
-    let groups = fusion.alignments.iter().flat_map(|alignment| {
+) -> Report {
+    let (mode, repair) = (mode_of(arguments), repair_of(arguments));
+    let uses_samples = mode != ModeName::Weights || !matches!(repair, RepairName::None | RepairName::DataFree);
+    let inputs = arguments.models.iter().zip(models).zip(weights).zip(hashes);
+    let groups = alignments.iter().flat_map(|alignment| {
         alignment.groups.iter().map(|group| Group {
             model: alignment.model,
             name: group.name.clone(),
@@ -225,49 +288,53 @@ fn report(
             matched_fraction: group.matched_fraction,
         })
     });
-    Ok(Report {
+    Report {
         method: arguments.method,
         settings: Resolved {
             preset: arguments.preset,
-            mode: arguments.mode,
+            mode,
+            residual: arguments.residual,
             cost: match plan.settings.ground_cost.metric {
                 GroundMetric::SquaredEuclidean => CostName::Sqeuclidean,
                 GroundMetric::Cosine => CostName::Cosine,
                 _ => CostName::Euclidean,
             },
             sweeps: plan.settings.matching.max_sweeps,
-            normalize_features: arguments.normalize_features,
+            normalize_features: plan.settings.ground_cost.normalize,
             solver: arguments.solver,
             epsilon: (arguments.solver == SolverName::Sinkhorn).then_some(arguments.epsilon),
             marginals: arguments.marginals,
             anchor: plan.anchor,
-            weights: fusion.weights.clone(),
+            weights: weights.to_vec(),
             align_outputs: plan.align_outputs,
             bias_features: plan.settings.bias_features,
             published_scaling: plan.settings.published_scaling,
             aligned_only: arguments.aligned_only,
-            repair: arguments.repair,
-            ridge: (arguments.repair == RepairName::LeastSquares).then_some(arguments.ridge),
+            width_budget: arguments.width_budget,
+            repair,
+            ridge: (repair == RepairName::LeastSquares).then_some(arguments.ridge),
+            importance: (repair == RepairName::LeastSquares).then_some(arguments.importance),
             samples: arguments.data.data.as_ref().filter(|_| uses_samples).map(|data| Samples {
                 data: data.clone(),
                 split: "train",
                 count: arguments.samples,
-                point: arguments.activation_point,
+                point: point_of(arguments),
                 features: arguments.activation_features,
             }),
             verified,
         },
         models: inputs
-            .map(|((path, model), &weight)| {
+            .map(|(((path, model), &weight), sha256)| {
                 let parameters = model.graph.parameter_count();
-                Ok(Input { path: shown(path), sha256: hash(path)?, parameters, weight })
+                Input { path: shown(path), sha256: sha256.clone(), parameters, weight }
             })
-            .collect::<Result<_, Failure>>()?,
+            .collect(),
         output: arguments.output.as_deref().map(shown).unwrap_or_default(),
         groups: groups.collect(),
-        sweeps: fusion.alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
+        sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
+        comparison,
         seconds,
-    })
+    }
 }
 
 fn text(report: &Report) -> String {
@@ -292,9 +359,11 @@ fn text(report: &Report) -> String {
         table(&header, &["model", "neurons", "cost", "matched"], groups) + "\n"
     };
     let seconds = &report.seconds;
+    let compared =
+        report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", found.text(&report.output)));
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({})\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
-         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s",
+         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{compared}",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
@@ -306,5 +375,6 @@ fn text(report: &Report) -> String {
         seconds.average,
         seconds.repair,
         seconds.write,
+        seconds.hash,
     )
 }

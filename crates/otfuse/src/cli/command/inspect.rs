@@ -1,14 +1,17 @@
 //! `otfuse inspect`.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
+use otfuse_formats::file::atomic_write;
 use otfuse_graph::{Facts, Graph, Member, NeuronGroups, Role, ValueId};
 use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::cli::arguments::Inspect;
-use crate::cli::models::{count, open, shown};
+use crate::cli::models::{check_output, count, file_failure, open, shown};
 use crate::cli::output::{Output, table};
+use crate::diagram::{Block, Diagram};
 
 /// What is known of a network.
 #[derive(Serialize)]
@@ -21,8 +24,33 @@ pub struct Report {
     operators: BTreeMap<String, usize>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    /// The network as a person would draw it.
+    layers: Vec<Layer>,
+    blocks: Vec<Repeated>,
     groups: Vec<Group>,
     pinned: Vec<Pinned>,
+    #[serde(skip)]
+    drawing: String,
+}
+
+/// A box of the drawing.
+#[derive(Serialize)]
+struct Layer {
+    label: String,
+    /// The boxes that it reads, by their places in the list.
+    inputs: Vec<usize>,
+    /// The neuron groups on its result.
+    groups: Vec<usize>,
+    /// What its weights are called.
+    weights: String,
+}
+
+/// Layers from `start` on that are there several times in a row.
+#[derive(Serialize)]
+struct Repeated {
+    start: usize,
+    length: usize,
+    count: usize,
 }
 
 #[derive(Serialize)]
@@ -71,6 +99,16 @@ pub fn run(arguments: &Inspect, output: &Output) -> Result<(), Failure> {
     let graph = &model.graph;
     let facts = Facts::of(graph).map_err(|error| Failure::input(error).of(&arguments.model))?;
     let groups = NeuronGroups::of(graph).map_err(|error| Failure::input(error).of(&arguments.model))?;
+    for path in arguments.svg.iter().chain(&arguments.dot) {
+        check_output(path, std::slice::from_ref(&arguments.model), None)?;
+    }
+    let diagram = Diagram::of(graph, &facts, &groups);
+    let title = shown(&arguments.model);
+    for (path, text) in [(&arguments.svg, diagram.svg(&title)), (&arguments.dot, diagram.dot(&title))] {
+        if let Some(path) = path {
+            atomic_write(path, |file| file.write_all(text.as_bytes())).map_err(|error| file_failure(&error))?;
+        }
+    }
     let mut operators = BTreeMap::new();
     for (_, node) in graph.nodes() {
         *operators.entry(node.operator.name().to_owned()).or_default() += 1;
@@ -89,6 +127,22 @@ pub fn run(arguments: &Inspect, output: &Output) -> Result<(), Failure> {
         operators,
         inputs: graph.inputs().iter().map(port).collect(),
         outputs: graph.outputs().iter().map(port).collect(),
+        layers: diagram
+            .units
+            .iter()
+            .map(|unit| Layer {
+                label: unit.label.clone(),
+                inputs: unit.inputs.clone(),
+                groups: unit.carries.iter().map(|group| group.index()).collect(),
+                weights: unit.weights.clone(),
+            })
+            .collect(),
+        blocks: diagram
+            .blocks
+            .iter()
+            .map(|&Block { start, length, count }| Repeated { start, length, count })
+            .collect(),
+        drawing: diagram.text(),
         groups: groups
             .iter()
             .map(|(id, group)| Group {
@@ -161,7 +215,7 @@ fn text(report: &Report) -> String {
     let pinned = report.pinned.iter();
     let pinned = pinned.map(|group| vec![group.size.to_string(), group.brief(), group.reason.clone()]);
     format!(
-        "{} ({})\n{}, {}\ninputs:    {}\noutputs:   {}\noperators: {}\n\n{}\n{}\n\npinned\n{}",
+        "{} ({})\n{}, {}\ninputs:    {}\noutputs:   {}\noperators: {}\n\n{}\n\n{}\n{}\n\npinned\n{}",
         report.path,
         report.format,
         count(report.parameters, "parameter"),
@@ -169,6 +223,7 @@ fn text(report: &Report) -> String {
         ports(&report.inputs),
         ports(&report.outputs),
         operators.join(", "),
+        report.drawing,
         count(report.groups.len(), "neuron group"),
         table(&["group", "neurons", "producers -> consumers"], &["group", "neurons"], groups),
         table(&["size", "weights", "why"], &["size"], pinned),

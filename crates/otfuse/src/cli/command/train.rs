@@ -1,8 +1,8 @@
 //! `otfuse train`.
 
-use crate::architecture;
+use crate::architecture_for;
 use crate::cli::arguments::Train;
-use crate::cli::models::check_output;
+use crate::cli::models::check_new_output;
 use crate::cli::output::Output;
 use crate::cli::training::Report;
 use crate::cli::{Failure, training};
@@ -18,9 +18,9 @@ pub fn run(arguments: &Train, output: &Output) -> Result<(), Failure> {
 /// Trains, and writes the network.
 pub fn execute(arguments: &Train) -> Result<Report, Failure> {
     let training = &arguments.training;
-    check_output(&training.output, &[], None)?;
     let samples = training.samples()?;
-    let model = architecture(&arguments.arch, samples.sample_shape(), samples.classes(), training.seed);
+    let model = architecture_for(&arguments.arch, &samples, training.seed);
     let model = model.map_err(|error| Failure::input(&error).hint(error.hint()))?;
+    check_new_output(&training.output, &model)?;
     training::run(&model, training, RATE, None, &samples)
 }

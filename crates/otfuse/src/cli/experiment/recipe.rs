@@ -1,6 +1,7 @@
 //! How a network of an experiment is made.
 
 use otfuse_formats::catalogue::NetworkSpec;
+use otfuse_formats::hf::TransformerSpec;
 use serde_json::Value;
 
 use super::file::{Data, Named, Network, typed};
@@ -143,8 +144,11 @@ impl Recipe {
 
 /// Fails if there is no architecture of this name.
 fn architecture(name: &str) -> Result<(), Failure> {
-    let known = name.parse::<NetworkSpec>();
-    known.map(|_| ()).map_err(|error| Failure::input(&error).hint(error.hint()))
+    let known = match TransformerSpec::parse(name) {
+        Some(transformer) => transformer.map(|_| ()),
+        None => name.parse::<NetworkSpec>().map(|_| ()),
+    };
+    known.map_err(|error| Failure::input(&error).hint(error.hint()))
 }
 
 /// The weights of an ensemble, adding up to 1.

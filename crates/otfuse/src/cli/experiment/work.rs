@@ -15,7 +15,7 @@ use super::plan::{Plan, Task, load};
 use super::recipe::Recipe;
 use super::store::Store;
 use crate::cli::Failure;
-use crate::cli::arguments::{Command, Reading, SplitName};
+use crate::cli::arguments::{Command, Fuse, Reading, SplitName};
 use crate::cli::command;
 use crate::cli::command::eval::probabilities;
 use crate::cli::experiment::file::Data;
@@ -200,7 +200,8 @@ fn performed(command: &Command) -> Result<Value, Failure> {
         Command::Finetune(arguments) => value(&command::finetune::execute(arguments)?),
         Command::Distill(arguments) => value(&command::distill::execute(arguments)?),
         Command::Prune(arguments) => value(&command::prune::execute(arguments)?),
-        Command::Fuse(arguments) => value(&command::fuse::execute(arguments)?),
+        // An experiment measures its networks itself.
+        Command::Fuse(arguments) => value(&command::fuse::execute(&Fuse { check: 0, ..arguments.as_ref().clone() })?),
         _ => Err(Failure::input("the command makes no network")),
     }
 }

@@ -9,8 +9,8 @@ use super::short_hash;
 pub fn fusion_page(data: &Value) -> Result<Page, ReportError> {
     let output = text(&data["output"]);
     let mut sections = Vec::new();
-    if let Some(rows) = rows_of(&data["results"]) {
-        sections.push(Section { heading: "Results".into(), blocks: results(rows, "/results")? });
+    if data["comparison"].is_object() {
+        sections.push(Section { heading: "Results".into(), blocks: comparison(&data["comparison"])? });
     }
     sections.push(Section { heading: "Models".into(), blocks: vec![Block::Grid(models(data))] });
     sections.push(Section { heading: "Neuron groups".into(), blocks: groups(data)? });
@@ -61,6 +61,26 @@ pub fn demo_page(data: &Value) -> Result<Page, ReportError> {
         sections: vec![Section { heading: "Results".into(), blocks: results(rows, "/rows")? }],
         ..Page::default()
     })
+}
+
+/// Parents, ensemble, plain average and fused network, each with where it stands in the JSON.
+pub fn compared(comparison: &Value) -> Vec<(String, &Value, String)> {
+    let parents = comparison["parents"].as_array().into_iter().flatten().enumerate();
+    let mut rows: Vec<(String, &Value, String)> =
+        parents.map(|(at, row)| (text(&row["path"]), row, format!("/comparison/parents/{at}"))).collect();
+    for (key, name) in [("ensemble", "ensemble"), ("vanilla", "plain average"), ("fused", "fused")] {
+        if comparison[key].is_object() {
+            rows.push((name.into(), &comparison[key], format!("/comparison/{key}")));
+        }
+    }
+    rows
+}
+
+fn comparison(found: &Value) -> Result<Vec<Block>, ReportError> {
+    let text = format!("{} {} samples of {}.", found["samples"], text(&found["split"]), text(&found["data"]));
+    let mut blocks = vec![Block::Text(text)];
+    blocks.append(&mut table_of(&compared(found))?);
+    Ok(blocks)
 }
 
 fn rows_of(value: &Value) -> Option<&Vec<Value>> {

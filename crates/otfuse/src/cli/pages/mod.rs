@@ -10,7 +10,7 @@ use otfuse_formats::file::atomic_write;
 use otfuse_report::{Block, Cell, Grid, Page, ReportError, Section};
 use serde::Serialize;
 
-pub use fusion::{demo_page, evaluation_page, fusion_page};
+pub use fusion::{compared, demo_page, evaluation_page, fusion_page};
 
 use super::Failure;
 use super::models::{check_output, file_failure, hash, shown};

@@ -1,4 +1,4 @@
-//! A graph prepared on a device.
+//! A graph prepared on the device of a backend.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
@@ -6,18 +6,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
-use otfuse_graph::{DataType, Facts, Graph, NodeId, Operator, Tensor, ValueId};
+use otfuse_graph::{DataType, Graph, NodeId, Operator, Tensor, ValueId};
 
 use super::fault::{Fault, Outcome};
 use super::value::{Operands, Value};
-use crate::{Default32, DefaultDevice, RuntimeBackend, RuntimeError};
+use crate::{RuntimeBackend, RuntimeError};
 
 /// A graph whose constant tensors are on the device of a backend, ready to be run many times.
-pub struct Executable<B: Backend> {
+pub(crate) struct Program<B: Backend> {
     graph: Graph,
     device: Device<B>,
     constants: Vec<Option<Value<B>>>,
 }
+
+/// Gives the constant tensor that stands at a value.
+type Constants<'a, B> = dyn Fn(ValueId) -> Result<Option<Value<B>>, RuntimeError> + 'a;
 
 /// What a node gives in place of what its operator says, or `None` for the operator.
 pub(crate) type Replacement<'a, B> =
@@ -29,53 +32,53 @@ struct Plan {
     reads: Vec<usize>,
 }
 
-impl<B: RuntimeBackend> Executable<B> {
+impl<B: RuntimeBackend> Program<B> {
     /// Uploads the constant tensors of a graph. Fails if one holds integers that do not fit 64 bits.
-    pub fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
-        let mut constants = vec![None; graph.values().len()];
+    pub(crate) fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
+        let mut program = Self::bare(graph, device);
         for (id, tensor) in graph.initializers() {
-            let value = Value::from_tensor(tensor, device).map_err(|_| RuntimeError::Constant {
-                value: graph.value(id).name.clone(),
-                expected: "floats, or integers below 2^63".into(),
-                found: format!("{} tensor", tensor.data_type()),
-            })?;
-            constants[id.index()] = Some(value);
+            program.constants[id.index()] = Some(program.upload(id, tensor)?);
         }
-        Ok(Self { graph: graph.clone(), device: device.clone(), constants })
+        Ok(program)
+    }
+
+    /// A graph none of whose constants are on the device, for [`run_with`](Self::run_with).
+    pub(crate) fn bare(graph: &Graph, device: &Device<B>) -> Self {
+        Self { graph: graph.clone(), device: device.clone(), constants: vec![None; graph.values().len()] }
+    }
+
+    fn upload(&self, id: ValueId, tensor: &Tensor) -> Result<Value<B>, RuntimeError> {
+        Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Constant {
+            value: self.name(id),
+            expected: "floats, or integers below 2^63".into(),
+            found: format!("{} tensor", tensor.data_type()),
+        })
     }
 
     /// The graph that is run.
-    pub fn graph(&self) -> &Graph {
+    pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
 
     /// The device that it runs on.
-    pub fn device(&self) -> &Device<B> {
+    pub(crate) fn device(&self) -> &Device<B> {
         &self.device
-    }
-
-    /// Computes the network's outputs and the values of `record` (inner values, inputs or constants).
-    ///
-    /// Floats come back as float32 whatever their width in the graph. Inner values are dropped as soon as their last
-    /// reader has run. Errors name the node and what was expected and found.
-    pub fn run(
-        &self,
-        inputs: &[(ValueId, Tensor)],
-        record: &[ValueId],
-    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
-        let wanted: Vec<ValueId> = self.graph.outputs().iter().chain(record).copied().collect();
-        self.run_for(inputs, &wanted)
     }
 
     /// Computes the values of `wanted` from inner values that are known already; what stands before these is not run.
     ///
     /// # Errors
     /// A value that does not follow from those given; operands that do not fit, with the node's name.
-    pub fn run_from(
+    pub(crate) fn run_from(
         &self,
         known: &[(ValueId, Tensor)],
         wanted: &[ValueId],
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
+        let values = self.compute(self.uploaded(known)?, wanted)?;
+        self.downloaded(values)
+    }
+
+    fn uploaded(&self, known: &[(ValueId, Tensor)]) -> Result<Vec<(ValueId, Value<B>)>, RuntimeError> {
         let mut given = Vec::with_capacity(known.len());
         for (id, tensor) in known {
             let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Input {
@@ -85,7 +88,10 @@ impl<B: RuntimeBackend> Executable<B> {
             })?;
             given.push((*id, value));
         }
-        let values = self.compute(given, wanted)?;
+        Ok(given)
+    }
+
+    fn downloaded(&self, values: BTreeMap<ValueId, Value<B>>) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
         values
             .into_iter()
             .map(|(id, value)| {
@@ -99,24 +105,40 @@ impl<B: RuntimeBackend> Executable<B> {
     ///
     /// # Errors
     /// Integers that do not fit 64 bits.
-    pub fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
-        let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Constant {
-            value: self.name(id),
-            expected: "floats, or integers below 2^63".into(),
-            found: format!("{} tensor", tensor.data_type()),
-        })?;
+    pub(crate) fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
+        let value = self.upload(id, tensor)?;
         self.set_constant(id, value);
         Ok(())
     }
 
     /// Computes the values of `wanted` and nothing that they do not need.
-    pub fn run_for(
+    pub(crate) fn run_for(
         &self,
         inputs: &[(ValueId, Tensor)],
         wanted: &[ValueId],
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
         inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor))?;
         self.run_from(inputs, wanted)
+    }
+
+    /// As [`run_for`](Self::run_for), with constants that are uploaded whenever a node reads them and dropped behind it:
+    /// what `other` gives for a value and its tensor in the graph, or that tensor.
+    pub(crate) fn run_with(
+        &self,
+        inputs: &[(ValueId, Tensor)],
+        wanted: &[ValueId],
+        other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
+    ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
+        inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor))?;
+        let constants = |id: ValueId| {
+            let Some(tensor) = self.graph.initializer(id) else { return Ok(None) };
+            match other(id, tensor) {
+                Some(tensor) => self.upload(id, &tensor).map(Some),
+                None => self.upload(id, tensor).map(Some),
+            }
+        };
+        let values = self.compute_with(self.uploaded(inputs)?, wanted, &mut |_, _, _| None, &constants)?;
+        self.downloaded(values)
     }
 
     /// As [`run_for`](Self::run_for), without leaving the device.
@@ -134,6 +156,16 @@ impl<B: RuntimeBackend> Executable<B> {
         inputs: Vec<(ValueId, Value<B>)>,
         wanted: &[ValueId],
         replace: &mut Replacement<'_, B>,
+    ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
+        self.compute_with(inputs, wanted, replace, &|id| Ok(self.constants[id.index()].clone()))
+    }
+
+    fn compute_with(
+        &self,
+        inputs: Vec<(ValueId, Value<B>)>,
+        wanted: &[ValueId],
+        replace: &mut Replacement<'_, B>,
+        constants: &Constants<'_, B>,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
         let given: HashSet<ValueId> = inputs.iter().map(|(id, _)| *id).collect();
         let Plan { steps, mut reads } = self.plan(wanted, &given)?;
@@ -156,7 +188,10 @@ impl<B: RuntimeBackend> Executable<B> {
                 } else {
                     values[input.index()].clone()
                 };
-                let value = value.or_else(|| self.constants[input.index()].clone());
+                let value = match value {
+                    Some(value) => Some(value),
+                    None => constants(*input)?,
+                };
                 operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
             }
             let mut operands = Operands { values: operands, device: self.device.clone() };
@@ -179,7 +214,10 @@ impl<B: RuntimeBackend> Executable<B> {
         }
         let mut found = BTreeMap::new();
         for &id in wanted {
-            let value = values[id.index()].clone().or_else(|| self.constants[id.index()].clone());
+            let value = match values[id.index()].clone() {
+                Some(value) => Some(value),
+                None => constants(id)?,
+            };
             found.insert(id, value.ok_or_else(|| self.missing(id))?);
         }
         Ok(found)
@@ -188,6 +226,11 @@ impl<B: RuntimeBackend> Executable<B> {
     /// The floats of a constant, on the device.
     pub(crate) fn constant(&self, id: ValueId) -> Option<&Value<B>> {
         self.constants.get(id.index())?.as_ref()
+    }
+
+    /// Forgets a constant, which has to be set again before it is read.
+    pub(crate) fn release(&mut self, id: ValueId) {
+        self.constants[id.index()] = None;
     }
 
     /// Replaces a constant.
@@ -261,42 +304,4 @@ impl<B: RuntimeBackend> Executable<B> {
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the tensor library panicked".into())
-}
-
-/// Runs a graph once on the default backend: inputs and outputs by name, outputs in the graph's order and of the types
-/// that its operators give. Computed is in float32 all the same.
-pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
-    let facts = Facts::of(graph).ok();
-    let mut outputs = run_graph_f32(graph, inputs)?;
-    for (&id, (_, tensor)) in graph.outputs().iter().zip(&mut outputs) {
-        let wanted = facts.as_ref().and_then(|facts| facts.data_type(id)).filter(|wanted| wanted.is_float());
-        if let Some(wanted) = wanted.filter(|&wanted| tensor.data_type().is_float() && wanted != tensor.data_type())
-            && let Some(values) = tensor.to_f32()
-        {
-            *tensor = Tensor::from_f32_as(wanted, tensor.shape(), values);
-        }
-    }
-    Ok(outputs)
-}
-
-/// As [`run_graph`], with all floats as they are computed: in float32.
-pub fn run_graph_f32(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
-    let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
-    let mut given = Vec::with_capacity(inputs.len());
-    for (name, tensor) in inputs {
-        let input = graph.inputs().iter().find(|&&id| graph.value(id).name == name);
-        let &input = input.ok_or_else(|| RuntimeError::UnknownInput { input: name, expected: names() })?;
-        given.push((input, tensor));
-    }
-    let executable = Executable::<Default32>::new(graph, &DefaultDevice::default())?;
-    let outputs = executable.run(&given, &[])?;
-    graph
-        .outputs()
-        .iter()
-        .map(|id| {
-            let name = graph.value(*id).name.clone();
-            let tensor = outputs.get(id).cloned();
-            tensor.map(|tensor| (name.clone(), tensor)).ok_or(RuntimeError::NotComputed { value: name })
-        })
-        .collect()
 }

@@ -1,0 +1,343 @@
+//! Sweeps over networks with groups within groups.
+//!
+//! A group with others inside (attention heads) is matched together with them: the heads by what no order of their
+//! channels changes, then the channels of the heads that were matched, as in the forward sweep but with all other axes in
+//! the anchor's order; then the channels alone once more, given the heads. The outer step is no exact minimum of the
+//! objective, so what lowers it is kept and what does not is not: with permutations the objective falls with every change.
+
+use otfuse_graph::{AxisLayout, GroupId, Role, ValueId};
+use otfuse_transport::{Features, Marginals, Permutation, TransportError, TransportPlan, cost_matrix};
+use rayon::prelude::*;
+
+use super::orders;
+use crate::align::{Matched, Sweep, Tables, match_group, slices};
+use crate::alignment::{GroupAlignment, SavedPlan, matched_fraction};
+use crate::error::FusionError;
+use crate::features::neuron_rows;
+use crate::map::{GroupMap, NeuronMap};
+use crate::networks::Networks;
+use crate::settings::{Members, SweepOrder};
+use crate::transform::Mapper;
+
+/// A smaller relative gain is no gain but rounding.
+const NEGLIGIBLE: f64 = 1e-9;
+
+/// A smaller relative change of the objective by plans that are no permutations is none.
+const STEADY: f64 = 1e-4;
+
+/// A model's sweeps.
+pub(crate) struct Nested<'s, 'a> {
+    sweep: Sweep<'s>,
+    alignments: Vec<Option<GroupAlignment>>,
+    /// The weights that carry each group.
+    carriers: Vec<Vec<ValueId>>,
+    /// The factor of each weight's squared distances, by its place in the graph.
+    factors: Vec<f64>,
+    networks: &'s Networks<'a>,
+}
+
+/// What the sweeps found.
+pub(crate) struct NestedResult {
+    pub maps: Vec<Option<GroupMap>>,
+    pub groups: Vec<GroupAlignment>,
+    pub objective: Vec<f64>,
+    pub converged: bool,
+}
+
+impl<'s, 'a> Nested<'s, 'a> {
+    /// From the maps of `sweep`, one for each group, which `alignments` describe.
+    pub fn new(networks: &'s Networks<'a>, sweep: Sweep<'s>, alignments: Vec<Option<GroupAlignment>>) -> Self {
+        let graph = networks.graphs[networks.anchor];
+        let settings = sweep.settings;
+        let mut carriers = vec![Vec::new(); networks.groups.len()];
+        let mut factors = vec![1.0; graph.values().len()];
+        for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id)) {
+            let layouts = networks.groups.layouts(id).unwrap_or_default();
+            if tensor.shape().len() < 2 && !settings.bias_features {
+                continue;
+            }
+            let mut on_axes: Vec<GroupId> = layouts.iter().flat_map(AxisLayout::groups).collect();
+            on_axes.sort();
+            on_axes.dedup();
+            on_axes.iter().for_each(|group| carriers[group.index()].push(id));
+            if settings.matching.balance && !on_axes.is_empty() {
+                let norm = |model: usize| squared_norm(&networks.tensor(model, id).to_f32().unwrap_or_default());
+                let norms = norm(networks.anchor) + norm(sweep.model);
+                factors[id.index()] = if norms > 0.0 { 2.0 / norms } else { 1.0 };
+            }
+        }
+        Self { sweep, alignments, carriers, factors, networks }
+    }
+
+    /// Sweeps until nothing changes, or as often as the settings allow.
+    pub fn run(mut self, seed: u64) -> Result<NestedResult, FusionError> {
+        let settings = self.sweep.settings;
+        let count = self.networks.groups.len();
+        let is_random = settings.matching.order == SweepOrder::Random;
+        let mut objective = vec![self.objective(None)];
+        let mut converged = false;
+        for order in orders(count, is_random.then_some(seed)).take(settings.matching.max_sweeps) {
+            let mut changed = false;
+            for index in order {
+                let group = self.networks.groups.iter().nth(index).map(|(group, _)| group);
+                let Some(group) = group.filter(|&group| self.networks.groups.group(group).within.is_none()) else {
+                    continue;
+                };
+                changed |= match self.networks.groups.inside(group).next() {
+                    Some(_) => self.rematch_family(group)?,
+                    None => self.rematch(group)?,
+                };
+            }
+            objective.push(self.objective(None));
+            if !changed {
+                converged = true;
+                break;
+            }
+        }
+        self.describe_rest()?;
+        let groups = self.alignments.into_iter().flatten().collect();
+        Ok(NestedResult { maps: self.sweep.maps, groups, objective, converged })
+    }
+
+    /// The squared distances between the anchor's weights and the model's mapped ones, of those that carry `group`.
+    fn objective(&self, group: Option<GroupId>) -> f64 {
+        let Sweep { model, maps, .. } = &self.sweep;
+        let all: Vec<ValueId>;
+        let ids = match group {
+            Some(group) => &self.carriers[group.index()],
+            None => {
+                let mut ids: Vec<ValueId> = self.carriers.iter().flatten().copied().collect();
+                ids.sort();
+                ids.dedup();
+                all = ids;
+                &all
+            }
+        };
+        let distances: Vec<f64> = ids
+            .par_iter()
+            .map(|&id| {
+                let mapped = crate::average::mapped(self.networks, *model, id, maps);
+                let expected = self.networks.tensor(self.networks.anchor, id).to_f32().unwrap_or_default();
+                let squares = mapped.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+                self.factors[id.index()] * squares.sum::<f64>()
+            })
+            .collect();
+        distances.iter().sum()
+    }
+
+    /// Keeps what `change` does to the maps where that lowers the objective, and undoes it where not. Plans that are no
+    /// permutations stay in any case, since they minimise another objective (with entropy, or with merged neurons).
+    fn attempt(
+        &mut self,
+        group: GroupId,
+        change: impl FnOnce(&mut Self) -> Result<bool, FusionError>,
+    ) -> Result<bool, FusionError> {
+        let (maps, plans, alignments) = (self.sweep.maps.clone(), self.sweep.plans.clone(), self.alignments.clone());
+        let before = self.objective(Some(group));
+        let are_permutations = change(self)?;
+        let after = self.objective(Some(group));
+        if !are_permutations {
+            return Ok((after - before).abs() > STEADY * before);
+        }
+        let falls = after < before * (1.0 - NEGLIGIBLE);
+        if !falls {
+            (self.sweep.maps, self.sweep.plans, self.alignments) = (maps, plans, alignments);
+        }
+        Ok(falls)
+    }
+
+    /// Matches a group anew on all weights that carry it, given the maps of all others.
+    fn rematch(&mut self, group: GroupId) -> Result<bool, FusionError> {
+        self.attempt(group, |this| {
+            let (matched, sizes) = this.matched(group)?;
+            let name = this.networks.group_name(group);
+            this.alignments[group.index()] = Some(matched.alignment(&name, sizes));
+            let is_permutation = matched.plan.is_permutation();
+            this.sweep.maps[group.index()] = Some(GroupMap::Whole(matched.map));
+            this.sweep.plans[group.index()] = Some(matched.plan);
+            Ok(is_permutation)
+        })
+    }
+
+    /// Matches a group together with those inside, then those inside alone.
+    fn rematch_family(&mut self, outer: GroupId) -> Result<bool, FusionError> {
+        let inside: Vec<GroupId> = self.networks.groups.inside(outer).collect();
+        let whole = self.attempt(outer, |this| {
+            this.sweep.maps[outer.index()] = None;
+            inside.iter().for_each(|inner| this.sweep.maps[inner.index()] = None);
+            let (own, of_anchor) = this.sweep.tables(outer)?;
+            let sizes = this.sizes(outer);
+            let name = this.networks.group_name(outer);
+            let matched = match_group(&own, &of_anchor, sizes, this.sweep.settings)
+                .map_err(|source| this.failure(outer, source))?;
+            this.alignments[outer.index()] = Some(matched.alignment(&name, sizes));
+            let mut are_permutations = matched.plan.is_permutation();
+            this.sweep.maps[outer.index()] = Some(GroupMap::Whole(matched.map));
+            this.sweep.plans[outer.index()] = Some(matched.plan);
+            for &inner in &inside {
+                are_permutations &= this.match_inside(inner, outer)?;
+            }
+            Ok(are_permutations)
+        })?;
+        let mut channels = false;
+        for &inner in &inside {
+            channels |= self.attempt(outer, |this| {
+                let is_permutation = this.match_inside(inner, outer)?;
+                Ok(is_permutation && this.is_permutation(outer))
+            })?;
+        }
+        Ok(whole || channels)
+    }
+
+    fn match_inside(&mut self, inner: GroupId, outer: GroupId) -> Result<bool, FusionError> {
+        let name = self.networks.group_name(inner);
+        let (map, alignment) = self.sweep.match_inside(inner, outer, &name)?;
+        let is_permutation = matches!(alignment.plan, SavedPlan::Permutation(_));
+        self.sweep.maps[inner.index()] = Some(map);
+        self.alignments[inner.index()] = Some(alignment);
+        Ok(is_permutation)
+    }
+
+    fn is_permutation(&self, group: GroupId) -> bool {
+        self.sweep.plans[group.index()].as_ref().is_some_and(TransportPlan::is_permutation)
+    }
+
+    fn sizes(&self, group: GroupId) -> (usize, usize) {
+        (self.networks.size(self.sweep.model, group), self.networks.size(self.networks.anchor, group))
+    }
+
+    fn failure(&self, group: GroupId, source: TransportError) -> FusionError {
+        let member = self.networks.group_name(group);
+        FusionError::Transport { model: self.sweep.model, group: group.index(), member, source }
+    }
+
+    fn matched(&self, group: GroupId) -> Result<(Matched, (usize, usize)), FusionError> {
+        let sizes = self.sizes(group);
+        let own = self.tables(group, self.sweep.model, &self.sweep.maps);
+        let of_anchor = self.tables(group, self.networks.anchor, &[]);
+        let matched = match_group(&own, &of_anchor, sizes, self.sweep.settings);
+        Ok((matched.map_err(|source| self.failure(group, source))?, sizes))
+    }
+
+    /// The rows of a group's neurons on each axis of each weight that carries it, all other axes mapped.
+    fn tables(&self, group: GroupId, model: usize, maps: &[Option<GroupMap>]) -> Tables {
+        let members = self.sweep.settings.matching.members;
+        let mut places = Vec::new();
+        for &id in &self.carriers[group.index()] {
+            for (axis, layout) in self.networks.groups.layouts(id).unwrap_or_default().iter().enumerate() {
+                let wanted = members == Members::All || self.networks.role(id, axis) == Role::Producer;
+                if wanted && layout.groups().contains(&group) {
+                    places.push((id, axis));
+                }
+            }
+        }
+        let tables: Vec<Option<Vec<f32>>> =
+            places.par_iter().map(|&(id, axis)| self.rows(group, id, axis, model, maps)).collect();
+        tables.into_iter().flatten().collect()
+    }
+
+    /// `None` where the group stands on another axis too, in a way that cannot be mapped by itself.
+    fn rows(
+        &self,
+        group: GroupId,
+        id: ValueId,
+        axis: usize,
+        model: usize,
+        maps: &[Option<GroupMap>],
+    ) -> Option<Vec<f32>> {
+        let networks = self.networks;
+        let layouts = networks.groups.layouts(id)?;
+        let data = networks.tensor(model, id).to_f32()?;
+        let (mut data, mut shape) = Mapper { networks, model, maps }.mapped(id, data, &|other| other == group);
+        for (other, layout) in layouts.iter().enumerate() {
+            if other == axis || !layout.groups().contains(&group) {
+                continue;
+            }
+            if *layout != AxisLayout::Group(group) {
+                return None;
+            }
+            if let Some(GroupMap::Whole(map)) = maps.get(group.index()).and_then(Option::as_ref) {
+                let map = if networks.role(id, other) == Role::Consumer { &map.consumer } else { &map.producer };
+                data = map.apply(&data, shape[..other].iter().product(), shape[other + 1..].iter().product());
+                shape[other] = map.targets();
+            }
+        }
+        let size = |other: GroupId| match maps.get(other.index()).and_then(Option::as_ref) {
+            Some(map) if other != group => map.targets(),
+            _ => networks.size(model, other),
+        };
+        let neurons = layouts[axis].neurons(group, &size);
+        let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
+        let (own, of_anchor) = (networks.size(model, group), networks.size(networks.anchor, group));
+        let mut rows = neuron_rows(&data, outer, &neurons, inner, own);
+        // Neurons that are merged send out the sum of what they sent.
+        let is_consumer = networks.role(id, axis) == Role::Consumer;
+        let merged = if is_consumer { own as f64 / of_anchor.max(1) as f64 } else { 1.0 };
+        let factor = (self.factors[id.index()].sqrt() * merged) as f32;
+        if factor != 1.0 {
+            rows.iter_mut().for_each(|value| *value *= factor);
+        }
+        Some(rows)
+    }
+
+    /// Describes groups that stayed where a start without costs had them: whole ones at what that costs, those inside of
+    /// others as they are.
+    fn describe_rest(&mut self) -> Result<(), FusionError> {
+        for (group, described) in self.networks.groups.iter() {
+            let index = group.index();
+            if self.alignments[index].is_some() {
+                continue;
+            }
+            let sizes = self.sizes(group);
+            let has_inside = self.networks.groups.inside(group).next().is_some();
+            let cost = match &self.sweep.plans[index] {
+                Some(plan) if !has_inside => {
+                    let own = self.tables(group, self.sweep.model, &self.sweep.maps);
+                    let of_anchor = self.tables(group, self.networks.anchor, &[]);
+                    let cost = || {
+                        let left = Features::joined(sizes.0, &slices(&own))?;
+                        let right = Features::joined(sizes.1, &slices(&of_anchor))?;
+                        plan.cost(&cost_matrix(self.sweep.settings.ground_cost, &left, &right)?)
+                    };
+                    cost().map_err(|source| self.failure(group, source))?
+                }
+                _ => 0.0,
+            };
+            let copies = described.within.map_or(1, |outer| self.sizes(outer).0);
+            self.alignments[index] = Some(GroupAlignment {
+                name: self.networks.group_name(group),
+                size: sizes.0,
+                anchor_size: sizes.1,
+                cost,
+                gap: 0.0,
+                termination: "unchanged".into(),
+                matched_fraction: self.sweep.plans[index].as_ref().map_or(1.0, matched_fraction),
+                plan: SavedPlan::Permutation((0..copies * sizes.0).collect()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The map that leaves every neuron of a group, and of those inside, where it is.
+pub(crate) fn identity_map(networks: &Networks<'_>, group: GroupId) -> Option<(GroupMap, TransportPlan)> {
+    let identity = |size: usize| {
+        let plan = TransportPlan::Permutation(Permutation::identity(size).ok()?);
+        let uniform = Marginals::uniform(size).ok()?;
+        Some((NeuronMap::new(&plan, &uniform, &uniform, false), plan))
+    };
+    let size = networks.size(networks.anchor, group);
+    let (map, plan) = identity(size)?;
+    let map = match networks.groups.group(group).within {
+        None => GroupMap::Whole(map),
+        Some(outer) => {
+            let pairs = (0..networks.size(networks.anchor, outer)).map(|neuron| ((neuron, neuron), map.clone()));
+            GroupMap::Within { outer, targets: size, pairs: pairs.collect() }
+        }
+    };
+    Some((map, plan))
+}
+
+fn squared_norm(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum()
+}

@@ -1,0 +1,71 @@
+//! A diagram as indented lines.
+
+use super::{Diagram, Unit, UnitKind};
+
+impl Diagram {
+    /// One line a unit, those of a block indented beneath it: what it does, the group on its result and those inside it,
+    /// and what its weights are called.
+    pub fn text(&self) -> String {
+        let mut rows: Vec<[String; 3]> = Vec::new();
+        let mut next = 0;
+        for (index, _) in self.drawn() {
+            let block = self.blocks.get(next).filter(|block| block.start == index);
+            if let Some(block) = block {
+                rows.push([format!("{} \u{d7}", block.count), String::new(), String::new()]);
+                next += 1;
+            }
+            let indent = if self.block_of(index).is_some() { "    " } else { "" };
+            let unit = &self.units[index];
+            rows.push([format!("{indent}{}", self.line(index)), groups(unit), unit.weights.clone()]);
+        }
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (first, second) = (width(0), width(1));
+        let pad = |text: &str, width: usize| format!("{text}{}", " ".repeat(width - text.chars().count()));
+        let lines = rows.iter().map(|[label, groups, weights]| {
+            let line = format!("{}  {}  {weights}", pad(label, first), pad(groups, second));
+            line.trim_end().to_owned()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The label, with what is read where that is not just the unit before.
+    fn line(&self, index: usize) -> String {
+        let unit = &self.units[index];
+        let is_port = matches!(unit.kind, UnitKind::Input | UnitKind::Output);
+        let others: Vec<usize> = unit.inputs.iter().copied().filter(|&input| input + 1 != index).collect();
+        if is_port || others.is_empty() || unit.inputs.iter().all(|&it| self.units[it].kind == UnitKind::Input) {
+            return unit.label.clone();
+        }
+        let of = others.iter().map(|&input| {
+            let other = &self.units[input];
+            let name = if other.kind == UnitKind::Join { "the sum or product above" } else { other.label.as_str() };
+            if other.label.starts_with('+') { "the sum above" } else { name }
+        });
+        let of = of.collect::<Vec<_>>().join("; ");
+        match unit.kind {
+            UnitKind::Join => format!("{}  (and {of})", unit.label),
+            _ => format!("{}  (of {of})", unit.label),
+        }
+    }
+}
+
+/// `group 0, inside 1 (4), 2 (16 in each of 1)`.
+fn groups(unit: &Unit) -> String {
+    let inside = unit.inside.iter().map(|(id, size, within)| match within {
+        Some(outer) => format!("{} ({size} in each of {})", id.index(), outer.index()),
+        None => format!("{} ({size})", id.index()),
+    });
+    let inside: Vec<String> = inside.collect();
+    let numbers: Vec<String> = unit.carries.iter().map(|id| id.index().to_string()).collect();
+    let carried = match numbers.len() {
+        0 => None,
+        1 => Some(format!("group {}", numbers[0])),
+        _ => Some(format!("groups {}", numbers.join(" + "))),
+    };
+    match (carried, inside.is_empty()) {
+        (None, true) => String::new(),
+        (Some(carried), true) => carried,
+        (None, false) => format!("inside {}", inside.join(", ")),
+        (Some(carried), false) => format!("{carried}, inside {}", inside.join(", ")),
+    }
+}
