@@ -88,6 +88,9 @@ pub struct Training {
     /// Begin anew, whatever state there is
     #[arg(long)]
     pub restart: bool,
+    /// Whether the result is measured elsewhere, not here.
+    #[arg(skip)]
+    pub unmeasured: bool,
 }
 
 /// Optimizers by name.
@@ -250,7 +253,7 @@ pub fn run(
     // The state is of no use any more; that it cannot be removed harms nobody.
     let _ = std::fs::remove_file(&state);
     let seconds = start.elapsed().as_secs_f64();
-    let test = test(&trained, training)?;
+    let test = if training.unmeasured { None } else { test(&trained, training)? };
     Ok(Report {
         output: shown(&training.output),
         data: samples.name().to_owned(),

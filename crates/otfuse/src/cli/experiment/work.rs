@@ -127,7 +127,7 @@ impl<'a> Worker<'a> {
         let path = |key: &str| self.store.network(key).display().to_string();
         let inputs: Vec<String> = task.inputs.iter().map(|&input| path(&self.plan.tasks[input].key)).collect();
         let line = task.recipe.line(self.data, task.described.arch.as_deref(), &inputs, &path(&task.key));
-        let report = performed(&parsed(&line)?)?;
+        let report = performed(parsed(&line)?)?;
         let names: Vec<String> =
             task.inputs.iter().map(|&input| self.plan.tasks[input].described.name.clone()).collect();
         let made = Made { command: vec![task.recipe.shown(&names)], seconds: start.elapsed().as_secs_f64(), report };
@@ -192,16 +192,24 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Runs a command; its report.
-fn performed(command: &Command) -> Result<Value, Failure> {
+/// Runs a command; its report. What is trained is measured as all networks are, not by its own command.
+fn performed(command: Command) -> Result<Value, Failure> {
     match command {
-        Command::Convert(arguments) => value(&command::convert::execute(arguments)?),
-        Command::Train(arguments) => value(&command::train::execute(arguments)?),
-        Command::Finetune(arguments) => value(&command::finetune::execute(arguments)?),
-        Command::Distill(arguments) => value(&command::distill::execute(arguments)?),
-        Command::Prune(arguments) => value(&command::prune::execute(arguments)?),
-        // An experiment measures its networks itself.
-        Command::Fuse(arguments) => value(&command::fuse::execute(&Fuse { check: 0, ..arguments.as_ref().clone() })?),
+        Command::Convert(arguments) => value(&command::convert::execute(&arguments)?),
+        Command::Train(mut arguments) => {
+            arguments.training.unmeasured = true;
+            value(&command::train::execute(&arguments)?)
+        }
+        Command::Finetune(mut arguments) => {
+            arguments.training.unmeasured = true;
+            value(&command::finetune::execute(&arguments)?)
+        }
+        Command::Distill(mut arguments) => {
+            arguments.training.unmeasured = true;
+            value(&command::distill::execute(&arguments)?)
+        }
+        Command::Prune(arguments) => value(&command::prune::execute(&arguments)?),
+        Command::Fuse(arguments) => value(&command::fuse::execute(&Fuse { check: 0, ..*arguments })?),
         _ => Err(Failure::input("the command makes no network")),
     }
 }
