@@ -152,7 +152,10 @@ fn axis(file: &File, points: &[Point]) -> Result<Option<String>, Failure> {
 fn fingerprint(data: &Data) -> Result<String, Failure> {
     let files = match data.source.split_once(':') {
         None => data.source.clone(),
-        Some((kind, path)) => format!("{kind}:{}", hash(Path::new(path))?),
+        Some((kind, path)) => {
+            let of_files = hash(Path::new(path)).map_err(|failure| failure.hint("check the spelling of the path"));
+            format!("{kind}:{}", of_files?)
+        }
     };
     // Also fails here, rather than after hours, where the data set cannot be read.
     load(data, crate::cli::arguments::SplitName::Test)?;
@@ -210,7 +213,8 @@ impl Context<'_> {
             [&described.file, &described.arch.clone().filter(|name| name.ends_with(".onnx"))].into_iter().flatten()
         {
             if !hashes.contains_key(path) {
-                hashes.insert(path.clone(), hash(Path::new(path))?);
+                let of_file = hash(Path::new(path));
+                hashes.insert(path.clone(), of_file.map_err(|failure| failure.hint("check the spelling of the path"))?);
             }
             files.push(hashes[path].clone());
         }
