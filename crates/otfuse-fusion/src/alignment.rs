@@ -61,6 +61,16 @@ pub enum SavedPlan {
     Entries(Vec<(usize, usize, f64)>),
 }
 
+impl SavedPlan {
+    /// Whether every neuron stays where it is.
+    pub fn is_identity(&self) -> bool {
+        match self {
+            Self::Permutation(targets) => targets.iter().enumerate().all(|(source, target)| source == *target),
+            Self::Entries(entries) => entries.iter().all(|&(source, target, _)| source == target),
+        }
+    }
+}
+
 impl From<&TransportPlan> for SavedPlan {
     fn from(plan: &TransportPlan) -> Self {
         match plan {

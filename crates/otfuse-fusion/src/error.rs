@@ -36,6 +36,9 @@ pub enum FusionError {
     /// Activation mode without activations that fit.
     #[error("model {model}: {problem}")]
     Activations { model: usize, problem: String },
+    /// A saved alignment of other networks.
+    #[error("the alignment does not fit{}: {problem}", of_group(.group))]
+    Alignment { group: String, problem: String },
     /// The analysis of a graph failed.
     #[error("model {model}: {source}")]
     Analysis { model: usize, source: otfuse_graph::InferenceError },
@@ -53,4 +56,8 @@ pub enum FusionError {
     /// A transport problem without a solution.
     #[error("model {model}, group {group} ('{member}'): {source}")]
     Transport { model: usize, group: usize, member: String, source: TransportError },
+}
+
+fn of_group(group: &str) -> String {
+    if group.is_empty() { String::new() } else { format!(" group '{group}'") }
 }

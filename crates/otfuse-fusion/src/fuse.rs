@@ -99,8 +99,8 @@ impl Fusion {
 
 /// Networks whose neurons are aligned to the anchor's, to be averaged with any weights.
 pub struct Aligned<'n, 'a> {
-    networks: &'n Networks<'a>,
-    maps: Vec<Vec<Option<GroupMap>>>,
+    pub(crate) networks: &'n Networks<'a>,
+    pub(crate) maps: Vec<Vec<Option<GroupMap>>>,
     /// One alignment per model other than the anchor; none for a plain average.
     pub alignments: Vec<ModelAlignment>,
     /// Time spent aligning.
@@ -128,6 +128,23 @@ impl Aligned<'_, '_> {
             return Err(FusionError::Weights { expected: self.networks.len(), found: weights.to_vec() });
         }
         average(self.networks, &self.maps, weights)
+    }
+
+    /// The average with one weight per model, together with what a repair needs to know of the alignment.
+    ///
+    /// # Errors
+    /// As [`average`](Self::average).
+    pub fn fused(&self, weights: &[f64]) -> Result<Fusion, FusionError> {
+        let start = Instant::now();
+        let graph = self.average(weights)?;
+        Ok(Fusion {
+            graph,
+            alignments: self.alignments.clone(),
+            weights: weights.to_vec(),
+            maps: self.maps.clone(),
+            alignment_time: Duration::ZERO,
+            averaging_time: start.elapsed(),
+        })
     }
 
     /// Some constants of the [`average`](Self::average), by the anchor's ids: those that are no weights are the anchor's. With

@@ -17,8 +17,10 @@
 mod activations;
 mod align;
 mod alignment;
+mod apply;
 mod average;
 mod axis;
+mod cka;
 mod error;
 mod family;
 mod features;
@@ -37,6 +39,7 @@ mod transform;
 
 pub use activations::{ActivationPoint, ActivationStatistic, Activations};
 pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
+pub use cka::Gram;
 pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
 pub use networks::Networks;

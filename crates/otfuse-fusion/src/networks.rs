@@ -174,7 +174,7 @@ impl<'a> Networks<'a> {
     }
 
     /// The name of a group: that of its first producer.
-    pub(crate) fn group_name(&self, group: GroupId) -> String {
+    pub fn group_name(&self, group: GroupId) -> String {
         let members = &self.groups.group(group).members;
         let producer = members.iter().find(|member| member.role == Role::Producer).or(members.first());
         producer

@@ -1,7 +1,6 @@
 //! Pages in a browser: no errors, and what is shown equals the numbers within. Skipped where no browser is installed.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod browser;
 
 use otfuse_report::{Block, Cell, Figure, Grid, LineChart, Page, Point, Section, Series};
 use serde_json::json;
@@ -46,27 +45,6 @@ fn page(name: &str) -> Page {
     }
 }
 
-fn browser() -> Option<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
-    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
-}
-
-/// The document after its script ran, and what it wrote to the console.
-fn rendered(browser: &Path, page: &Path, profile: &Path) -> (String, Vec<String>) {
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .expect("the browser starts");
-    let log = String::from_utf8_lossy(&output.stderr);
-    let console = log.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
-    (String::from_utf8_lossy(&output.stdout).into_owned(), console)
-}
-
 #[test]
 fn pages_are_the_same_bytes_and_hold_no_foreign_markup() {
     let html = page(HOSTILE).to_html();
@@ -81,7 +59,7 @@ fn pages_are_the_same_bytes_and_hold_no_foreign_markup() {
 
 #[test]
 fn a_browser_shows_the_page_without_errors() {
-    let Some(browser) = browser() else {
+    let Some(browser) = browser::installed() else {
         eprintln!("skipped: no browser is installed");
         return;
     };
@@ -89,25 +67,10 @@ fn a_browser_shows_the_page_without_errors() {
     let path = folder.path().join("page.html");
     let page = page(HOSTILE);
     std::fs::write(&path, page.to_html()).expect("written");
-    let (document, console) = rendered(&browser, &path, &folder.path().join("profile"));
+    let (document, console) = browser::rendered(&browser, &path, &folder.path().join("profile"));
     assert_eq!(console, Vec::<String>::new());
     // The script ran: figures are interactive and one option of two is shown.
     assert_eq!(document.matches("aria-pressed=\"true\"").count(), 2);
     assert_eq!(document.matches("class=\"option\" hidden").count(), 1);
-    // What cells show is the exact number, rounded.
-    let mut seen = 0;
-    for (at, _) in document.match_indices("data-json=\"") {
-        let rest = &document[at + 11..];
-        let (pointer, rest) = rest.split_once('"').expect("an attribute");
-        let shown = rest[rest.find('>').expect("a cell") + 1..].split('<').next().expect("its text");
-        let exact = page.data.pointer(pointer).and_then(serde_json::Value::as_f64).expect("a number");
-        let (shown, exact) = match shown.strip_suffix(" %") {
-            Some(share) => (share, 100.0 * exact),
-            None => (shown, exact),
-        };
-        let decimals = shown.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-        assert_eq!(shown, format!("{exact:.decimals$}"), "{pointer}");
-        seen += 1;
-    }
-    assert_eq!(seen, 2);
+    assert_eq!(browser::compared(&document, &page.data), 2);
 }

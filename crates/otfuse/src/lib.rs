@@ -19,14 +19,16 @@ mod architecture;
 #[doc(hidden)]
 pub mod cli;
 pub mod diagram;
+mod layers;
 mod repair;
 mod verify;
 
 pub use activations::{RecordError, record_activations};
 pub use architecture::{ArchitectureError, architecture, architecture_for};
+pub use layers::{Layer, Recorded, layers, record_layers};
 pub use otfuse_formats as formats;
 pub use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError,
+    ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError, Gram,
     GroupAlignment, Importance, MarginalKind, Matching, Members, Method, ModelAlignment, Networks, Progress,
     PruneError, PruneSettings, PrunedGroup, Pruning, Residual, SavedPlan, Settings, SweepOrder, SweepStart, align_all,
     fuse, fuse_partially, prune,

@@ -73,6 +73,21 @@ impl Page {
         html.raw(include_str!("page.js")).raw("</script>\n</body>\n</html>\n");
         html.finish()
     }
+    /// All charts, in reading order.
+    pub fn figures(&self) -> Vec<&Figure> {
+        fn collect<'a>(blocks: &'a [Block], found: &mut Vec<&'a Figure>) {
+            for block in blocks {
+                match block {
+                    Block::Figure(figure) => found.push(figure),
+                    Block::Choice { options, .. } => options.iter().for_each(|(_, blocks)| collect(blocks, found)),
+                    _ => {}
+                }
+            }
+        }
+        let mut found = Vec::new();
+        self.sections.iter().for_each(|section| collect(&section.blocks, &mut found));
+        found
+    }
 }
 
 /// JSON that may stand inside a `<script>` element, whatever its strings hold.

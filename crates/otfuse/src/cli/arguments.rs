@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::command::align::{Align, Apply};
+use super::command::compare::Compare;
+use super::command::interpolate::Interpolate;
+use super::pages::Pages;
 use super::residual::ResidualName;
 use super::training::Training;
 
@@ -35,6 +39,14 @@ pub enum Command {
     Verify(Verify),
     /// Fuse two or more networks into one
     Fuse(Box<Fuse>),
+    /// Bring a network's neurons into the order of another's, for other tools to merge
+    Align(Box<Align>),
+    /// Bring a network's neurons into the order that an earlier alignment found
+    Apply(Apply),
+    /// Compare networks: neurons, layers, predictions
+    Compare(Box<Compare>),
+    /// Measure the networks on the way between networks, before and after alignment
+    Interpolate(Box<Interpolate>),
     /// Take the least important neurons out of a network
     Prune(Prune),
     /// Measure accuracy and loss of networks, and of their ensemble
@@ -209,12 +221,18 @@ pub struct Fuse {
     /// Write what was matched with what, as JSON
     #[arg(long, value_name = "FILE")]
     pub save_alignment: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pages: Pages,
+    /// Write a model card beside the result: OUT.README.md, or README.md in a folder
+    #[arg(long)]
+    pub card: bool,
     /// Write the first of two models aligned to the anchor, without averaging
     #[arg(long)]
     pub aligned_only: bool,
     /// Measure instead of writing a result: align two models once, and evaluate averages with N weights of the second
     /// one from 0 to 1, or with these weights, on the test samples of --data
-    #[arg(long, value_name = "N|W,W,..", requires = "data", conflicts_with_all = ["output", "aligned_only", "save_alignment", "weights", "method"])]
+    #[arg(long, value_name = "N|W,W,..", requires = "data", conflicts_with_all = ["output", "report", "figures", "card", "aligned_only", "save_alignment", "weights", "method"])]
     pub sweep: Option<String>,
     /// Write the measurements of --sweep as comma-separated values
     #[arg(long, value_name = "FILE", requires = "sweep")]
@@ -309,6 +327,9 @@ pub struct Eval {
     /// Use only the first N samples
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pages: Pages,
 }
 
 /// `run`.
@@ -396,6 +417,9 @@ pub struct Demo {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pages: Pages,
 }
 
 macro_rules! choices {

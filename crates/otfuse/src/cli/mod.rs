@@ -3,7 +3,9 @@
 //! Results go to stdout, progress and errors to stderr. Exit codes: 0 for success, 1 for a failed check or run, 2 for
 //! bad usage or input.
 
+mod aligning;
 mod arguments;
+mod card;
 mod command;
 mod comparison;
 mod config;
@@ -13,10 +15,12 @@ mod fusing;
 mod models;
 mod order;
 mod output;
+mod pages;
 mod panic;
 mod progress;
 mod residual;
 mod training;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -64,6 +68,10 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Inspect(arguments) => command::inspect::run(arguments, output),
         Command::Verify(arguments) => command::verify::run(arguments, output),
         Command::Fuse(arguments) => command::fuse::run(arguments, output),
+        Command::Align(arguments) => command::align::run(arguments, output),
+        Command::Apply(arguments) => command::align::apply(arguments, output),
+        Command::Compare(arguments) => command::compare::run(arguments, output),
+        Command::Interpolate(arguments) => command::interpolate::run(arguments, output),
         Command::Prune(arguments) => command::prune::run(arguments, output),
         Command::Eval(arguments) => command::eval::run(arguments, output),
         Command::Run(arguments) => command::run::run(arguments, output),

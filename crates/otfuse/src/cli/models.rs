@@ -163,6 +163,11 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// Whether the result is a folder: the anchor is one, and the output has no extension of a file format.
+pub fn is_folder(output: &Path, anchor: &Path) -> bool {
+    anchor.is_dir() && Format::of_extension(output).is_none()
+}
+
 /// Refuses an output that a network made from scratch cannot be written to, before any work is done.
 pub fn check_new_output(output: &Path, model: &Model) -> Result<(), Failure> {
     let checked = match model.format() == Format::HuggingFace && Format::of_extension(output).is_none() {
@@ -176,8 +181,7 @@ pub fn check_new_output(output: &Path, model: &Model) -> Result<(), Failure> {
 ///
 /// Where the input `anchor` is a folder and the output has no extension of a file format, the output is a folder too.
 pub fn check_output(output: &Path, inputs: &[PathBuf], anchor: Option<&Path>) -> Result<(), Failure> {
-    let is_folder = anchor.is_some_and(Path::is_dir) && Format::of_extension(output).is_none();
-    let checked = match is_folder {
+    let checked = match anchor.is_some_and(|anchor| is_folder(output, anchor)) {
         true => otfuse_formats::hf::check_folder_target(output),
         false => otfuse_formats::file::check_target(output),
     };

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cli::Failure;
 use crate::cli::arguments::Demo;
 use crate::cli::output::{Output, table};
+use crate::cli::pages::demo_page;
 use crate::cli::progress::Progress;
 
 /// Neurons of each layer.
@@ -38,6 +39,7 @@ struct Row {
 
 /// Runs the command.
 pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
+    arguments.pages.check(&[])?;
     let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None };
     let load = |split| digits.load(split, None, None).map_err(Failure::run);
     let (all, test) = (load(Split::Train)?, load(Split::Test)?);
@@ -76,6 +78,7 @@ pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
     rows.insert(2, Row { name: "ensemble", accuracy, seconds, explanation });
 
     let report = Report { data: test.name().to_owned(), seed, rows };
+    arguments.pages.write(&report, demo_page)?;
     output.result(&report, text)
 }
 

@@ -11,6 +11,7 @@ use crate::cli::arguments::Eval;
 use crate::cli::failure::runtime_failure;
 use crate::cli::models::{count, dataset, open_finite, shown};
 use crate::cli::output::{Output, table};
+use crate::cli::pages::evaluation_page;
 use crate::cli::progress::Progress;
 
 #[derive(Serialize)]
@@ -46,6 +47,7 @@ impl Row {
 
 /// Runs the command.
 pub fn run(arguments: &Eval, output: &Output) -> Result<(), Failure> {
+    arguments.pages.check(&arguments.models)?;
     let dataset = dataset(&arguments.data, arguments.split, arguments.limit)?;
     let (mut rows, mut members) = (Vec::new(), Vec::new());
     for path in &arguments.models {
@@ -73,6 +75,7 @@ pub fn run(arguments: &Eval, output: &Output) -> Result<(), Failure> {
         None
     };
     let report = Report { data: dataset.name().to_owned(), models: rows, ensemble };
+    arguments.pages.write(&report, evaluation_page)?;
     output.result(&report, text)
 }
 

@@ -15,12 +15,14 @@ use crate::cli::Failure;
 use crate::cli::arguments::{
     CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, RepairName, SolverName, StatisticName,
 };
+use crate::cli::card;
 use crate::cli::comparison::Comparison;
 use crate::cli::failure::fusion_failure;
 use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of, spare_memory};
-use crate::cli::models::{check_output, count, file_failure, hashes, open, save, save_streamed, shown};
+use crate::cli::models::{check_output, count, file_failure, hashes, is_folder, open, save, save_streamed, shown};
 use crate::cli::order::canonical_order;
 use crate::cli::output::{Output, table};
+use crate::cli::pages::{fusion_page, json};
 use crate::cli::progress::Progress;
 use crate::cli::residual::ResidualName;
 
@@ -147,6 +149,11 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
     };
     check_output(target, &arguments.models, Some(&arguments.models[plan.anchor]))?;
+    arguments.pages.check(&arguments.models)?;
+    if arguments.card {
+        let is_folder = is_folder(target, &arguments.models[plan.anchor]);
+        card::check(target, is_folder, &arguments.models)?;
+    }
     if let Some(path) = &arguments.save_alignment {
         check_output(path, &arguments.models, None)?;
         if path == target {
@@ -231,7 +238,12 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     if let Some(comparison) = &comparison {
         comparison.warn();
     }
-    Ok(report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, comparison, seconds))
+    let report = report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, comparison, seconds);
+    arguments.pages.write(&report, fusion_page)?;
+    if arguments.card {
+        card::write(target, &json(&report)?)?;
+    }
+    Ok(report)
 }
 
 /// Averages and writes one weight after the other, and returns the time spent averaging.

@@ -1,5 +1,7 @@
 //! One file per command.
 
+pub mod align;
+pub mod compare;
 pub mod convert;
 pub mod demo;
 pub mod distill;
@@ -8,6 +10,7 @@ pub mod experiment;
 pub mod finetune;
 pub mod fuse;
 pub mod inspect;
+pub mod interpolate;
 pub mod prune;
 pub mod run;
 pub mod sweep;
