@@ -238,7 +238,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     if let Some(comparison) = &comparison {
         comparison.warn();
     }
-    let report = report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, comparison, seconds);
+    let report = report(arguments, &plan, (&models, &hashes), (&alignments, &weights), verified, comparison, seconds);
     arguments.pages.write(&report, fusion_page)?;
     if arguments.card {
         card::write(target, &json(&report)?)?;
@@ -269,9 +269,8 @@ fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Fai
 fn report(
     arguments: &Fuse,
     plan: &Plan,
-    models: &[Model],
+    (models, hashes): (&[Model], &[String]),
     (alignments, weights): (&[ModelAlignment], &[f64]),
-    hashes: &[String],
     verified: bool,
     comparison: Option<Comparison>,
     seconds: Seconds,
