@@ -173,13 +173,16 @@ pub(crate) struct Sweep<'a> {
     /// Plans of the groups that are not within others.
     pub plans: Vec<Option<TransportPlan>>,
     /// The family seen last, and which of its neighbours were ready then.
-    remembered: Mutex<Option<((GroupId, Vec<bool>), Arc<Families>)>>,
+    remembered: Mutex<Option<Remembered>>,
     /// Whether a map stays as it is once it is found.
     remembers: bool,
 }
 
 /// A family in a model and in the anchor.
 type Families = (FamilyWeights, FamilyWeights);
+
+/// The families of a group's heads, under the group and what was known of the maps around it.
+type Remembered = ((GroupId, Vec<bool>), Arc<Families>);
 
 /// Tables of features of the neurons of a group, one row each.
 pub(crate) type Tables = Vec<Vec<f32>>;

@@ -1,5 +1,7 @@
 //! Pages in a browser: no errors, and what is shown equals the numbers within. Skipped where no browser is installed.
 
+#![allow(clippy::print_stderr)]
+
 mod browser;
 
 use otfuse_report::{Block, Cell, Figure, Grid, LineChart, Page, Point, Section, Series};

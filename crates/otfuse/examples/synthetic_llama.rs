@@ -6,6 +6,8 @@
 //! --vocab 32000 --layers 22 --tied false`); `--bytes` takes as many layers as fit. Weights are written as they are drawn:
 //! one tensor is in memory at a time.
 
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};

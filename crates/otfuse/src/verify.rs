@@ -164,7 +164,7 @@ fn perturbed(tensor: &Tensor, id: ValueId, seed: u64) -> Option<Tensor> {
     Some(Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values.collect()))
 }
 
-/// A random order for every group, as [`permute`] takes them: within another group, one for each of its neurons.
+/// A random order for every group, as [`permute`](otfuse_graph::permute) takes them: within another group, one for each of its neurons.
 pub fn random_orders(groups: &NeuronGroups, random: &mut ChaCha8Rng) -> Vec<Vec<usize>> {
     let mut order = |group: &NeuronGroup| -> Vec<usize> {
         let copies = group.within.map_or(1, |outer| groups.group(outer).size);

@@ -88,8 +88,20 @@ fn inspect() {
     let folder = Folder::new();
     for model in ["a.onnx", "a.pt --arch mlp", "a.safetensors --arch a.onnx"] {
         let report = folder.json(&format!("inspect {model}"));
-        let expected =
-            ["format", "groups", "inputs", "name", "nodes", "operators", "outputs", "parameters", "path", "pinned"];
+        let expected = [
+            "blocks",
+            "format",
+            "groups",
+            "inputs",
+            "layers",
+            "name",
+            "nodes",
+            "operators",
+            "outputs",
+            "parameters",
+            "path",
+            "pinned",
+        ];
         assert_eq!(keys(&report), expected);
         let sizes: Vec<_> = report["groups"].as_array().expect("groups").iter().map(|group| &group["size"]).collect();
         assert_eq!(sizes, [12, 8], "{report}");

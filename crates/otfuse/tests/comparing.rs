@@ -223,9 +223,9 @@ fn commands_write_pages_and_cards() {
     let report = folder.json(&fuse);
     assert_page(&folder.path("fuse.html"), &report, &folder.path("profile"));
     let card = std::fs::read_to_string(folder.path("fused.onnx.README.md")).expect("a card");
+    // A backslash before it makes a bracket plain text in Markdown.
     assert!(card.contains("b.onnx") && card.contains("onnxruntime"), "{card}");
-    // Markdown: a bracket behind a backslash is no markup.
-    assert!(card.contains("\\<img") && !card.replace("\\<", "").contains('<'), "{card}");
+    assert_eq!(card.matches("<img").count(), card.matches("\\<img").count(), "{card}");
     let report = folder.json(&["eval", HOSTILE, "b.onnx", "--data", "digits", "--ensemble", "--report", "eval.html"]);
     assert_page(&folder.path("eval.html"), &report, &folder.path("profile"));
     let walk = ["interpolate", HOSTILE, "b.onnx", "--data", "digits", "--steps", "3", "--report", "walk.html"];

@@ -1,6 +1,7 @@
 //! What the commands that fuse share: a resolved plan, proofs, activations, repair.
 
 use clap::ValueEnum;
+use otfuse_formats::model::Model;
 use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Activations, Consensus, FeatureSource, Fusion, FusionError, MarginalKind,
     Matching, Members, Method, Networks, Settings, SweepOrder, SweepStart,
@@ -22,6 +23,9 @@ use crate::{RecordError, Repair, RepairError, VerifyError, repair};
 
 /// The most samples whose activations are matched unless activations were asked for.
 const MATCHING_SAMPLES: usize = 500;
+
+/// Networks of more weights are fused with little memory unless more is asked for.
+const LARGE: usize = 1 << 27;
 
 /// The arguments, checked and completed.
 pub(crate) struct Plan {
@@ -160,6 +164,32 @@ impl Plan {
         let align_outputs = (is_paper || arguments.align_outputs) && arguments.method == MethodName::Ot;
         Ok(Self { settings, anchor, align_outputs })
     }
+}
+
+/// Lets networks of more than [`LARGE`] weights be matched by one forward sweep and not be repaired, where the arguments leave
+/// that open and give no samples: later sweeps and repairs hold whole networks in memory, in single precision. Whether
+/// anything changed.
+pub(crate) fn spare_memory(arguments: &mut Fuse, models: &[Model]) -> bool {
+    let largest = models.iter().map(|model| model.graph.parameter_count()).max().unwrap_or(0);
+    let is_free = arguments.preset.is_none()
+        && arguments.method == MethodName::Ot
+        && arguments.data.data.is_none()
+        && arguments.width_budget.is_none();
+    let (sweeps, repairs) = (arguments.sweeping.sweeps.is_none(), arguments.repair == RepairName::Auto);
+    if largest <= LARGE || !is_free || !(sweeps || repairs) {
+        return false;
+    }
+    if sweeps {
+        arguments.sweeping.sweeps = Some(0);
+    }
+    if repairs {
+        arguments.repair = RepairName::None;
+    }
+    warn(&format!(
+        "{largest} weights: matched by one forward sweep and not repaired, to save memory; --sweeps 40 and --repair data-free \
+         do as for smaller networks"
+    ));
+    true
 }
 
 /// What describes neurons.

@@ -104,8 +104,8 @@ pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Resu
 
 /// SHA-256 of a file's bytes in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name.
 pub fn hash(path: &Path) -> Result<String, Failure> {
+    let failure = |source| file_failure(&FormatError::Io { path: path.into(), action: "read", source });
     if path.is_dir() {
-        let failure = |error: std::io::Error| Failure::input(format!("{}: {error}", path.display()));
         let mut files: Vec<PathBuf> = Vec::new();
         for entry in std::fs::read_dir(path).map_err(failure)? {
             let file = entry.map_err(failure)?.path();
@@ -121,7 +121,6 @@ pub fn hash(path: &Path) -> Result<String, Failure> {
         }
         return Ok(hexadecimal(&digest.finalize()));
     }
-    let failure = |error: std::io::Error| Failure::input(format!("{}: {error}", path.display()));
     let mut file = File::open(path).map_err(failure)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; HASHED];

@@ -1,5 +1,7 @@
 //! Units that repeat.
 
+use std::collections::BTreeMap;
+
 use super::{Unit, UnitKind};
 
 /// Units `start..start + length`, followed by copies of them.
@@ -73,21 +75,31 @@ fn copies(units: &[Unit], start: usize, length: usize) -> usize {
     count
 }
 
-/// Whether copy `copy` has the units of the first one, which read each other in the same way.
+/// Whether copy `copy` has the units of the first one, which read each other in the same way. What the first copy reads
+/// from outside, each other one reads from the copy before or all read from the same place; units that read one
+/// thing in the first copy do so in every copy.
 fn is_copy(units: &[Unit], start: usize, length: usize, copy: usize) -> bool {
     let offset = copy * length;
+    // What the first copy reads from outside, and what stands in its place here: one thing each way.
+    let mut outside: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut replaced: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut pairs =
+        move |a: usize, b: usize| *outside.entry(a).or_insert(b) == b && *replaced.entry(b).or_insert(a) == a;
     (start..start + length).all(|index| {
-        let (first, other) = (&units[index], &units[index + offset]);
+        let (first, second, other) = (&units[index], &units[index + length], &units[index + offset]);
         let ports = [UnitKind::Input, UnitKind::Output];
         if ports.contains(&first.kind) || first.label != other.label || first.kind != other.kind {
             return false;
         }
+        let sources = first.inputs.iter().zip(&second.inputs).zip(&other.inputs);
         first.inputs.len() == other.inputs.len()
-            && first.inputs.iter().zip(&other.inputs).all(|(&a, &b)| {
-                // Inside the copy, from the copy before, or from one place outside for all.
-                let of_first = a >= start;
+            && sources.into_iter().all(|((&a, &of_second), &b)| {
                 let from_before = b >= start + offset - length && b < start + offset;
-                (of_first && a + offset == b) || (!of_first && (from_before || a == b))
+                match (a >= start, of_second >= start) {
+                    (true, _) => a + offset == b,
+                    (false, true) => from_before && pairs(a, b),
+                    (false, false) => a == b && pairs(a, b),
+                }
             })
     })
 }
@@ -123,7 +135,7 @@ mod tests {
         units.push(unit("out", &[9]));
         assert_eq!(of(&units), [Block { start: 1, length: 3, count: 3 }]);
         // The second copy's sum reads something else.
-        units[6].inputs = vec![0, 5];
+        units[6].inputs = vec![1, 5];
         assert_eq!(of(&units), []);
         // What stands behind reads the first copy.
         let mut units = vec![unit("in", &[])];

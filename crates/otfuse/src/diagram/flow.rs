@@ -118,11 +118,10 @@ impl<'g> Flow<'g> {
         self.graph.outputs().contains(&value)
     }
 
-    /// The only node that reads a node's features.
-    pub fn only_reader(&self, id: NodeId) -> Option<NodeId> {
-        let outputs = self.node(id).outputs.iter().flatten().filter(|output| self.features.contains(output));
+    /// The nodes that read a node's features; `None` if some of these are an output of the network.
+    pub fn reading(&self, id: NodeId) -> Option<Vec<NodeId>> {
         let mut found: Vec<NodeId> = Vec::new();
-        for output in outputs {
+        for output in self.node(id).outputs.iter().flatten().filter(|output| self.features.contains(output)) {
             if self.is_output(*output) {
                 return None;
             }
@@ -130,7 +129,12 @@ impl<'g> Flow<'g> {
         }
         found.sort_unstable();
         found.dedup();
-        (found.len() == 1).then(|| found[0])
+        Some(found)
+    }
+
+    /// The only node that reads a node's features.
+    pub fn only_reader(&self, id: NodeId) -> Option<NodeId> {
+        self.reading(id).filter(|found| found.len() == 1).map(|found| found[0])
     }
 
     /// The nodes behind `id` down to the only feature that all of them depend on; `None` if there are more than `most`

@@ -131,16 +131,22 @@ impl Labels<'_, '_> {
     }
 
     fn attention(&self, nodes: &[NodeId], inside: &[(GroupId, usize, Option<GroupId>)]) -> String {
-        // Heads are the groups that others are within.
-        let mut heads: Vec<(usize, usize)> = Vec::new();
+        // Heads are the groups that others are within: their channels, and queries that share keys.
+        let mut heads: Vec<String> = Vec::new();
         for &(outer, size, _) in inside {
-            let width: Vec<usize> = inside.iter().filter(|it| it.2 == Some(outer)).map(|it| it.1).collect();
-            heads.extend(width.first().map(|&width| (size, width)));
+            let mut widths: Vec<usize> = inside.iter().filter(|it| it.2 == Some(outer)).map(|it| it.1).collect();
+            widths.sort_unstable();
+            widths.dedup();
+            heads.extend(match widths[..] {
+                [] => None,
+                [width] => Some(format!("{size} heads \u{d7} {width}")),
+                [shared, .., width] => Some(format!("{size} \u{d7} {shared} heads \u{d7} {width}")),
+            });
         }
         let sizes = nodes.iter().filter(|&&id| self.flow.is_layer(id)).map(|&id| self.linear(id));
         let width = sizes.map(|[inputs, _]| inputs).next().unwrap_or_default();
         match heads.first() {
-            Some((count, width)) => format!("Attention, {count} heads \u{d7} {width}"),
+            Some(heads) => format!("Attention, {heads}"),
             None => format!("Attention {width}").trim_end().to_owned(),
         }
     }
@@ -228,6 +234,8 @@ impl Labels<'_, '_> {
             Operator::GlobalPool(PoolKind::Max) => "max over positions".into(),
             Operator::GlobalPool(PoolKind::Average) => "mean over positions".into(),
             Operator::Reduce(reduce) if reduce.kind == ReduceKind::Mean => "mean".into(),
+            Operator::Gather { .. } => "one position".into(),
+            Operator::Concat { .. } => "concatenate".into(),
             operator if is_moving(operator) => return None,
             operator if operands > 1 => joins(operator).map_or_else(|| operator.name().to_owned(), str::to_owned),
             // Biases, scales and fixed factors.

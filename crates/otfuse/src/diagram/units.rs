@@ -61,7 +61,7 @@ impl<'f, 'g> Merging<'f, 'g> {
                 && let [operand] = self.flow.operands(id)[..]
                 && let Some(&producer) = self.flow.producers.get(&operand)
                 && self.of.contains_key(&producer)
-                && self.flow.only_reader(producer).map(|reader| self.unit(reader)) == Some(self.unit(id))
+                && self.is_read_by_unit(producer, id)
             {
                 self.join(&[producer, id]);
             }
@@ -72,6 +72,12 @@ impl<'f, 'g> Merging<'f, 'g> {
             }
         }
         Some(self)
+    }
+
+    /// Whether a node's features are read by the unit of another node alone.
+    fn is_read_by_unit(&self, producer: NodeId, reader: NodeId) -> bool {
+        let unit = self.unit(reader);
+        self.flow.reading(producer).is_some_and(|readers| readers.iter().all(|&it| self.unit(it) == unit))
     }
 
     /// A normalisation or nonlinearity that is written out in elementary operators.

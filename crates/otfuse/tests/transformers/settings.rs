@@ -39,6 +39,11 @@ fn permuted_copy(graph: &Graph, seed: u64) -> Graph {
     permute(graph, &groups, &orders).unwrap()
 }
 
+/// The largest relative difference that float32 sums in another order amount to.
+const EXACT: f32 = 1e-3;
+/// A soft plan moves a little mass to neurons that are no partners.
+const SOFT: f32 = 1e-2;
+
 /// Fuses each network with a permuted copy and returns what differs from the network.
 fn failures(settings: &Settings, check: &dyn Fn(&Networks<'_>, &Fusion) -> Option<String>) -> Vec<String> {
     let mut failed = Vec::new();
@@ -49,7 +54,8 @@ fn failures(settings: &Settings, check: &dyn Fn(&Networks<'_>, &Fusion) -> Optio
         let recorded = (settings.features != FeatureSource::Weights).then(|| activations(&tiny, &networks));
         let fused = fuse(&networks, settings, recorded.as_deref(), &|_| {}).unwrap();
         let error = difference(&tiny, &model.graph, &fused.graph);
-        if error > 1e-3 {
+        let tolerance = if matches!(settings.solver, Solver::Sinkhorn(_)) { SOFT } else { EXACT };
+        if error > tolerance {
             failed.push(format!("{}: {error:e} {:?}", tiny.name, fused.alignments[0].objective));
         }
         failed.extend(check(&networks, &fused).map(|problem| format!("{}: {problem}", tiny.name)));

@@ -18,7 +18,7 @@ use crate::cli::arguments::{
 use crate::cli::card;
 use crate::cli::comparison::Comparison;
 use crate::cli::failure::fusion_failure;
-use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of};
+use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of, spare_memory};
 use crate::cli::models::{check_output, count, file_failure, hashes, is_folder, open, save, save_streamed, shown};
 use crate::cli::order::canonical_order;
 use crate::cli::output::{Output, table};
@@ -175,6 +175,9 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         }
         plan = Plan::resolve(&arguments)?;
     }
+    if spare_memory(&mut arguments, &models) {
+        plan = Plan::resolve(&arguments)?;
+    }
     let (arguments, plan) = (&arguments, plan);
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
     let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
@@ -235,7 +238,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     if let Some(comparison) = &comparison {
         comparison.warn();
     }
-    let report = report(arguments, &plan, &models, (&alignments, &weights), &hashes, verified, comparison, seconds);
+    let report = report(arguments, &plan, (&models, &hashes), (&alignments, &weights), verified, comparison, seconds);
     arguments.pages.write(&report, fusion_page)?;
     if arguments.card {
         card::write(target, &json(&report)?)?;
@@ -266,9 +269,8 @@ fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Fai
 fn report(
     arguments: &Fuse,
     plan: &Plan,
-    models: &[Model],
+    (models, hashes): (&[Model], &[String]),
     (alignments, weights): (&[ModelAlignment], &[f64]),
-    hashes: &[String],
     verified: bool,
     comparison: Option<Comparison>,
     seconds: Seconds,
