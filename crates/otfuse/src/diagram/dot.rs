@@ -41,7 +41,7 @@ impl Diagram {
         let mut label = of.label.clone();
         for (id, size, within) in &of.inside {
             let _ = match within {
-                Some(outer) => write!(label, "\ngroup {}: {size} in each of {}", id.index(), outer.index()),
+                Some(outer) => write!(label, "\ngroup {}: {size} in each of group {}", id.index(), outer.index()),
                 None => write!(label, "\ngroup {}: {size}", id.index()),
             };
         }

@@ -215,7 +215,7 @@ fn placed(diagram: &Diagram, unit: usize) -> Placed {
     let mut lines = wrapped(&of.label);
     for (id, size, within) in &of.inside {
         lines.push(match within {
-            Some(outer) => format!("group {}: {size} in each of {}", id.index(), outer.index()),
+            Some(outer) => format!("group {}: {size} in each of group {}", id.index(), outer.index()),
             None => format!("group {}: {size}", id.index()),
         });
     }

@@ -49,10 +49,10 @@ impl Diagram {
     }
 }
 
-/// `group 0, inside 1 (4), 2 (16 in each of 1)`.
+/// `group 0, inside 1 (4), 2 (16 in each of group 1)`.
 fn groups(unit: &Unit) -> String {
     let inside = unit.inside.iter().map(|(id, size, within)| match within {
-        Some(outer) => format!("{} ({size} in each of {})", id.index(), outer.index()),
+        Some(outer) => format!("{} ({size} in each of group {})", id.index(), outer.index()),
         None => format!("{} ({size})", id.index()),
     });
     let inside: Vec<String> = inside.collect();
