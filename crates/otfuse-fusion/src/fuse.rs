@@ -65,7 +65,7 @@ pub fn fuse(
     let weights = settings.normalised_weights(networks.len())?;
     let aligned = align_all(networks, settings, activations, observer)?;
     observer(Progress::Averaging);
-    aligned.into_fusion(weights)
+    aligned.fused(&weights)
 }
 
 impl Fusion {
@@ -108,17 +108,6 @@ pub struct Aligned<'n, 'a> {
 }
 
 impl Aligned<'_, '_> {
-    /// The second half of [`fuse`]: the average with these weights, in memory.
-    ///
-    /// # Errors
-    /// As [`average`](Self::average).
-    pub fn into_fusion(self, weights: Vec<f64>) -> Result<Fusion, FusionError> {
-        let start = Instant::now();
-        let graph = self.average(&weights)?;
-        let (alignment_time, averaging_time) = (self.alignment_time, start.elapsed());
-        Ok(Fusion { graph, alignments: self.alignments, weights, maps: self.maps, alignment_time, averaging_time })
-    }
-
     /// The average of the aligned networks with one weight per model; they should add up to 1.
     ///
     /// # Errors
@@ -130,7 +119,8 @@ impl Aligned<'_, '_> {
         average(self.networks, &self.maps, weights)
     }
 
-    /// The average with one weight per model, together with what a repair needs to know of the alignment.
+    /// The second half of [`fuse`]: the average with one weight per model, in memory, together with what a repair needs to know
+    /// of the alignment.
     ///
     /// # Errors
     /// As [`average`](Self::average).
@@ -142,7 +132,7 @@ impl Aligned<'_, '_> {
             alignments: self.alignments.clone(),
             weights: weights.to_vec(),
             maps: self.maps.clone(),
-            alignment_time: Duration::ZERO,
+            alignment_time: self.alignment_time,
             averaging_time: start.elapsed(),
         })
     }

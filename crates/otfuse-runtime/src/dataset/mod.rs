@@ -71,6 +71,11 @@ struct Raw {
     samples: Samples,
 }
 
+/// Samples that contradict themselves.
+fn content(name: &str, subject: &str, expected: String, found: String) -> DatasetError {
+    DatasetError::Content { path: name.into(), subject: subject.into(), expected, found, hint: None }
+}
+
 impl Dataset {
     /// Samples computed by the caller: `values` holds one sample after the other.
     pub fn from_floats(
@@ -85,13 +90,7 @@ impl Dataset {
     }
 
     fn new(name: &str, raw: Raw, normalization: Normalization) -> Result<Self, DatasetError> {
-        let wrong = |subject: &str, expected: String, found: String| DatasetError::Content {
-            path: name.into(),
-            subject: subject.into(),
-            expected,
-            found,
-            hint: None,
-        };
+        let wrong = |subject: &str, expected: String, found: String| content(name, subject, expected, found);
         let values = raw.samples.len();
         let size: usize = raw.sample_shape.iter().product();
         if raw.labels.len().checked_mul(size) != Some(values) {
@@ -129,13 +128,7 @@ impl Dataset {
         classes: usize,
         vocabulary: Vocabulary,
     ) -> Result<Self, DatasetError> {
-        let wrong = |subject: &str, expected: String, found: String| DatasetError::Content {
-            path: name.into(),
-            subject: subject.into(),
-            expected,
-            found,
-            hint: None,
-        };
+        let wrong = |subject: &str, expected: String, found: String| content(name, subject, expected, found);
         let samples = tokens.len() / length.max(1);
         if length == 0 || !tokens.len().is_multiple_of(length) || vocabulary.len() >= MOST_TOKENS {
             let expected = format!("a multiple of {length} tokens of a vocabulary of fewer than {MOST_TOKENS}");

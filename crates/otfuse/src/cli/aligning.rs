@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, FromArgMatches};
+use clap::builder::PossibleValue;
+use clap::{Args, FromArgMatches, ValueEnum};
 use otfuse_formats::Model;
 use otfuse_fusion::{Aligned, Method, Networks, Settings, align_all};
 use otfuse_graph::Graph;
@@ -10,7 +11,7 @@ use otfuse_graph::Graph;
 use super::Failure;
 use super::arguments::{CostName, Data, Fuse, ModeName, PresetName, Reading};
 use super::failure::fusion_failure;
-use super::fusing::{Plan, prove};
+use super::fusing::{Plan, cost_of, mode_of, prove};
 use super::models::open_finite;
 use super::progress::Progress;
 
@@ -72,24 +73,27 @@ impl Aligning {
             ..defaults
         })
     }
+}
 
-    /// Settings as they are shown: option and value.
-    pub fn shown(&self) -> Vec<(&'static str, String)> {
-        let name = |value: Option<clap::builder::PossibleValue>| {
-            value.map_or_else(|| "default".to_owned(), |value| value.get_name().to_owned())
-        };
-        use clap::ValueEnum;
-        let mut shown = vec![
-            ("preset", name(self.preset.and_then(|preset| preset.to_possible_value()))),
-            ("mode", name(self.mode.to_possible_value())),
-            ("cost", name(self.cost.and_then(|cost| cost.to_possible_value()))),
-            ("normalize features", if self.normalize_features { "yes" } else { "no" }.into()),
-        ];
-        if self.mode != ModeName::Weights {
-            shown.push(("samples", self.samples.to_string()));
-        }
-        shown
+/// The settings of an alignment as they were used: option and value.
+pub fn shown_settings(plan: &Plan, arguments: &Fuse) -> Vec<(&'static str, String)> {
+    let name = |value: Option<PossibleValue>| value.map_or_else(String::new, |value| value.get_name().to_owned());
+    let mode = mode_of(arguments);
+    let preset = match arguments.preset {
+        Some(preset) => name(preset.to_possible_value()),
+        None => "default".to_owned(),
+    };
+    let mut shown = vec![
+        ("preset", preset),
+        ("mode", name(mode.to_possible_value())),
+        ("cost", name(cost_of(&plan.settings).to_possible_value())),
+        ("normalize features", if plan.settings.ground_cost.normalize { "yes" } else { "no" }.into()),
+        ("sweeps", plan.settings.matching.max_sweeps.to_string()),
+    ];
+    if mode != ModeName::Weights {
+        shown.push(("samples", arguments.samples.to_string()));
     }
+    shown
 }
 
 /// The models at these paths.
@@ -97,15 +101,13 @@ pub fn open_all(paths: &[PathBuf], reading: &Reading) -> Result<Vec<Model>, Fail
     paths.iter().map(|path| open_finite(path, reading)).collect()
 }
 
-/// The networks of the graphs, matched, checked and proved as `fuse` does it.
-pub fn networks<'a>(graphs: &[&'a Graph], plan: &Plan, arguments: &Fuse) -> Result<Networks<'a>, Failure> {
+/// The networks of the graphs, matched, checked and proved as `fuse` does it, and whether their groups could be proved.
+pub fn networks<'a>(graphs: &[&'a Graph], plan: &Plan, arguments: &Fuse) -> Result<(Networks<'a>, bool), Failure> {
     let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
     let networks = plan.networks(graphs).map_err(failure)?;
     networks.check_finite().map_err(failure)?;
-    if !arguments.no_verify {
-        prove(graphs, arguments)?;
-    }
-    Ok(networks)
+    let verified = !arguments.no_verify && prove(graphs, arguments)?;
+    Ok((networks, verified))
 }
 
 /// The networks, their neurons aligned to the anchor's.

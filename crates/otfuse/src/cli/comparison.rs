@@ -4,8 +4,8 @@ use std::path::Path;
 
 use otfuse_fusion::{Method, Networks, Settings, fuse};
 use otfuse_graph::Graph;
+use otfuse_runtime::Probabilities;
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Evaluation, Probabilities};
 use serde::Serialize;
 
 use super::Failure;
@@ -13,6 +13,7 @@ use super::arguments::{Fuse, SplitName};
 use super::command::eval::probabilities;
 use super::models::{count, dataset, shown};
 use super::output::{table, warn};
+use super::walk::Measure;
 
 /// How well all networks do on the same labelled samples.
 #[derive(Serialize)]
@@ -34,18 +35,6 @@ struct Row {
     path: String,
     #[serde(flatten)]
     measure: Measure,
-}
-
-#[derive(Clone, Copy, Serialize)]
-struct Measure {
-    accuracy: f64,
-    loss: f64,
-}
-
-impl From<Evaluation> for Measure {
-    fn from(evaluation: Evaluation) -> Self {
-        Self { accuracy: evaluation.accuracy, loss: evaluation.loss }
-    }
 }
 
 impl Comparison {

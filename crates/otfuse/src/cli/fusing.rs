@@ -192,6 +192,15 @@ pub(crate) fn spare_memory(arguments: &mut Fuse, models: &[Model]) -> bool {
     true
 }
 
+/// The distance between neurons.
+pub(crate) fn cost_of(settings: &Settings) -> CostName {
+    match settings.ground_cost.metric {
+        GroundMetric::SquaredEuclidean => CostName::Sqeuclidean,
+        GroundMetric::Cosine => CostName::Cosine,
+        _ => CostName::Euclidean,
+    }
+}
+
 /// What describes neurons.
 pub(crate) fn mode_of(arguments: &Fuse) -> ModeName {
     let is_free = arguments.preset.is_none() && arguments.method == MethodName::Ot && arguments.sweep.is_none();

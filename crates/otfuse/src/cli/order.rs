@@ -8,18 +8,22 @@ use otfuse_runtime::Probabilities;
 use super::Failure;
 use super::arguments::{Fuse, PresetName, SplitName};
 use super::command::eval::probabilities;
-use super::models::{dataset, hash};
+use super::models::{dataset, hashes};
 
 /// The models in the order of their hashes where nobody asked for an anchor and any could be it: three or more, of equal
 /// widths, without a published preset. With samples the last one, which becomes the anchor, is the one that agrees most
-/// often with the ensemble of all (labels are not looked at). `None` where the given order stays.
-pub(crate) fn canonical_order(arguments: &Fuse, models: &[Model]) -> Result<Option<Vec<usize>>, Failure> {
+/// often with the ensemble of all (labels are not looked at). With the hashes of the models as they were given. `None` where
+/// the given order stays.
+pub(crate) fn canonical_order(
+    arguments: &Fuse,
+    models: &[Model],
+) -> Result<Option<(Vec<usize>, Vec<String>)>, Failure> {
     let is_free = arguments.anchor.is_none() && matches!(arguments.preset, None | Some(PresetName::Converged));
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
     if models.len() < 3 || !is_free || !Networks::new(&graphs, 0).is_ok_and(|networks| networks.equal_sizes()) {
         return Ok(None);
     }
-    let hashes = arguments.models.iter().map(|path| hash(path)).collect::<Result<Vec<_>, _>>()?;
+    let hashes = hashes(&arguments.models)?;
     let mut order: Vec<usize> = (0..models.len()).collect();
     order.sort_by(|&a, &b| hashes[a].cmp(&hashes[b]));
     if arguments.data.data.is_some() {
@@ -35,7 +39,7 @@ pub(crate) fn canonical_order(arguments: &Fuse, models: &[Model]) -> Result<Opti
             order.push(anchor);
         }
     }
-    Ok(Some(order))
+    Ok(Some((order, hashes)))
 }
 
 /// The number of samples that two networks put into the same class.

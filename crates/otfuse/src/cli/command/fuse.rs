@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use otfuse_formats::model::Model;
 use otfuse_fusion::{Aligned, ModelAlignment, align_all, fuse_partially};
 use otfuse_graph::{Graph, ValueId};
-use otfuse_transport::GroundMetric;
 use serde::Serialize;
 
 use crate::cli::Failure;
@@ -18,7 +17,7 @@ use crate::cli::arguments::{
 use crate::cli::card;
 use crate::cli::comparison::Comparison;
 use crate::cli::failure::fusion_failure;
-use crate::cli::fusing::{Plan, mend, mode_of, point_of, prove, repair_of, spare_memory};
+use crate::cli::fusing::{Plan, cost_of, mend, mode_of, point_of, prove, repair_of, spare_memory};
 use crate::cli::models::{check_output, count, file_failure, hashes, is_folder, open, save, save_streamed, shown};
 use crate::cli::order::canonical_order;
 use crate::cli::output::{Output, table};
@@ -166,13 +165,15 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let mut models: Vec<Model> =
         arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let mut arguments = arguments.clone();
-    if let Some(order) = canonical_order(&arguments, &models)? {
+    let mut known_hashes = None;
+    if let Some((order, hashes)) = canonical_order(&arguments, &models)? {
         let mut given: Vec<Option<Model>> = models.into_iter().map(Some).collect();
         models = order.iter().filter_map(|&model| given[model].take()).collect();
         arguments.models = order.iter().map(|&model| arguments.models[model].clone()).collect();
         if !arguments.weights.is_empty() {
             arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
         }
+        known_hashes = Some(order.iter().map(|&model| hashes[model].clone()).collect::<Vec<_>>());
         plan = Plan::resolve(&arguments)?;
     }
     if spare_memory(&mut arguments, &models) {
@@ -208,7 +209,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         seconds.write = clock.lap() - seconds.average;
         (aligned.alignments, None)
     } else {
-        let fusion = aligned.into_fusion(weights.clone()).map_err(failure)?;
+        let fusion = aligned.fused(&weights).map_err(failure)?;
         seconds.average = clock.lap();
         let repaired = match arguments.width_budget {
             Some(budget) => fuse_partially(&networks, &fusion, budget).map_err(failure)?,
@@ -232,7 +233,10 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         return Err(failure);
     }
     seconds.write += clock.lap();
-    let hashes = hashes(&arguments.models)?;
+    let hashes = match known_hashes {
+        Some(hashes) => hashes,
+        None => hashes(&arguments.models)?,
+    };
     seconds.hash = clock.lap();
 
     if let Some(comparison) = &comparison {
@@ -296,11 +300,7 @@ fn report(
             preset: arguments.preset,
             mode,
             residual: arguments.residual,
-            cost: match plan.settings.ground_cost.metric {
-                GroundMetric::SquaredEuclidean => CostName::Sqeuclidean,
-                GroundMetric::Cosine => CostName::Cosine,
-                _ => CostName::Euclidean,
-            },
+            cost: cost_of(&plan.settings),
             sweeps: plan.settings.matching.max_sweeps,
             normalize_features: plan.settings.ground_cost.normalize,
             solver: arguments.solver,

@@ -69,7 +69,7 @@ pub fn run(arguments: &Fuse, weights: &str, output: &Output) -> Result<(), Failu
     let models: Vec<Model> =
         [first, second].iter().map(|path| open_finite(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
-    let networks = networks(&graphs, &plan, arguments)?;
+    let (networks, _) = networks(&graphs, &plan, arguments)?;
     let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
     let networks_of_a_point = if networks.equal_sizes() { 2 } else { 1 };
     let meter = Meter::new(samples.len() * (2 + networks_of_a_point * weights.len()));

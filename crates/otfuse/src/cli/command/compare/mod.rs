@@ -15,7 +15,7 @@ use otfuse_graph::Graph;
 use serde::Serialize;
 
 use crate::cli::Failure;
-use crate::cli::aligning::{Aligning, aligned, networks, open_all};
+use crate::cli::aligning::{Aligning, aligned, networks, open_all, shown_settings};
 use crate::cli::arguments::{ModeName, SplitName};
 use crate::cli::failure::fusion_failure;
 use crate::cli::fusing::Plan;
@@ -106,7 +106,7 @@ pub fn run(arguments: &Compare, output: &Output) -> Result<(), Failure> {
         }
         Err(error) => return Err(fusion_failure(&error, paths, plan.anchor)),
         Ok(_) => {
-            let networks = networks(&graphs, &plan, &fuse)?;
+            let (networks, _) = networks(&graphs, &plan, &fuse)?;
             let aligned = aligned(&networks, &plan, &fuse)?;
             let failure = |error| fusion_failure(&error, paths, plan.anchor);
             alignments = Some(groups::compare(&networks, &aligned).map_err(failure)?);
@@ -132,7 +132,7 @@ pub fn run(arguments: &Compare, output: &Output) -> Result<(), Failure> {
     let parents = paths.iter().zip(&graphs).enumerate();
     let report = Report {
         anchor: plan.anchor,
-        settings: aligning.shown(),
+        settings: shown_settings(&plan, &fuse),
         models: parents
             .map(|(index, (path, graph))| Parent::new(path, graph, measures.get(index).copied()))
             .collect::<Result<_, _>>()?,

@@ -13,7 +13,7 @@ use otfuse_graph::Graph;
 use serde::Serialize;
 
 use crate::cli::Failure;
-use crate::cli::aligning::{Aligning, aligned, networks, open_all, unaligned};
+use crate::cli::aligning::{Aligning, aligned, networks, open_all, shown_settings, unaligned};
 use crate::cli::arguments::{RepairName, SplitName};
 use crate::cli::fusing::Plan;
 use crate::cli::models::{check_output, count, dataset};
@@ -127,7 +127,7 @@ pub fn run(arguments: &Interpolate, output: &Output) -> Result<(), Failure> {
     let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f64();
     let models = open_all(paths, &arguments.aligning.reading)?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
-    let networks = networks(&graphs, &plan, &fuse)?;
+    let (networks, verified) = networks(&graphs, &plan, &fuse)?;
     seconds.read = lap();
     let aligned = aligned(&networks, &plan, &fuse)?;
     let plain = unaligned(&networks, &plan, &fuse)?;
@@ -147,11 +147,7 @@ pub fn run(arguments: &Interpolate, output: &Output) -> Result<(), Failure> {
         data: test.samples.name().to_owned(),
         samples: test.samples.len(),
         anchor: plan.anchor,
-        settings: Settings {
-            alignment: arguments.aligning.shown(),
-            repair: arguments.repair,
-            verified: !arguments.aligning.no_verify,
-        },
+        settings: Settings { alignment: shown_settings(&plan, &fuse), repair: arguments.repair, verified },
         models: parents
             .map(|((path, graph), measure)| Parent::new(path, graph, Some(*measure)))
             .collect::<Result<_, _>>()?,
