@@ -26,7 +26,7 @@ fn numbers(count: usize) -> Vec<f32> {
 fn convolutional() -> Graph {
     let mut b = GraphBuilder::new("network");
     let mut x = b.input("x", &[None, Some(3), Some(8), Some(8)]);
-    let mut weights = |b: &mut GraphBuilder, name: &str, shape: &[usize]| {
+    let weights = |b: &mut GraphBuilder, name: &str, shape: &[usize]| {
         b.initializer(name, Tensor::from_f32(shape, vec![0.0; shape.iter().product()]))
     };
     for (layer, inputs) in [(0, 3), (1, 8)] {

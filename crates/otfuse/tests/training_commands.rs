@@ -155,6 +155,7 @@ fn bad_training_is_refused() {
     if cfg!(not(feature = "wgpu")) {
         refused(&["--device", "wgpu", "eval", "a.pt", "--data", "digits"], &["'wgpu'", "feature 'wgpu'"]);
     }
+    refused(&train(&["--image-size", "8"]), &["image size", "a folder of images", "digits"]);
     refused(&["train", "mlp:0", "--data", "digits", "-o", "x.pt"], &["mlp"]);
     refused(&["train", "alexnet", "--data", "digits", "-o", "x.pt"], &["alexnet", "hint"]);
     refused(&["distill", "nowhere.pt", "--student", "mlp:8", "--data", "digits", "-o", "x.pt"], &["nowhere.pt"]);

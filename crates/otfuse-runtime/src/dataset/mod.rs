@@ -1,6 +1,6 @@
 //! Labelled samples to measure and train classifiers and language models on.
 //!
-//! A [`DataSpec`] names a data set (`digits`, `mnist:DIR`, `cifar10:DIR`, `npz:FILE`, ..); loading it gives a
+//! A [`DataSpec`] names a data set (`digits`, `mnist:DIR`, `cifar10:DIR`, `npz:FILE`, `images:DIR`, ..); loading it gives a
 //! [`Dataset`].
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ mod csv;
 mod digits;
 mod error;
 mod idx;
+mod images;
 mod normalization;
 mod partition;
 mod read;

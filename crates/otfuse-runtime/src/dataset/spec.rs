@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::arrays::{self, Source};
 use super::cifar::Cifar;
-use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, text};
+use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, images, text};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,9 @@ pub enum DataKind {
     Npy,
     /// A table of comma-separated numbers with a column of labels, or a folder with `train.csv` and `test.csv`.
     Csv,
+    /// A folder of png, jpeg or webp files: `train/CLASS` and `test/CLASS`, or `CLASS`, where every fifth image (4, 9, 14,
+    /// ..) of a class is a test sample.
+    Images,
     /// A safetensors file with arrays as in a NumPy archive.
     Safetensors,
     /// A text file for language modelling by characters.
@@ -57,7 +60,7 @@ pub enum DataKind {
 }
 
 impl DataKind {
-    const ALL: [(Self, &'static str); 11] = [
+    const ALL: [(Self, &'static str); 12] = [
         (Self::Digits, "digits"),
         (Self::Mnist, "mnist"),
         (Self::FashionMnist, "fashion-mnist"),
@@ -66,6 +69,7 @@ impl DataKind {
         (Self::Npz, "npz"),
         (Self::Npy, "npy"),
         (Self::Csv, "csv"),
+        (Self::Images, "images"),
         (Self::Safetensors, "safetensors"),
         (Self::Text, "text"),
         (Self::Sst2, "sst2"),
@@ -85,9 +89,14 @@ impl DataKind {
             Self::FashionMnist => Normalization::parse("0.2860/0.3530").unwrap_or_else(|_| Normalization::none()),
             Self::Cifar100 => Normalization::parse("0.5071,0.4865,0.4409/0.2673,0.2564,0.2762")
                 .unwrap_or_else(|_| Normalization::none()),
-            Self::Digits | Self::Npz | Self::Npy | Self::Csv | Self::Safetensors | Self::Text | Self::Sst2 => {
-                Normalization::none()
-            }
+            Self::Digits
+            | Self::Npz
+            | Self::Npy
+            | Self::Csv
+            | Self::Images
+            | Self::Safetensors
+            | Self::Text
+            | Self::Sst2 => Normalization::none(),
         }
     }
 
@@ -109,6 +118,8 @@ pub struct DataSpec {
     pub path: PathBuf,
     /// Tokens of a sample of text, where it is not the kind's own (64).
     pub length: Option<usize>,
+    /// Images are scaled to this height and width; as they are if `None`. Of [`DataKind::Images`] alone.
+    pub image_size: Option<u32>,
 }
 
 impl FromStr for DataSpec {
@@ -133,7 +144,7 @@ impl FromStr for DataSpec {
             let expected = format!("text@LENGTH:FILE or sst2@LENGTH:FOLDER with 2 to {MOST_LENGTH} tokens");
             length.ok_or_else(|| DatasetError::Spec { found: text.to_owned(), expected })
         });
-        Ok(Self { kind, path: path.into(), length: length.transpose()? })
+        Ok(Self { kind, path: path.into(), length: length.transpose()?, image_size: None })
     }
 }
 
@@ -145,6 +156,9 @@ impl fmt::Display for DataSpec {
         }
         if self.path != Path::new("") {
             write!(f, ":{}", self.path.display())?;
+        }
+        if let Some(size) = self.image_size {
+            write!(f, " at {size} x {size}")?;
         }
         Ok(())
     }
@@ -169,6 +183,15 @@ impl DataSpec {
             Some(limit) => dataset.truncated(limit),
             None => dataset,
         };
+        if self.image_size.is_some() && self.kind != DataKind::Images {
+            return Err(DatasetError::Content {
+                path: path.clone(),
+                subject: "image size".into(),
+                expected: "a folder of images".into(),
+                found: self.kind.name().into(),
+                hint: Some("only the images of images:DIR are scaled".into()),
+            });
+        }
         let raw = match self.kind {
             DataKind::Text => return text::load_characters(&name, path, split, self.length).map(limited),
             DataKind::Sst2 => return text::load_sentences(&name, path, split, self.length).map(limited),
@@ -178,6 +201,7 @@ impl DataSpec {
             DataKind::Cifar100 => cifar::load(path, Cifar::Hundred, split, limit)?,
             DataKind::Npz | DataKind::Npy => arrays::load(path, Source::numpy(path)?, split)?,
             DataKind::Safetensors => arrays::load(path, Source::safetensors(path)?, split)?,
+            DataKind::Images => images::load(path, split, limit, self.image_size)?,
             DataKind::Csv => csv::load(path, split)?,
         };
         let normalization = normalization.unwrap_or_else(|| self.kind.default_normalization());

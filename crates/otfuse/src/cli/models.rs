@@ -65,10 +65,11 @@ pub fn dataset(arguments: &Data, split: SplitName, limit: Option<usize>) -> Resu
     let spec = arguments.data.as_ref().ok_or_else(|| {
         Failure::input("no data set is given").hint(
             "--data digits, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE, npy:DIR, csv:FILE, \
-             safetensors:FILE, text:FILE or sst2:DIR",
+             safetensors:FILE, images:DIR, text:FILE or sst2:DIR",
         )
     })?;
-    let spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
+    let mut spec: DataSpec = spec.parse().map_err(|error| dataset_failure(&error))?;
+    spec.image_size = arguments.image_size;
     let normalization = match &arguments.normalize {
         Some(text) => Some(Normalization::parse(text).map_err(|error| dataset_failure(&error))?),
         None => None,

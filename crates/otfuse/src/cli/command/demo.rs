@@ -40,7 +40,7 @@ struct Row {
 /// Runs the command.
 pub fn run(arguments: &Demo, output: &Output) -> Result<(), Failure> {
     arguments.pages.check(&[])?;
-    let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None };
+    let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None, image_size: None };
     let load = |split| digits.load(split, None, None).map_err(Failure::run);
     let (all, test) = (load(Split::Train)?, load(Split::Test)?);
     let [half_a, half_b] = halves(&all);

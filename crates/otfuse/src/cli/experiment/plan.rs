@@ -165,6 +165,7 @@ fn fingerprint(data: &Data) -> Result<String, Failure> {
 /// The samples of a split.
 pub fn load(data: &Data, split: crate::cli::arguments::SplitName) -> Result<otfuse_runtime::dataset::Dataset, Failure> {
     let arguments = crate::cli::arguments::Data {
+        image_size: None,
         data: Some(data.source.clone()),
         normalize: data.normalize.clone(),
         partition: None,

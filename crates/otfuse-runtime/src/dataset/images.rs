@@ -1,0 +1,217 @@
+//! Folders of image files, one folder per class.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::imageops::FilterType;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use rayon::prelude::*;
+
+use super::{DatasetError, Raw, Samples, Split};
+
+/// Endings of files that are read; their content says what they are.
+const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+/// Folders of a split.
+const TRAIN: [&str; 1] = ["train"];
+const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
+/// Without folders of splits one image in so many of each class is a test sample.
+const TEST_EVERY: usize = 5;
+
+/// The images of a split: in `DIR/train/CLASS` and `DIR/test/CLASS` (or `val`), else in `DIR/CLASS`, where every fifth image
+/// (4, 9, 14, .. counted from 0, by name) of each class is a test sample. Classes are numbered by the order of their
+/// names. Samples are channels x height x width; they take turns in their classes, so that the first N are of all.
+///
+/// The first training image says whether images are grey or coloured, and what their size is, unless `size` is given: then
+/// the middle square of each image is scaled to it (bilinear, with antialiasing where it shrinks). Transparency is dropped.
+pub(super) fn load(folder: &Path, split: Split, limit: Option<usize>, size: Option<u32>) -> Result<Raw, DatasetError> {
+    let classes = Classes::find(folder)?;
+    let first = classes.train.iter().find_map(|files| files.first());
+    let first = first.ok_or_else(|| none(folder, "a folder for each class", "no images"))?;
+    let model = Like::of(decoded(first)?, first, size);
+    let files = if split == Split::Train { &classes.train } else { &classes.test };
+    let longest = files.iter().map(Vec::len).max().unwrap_or(0);
+    let turns = (0..longest).flat_map(|turn| {
+        files.iter().enumerate().filter_map(move |(class, files)| Some((class as u32, files.get(turn)?)))
+    });
+    let chosen: Vec<(u32, &PathBuf)> = turns.take(limit.unwrap_or(usize::MAX)).collect();
+    let pixels: Vec<Vec<u8>> =
+        chosen.par_iter().map(|(_, path)| model.pixels(decoded(path)?, path)).collect::<Result<_, _>>()?;
+    Ok(Raw {
+        sample_shape: vec![model.channels(), model.height as usize, model.width as usize],
+        labels: chosen.iter().map(|&(class, _)| class).collect(),
+        classes: files.len(),
+        samples: Samples::Bytes { values: pixels.concat(), scale: 1.0 / 255.0 },
+    })
+}
+
+fn none(path: &Path, expected: &str, found: &str) -> DatasetError {
+    content(path, "images", expected.into(), found.into(), "images:DIR has a folder for each class, or train and test")
+}
+
+fn content(path: &Path, subject: &str, expected: String, found: String, hint: &str) -> DatasetError {
+    let hint = Some(hint.to_owned());
+    DatasetError::Content { path: path.to_owned(), subject: subject.into(), expected, found, hint }
+}
+
+/// The files of each class and split, by name.
+struct Classes {
+    train: Vec<Vec<PathBuf>>,
+    test: Vec<Vec<PathBuf>>,
+}
+
+impl Classes {
+    fn find(folder: &Path) -> Result<Self, DatasetError> {
+        let folders = entries(folder)?;
+        let one_of = |names: &[&str]| {
+            let is =
+                |path: &&PathBuf| path.is_dir() && names.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
+            folders.iter().find(is)
+        };
+        match (one_of(&TRAIN), one_of(&TEST)) {
+            (Some(train), Some(test)) => {
+                let ((names, train), (of_test, test)) = (classes(train)?, classes(test)?);
+                if names != of_test {
+                    let hint = "train and test need the same folders of classes";
+                    let found = format!("{} in {}", list(&of_test), list_of(test.first()));
+                    return Err(content(folder, "classes", format!("{} as in train", list(&names)), found, hint));
+                }
+                Ok(Self { train, test })
+            }
+            (Some(train), None) => Err(none(train, "a folder test beside it", "none")),
+            (None, Some(test)) => Err(none(test, "a folder train beside it", "none")),
+            (None, None) => {
+                let (mut train, mut test) = (Vec::new(), Vec::new());
+                for files in classes(folder)?.1 {
+                    let (of_test, of_train): (Vec<_>, Vec<_>) =
+                        files.into_iter().enumerate().partition(|(index, _)| index % TEST_EVERY == TEST_EVERY - 1);
+                    let paths = |files: Vec<(usize, PathBuf)>| files.into_iter().map(|(_, path)| path).collect();
+                    train.push(paths(of_train));
+                    test.push(paths(of_test));
+                }
+                Ok(Self { train, test })
+            }
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+    format!("{} ({}{})", names.len(), shown.join(", "), if names.len() > 5 { ", .." } else { "" })
+}
+
+/// The folder of a class's split.
+fn list_of(files: Option<&Vec<PathBuf>>) -> String {
+    let folder = files.and_then(|files| files.first()?.parent()?.parent());
+    folder.map_or_else(|| "test".into(), |folder| folder.display().to_string())
+}
+
+/// What is in a folder but hidden files, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let failure = |source| DatasetError::Read { path: folder.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failure)? {
+        let path = entry.map_err(failure)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // What desktops leave behind.
+        if !name.starts_with('.') && !["Thumbs.db", "desktop.ini"].contains(&name.as_str()) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The names of the classes and the images of each. Files beside the folders of classes are left alone.
+fn classes(folder: &Path) -> Result<(Vec<String>, Vec<Vec<PathBuf>>), DatasetError> {
+    let (mut names, mut files) = (Vec::new(), Vec::new());
+    for class in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
+        let images = entries(&class)?;
+        if images.is_empty() {
+            let hint = "remove the folder, or put the images of the class into it";
+            return Err(content(&class, "class", "at least one image".into(), "none".into(), hint));
+        }
+        for path in &images {
+            let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            if path.is_dir() || !ENDINGS.contains(&ending.as_str()) {
+                let found =
+                    if path.is_dir() { "a folder".into() } else { format!("a file with the ending '{ending}'") };
+                let hint = "convert it, or move it out of the folder of the class";
+                return Err(content(path, "image", "a png, jpeg or webp file".into(), found, hint));
+            }
+        }
+        names.push(class.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        files.push(images);
+    }
+    if names.is_empty() {
+        return Err(none(folder, "a folder for each class", "no folders"));
+    }
+    Ok((names, files))
+}
+
+/// Reads an image, the right way up.
+fn decoded(path: &Path) -> Result<DynamicImage, DatasetError> {
+    let failure = |source| DatasetError::Read { path: path.to_owned(), source };
+    let broken = |error: image::ImageError| {
+        let hint = "the file is damaged or of another kind: copy, download or convert it again";
+        content(path, "image", "a png, jpeg or webp image".into(), error.to_string(), hint)
+    };
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(failure)?;
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+/// What all images are to be like.
+struct Like<'a> {
+    first: &'a Path,
+    width: u32,
+    height: u32,
+    grey: bool,
+    size: Option<u32>,
+}
+
+impl<'a> Like<'a> {
+    fn of(image: DynamicImage, first: &'a Path, size: Option<u32>) -> Self {
+        let (width, height) = size.map_or((image.width(), image.height()), |size| (size, size));
+        Self { first, width, height, grey: !image.color().has_color(), size }
+    }
+
+    fn channels(&self) -> usize {
+        if self.grey { 1 } else { 3 }
+    }
+
+    /// The bytes of an image, channel by channel.
+    fn pixels(&self, image: DynamicImage, path: &Path) -> Result<Vec<u8>, DatasetError> {
+        let image = match self.size {
+            Some(size) => scaled(image, size),
+            None => image,
+        };
+        if (image.width(), image.height()) != (self.width, self.height) {
+            let expected = format!("{} x {} pixels as {} has", self.width, self.height, self.first.display());
+            let found = format!("{} x {}", image.width(), image.height());
+            return Err(content(path, "size", expected, found, "--image-size N scales all images to N x N"));
+        }
+        if self.grey {
+            if image.color().has_color() {
+                let expected = format!("grey as {} is", self.first.display());
+                let hint = "make all images grey, or the first one coloured";
+                return Err(content(path, "colour", expected, "a coloured image".into(), hint));
+            }
+            return Ok(image.into_luma8().into_raw());
+        }
+        let interleaved = image.into_rgb8().into_raw();
+        Ok((0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied()).collect())
+    }
+}
+
+/// The middle square of an image, scaled.
+fn scaled(image: DynamicImage, size: u32) -> DynamicImage {
+    let (width, height) = (image.width(), image.height());
+    let side = width.min(height);
+    let square = image.crop_imm((width - side) / 2, (height - side) / 2, side, side);
+    if side == size { square } else { square.resize_exact(size, size, FilterType::Triangle) }
+}
