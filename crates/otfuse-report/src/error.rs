@@ -13,6 +13,12 @@ pub enum ReportError {
         /// What the library says.
         reason: String,
     },
+    /// A drawing cannot be made an image.
+    #[error("a drawing cannot be written as PNG: {reason}")]
+    Pixels {
+        /// What the library says.
+        reason: String,
+    },
     /// The numbers do not have the shape that their labels say.
     #[error("'{chart}': expected {expected} values, found {found}")]
     Shape {

@@ -27,7 +27,9 @@
 mod chart;
 mod error;
 mod page;
+mod png;
 
 pub use chart::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, Point, Series, Table};
 pub use error::ReportError;
 pub use page::{Block, Cell, Figure, Grid, Page, Section};
+pub use png::to_png;

@@ -1,6 +1,6 @@
 //! Charts: the same bytes twice, well-formed whatever the names, and nothing but finite numbers in them.
 
-use otfuse_report::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, Point, Series};
+use otfuse_report::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, Point, Series, to_png};
 
 const HOSTILE: &str = "<script>alert(\"1\")</script> & 'x' \u{0}\u{1b}[31m\n]]> ${a} 名前 \u{202e}";
 
@@ -138,4 +138,21 @@ fn tables_hold_what_is_drawn() {
     assert!(table.to_csv().contains("\n\"a \"\"b\"\", c\",0.3,25,2\n"));
     assert_eq!(bars("x").table().rows.len(), 7);
     assert_eq!((heat("x").table().rows.len(), heat("x").table().header.len()), (9, 13));
+}
+
+#[test]
+fn drawings_become_images() {
+    let chart = line("Perte, вес, λ");
+    let svg = chart.to_svg().expect("drawn");
+    let image = to_png(&svg, 2.0).expect("an image");
+    assert_eq!(image, to_png(&svg, 2.0).expect("an image"));
+    let size = |at: usize| u32::from_be_bytes(image[at..at + 4].try_into().expect("four bytes"));
+    assert_eq!(size(16), 1440);
+    // Letters are drawn, whatever fonts the machine has: without the title there is less to write down.
+    let bare = to_png(&line("").to_svg().expect("drawn"), 2.0).expect("an image");
+    assert!(image.len() > bare.len() + 500, "{} and {} bytes", image.len(), bare.len());
+    for wrong in ["", "<html/>", "<svg", "<svg xmlns='http://www.w3.org/2000/svg'/>x"] {
+        assert!(to_png(wrong, 1.0).is_err(), "{wrong}");
+    }
+    assert!(to_png(&svg, 0.0).is_err() && to_png(&svg, 1e9).is_err() && to_png(&svg, f32::NAN).is_err());
 }

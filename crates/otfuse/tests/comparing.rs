@@ -72,7 +72,7 @@ impl Folder {
 }
 
 fn trained(widths: &[usize], seed: u64) -> Graph {
-    let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None };
+    let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None, image_size: None };
     let samples = digits.load(Split::Train, None, None).expect("embedded");
     let settings = TrainSettings { epochs: 4, batch_size: 32, learning_rate: 0.05, seed, ..TrainSettings::default() };
     train(&mlp(widths, seed).expect("sound"), &samples, &settings, &mut |_| {}).expect("trained").graph
@@ -141,6 +141,8 @@ fn a_walk_ends_at_its_parents() {
     let csv = std::fs::read_to_string(folder.path("points.csv")).expect("written");
     assert_eq!(csv.lines().count(), 11);
     assert!(folder.path("figures/loss-test.svg").is_file() && folder.path("figures/loss-test.csv").is_file());
+    let image = std::fs::read(folder.path("figures/loss-test.png")).expect("written");
+    assert_eq!(&image[..8], b"\x89PNG\r\n\x1a\n");
     assert_page(&folder.path("walk.html"), &report, &folder.path("profile"));
 }
 
@@ -246,4 +248,22 @@ fn walks_that_go_nowhere_are_refused() {
         assert!(message.contains(named), "{message}");
     }
     assert!(folder.refused(&["interpolate", "a.onnx", "b.onnx"]).contains("data"));
+}
+
+#[test]
+fn an_experiment_writes_a_page() {
+    let folder = Folder::new();
+    let file = "title: Perceptrons\ndata: {source: digits}\nseeds: [0, 1]\npublished: {source: a table, parents: [90]}\n\
+                axis: w\nfor: {w: [0.25, 0.5], rest: [0.75, 0.5]}\nnetworks:\n  \
+                - {name: A, train: 'mlp:8', options: {epochs: 2}}\n  - {name: B, train: 'mlp:8', options: {epochs: 2}}\n  \
+                - {name: fused, fuse: [A, B], published: 80, options: {preset: forward, weights: ['${rest}', '${w}']}}\n";
+    std::fs::write(folder.path("e.yml"), file).expect("written");
+    let results = folder.json(&["experiment", "e.yml", "-o", "out", "--report", "e.html", "--figures", "figures"]);
+    assert!(folder.path("figures/accuracy.png").is_file());
+    let page = std::fs::read_to_string(folder.path("e.html")).expect("written");
+    assert!(page.contains("a table; parents 90.00"));
+    let run = std::fs::read_to_string(folder.path("out/run.json")).expect("written");
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    let whole = serde_json::json!({"results": results, "run": run});
+    assert_page(&folder.path("e.html"), &whole, &folder.path("profile"));
 }

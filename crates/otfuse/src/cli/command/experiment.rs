@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::cli::experiment::file::{Changes, read};
 use crate::cli::experiment::machine::Record;
 use crate::cli::experiment::plan::plan;
-use crate::cli::experiment::result::results;
+use crate::cli::experiment::result::{Results, results};
 use crate::cli::experiment::store::{Store, json};
 use crate::cli::experiment::work::Worker;
 use crate::cli::experiment::{chart, table};
 use crate::cli::output::Output;
+use crate::cli::pages::{Pages, experiment_page};
 
 /// `experiment`.
 #[derive(Args, Debug)]
@@ -35,6 +37,16 @@ pub struct Experiment {
     /// Check the file and say what would be done
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pages: Pages,
+}
+
+/// What a page holds as JSON.
+#[derive(Serialize)]
+struct Whole<'a> {
+    results: &'a Results,
+    run: &'a Record,
 }
 
 /// Runs the command.
@@ -49,6 +61,7 @@ pub fn run(arguments: &Experiment, output: &Output) -> Result<(), Failure> {
     if arguments.dry_run {
         return output.result(&plan.lines(), |lines| lines.join("\n"));
     }
+    arguments.pages.check(std::slice::from_ref(&arguments.file))?;
     let store = Store::open(&arguments.output)?;
     let done = Worker::new(&plan, &experiment.data, &store).run()?;
     let results = results(&experiment, &plan, &done);
@@ -56,11 +69,13 @@ pub fn run(arguments: &Experiment, output: &Output) -> Result<(), Failure> {
     let markdown = table::markdown(&results);
     store.result("results.md", &markdown)?;
     store.result("results.json", &json(&results)?)?;
-    for (name, svg) in chart::charts(&results)? {
-        store.result(&name, &svg)?;
+    for figure in chart::figures(&results).map_err(Failure::run)? {
+        store.result(&format!("{}.svg", figure.name), &figure.svg)?;
     }
     let record = Record::new(&plan, &done);
     store.result("run.md", &record.markdown())?;
     store.result("run.json", &json(&record)?)?;
+    let whole = Whole { results: &results, run: &record };
+    arguments.pages.write(&whole, |_| experiment_page(&results, &record))?;
     output.result(&results, |_| markdown)
 }

@@ -1,26 +1,21 @@
 //! Results as charts.
 
-use otfuse_report::{BarChart, BarGroup, Chart, LineChart, Point, Series};
+use otfuse_report::{BarChart, BarGroup, Figure, LineChart, Point, ReportError, Series};
 
 use super::result::{Mean, Results, Row};
-use crate::cli::Failure;
 
-/// Files with their contents: the accuracy of all networks, and epoch by epoch where networks were trained for several.
-pub fn charts(results: &Results) -> Result<Vec<(String, String)>, Failure> {
+/// The accuracy of all networks, and epoch by epoch where networks were trained for several.
+pub fn figures(results: &Results) -> Result<Vec<Figure>, ReportError> {
     let is_curve = results.rows.iter().any(|row| row.point.is_some());
-    let mut charts = vec![match is_curve {
-        true => ("accuracy.svg", drawn(&curve(results))?),
-        false => ("accuracy.svg", drawn(&bars(results))?),
+    let mut figures = vec![match is_curve {
+        true => Figure::new("accuracy", &curve(results))?,
+        false => Figure::new("accuracy", &bars(results))?,
     }];
     let epochs = epochs(results);
     if !epochs.series.is_empty() {
-        charts.push(("epochs.svg", drawn(&epochs)?));
+        figures.push(Figure::new("epochs", &epochs)?);
     }
-    Ok(charts.into_iter().map(|(name, svg)| (name.to_owned(), svg)).collect())
-}
-
-fn drawn(chart: &impl Chart) -> Result<String, Failure> {
-    chart.to_svg().map_err(|error| Failure::run(format!("cannot draw '{}': {error}", chart.title())))
+    Ok(figures)
 }
 
 fn percent(x: f64, mean: Mean) -> Point {

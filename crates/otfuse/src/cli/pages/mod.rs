@@ -1,5 +1,6 @@
 //! Pages and charts that commands write beside their result.
 
+mod experiment;
 mod fusion;
 
 use std::io::Write;
@@ -7,14 +8,18 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse_formats::file::atomic_write;
-use otfuse_report::{Block, Cell, Grid, Page, ReportError, Section};
+use otfuse_report::{Block, Cell, Grid, Page, ReportError, Section, to_png};
 use serde::Serialize;
 
+pub use experiment::experiment_page;
 pub use fusion::{compared, demo_page, evaluation_page, fusion_page};
 
 use super::Failure;
 use super::models::{check_output, file_failure, hash, shown};
 use super::walk::Measure;
+
+/// Pixels of an image per unit of a drawing.
+const PIXELS: f32 = 2.0;
 
 /// Where a page goes.
 #[derive(Args, Debug, Clone, Default)]
@@ -22,7 +27,7 @@ pub struct Pages {
     /// Write a page: one HTML file with charts, tables and all numbers, readable without a network
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
-    /// Write every chart of the page into this folder: NAME.svg and its numbers, NAME.csv
+    /// Write every chart of the page into this folder: NAME.svg, NAME.png and its numbers, NAME.csv
     #[arg(long, value_name = "FOLDER")]
     pub figures: Option<PathBuf>,
 }
@@ -67,6 +72,8 @@ impl Pages {
             })?;
             for figure in page.figures() {
                 write_text(&folder.join(format!("{}.svg", figure.name)), &figure.svg)?;
+                let image = to_png(&figure.svg, PIXELS).map_err(Failure::run)?;
+                write_bytes(&folder.join(format!("{}.png", figure.name)), &image)?;
                 write_text(&folder.join(format!("{}.csv", figure.name)), &figure.table.to_csv())?;
             }
         }
@@ -84,7 +91,12 @@ pub fn json<T: Serialize>(report: &T) -> Result<serde_json::Value, Failure> {
 
 /// Writes a text file, whole or not at all.
 pub fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
-    atomic_write(path, |writer| writer.write_all(text.as_bytes())).map_err(|error| file_failure(&error))
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes a file, whole or not at all.
+fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    atomic_write(path, |writer| writer.write_all(bytes)).map_err(|error| file_failure(&error))
 }
 
 /// A model that a command read.
