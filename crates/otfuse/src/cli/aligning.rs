@@ -27,8 +27,8 @@ pub struct Aligning {
     /// The model, counted from 0, that the others are aligned to; the last one if not given
     #[arg(long, value_name = "I")]
     pub anchor: Option<usize>,
-    /// What describes a neuron
-    #[arg(long, value_enum, default_value_t = ModeName::Weights)]
+    /// What describes a neuron; auto: activations and weights (both) with --data and without --preset, else weights
+    #[arg(long, value_enum, default_value_t = ModeName::Auto)]
     pub mode: ModeName,
     /// Settings that others do not override
     #[arg(long, value_enum)]
@@ -51,6 +51,14 @@ pub struct Aligning {
 }
 
 impl Aligning {
+    fn resolved_mode(&self) -> ModeName {
+        match self.mode {
+            ModeName::Auto if self.preset.is_none() && self.data.data.is_some() => ModeName::Both,
+            ModeName::Auto => ModeName::Weights,
+            mode => mode,
+        }
+    }
+
     /// The arguments of `fuse` that mean the same.
     pub fn fuse(&self, models: &[PathBuf]) -> Result<Fuse, Failure> {
         let mut line: Vec<std::ffi::OsString> = vec!["fuse".into(), "--output".into(), "unused".into(), "--".into()];
@@ -63,7 +71,7 @@ impl Aligning {
             reading: self.reading.clone(),
             data: self.data.clone(),
             anchor: self.anchor,
-            mode: self.mode,
+            mode: self.resolved_mode(),
             preset: self.preset,
             cost: self.cost,
             normalize_features: self.normalize_features,

@@ -11,6 +11,9 @@ use super::pages::Pages;
 use super::residual::ResidualName;
 use super::training::Training;
 
+/// How strongly least squares holds weights at the averaged ones, if nothing else is said.
+pub const RIDGE: f64 = 0.03;
+
 /// Fuse independently trained neural networks into one, by optimal transport.
 ///
 /// MODEL is an ONNX file, a safetensors file or a PyTorch checkpoint; the content decides. A checkpoint without a graph
@@ -109,13 +112,16 @@ pub struct Verify {
 #[derive(Args, Debug, Clone)]
 pub struct Data {
     /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy, csv,
-    /// safetensors, text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample)
+    /// safetensors, images (a folder per class), text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample)
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
     /// channel, separated by commas)
     #[arg(long, value_name = "NAME|MEAN/STD")]
     pub normalize: Option<String>,
+    /// Scale the middle square of each image of images:DIR to N x N pixels
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    pub image_size: Option<u32>,
     /// Use one part of the data set: iid:K, labels:0-4/5-9, labels:K, specialist:CLASS,SHARE, split:SHARE or
     /// dirichlet:ALPHA,K
     #[arg(long, value_name = "KIND:ARGS", requires = "part")]
@@ -150,7 +156,7 @@ pub struct Fuse {
     /// How the models become one
     #[arg(long, value_enum, default_value_t = MethodName::Ot)]
     pub method: MethodName,
-    /// What describes a neuron
+    /// What describes a neuron; auto: activations with --data and without --preset, else weights
     #[arg(long, value_enum, default_value_t = ModeName::Auto)]
     pub mode: ModeName,
     /// Settings that others do not override; without, converged matching on features of unit length
@@ -198,7 +204,7 @@ pub struct Fuse {
     #[arg(long, value_enum, default_value_t = RepairName::Auto)]
     pub repair: RepairName,
     /// How strongly --repair least-squares holds weights at the averaged ones, relative to the variance of a layer's inputs
-    #[arg(long, value_name = "R", default_value_t = 0.1)]
+    #[arg(long, value_name = "R", default_value_t = RIDGE)]
     pub ridge: f64,
     /// How much of a neuron the more important of its partners is with --repair least-squares: the power of its importance;
     /// 0 averages all alike
@@ -224,7 +230,7 @@ pub struct Fuse {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub pages: Pages,
-    /// Write a model card beside the result: OUT.README.md, or README.md in a folder
+    /// Write a model card beside the result, OUT.README.md; a folder has one always, README.md
     #[arg(long)]
     pub card: bool,
     /// Write the first of two models aligned to the anchor, without averaging
@@ -444,7 +450,7 @@ choices!(
 choices!(
     /// What describes a neuron.
     ModeName {
-        /// With --data and without --preset activations, else weights
+        /// What suits what is given
         Auto,
         /// Its incoming weights; needs no data
         Weights,

@@ -12,7 +12,7 @@ use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solv
 use super::Failure;
 use super::arguments::{
     ConsensusName, CostName, Fuse, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
-    RepairName, SolverName, SplitName, StartName, StatisticName,
+    RIDGE, RepairName, SolverName, SplitName, StartName, StatisticName,
 };
 use super::command::verify::broken;
 use super::failure::{fusion_failure, runtime_failure};
@@ -336,7 +336,7 @@ pub(crate) fn mend(networks: &Networks<'_>, fusion: &Fusion, arguments: &Fuse) -
             None => runtime_failure(&source),
         },
         RepairError::Fusion(error) => fusion_failure(&error, &arguments.models, networks.anchor()),
-        error @ RepairError::Singular { .. } => Failure::run(&error).hint("--ridge 0.1 is the default"),
+        error @ RepairError::Singular { .. } => Failure::run(&error).hint(format!("--ridge {RIDGE} is the default")),
         error => Failure::input(&error).hint("name a data set: --data mnist:DIR, cifar10:DIR, npz:FILE or digits"),
     })
 }

@@ -19,7 +19,7 @@ use crate::cli::comparison::Comparison;
 use crate::cli::failure::fusion_failure;
 use crate::cli::fusing::{Plan, cost_of, mend, mode_of, point_of, prove, repair_of, spare_memory};
 use crate::cli::models::{check_output, count, file_failure, hashes, is_folder, open, save, save_streamed, shown};
-use crate::cli::order::canonical_order;
+use crate::cli::order::{Canonical, canonical_order};
 use crate::cli::output::{Output, table};
 use crate::cli::pages::{fusion_page, json};
 use crate::cli::progress::Progress;
@@ -149,8 +149,10 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     };
     check_output(target, &arguments.models, Some(&arguments.models[plan.anchor]))?;
     arguments.pages.check(&arguments.models)?;
-    if arguments.card {
-        let is_folder = is_folder(target, &arguments.models[plan.anchor]);
+    let is_folder = is_folder(target, &arguments.models[plan.anchor]);
+    // Who opens a folder looks for its README, and the anchor's is not about this network.
+    let is_carded = arguments.card || (is_folder && !arguments.aligned_only);
+    if is_carded {
         card::check(target, is_folder, &arguments.models)?;
     }
     if let Some(path) = &arguments.save_alignment {
@@ -166,12 +168,14 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
     let mut arguments = arguments.clone();
     let mut known_hashes = None;
-    if let Some((order, hashes)) = canonical_order(&arguments, &models)? {
+    if let Some(Canonical { order, hashes, weights }) = canonical_order(&arguments, &models)? {
         let mut given: Vec<Option<Model>> = models.into_iter().map(Some).collect();
         models = order.iter().filter_map(|&model| given[model].take()).collect();
         arguments.models = order.iter().map(|&model| arguments.models[model].clone()).collect();
         if !arguments.weights.is_empty() {
             arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
+        } else if let (Some(weights), None, MethodName::Ot) = (weights, arguments.preset, arguments.method) {
+            arguments.weights = weights;
         }
         known_hashes = Some(order.iter().map(|&model| hashes[model].clone()).collect::<Vec<_>>());
         plan = Plan::resolve(&arguments)?;
@@ -244,7 +248,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     }
     let report = report(arguments, &plan, (&models, &hashes), (&alignments, &weights), verified, comparison, seconds);
     arguments.pages.write(&report, fusion_page)?;
-    if arguments.card {
+    if is_carded {
         card::write(target, &json(&report)?)?;
     }
     Ok(report)

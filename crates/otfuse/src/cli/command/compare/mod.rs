@@ -100,7 +100,7 @@ pub fn run(arguments: &Compare, output: &Output) -> Result<(), Failure> {
     let (mut alignments, mut difference) = (None, None);
     match plan.networks(&graphs) {
         Err(error @ (FusionError::Architecture { .. } | FusionError::PinnedSize { .. }))
-            if samples.is_some() && aligning.mode == ModeName::Weights =>
+            if samples.is_some() && matches!(aligning.mode, ModeName::Auto | ModeName::Weights) =>
         {
             difference = Some(fusion_failure(&error, paths, plan.anchor).message);
         }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli::Failure;
 use crate::cli::aligning::{Aligning, aligned, networks, open_all, shown_settings, unaligned};
-use crate::cli::arguments::{RepairName, SplitName};
+use crate::cli::arguments::{RIDGE, RepairName, SplitName};
 use crate::cli::fusing::Plan;
 use crate::cli::models::{check_output, count, dataset};
 use crate::cli::output::{Output, table};
@@ -49,7 +49,7 @@ pub struct Interpolate {
     #[arg(long, value_enum, default_value_t = RepairName::None)]
     pub repair: RepairName,
     /// How strongly --repair least-squares holds weights at the averaged ones
-    #[arg(long, value_name = "R", default_value_t = 0.1)]
+    #[arg(long, value_name = "R", default_value_t = RIDGE)]
     pub ridge: f64,
     /// Also measure N x N points of the plane through the first three aligned networks, or through the first of two as it
     /// is, aligned, and the second
