@@ -54,7 +54,7 @@ fn accuracies(results: &Results) -> Grid {
     if varies {
         header.push("Deviation".into());
     }
-    header.extend(["Gap to the better parent", "Loss", "Parameters"].map(String::from));
+    header.extend(["Gap", "Loss", "Parameters"].map(String::from));
     if is_published {
         header.extend(["Published", "Published gap"].map(String::from));
     }
@@ -82,7 +82,7 @@ fn accuracies(results: &Results) -> Grid {
     });
     let seeds: Vec<String> = results.seeds.iter().map(u64::to_string).collect();
     Grid {
-        caption: format!("{} test samples of {}, mean over seeds {}", results.samples, results.data, seeds.join(", ")),
+        caption: format!("{} test samples of {}, mean over seeds {}; gap: to the better parent", results.samples, results.data, seeds.join(", ")),
         header,
         rows: rows.collect(),
     }
