@@ -82,7 +82,12 @@ fn accuracies(results: &Results) -> Grid {
     });
     let seeds: Vec<String> = results.seeds.iter().map(u64::to_string).collect();
     Grid {
-        caption: format!("{} test samples of {}, mean over seeds {}; gap: to the better parent", results.samples, results.data, seeds.join(", ")),
+        caption: format!(
+            "{} test samples of {}, mean over seeds {}; gap: to the better parent",
+            results.samples,
+            results.data,
+            seeds.join(", ")
+        ),
         header,
         rows: rows.collect(),
     }
