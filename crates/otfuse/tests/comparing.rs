@@ -267,3 +267,42 @@ fn an_experiment_writes_a_page() {
     let whole = serde_json::json!({"results": results, "run": run});
     assert_page(&folder.path("e.html"), &whole, &folder.path("profile"));
 }
+
+#[test]
+fn a_result_may_be_narrower_or_wider_than_its_parents() {
+    let folder = Folder::new();
+    for data in [&[][..], &["--data", "digits", "--samples", "200"]] {
+        let fused = [&["fuse", "a.onnx", "b.onnx", "-o", "half.onnx", "--target-width", "0.5"][..], data].concat();
+        let report = folder.json(&fused);
+        assert_eq!(report["settings"]["weights"], serde_json::json!([0.5, 0.5]));
+        let sizes: Vec<(i64, i64)> = report["groups"]
+            .as_array()
+            .expect("groups")
+            .iter()
+            .map(|group| (group["size"].as_i64().expect("a size"), group["anchor_size"].as_i64().expect("a size")))
+            .collect();
+        assert_eq!(sizes, [(24, 12), (16, 8), (24, 12), (16, 8)], "both parents are aligned to the narrow copy");
+        folder.json(&["prune", "b.onnx", "--amount", "0.5", "-o", "pruned.onnx"]);
+        let measured = folder.json(&["eval", "half.onnx", "pruned.onnx", "--data", "digits"]);
+        let accuracy = |at: usize| number(&measured["models"][at]["accuracy"]);
+        assert!(accuracy(0) > 0.3, "{measured}");
+        if !data.is_empty() {
+            assert!(accuracy(0) > accuracy(1), "{measured}");
+        }
+    }
+    // The anchor's width changes nothing.
+    for (name, width) in [("plain.onnx", None), ("same.onnx", Some("1"))] {
+        let mut fused = vec!["fuse", "a.onnx", "b.onnx", "-o", name];
+        fused.extend(width.iter().flat_map(|width| ["--target-width", width]));
+        folder.json(&fused);
+    }
+    let bytes = |name: &str| std::fs::read(folder.path(name)).expect("written");
+    assert_eq!(bytes("plain.onnx"), bytes("same.onnx"));
+    let wide = folder.json(&["fuse", "a.onnx", "b.onnx", "-o", "wider.onnx", "--target-width", "1.5"]);
+    assert_eq!(wide["settings"]["width_budget"], 1.5);
+    for width in ["0", "-1", "nan", "inf"] {
+        let output = folder.run(&["fuse", "a.onnx", "b.onnx", "-o", "no.onnx", &format!("--target-width={width}")]);
+        assert_eq!(output.status.code(), Some(2), "{width}");
+        assert!(!folder.path("no.onnx").exists());
+    }
+}

@@ -214,6 +214,10 @@ pub struct Fuse {
     /// averaged, to 2, which computes the mean of both models' outputs. Without repair
     #[arg(long, value_name = "B", conflicts_with_all = ["sweep", "aligned_only", "method"])]
     pub width_budget: Option<f64>,
+    /// The width of the result, relative to the anchor's: below 1, all models are fused into a copy of the anchor from which
+    /// the least important neurons of each group were taken out; above 1 as --width-budget
+    #[arg(long, value_name = "W", conflicts_with_all = ["sweep", "aligned_only", "method", "width_budget"])]
+    pub target_width: Option<f64>,
     /// Where activations are taken
     #[arg(long, value_enum, default_value_t = PointName::Pre)]
     pub activation_point: PointName,

@@ -71,9 +71,10 @@ impl Comparison {
             Ok((found.evaluate(samples).map_err(|error| text(&error))?.into(), found))
         };
         let (mut parents, mut members) = (Vec::new(), Vec::new());
-        for model in 0..networks.len() {
+        // A narrow copy of the anchor may stand behind the models.
+        for (model, path) in arguments.models.iter().enumerate() {
             let (measure, found) = of(networks.graph(model))?;
-            parents.push(Row { path: shown(&arguments.models[model]), measure });
+            parents.push(Row { path: shown(path), measure });
             members.push(found);
         }
         let ensemble = Probabilities::mean(&members).ok_or("their outputs differ")?;

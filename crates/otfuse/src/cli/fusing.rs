@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use otfuse_formats::model::Model;
 use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Activations, Consensus, FeatureSource, Fusion, FusionError, MarginalKind,
-    Matching, Members, Method, Networks, Settings, SweepOrder, SweepStart,
+    Matching, Members, Method, Networks, PruneSettings, Settings, SweepOrder, SweepStart, prune,
 };
 use otfuse_graph::Graph;
 use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
@@ -14,6 +14,7 @@ use super::arguments::{
     ConsensusName, CostName, Fuse, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
     RIDGE, RepairName, SolverName, SplitName, StartName, StatisticName,
 };
+use super::command::prune::{prune_failure, warn_of_skipped};
 use super::command::verify::broken;
 use super::failure::{fusion_failure, runtime_failure};
 use super::models::dataset;
@@ -59,6 +60,23 @@ impl Plan {
         }
     }
 
+    /// The anchor with --target-width of its neurons, which becomes the anchor: it gives the result its shape, and has no part in
+    /// the average. Nothing where the result is as wide as the anchor.
+    pub(crate) fn narrow(&mut self, arguments: &Fuse, models: &[Model]) -> Result<Option<Graph>, Failure> {
+        let Some(width) = arguments.target_width.filter(|&width| width < 1.0) else { return Ok(None) };
+        let path = &arguments.models[self.anchor];
+        let settings = PruneSettings { amount: 1.0 - width, ..PruneSettings::default() };
+        let pruning = prune(&models[self.anchor].graph, &settings).map_err(|error| prune_failure(&error).of(path))?;
+        warn_of_skipped(&pruning);
+        let mut weights = self
+            .settings
+            .normalised_weights(models.len())
+            .map_err(|error| fusion_failure(&error, &arguments.models, self.anchor))?;
+        weights.push(0.0);
+        (self.settings.weights, self.anchor) = (weights, models.len());
+        Ok(Some(pruning.graph))
+    }
+
     pub(crate) fn resolve(arguments: &Fuse) -> Result<Self, Failure> {
         let models = arguments.models.len();
         let anchor = arguments.anchor.unwrap_or(models - 1);
@@ -77,7 +95,7 @@ impl Plan {
         }
         if !(arguments.ridge > 0.0 && arguments.ridge.is_finite()) {
             return Err(Failure::input(format!("--ridge {}: expected a positive number", arguments.ridge))
-                .hint("the default is 0.1"));
+                .hint(format!("the default is {RIDGE}")));
         }
         if !(arguments.importance >= 0.0 && arguments.importance.is_finite()) {
             return Err(Failure::input(format!("--importance {}: expected a number from 0 on", arguments.importance))
@@ -87,6 +105,12 @@ impl Plan {
             let share = arguments.sweeping.activation_share;
             return Err(Failure::input(format!("--activation-share {share}: expected a number from 0 to 1"))
                 .hint("0 goes by weights alone, 1 by activations alone; the default is 0.5"));
+        }
+        if let Some(width) = arguments.target_width
+            && !(width > 0.0 && width.is_finite())
+        {
+            return Err(Failure::input(format!("--target-width {width}: expected a positive number"))
+                .hint("0.5 halves every group of neurons; 1 is the anchor's width"));
         }
         if arguments.width_budget.is_some() && repair_of(arguments) != RepairName::None {
             return Err(Failure::input("--width-budget and --repair exclude each other")
@@ -314,7 +338,10 @@ fn record(
             let recorded = crate::record_activations(networks, model, point, statistic, &dataset);
             bar.step();
             recorded.map_err(|error| match error {
-                RecordError::Runtime(error) => runtime_failure(&error).of(&arguments.models[model]),
+                RecordError::Runtime(error) => match arguments.models.get(model) {
+                    Some(path) => runtime_failure(&error).of(path),
+                    None => runtime_failure(&error),
+                },
                 RecordError::Fusion(error) => fusion_failure(&error, &arguments.models, networks.anchor()),
             })
         })

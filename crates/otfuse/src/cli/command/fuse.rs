@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use otfuse_formats::model::Model;
@@ -67,6 +67,7 @@ struct Resolved {
     published_scaling: bool,
     aligned_only: bool,
     width_budget: Option<f64>,
+    target_width: Option<f64>,
     repair: RepairName,
     ridge: Option<f64>,
     importance: Option<f64>,
@@ -143,10 +144,13 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
 
 /// Fuses, and writes the network.
 pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
-    let mut plan = Plan::resolve(arguments)?;
-    let Some(target) = &arguments.output else {
+    let mut arguments = arguments.clone();
+    arguments.width_budget = arguments.width_budget.or(arguments.target_width.filter(|&width| width > 1.0));
+    let mut plan = Plan::resolve(&arguments)?;
+    let Some(target) = arguments.output.clone() else {
         return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
     };
+    let target = target.as_path();
     check_output(target, &arguments.models, Some(&arguments.models[plan.anchor]))?;
     arguments.pages.check(&arguments.models)?;
     let is_folder = is_folder(target, &arguments.models[plan.anchor]);
@@ -166,7 +170,6 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let mut clock = Clock(Instant::now());
     let mut models: Vec<Model> =
         arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
-    let mut arguments = arguments.clone();
     let mut known_hashes = None;
     if let Some(Canonical { order, hashes, weights }) = canonical_order(&arguments, &models)? {
         let mut given: Vec<Option<Model>> = models.into_iter().map(Some).collect();
@@ -183,9 +186,13 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     if spare_memory(&mut arguments, &models) {
         plan = Plan::resolve(&arguments)?;
     }
-    let (arguments, plan) = (&arguments, plan);
-    let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).collect();
-    let failure = |error| fusion_failure(&error, &arguments.models, plan.anchor);
+    let arguments = &arguments;
+    let anchor = plan.anchor;
+    let narrow = plan.narrow(arguments, &models)?;
+    let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).chain(&narrow).collect();
+    let mut paths = arguments.models.clone();
+    paths.extend(narrow.as_ref().map(|_| PathBuf::from("the anchor made narrower")));
+    let failure = |error| fusion_failure(&error, &paths, plan.anchor);
     let networks = plan.networks(&graphs).map_err(failure)?;
     networks.check_finite().map_err(failure)?;
     seconds.read = clock.lap();
@@ -196,19 +203,20 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let activations = plan.activations(&networks, arguments)?;
     seconds.activations = clock.lap();
 
-    let others = models.len() - 1;
+    let others = graphs.len() - 1;
     clock.lap();
     let bar = Progress::new("aligning neuron groups", networks.groups().len() * others);
     let aligned = align_all(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
-    let weights = plan.settings.normalised_weights(models.len()).map_err(failure)?;
+    let weights = plan.settings.normalised_weights(graphs.len()).map_err(failure)?;
     drop(bar);
     seconds.align = aligned.alignment_time.as_secs_f64();
 
     clock.lap();
     let repair = repair_of(arguments);
-    let is_streamed = repair == RepairName::None && arguments.width_budget.is_none() && arguments.data.data.is_none();
+    let is_as_wide = arguments.width_budget.is_none() && narrow.is_none();
+    let is_streamed = repair == RepairName::None && is_as_wide && arguments.data.data.is_none();
     let (alignments, comparison) = if is_streamed {
-        let averaging = stream(&aligned, &weights, &models[plan.anchor], target)?;
+        let averaging = stream(&aligned, &weights, &models[anchor], target)?;
         seconds.average = averaging.as_secs_f64();
         seconds.write = clock.lap() - seconds.average;
         (aligned.alignments, None)
@@ -220,7 +228,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
             None => mend(&networks, &fusion, arguments)?,
         };
         seconds.repair = clock.lap();
-        save(&models[plan.anchor], &repaired, target)?;
+        save(&models[anchor], &repaired, target)?;
         seconds.write = clock.lap();
         let comparison = Comparison::measure(&networks, &repaired, arguments)?;
         seconds.comparison = clock.lap();
@@ -246,6 +254,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     if let Some(comparison) = &comparison {
         comparison.warn();
     }
+    plan.anchor = anchor;
     let report = report(arguments, &plan, (&models, &hashes), (&alignments, &weights), verified, comparison, seconds);
     arguments.pages.write(&report, fusion_page)?;
     if is_carded {
@@ -311,12 +320,14 @@ fn report(
             epsilon: (arguments.solver == SolverName::Sinkhorn).then_some(arguments.epsilon),
             marginals: arguments.marginals,
             anchor: plan.anchor,
-            weights: weights.to_vec(),
+            // Without the narrow copy of the anchor.
+            weights: weights[..models.len()].to_vec(),
             align_outputs: plan.align_outputs,
             bias_features: plan.settings.bias_features,
             published_scaling: plan.settings.published_scaling,
             aligned_only: arguments.aligned_only,
             width_budget: arguments.width_budget,
+            target_width: arguments.target_width,
             repair,
             ridge: (repair == RepairName::LeastSquares).then_some(arguments.ridge),
             importance: (repair == RepairName::LeastSquares).then_some(arguments.importance),
@@ -367,8 +378,9 @@ fn text(report: &Report) -> String {
     let seconds = &report.seconds;
     let compared =
         report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", found.text(&report.output)));
+    let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     format!(
-        "{aligned}{}: {} fused into the shape of model {} ({})\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
+        "{aligned}{}: {} fused into the shape of model {} ({}){width}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
          alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{compared}",
         report.output,
         count(report.models.len(), "model"),

@@ -57,17 +57,23 @@ pub fn execute(arguments: &Prune) -> Result<Report, Failure> {
         global: arguments.global,
         groups: chosen(graph, &groups, arguments)?,
     };
-    let pruning = prune(graph, &settings).map_err(|error| failure(&error).of(&arguments.model))?;
+    let pruning = prune(graph, &settings).map_err(|error| prune_failure(&error).of(&arguments.model))?;
     save(&model, &pruning.graph, &arguments.output)?;
+    warn_of_skipped(&pruning);
+    Ok(report(arguments, graph, &groups, pruning))
+}
+
+/// Says on stderr which groups are left as they are.
+pub(crate) fn warn_of_skipped(pruning: &Pruning) {
     for group in &pruning.groups {
         if let Some(reason) = &group.skipped {
             warn(&format!("the group of '{}' is left as it is: {reason}", group.name));
         }
     }
-    Ok(report(arguments, graph, &groups, pruning))
 }
 
-fn failure(error: &PruneError) -> Failure {
+/// The user's view of an error of pruning.
+pub(crate) fn prune_failure(error: &PruneError) -> Failure {
     Failure::input(error).hint(match error {
         PruneError::Amount { .. } => "--amount 0.5 takes out one half of the neurons",
         PruneError::NotFinite { .. } => "the checkpoint may come from a training run that diverged",
