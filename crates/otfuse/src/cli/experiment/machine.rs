@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::plan::Plan;
+use super::plan::{Plan, Task};
 use super::result::point_text;
 use super::work::Done;
 
@@ -44,11 +44,19 @@ pub struct Time {
 impl Record {
     /// Of this run.
     pub fn new(plan: &Plan, done: &[Done]) -> Self {
-        let time = |(task, done): (&super::plan::Task, &Done)| Time {
-            network: task.described.name.clone(),
-            point: point_text(plan.axis.as_deref(), &plan.points[task.point]),
-            seed: task.seed,
-            seconds: done.seconds.clone(),
+        let same = |a: &Task, b: &Task| a.network == b.network && a.seed == b.seed;
+        let time = |(task, done): (&Task, &Done)| {
+            let is_constant = plan.tasks.iter().filter(|other| same(task, other)).all(|other| other.key == task.key);
+            // Once is enough for what is the same at all points.
+            (!is_constant || task.point == 0).then(|| Time {
+                network: task.described.name.clone(),
+                point: match is_constant {
+                    true => String::new(),
+                    false => point_text(plan.axis.as_deref(), &plan.points[task.point]),
+                },
+                seed: task.seed,
+                seconds: done.seconds.clone(),
+            })
         };
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -56,7 +64,7 @@ impl Record {
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             processor: processor(),
             threads: std::thread::available_parallelism().map_or(1, Into::into),
-            times: plan.tasks.iter().zip(done).map(time).collect(),
+            times: plan.tasks.iter().zip(done).filter_map(time).collect(),
         }
     }
 
