@@ -217,9 +217,10 @@ impl Settings {
     }
 
     /// What the measurements in `docs/methods.md` recommend: converged matching on features of unit length, so that no
-    /// neuron and no layer counts more for its scale alone.
+    /// neuron and no layer counts more for its scale alone; three and more models each to the mean of all others.
     pub fn recommended() -> Self {
-        let matching = Matching { max_sweeps: RECOMMENDED_SWEEPS, ..Matching::default() };
+        let consensus = Consensus::RunningMean;
+        let matching = Matching { max_sweeps: RECOMMENDED_SWEEPS, consensus, ..Matching::default() };
         let ground_cost = GroundCost { metric: GroundMetric::Euclidean, normalize: true };
         Self { matching, ground_cost, ..Self::default() }
     }
