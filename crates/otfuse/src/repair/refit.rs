@@ -327,7 +327,9 @@ impl<'a> Refit<'a> {
         start
     }
 
-    /// Writes fitted weights. A normalisation gets the statistics of the fitted sums, and undoes itself.
+    /// Writes fitted weights. A normalisation gets the statistics of the fitted sums, and undoes itself; since it makes the
+    /// scale of the weights in front of it meaningless, they get the norms of the anchor's, on which the size of a step of
+    /// training depends.
     fn take(&mut self, unit: &LinearUnit, fits: &[Fit], depth: usize, outputs: usize) -> Result<(), RepairError> {
         let m = outputs / fits.len().max(1);
         let mut weights = vec![0.0; depth * outputs];
@@ -336,7 +338,13 @@ impl<'a> Refit<'a> {
                 if unit.output_axis == 0 { (index % depth, index / depth) } else { (index / outputs, index % outputs) };
             *weight = fits[output / m].weights[input * m + output % m];
         }
-        self.set(unit.weight, weights)?;
+        let scales = match unit.normalization {
+            Some(_) => self.scales(unit, &weights, outputs),
+            None => vec![1.0; outputs],
+        };
+        let output = |index: usize| if unit.output_axis == 0 { index / depth } else { index % outputs };
+        let scaled = weights.iter().enumerate().map(|(index, weight)| weight * scales[output(index)]);
+        self.set(unit.weight, scaled.collect::<Vec<_>>())?;
         let joined = |part: fn(&Fit) -> &Vec<f64>| -> Vec<f64> { fits.iter().flat_map(part).copied().collect() };
         let intercept = joined(|fit| &fit.intercept);
         let Some(normalization) = unit.normalization else {
@@ -349,14 +357,33 @@ impl<'a> Refit<'a> {
             self.set(bias, vec![0.0; outputs])?;
         }
         let (means, variances) = (joined(|fit| &fit.means), joined(|fit| &fit.variances));
-        let deviation = |variance: &f64| (variance + f64::from(normalization.epsilon)).sqrt();
-        self.set(normalization.scale, variances.iter().map(deviation).collect::<Vec<_>>())?;
-        self.set(
-            normalization.shift,
-            means.iter().zip(&intercept).map(|(mean, shift)| mean + shift).collect::<Vec<_>>(),
-        )?;
+        let shifts: Vec<f64> = means.iter().zip(&intercept).map(|(mean, shift)| mean + shift).collect();
+        let means: Vec<f64> = means.iter().zip(&scales).map(|(mean, scale)| mean * scale).collect();
+        let variances: Vec<f64> =
+            variances.iter().zip(&scales).map(|(variance, scale)| variance * scale * scale).collect();
+        let undone = |(variance, scale): (&f64, &f64)| (variance + f64::from(normalization.epsilon)).sqrt() / scale;
+        self.set(normalization.scale, variances.iter().zip(&scales).map(undone).collect::<Vec<_>>())?;
+        self.set(normalization.shift, shifts)?;
         self.set(normalization.mean, means)?;
         self.set(normalization.variance, variances)
+    }
+
+    /// For each neuron of a layer the factor that gives its weights the norm that the anchor's have.
+    fn scales(&self, unit: &LinearUnit, weights: &[f64], outputs: usize) -> Vec<f64> {
+        let depth = weights.len() / outputs.max(1);
+        let norms = |values: &[f64]| -> Vec<f64> {
+            let mut squares = vec![0.0; outputs];
+            for (index, value) in values.iter().enumerate() {
+                squares[if unit.output_axis == 0 { index / depth } else { index % outputs }] += value * value;
+            }
+            squares.into_iter().map(f64::sqrt).collect()
+        };
+        let anchor = self.networks.graph(self.networks.anchor());
+        let own = anchor.initializer(unit.weight).and_then(Tensor::to_f32).unwrap_or_default();
+        let own = norms(&own.into_iter().map(f64::from).collect::<Vec<_>>());
+        let ratio = |(own, found): (f64, f64)| own / found;
+        let usable = |ratio: f64| if ratio.is_normal() { ratio } else { 1.0 };
+        own.into_iter().zip(norms(weights)).map(ratio).map(usable).collect()
     }
 }
 
