@@ -101,9 +101,12 @@ fn sizes_are_made_equal_where_asked() {
     assert!(spec.load(Split::Train, None, None).unwrap_err().to_string().contains("expected a folder of images"));
 }
 
+/// A name, what makes the folder, and parts of the error.
+type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a [&'a str]);
+
 #[test]
 fn what_is_wrong_is_said() {
-    let cases: [(&str, &dyn Fn(&Path), &[&str]); 11] = [
+    let cases: [Case<'_>; 11] = [
         ("nothing", &|_| {}, &["a folder for each class"]),
         ("files only", &|folder| save(folder, "x.png", grey(1)), &["a folder for each class", "no folders"]),
         ("an empty class", &|folder| fs::create_dir_all(folder.join("b")).unwrap(), &["b: class", "found none"]),
