@@ -6,6 +6,7 @@
 mod aligning;
 mod arguments;
 mod card;
+mod choices;
 mod command;
 mod comparison;
 mod config;

@@ -342,8 +342,8 @@ impl<'a> Refit<'a> {
             Some(_) => self.scales(unit, &weights, outputs),
             None => vec![1.0; outputs],
         };
-        let output = |index: usize| if unit.output_axis == 0 { index / depth } else { index % outputs };
-        let scaled = weights.iter().enumerate().map(|(index, weight)| weight * scales[output(index)]);
+        let scaled =
+            weights.iter().enumerate().map(|(at, weight)| weight * scales[neuron_of(unit, at, depth, outputs)]);
         self.set(unit.weight, scaled.collect::<Vec<_>>())?;
         let joined = |part: fn(&Fit) -> &Vec<f64>| -> Vec<f64> { fits.iter().flat_map(part).copied().collect() };
         let intercept = joined(|fit| &fit.intercept);
@@ -374,7 +374,7 @@ impl<'a> Refit<'a> {
         let norms = |values: &[f64]| -> Vec<f64> {
             let mut squares = vec![0.0; outputs];
             for (index, value) in values.iter().enumerate() {
-                squares[if unit.output_axis == 0 { index / depth } else { index % outputs }] += value * value;
+                squares[neuron_of(unit, index, depth, outputs)] += value * value;
             }
             squares.into_iter().map(f64::sqrt).collect()
         };
@@ -385,6 +385,11 @@ impl<'a> Refit<'a> {
         let usable = |ratio: f64| if ratio.is_normal() { ratio } else { 1.0 };
         own.into_iter().zip(norms(weights)).map(ratio).map(usable).collect()
     }
+}
+
+/// The neuron that an element of a layer's weight belongs to.
+fn neuron_of(unit: &LinearUnit, index: usize, depth: usize, outputs: usize) -> usize {
+    if unit.output_axis == 0 { index / depth } else { index % outputs }
 }
 
 impl Moments {
