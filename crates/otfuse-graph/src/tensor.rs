@@ -85,7 +85,10 @@ impl Tensor {
         Self::from_f32(&[], vec![value])
     }
 
-    /// `values` rounded to `data_type`, which must be a floating-point type.
+    /// `values` rounded to `data_type`.
+    ///
+    /// # Panics
+    /// If `data_type` is no floating-point type, or there are more or fewer values than the shape asks for.
     pub fn from_f32_as(data_type: DataType, shape: &[usize], values: Vec<f32>) -> Self {
         match data_type {
             DataType::F32 => Self::from_f32(shape, values),

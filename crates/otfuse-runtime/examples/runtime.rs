@@ -16,6 +16,10 @@ use otfuse_runtime::dataset::Dataset;
 use otfuse_runtime::train::{TrainSettings, train};
 use otfuse_runtime::{Device, Executable, mlp};
 
+/// As in the `otfuse` command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Numbers from -scale to scale.
 fn numbers(count: usize, scale: f32) -> Vec<f32> {
     let mut state = 1u64;

@@ -21,7 +21,7 @@ const HEADS: [&str; 3] = ["fc", "linear", "classifier"];
 /// every second position with channels of zeros on both sides (option A).
 pub(super) fn draw(layers: &Layers<'_>) -> Result<Graph, Misfit> {
     let net = Net { layers, normalised: layers.iter().any(|layer| layer.kind == Kind::Norm) };
-    let stem = net.expect("conv1", Kind::Conv)?;
+    let stem = net.require("conv1", Kind::Conv)?;
     let kernel = net.kernel(stem)?;
     let large = kernel == 7;
     let side = if large { 224 } else { customary_side(stem.inputs()) };
@@ -69,7 +69,7 @@ impl<'l, 'a> Net<'l, 'a> {
         self.layers.get(&format!("layer{depth}.{block}.conv1")).is_some()
     }
 
-    fn expect(&self, path: &str, kind: Kind) -> Result<&'l Layer<'a>, Misfit> {
+    fn require(&self, path: &str, kind: Kind) -> Result<&'l Layer<'a>, Misfit> {
         let layer = self.layers.get(path).ok_or_else(|| {
             let role = if kind == Kind::Norm { "of a batch normalisation" } else { "of a convolution" };
             Misfit::missing(format!("{path}.weight"), role)
@@ -92,7 +92,7 @@ impl<'l, 'a> Net<'l, 'a> {
         if !self.normalised {
             return Ok(x);
         }
-        let norm = self.expect(path, Kind::Norm)?;
+        let norm = self.require(path, Kind::Norm)?;
         if norm.outputs() != conv.outputs() {
             let expected = format!("{} channels, as '{}' before it has", conv.outputs(), conv.weight.name);
             return Err(norm.weight.misfit(expected));
@@ -113,7 +113,7 @@ impl<'l, 'a> Net<'l, 'a> {
         let strided = convs - 1;
         let (mut y, mut width) = (x, channels);
         for number in 1..=convs {
-            let conv = self.expect(&format!("{path}.conv{number}"), Kind::Conv)?;
+            let conv = self.require(&format!("{path}.conv{number}"), Kind::Conv)?;
             let kernel = self.kernel(conv)?;
             // The first convolution of a basic block and the second of a bottleneck make the step.
             let step = if number == strided { stride } else { 1 };
@@ -139,7 +139,7 @@ impl<'l, 'a> Net<'l, 'a> {
     ) -> Result<ValueId, Misfit> {
         let projection = SHORTCUTS.iter().map(|name| format!("{path}.{name}"));
         if let Some(name) = projection.into_iter().find(|name| self.layers.get(&format!("{name}.0")).is_some()) {
-            let conv = self.expect(&format!("{name}.0"), Kind::Conv)?;
+            let conv = self.require(&format!("{name}.0"), Kind::Conv)?;
             if conv.inputs() != channels || conv.outputs() != width {
                 return Err(conv.weight.misfit(format!("{width} output and {channels} input channels")));
             }

@@ -22,10 +22,10 @@ impl Header {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut parser = Parser { rest: text };
         let (mut type_code, mut fortran_order, mut shape) = (None, None, None);
-        parser.expect("{")?;
+        parser.token("{")?;
         while !parser.accept("}") {
             let key = parser.text()?;
-            parser.expect(":")?;
+            parser.token(":")?;
             let is_new = match key {
                 "descr" => type_code.replace(parser.text()?.to_owned()).is_none(),
                 "fortran_order" => fortran_order.replace(parser.boolean()?).is_none(),
@@ -36,7 +36,7 @@ impl Header {
                 return Err(format!("the keys descr, fortran_order and shape, once each, not {key:?}"));
             }
             if !parser.accept(",") {
-                parser.expect("}")?;
+                parser.token("}")?;
                 break;
             }
         }
@@ -111,7 +111,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn expect(&mut self, token: &str) -> Result<(), String> {
+    fn token(&mut self, token: &str) -> Result<(), String> {
         if self.accept(token) { Ok(()) } else { Err(format!("{token:?}")) }
     }
 
@@ -137,7 +137,7 @@ impl<'a> Parser<'a> {
 
     fn shape(&mut self) -> Result<Vec<usize>, String> {
         let mut shape = Vec::new();
-        self.expect("(")?;
+        self.token("(")?;
         while !self.accept(")") {
             self.rest = self.rest.trim_start();
             let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
@@ -149,7 +149,7 @@ impl<'a> Parser<'a> {
                 return Err(format!("up to {MAX_RANK} axes"));
             }
             if !self.accept(",") {
-                self.expect(")")?;
+                self.token(")")?;
                 break;
             }
         }

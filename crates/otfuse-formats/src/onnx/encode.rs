@@ -116,13 +116,13 @@ fn pieces(mut model: ModelProto) -> Vec<Bytes> {
     encode_key(7, WireType::LengthDelimited, &mut head);
     encode_varint(graph.encoded_len() as u64, &mut head);
     let GraphProto { node, name, initializer, .. } = graph;
-    GraphProto { node, name, ..GraphProto::default() }.encode(&mut head).expect("a vector grows");
+    append(&GraphProto { node, name, ..GraphProto::default() }, &mut head);
     let mut parts = Vec::with_capacity(2 * initializer.len() + 1);
     for mut tensor in initializer {
         encode_key(5, WireType::LengthDelimited, &mut head);
         encode_varint(tensor.encoded_len() as u64, &mut head);
         let Some(raw) = tensor.raw_data.take() else {
-            tensor.encode(&mut head).expect("a vector grows");
+            append(&tensor, &mut head);
             continue;
         };
         let behind = TensorProto {
@@ -134,18 +134,20 @@ fn pieces(mut model: ModelProto) -> Vec<Bytes> {
             metadata_props: std::mem::take(&mut tensor.metadata_props),
             ..TensorProto::default()
         };
-        tensor.encode(&mut head).expect("a vector grows");
+        append(&tensor, &mut head);
         encode_key(9, WireType::LengthDelimited, &mut head);
         encode_varint(raw.len() as u64, &mut head);
         parts.extend([std::mem::take(&mut head).into(), raw]);
-        behind.encode(&mut head).expect("a vector grows");
+        append(&behind, &mut head);
     }
-    GraphProto { node: Vec::new(), name: None, initializer: Vec::new(), ..graph }
-        .encode(&mut head)
-        .expect("a vector grows");
-    model.encode(&mut head).expect("a vector grows");
+    append(&GraphProto { node: Vec::new(), name: None, initializer: Vec::new(), ..graph }, &mut head);
+    append(&model, &mut head);
     parts.push(head.into());
     parts
+}
+
+fn append(message: &impl Message, bytes: &mut Vec<u8>) {
+    bytes.extend(message.encode_to_vec());
 }
 
 fn move_out(tensor: &mut TensorProto, threshold: usize, data_name: &str, data: &mut ExternalData) {

@@ -36,8 +36,10 @@ pub(super) fn load(folder: &Path, split: Split, limit: Option<usize>, size: Opti
         files.iter().enumerate().filter_map(move |(class, files)| Some((class as u32, files.get(turn)?)))
     });
     let chosen: Vec<(u32, &PathBuf)> = turns.take(limit.unwrap_or(usize::MAX)).collect();
-    let pixels: Vec<Vec<u8>> =
-        chosen.par_iter().map(|(_, path)| model.pixels(decoded(path)?, path)).collect::<Result<_, _>>()?;
+    let pixels: Vec<Result<Vec<u8>, DatasetError>> =
+        chosen.par_iter().map(|(_, path)| model.pixels(decoded(path)?, path)).collect();
+    // Of several bad images the first is named, whichever thread was faster.
+    let pixels = pixels.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(Raw {
         sample_shape: vec![model.channels(), model.height as usize, model.width as usize],
         labels: chosen.iter().map(|&(class, _)| class).collect(),
