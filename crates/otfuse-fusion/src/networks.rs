@@ -156,15 +156,7 @@ impl<'a> Networks<'a> {
         let (mut id, mut value) = (member.node, member.initializer);
         loop {
             let node = graph.node(id);
-            let moves = matches!(
-                node.operator,
-                Operator::Transpose { .. }
-                    | Operator::Cast { .. }
-                    | Operator::Identity
-                    | Operator::Squeeze
-                    | Operator::Unsqueeze
-                    | Operator::Reshape { .. }
-            );
+            let moves = node.operator.keeps_elements();
             let next = node.output(0).filter(|_| moves).and_then(|output| Some((output, self.readers.get(&output)?)));
             match next.and_then(|(output, readers)| Some((output, readers.first()?.0))) {
                 Some((output, reader)) => (id, value) = (reader, output),

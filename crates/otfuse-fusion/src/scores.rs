@@ -74,22 +74,12 @@ pub(crate) fn correction(
 
 /// Whether twice the input gives twice the output, biases of the group being scaled too.
 fn is_linear_in_its_inputs(operator: &Operator) -> bool {
-    matches!(
-        operator,
-        Operator::Gemm(_)
-            | Operator::MatMul
-            | Operator::Binary(Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
-            | Operator::Reshape { .. }
-            | Operator::Transpose { .. }
-            | Operator::Flatten { .. }
-            | Operator::Squeeze
-            | Operator::Unsqueeze
-            | Operator::Split { .. }
-            | Operator::Slice
-            | Operator::Concat { .. }
-            | Operator::Gather { .. }
-            | Operator::Expand
-            | Operator::Cast { .. }
-            | Operator::Identity
-    )
+    operator.copies_elements()
+        || matches!(
+            operator,
+            Operator::Gemm(_)
+                | Operator::MatMul
+                | Operator::Binary(Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
+                | Operator::Concat { .. }
+        )
 }

@@ -48,11 +48,7 @@ impl Head {
                     logits = input;
                     break;
                 }
-                Operator::Identity
-                | Operator::Squeeze
-                | Operator::Flatten { .. }
-                | Operator::Reshape { .. }
-                | Operator::Cast { .. } => value = input,
+                operator if operator.is_view() => value = input,
                 _ => break,
             }
         }

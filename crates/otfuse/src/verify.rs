@@ -234,15 +234,7 @@ fn table_length(graph: &Graph, facts: &Facts, input: ValueId) -> usize {
                     found = true;
                 }
             }
-            Operator::Cast { .. }
-            | Operator::Identity
-            | Operator::Reshape { .. }
-            | Operator::Squeeze
-            | Operator::Unsqueeze
-            | Operator::Transpose { .. }
-            | Operator::Slice
-                if reads(0) =>
-            {
+            operator if reads(0) && (operator.keeps_elements() || matches!(operator, Operator::Slice)) => {
                 carriers.extend(node.outputs.iter().flatten());
             }
             _ => {}

@@ -9,6 +9,7 @@ mod catalogue;
 mod control;
 mod elementwise;
 mod indexing;
+mod movement;
 mod names;
 mod product;
 mod random;

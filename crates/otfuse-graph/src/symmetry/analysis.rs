@@ -128,23 +128,9 @@ impl Analysis<'_> {
 
     /// Follows values whose elements are all equal through what only moves elements.
     fn note_uniform(&mut self, node: &Node) {
-        let is_uniform = match node.operator {
-            Operator::ConstantOfShape { .. } => true,
-            Operator::Expand
-            | Operator::Tile
-            | Operator::Slice
-            | Operator::Split { .. }
-            | Operator::Gather { .. }
-            | Operator::Transpose { .. }
-            | Operator::Reshape { .. }
-            | Operator::Flatten { .. }
-            | Operator::Squeeze
-            | Operator::Unsqueeze
-            | Operator::Cast { .. }
-            | Operator::Identity => node.input(0).is_some_and(|input| self.uniform.contains(&input)),
-            _ => false,
-        };
-        if is_uniform {
+        let reads_uniform = || node.input(0).is_some_and(|input| self.uniform.contains(&input));
+        let is_constant = matches!(node.operator, Operator::ConstantOfShape { .. });
+        if is_constant || node.operator.copies_elements() && reads_uniform() {
             self.uniform.extend(node.outputs.iter().flatten());
         }
     }

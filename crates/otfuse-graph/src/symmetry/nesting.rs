@@ -110,19 +110,13 @@ impl Meeting<'_> {
         let node = self.node;
         let input = axes(node.input(0));
         match &node.operator {
+            operator if operator.keeps_elements() => {}
             Operator::Unary(_)
             | Operator::Binary(_)
             | Operator::Variadic(_)
             | Operator::PRelu
             | Operator::Clip
             | Operator::Where
-            | Operator::Cast { .. }
-            | Operator::Identity
-            | Operator::Flatten { .. }
-            | Operator::Reshape { .. }
-            | Operator::Squeeze
-            | Operator::Unsqueeze
-            | Operator::Transpose { .. }
             | Operator::Concat { .. }
             | Operator::Split { .. }
             | Operator::Slice

@@ -48,18 +48,7 @@ fn is_read_as_weight(
             Operator::Binary(Binary::Add | Binary::Mul)
             | Operator::Variadic(Variadic::Sum)
             | Operator::Concat { .. } => several,
-            Operator::Identity
-            | Operator::Cast { .. }
-            | Operator::Transpose { .. }
-            | Operator::Reshape { .. }
-            | Operator::Flatten { .. }
-            | Operator::Squeeze
-            | Operator::Unsqueeze
-            | Operator::Expand
-            | Operator::Slice
-            | Operator::Split { .. }
-                if position == 0 =>
-            {
+            operator if position == 0 && operator.copies_elements() => {
                 let outputs = node.outputs.iter().flatten();
                 let mut outputs = outputs.copied();
                 outputs.any(|output| is_read_as_weight(graph, consumers, output, several, seen))

@@ -373,22 +373,9 @@ fn retain_connected(units: Vec<Unit>) -> Vec<Unit> {
     kept.iter().map(|&at| moved(&units[at])).collect()
 }
 
-/// Whether an operator only moves elements.
+/// Whether an operator only moves elements. Looking rows up in a table is a step of its own.
 pub(super) fn is_moving(operator: &Operator) -> bool {
-    matches!(
-        operator,
-        Operator::Identity
-            | Operator::Cast { .. }
-            | Operator::Transpose { .. }
-            | Operator::Reshape { .. }
-            | Operator::Flatten { .. }
-            | Operator::Squeeze
-            | Operator::Unsqueeze
-            | Operator::Expand
-            | Operator::Slice
-            | Operator::Split { .. }
-            | Operator::Pad(_)
-    )
+    operator.copies_elements() && !matches!(operator, Operator::Gather { .. }) || matches!(operator, Operator::Pad(_))
 }
 
 /// Whether an operator joins features.
