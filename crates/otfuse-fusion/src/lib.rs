@@ -45,7 +45,7 @@ pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
 pub use networks::Networks;
 pub use partial::fuse_partially;
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
-pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, repair_without_data};
+pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, balance, repair_without_data};
 pub use residual::Residual;
 pub use settings::{
     Consensus, FeatureSource, MarginalKind, Matching, Members, Method, Settings, SweepOrder, SweepStart,

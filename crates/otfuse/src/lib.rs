@@ -31,7 +31,7 @@ pub use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError, Gram,
     GroupAlignment, Importance, MarginalKind, Matching, Members, Method, ModelAlignment, Networks, Progress,
     PruneError, PruneSettings, PrunedGroup, Pruning, Residual, SavedPlan, Settings, SweepOrder, SweepStart, align_all,
-    fuse, fuse_partially, prune,
+    balance, fuse, fuse_partially, prune,
 };
 pub use otfuse_graph as graph;
 pub use otfuse_runtime as runtime;
