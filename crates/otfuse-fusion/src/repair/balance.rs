@@ -27,7 +27,8 @@ const UNCHANGED: f64 = 1e-6;
 ///
 /// Groups count whose neurons pass nothing but positively homogeneous operators (ReLU and its kind, pooling, shapes, sums
 /// of neurons of the same group) between matrix products and convolutions; others, such as those with normalisation, stay
-/// as they are. Linear in the number of weights, and in the number of pairs of neurons for up to 64 sweeps.
+/// as they are, and so does a network of other shapes than the anchor. Linear in the number of weights, and for up to 64
+/// sweeps in the number of pairs of neurons.
 ///
 /// # Errors
 /// A result that is no valid graph.
@@ -37,7 +38,14 @@ pub fn balance(networks: &Networks<'_>, fused: Graph) -> Result<Graph, FusionErr
     if scalable.is_empty() {
         return Ok(fused);
     }
-    let tensor = |id: ValueId| fused.initializer(fused.find_value(&anchor.value(id).name)?);
+    let tensor = |id: ValueId| {
+        let found = fused.initializer(fused.find_value(&anchor.value(id).name)?);
+        found.filter(|found| anchor.initializer(id).is_some_and(|own| own.shape() == found.shape()))
+    };
+    let mut members = scalable.iter().flat_map(|&group| &networks.groups.group(group).members);
+    if members.any(|member| tensor(member.initializer).is_none()) {
+        return Ok(fused);
+    }
     let own = Norms::of(networks, &scalable, &|id| anchor.initializer(id));
     let found = Norms::of(networks, &scalable, &tensor);
     let factors = found.balanced(&own);
@@ -215,22 +223,22 @@ impl Norms {
     /// The squared norms of the incoming and of the outgoing weights of a group's neurons, all neurons being scaled.
     fn sides(&self, group: usize, factors: &[Vec<f64>]) -> [Vec<f64>; 2] {
         let mut sides = [vec![0.0; self.sizes[group]], vec![0.0; self.sizes[group]]];
-        let factor = |side: Option<usize>, neuron: usize| side.map_or(1.0, |group| factors[group][neuron]);
+        // One number stands for all rows or columns that cannot be scaled.
+        let of_side = |side: Option<usize>| side.map_or_else(|| vec![1.0], |group| squares(&factors[group]));
         for weight in &self.weights {
             let (into, out) = (weight.producer == Some(group), weight.consumer == Some(group));
             if !into && !out {
                 continue;
             }
+            let up = of_side(weight.producer);
+            let down: Vec<f64> = of_side(weight.consumer).into_iter().map(f64::recip).collect();
             for (row, values) in weight.values.chunks_exact(weight.columns).enumerate() {
-                for (column, value) in values.iter().enumerate() {
-                    let scale = factor(weight.producer, row) / factor(weight.consumer, column);
-                    let square = value * scale * scale;
-                    if into {
-                        sides[0][row] += square;
-                    }
-                    if out {
-                        sides[1][column] += square;
-                    }
+                if into {
+                    sides[0][row] += up[row] * values.iter().zip(&down).map(|(value, down)| value * down).sum::<f64>();
+                }
+                if out {
+                    let places = sides[1].iter_mut().zip(values).zip(&down);
+                    places.for_each(|((side, value), down)| *side += up[row] * value * down);
                 }
             }
         }
@@ -269,4 +277,8 @@ impl Norms {
         }
         factors
     }
+}
+
+fn squares(factors: &[f64]) -> Vec<f64> {
+    factors.iter().map(|factor| factor * factor).collect()
 }
