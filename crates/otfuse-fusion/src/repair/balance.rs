@@ -143,9 +143,9 @@ impl<'a> Scalable<'a> {
     }
 }
 
-/// Whether `f(s x) = s f(x)` for all `s > 0`, neuron by neuron.
+/// Whether `f(s x) = s f(x)` for all `s > 0`, neuron by neuron. Casts may round.
 fn is_homogeneous(operator: &Operator) -> bool {
-    operator.keeps_elements()
+    operator.keeps_elements() && !matches!(operator, Operator::Cast { .. })
         || matches!(
             operator,
             Operator::Unary(Unary::Relu | Unary::LeakyRelu { .. } | Unary::Abs | Unary::Neg)
@@ -281,4 +281,21 @@ impl Norms {
 
 fn squares(factors: &[f64]) -> Vec<f64> {
     factors.iter().map(|factor| factor * factor).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_that_scale_with_their_input() {
+        let all = Operator::one_of_each();
+        let names: BTreeSet<&str> = all.iter().filter(|it| is_homogeneous(it)).map(Operator::name).collect();
+        for name in ["Relu", "LeakyRelu", "MaxPool", "GlobalAveragePool", "Flatten", "Transpose"] {
+            assert!(names.contains(name), "{name}");
+        }
+        for name in ["Cast", "Gelu", "Sigmoid", "Clip", "Softmax", "BatchNormalization", "LayerNormalization"] {
+            assert!(!names.contains(name), "{name}");
+        }
+    }
 }

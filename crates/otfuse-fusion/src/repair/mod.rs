@@ -3,8 +3,8 @@
 //! Averaged neurons lose variance, layer upon layer, since their parents agree in part only (K. Jordan, H. Sedghi, O.
 //! Saukh, R. Entezari, B. Neyshabur, "REPAIR: REnormalizing Permuted Activations for Interpolation Repair", ICLR 2023).
 //! [`LinearUnit`] finds the layers of a network, [`repair_without_data`] restores their variance in closed form,
-//! [`NormalEquations`] fits a layer to given outputs. [`balance`] gives the
-//! neurons of the result the scale that training expects.
+//! [`NormalEquations`] fits a layer to given outputs. [`balance`] gives the neurons of the result the scale
+//! that training expects.
 
 mod balance;
 mod cholesky;
