@@ -191,9 +191,8 @@ impl Plan {
 }
 
 /// Lets networks of more than [`LARGE`] weights be matched by one forward sweep and not be repaired, where the arguments leave
-/// that open and give no samples: later sweeps and repairs hold whole networks in memory, in single precision. Whether
-/// anything changed.
-pub(crate) fn spare_memory(arguments: &mut Fuse, models: &[Model]) -> bool {
+/// that open and give no samples: later sweeps and repairs hold whole networks in memory, in single precision.
+pub(crate) fn spare_memory(arguments: &mut Fuse, models: &[Model]) {
     let largest = models.iter().map(|model| model.graph.parameter_count()).max().unwrap_or(0);
     let is_free = arguments.preset.is_none()
         && arguments.method == MethodName::Ot
@@ -201,7 +200,7 @@ pub(crate) fn spare_memory(arguments: &mut Fuse, models: &[Model]) -> bool {
         && arguments.width_budget.is_none();
     let (sweeps, repairs) = (arguments.sweeping.sweeps.is_none(), arguments.repair == RepairName::Auto);
     if largest <= LARGE || !is_free || !(sweeps || repairs) {
-        return false;
+        return;
     }
     if sweeps {
         arguments.sweeping.sweeps = Some(0);
@@ -213,7 +212,6 @@ pub(crate) fn spare_memory(arguments: &mut Fuse, models: &[Model]) -> bool {
         "{largest} weights: matched by one forward sweep and not repaired, to save memory; --sweeps 40 and --repair data-free \
          do as for smaller networks"
     ));
-    true
 }
 
 /// The distance between neurons.

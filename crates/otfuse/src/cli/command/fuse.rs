@@ -142,52 +142,83 @@ pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
     output.result(&execute(arguments)?, text)
 }
 
+/// Where the result goes.
+struct Destination {
+    path: PathBuf,
+    is_folder: bool,
+    is_carded: bool,
+}
+
+impl Destination {
+    /// Looks whether everything that `arguments` ask for can be written, before anything is computed.
+    fn check(arguments: &Fuse, anchor: usize) -> Result<Self, Failure> {
+        let Some(path) = arguments.output.clone() else {
+            return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
+        };
+        let anchor = &arguments.models[anchor];
+        check_output(&path, &arguments.models, Some(anchor))?;
+        arguments.pages.check(&arguments.models)?;
+        let is_folder = is_folder(&path, anchor);
+        // Who opens a folder looks for its README, and the anchor's is not about this network.
+        let is_carded = arguments.card || (is_folder && !arguments.aligned_only);
+        if is_carded {
+            card::check(&path, is_folder, &arguments.models)?;
+        }
+        if let Some(alignment) = &arguments.save_alignment {
+            check_output(alignment, &arguments.models, None)?;
+            if *alignment == path {
+                let message = format!("{}: --save-alignment and --output are the same file", path.display());
+                return Err(Failure::input(message).hint("choose another name for the alignment"));
+            }
+        }
+        Ok(Self { path, is_folder, is_carded })
+    }
+
+    /// Takes the result away again.
+    fn undo(&self) {
+        // What is not there need not go.
+        let _ = match self.is_folder {
+            true => std::fs::remove_dir_all(&self.path),
+            false => std::fs::remove_file(&self.path),
+        };
+    }
+}
+
+/// Brings three and more models into an order of their own, and returns the hashes of their files if the order has them.
+fn reorder(arguments: &mut Fuse, models: &mut Vec<Model>) -> Result<Option<Vec<String>>, Failure> {
+    let Some(Canonical { order, hashes, weights }) = canonical_order(arguments, models)? else {
+        return Ok(None);
+    };
+    let mut given: Vec<Option<Model>> = std::mem::take(models).into_iter().map(Some).collect();
+    *models = order.iter().filter_map(|&model| given[model].take()).collect();
+    arguments.models = order.iter().map(|&model| arguments.models[model].clone()).collect();
+    if !arguments.weights.is_empty() {
+        arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
+    } else if let (Some(weights), None, MethodName::Ot) = (weights, arguments.preset, arguments.method) {
+        arguments.weights = weights;
+    }
+    Ok(Some(order.iter().map(|&model| hashes[model].clone()).collect()))
+}
+
 /// Fuses, and writes the network.
 pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let mut arguments = arguments.clone();
     arguments.width_budget = arguments.width_budget.or(arguments.target_width.filter(|&width| width > 1.0));
-    let mut plan = Plan::resolve(&arguments)?;
-    let Some(target) = arguments.output.clone() else {
-        return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
-    };
-    let target = target.as_path();
-    check_output(target, &arguments.models, Some(&arguments.models[plan.anchor]))?;
-    arguments.pages.check(&arguments.models)?;
-    let is_folder = is_folder(target, &arguments.models[plan.anchor]);
-    // Who opens a folder looks for its README, and the anchor's is not about this network.
-    let is_carded = arguments.card || (is_folder && !arguments.aligned_only);
-    if is_carded {
-        card::check(target, is_folder, &arguments.models)?;
-    }
-    if let Some(path) = &arguments.save_alignment {
-        check_output(path, &arguments.models, None)?;
-        if path == target {
-            let message = format!("{}: --save-alignment and --output are the same file", path.display());
-            return Err(Failure::input(message).hint("choose another name for the alignment"));
-        }
-    }
+    let mut destination = Destination::check(&arguments, Plan::resolve(&arguments)?.anchor)?;
     let mut seconds = Seconds::default();
     let mut clock = Clock(Instant::now());
     let mut models: Vec<Model> =
         arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
-    let mut known_hashes = None;
-    if let Some(Canonical { order, hashes, weights }) = canonical_order(&arguments, &models)? {
-        let mut given: Vec<Option<Model>> = models.into_iter().map(Some).collect();
-        models = order.iter().filter_map(|&model| given[model].take()).collect();
-        arguments.models = order.iter().map(|&model| arguments.models[model].clone()).collect();
-        if !arguments.weights.is_empty() {
-            arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
-        } else if let (Some(weights), None, MethodName::Ot) = (weights, arguments.preset, arguments.method) {
-            arguments.weights = weights;
-        }
-        known_hashes = Some(order.iter().map(|&model| hashes[model].clone()).collect::<Vec<_>>());
-        plan = Plan::resolve(&arguments)?;
-    }
-    if spare_memory(&mut arguments, &models) {
-        plan = Plan::resolve(&arguments)?;
+    let known_hashes = reorder(&mut arguments, &mut models)?;
+    spare_memory(&mut arguments, &models);
+    let mut plan = Plan::resolve(&arguments)?;
+    if known_hashes.is_some() {
+        // The result has the kind of its anchor, which may be another one now.
+        destination = Destination::check(&arguments, plan.anchor)?;
     }
     let arguments = &arguments;
-    let anchor = plan.anchor;
+    let given_anchor = plan.anchor;
+    let anchor = &models[given_anchor];
     let narrow = plan.narrow(arguments, &models)?;
     let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).chain(&narrow).collect();
     let mut paths = arguments.models.clone();
@@ -216,7 +247,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     let is_as_wide = arguments.width_budget.is_none() && narrow.is_none();
     let is_streamed = repair == RepairName::None && is_as_wide && arguments.data.data.is_none();
     let (alignments, comparison) = if is_streamed {
-        let averaging = stream(&aligned, &weights, &models[anchor], target)?;
+        let averaging = stream(&aligned, &weights, anchor, &destination.path)?;
         seconds.average = averaging.as_secs_f64();
         seconds.write = clock.lap() - seconds.average;
         (aligned.alignments, None)
@@ -228,7 +259,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
             None => mend(&networks, &fusion, arguments)?,
         };
         seconds.repair = clock.lap();
-        save(&models[anchor], &repaired, target)?;
+        save(anchor, &repaired, &destination.path)?;
         seconds.write = clock.lap();
         let comparison = Comparison::measure(&networks, &repaired, arguments)?;
         seconds.comparison = clock.lap();
@@ -238,10 +269,7 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
         && let Err(failure) = save_alignments(path, &alignments)
     {
         // Both files or none.
-        let _ = match target.is_dir() {
-            true => std::fs::remove_dir_all(target),
-            false => std::fs::remove_file(target),
-        };
+        destination.undo();
         return Err(failure);
     }
     seconds.write += clock.lap();
@@ -254,11 +282,12 @@ pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
     if let Some(comparison) = &comparison {
         comparison.warn();
     }
-    plan.anchor = anchor;
+    // A narrower copy was the anchor of the alignment, not of the result.
+    plan.anchor = given_anchor;
     let report = report(arguments, &plan, (&models, &hashes), (&alignments, &weights), verified, comparison, seconds);
     arguments.pages.write(&report, fusion_page)?;
-    if is_carded {
-        card::write(target, &json(&report)?)?;
+    if destination.is_carded {
+        card::write(&destination.path, &json(&report)?)?;
     }
     Ok(report)
 }
