@@ -1,5 +1,8 @@
 //! Ranges of axes and the numbers beside them.
 
+/// Numbers beside an axis, at most.
+pub const MOST: usize = 11;
+
 /// The range that shows all finite values, a little wider than them.
 pub fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -18,6 +21,19 @@ pub fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
         false => (0.05 * low.abs()).max(1e-3),
     };
     (low - margin, high + margin)
+}
+
+/// How many numbers an axis has at most: where all values are whole numbers, so few that those beside it are, too.
+pub fn count(values: impl IntoIterator<Item = f64>) -> usize {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for value in values {
+        if value.fract() != 0.0 {
+            return MOST;
+        }
+        low = low.min(value);
+        high = high.max(value);
+    }
+    if high > low { (high - low).min(MOST as f64 - 1.0) as usize + 1 } else { MOST }
 }
 
 /// Values beside an axis: few digits, but as many as neighbours need to differ.
@@ -68,6 +84,15 @@ mod tests {
         assert!(low < 2.0 && high > 2.0);
         let (low, high) = range([f64::MIN, f64::MAX]);
         assert!((high - low).is_finite());
+    }
+
+    #[test]
+    fn whole_numbers_have_no_fractions_between_them() {
+        assert_eq!(count([4.0, 6.0]), 3);
+        assert_eq!(count([0.0, 60.0]), MOST);
+        assert_eq!(count([0.0, 0.5, 1.0]), MOST);
+        assert_eq!(count([2.0]), MOST);
+        assert_eq!(count([f64::NAN, 1e300, -1e300]), MOST);
     }
 
     #[test]

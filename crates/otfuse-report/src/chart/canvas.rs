@@ -137,12 +137,12 @@ impl Frame<'_> {
         builder.build_cartesian_2d(x, y).map_err(|error| error.to_string())
     }
 
-    /// Grid, axes and their numbers.
-    pub fn axes(&self, area: &Area<'_>, x: (f64, f64), y: (f64, f64)) -> Result<(), String> {
+    /// Grid, axes and their numbers, `x_count` at most beside the horizontal one.
+    pub fn axes(&self, area: &Area<'_>, x: (f64, f64), x_count: usize, y: (f64, f64)) -> Result<(), String> {
         let mut plot = self.plot(area, x.0..x.1, y.0..y.1)?;
         let (x_ticks, y_ticks) = (super::axis::ticks(x), super::axis::ticks(y));
         plot.configure_mesh()
-            .x_labels(11)
+            .x_labels(x_count)
             .y_labels(8)
             .x_label_formatter(&x_ticks)
             .y_label_formatter(&y_ticks)

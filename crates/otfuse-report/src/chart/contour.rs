@@ -5,7 +5,7 @@ use plotters::element::{Circle, Cross};
 use plotters::prelude::Text;
 use plotters::style::Color;
 
-use super::axis::{range, shown};
+use super::axis::{MOST, range, shown};
 use super::canvas::{Canvas, Frame, SIZE, TOP, WIDTH, clean, escape, short, style, width};
 use super::table::{Table, exact};
 use super::{Chart, color, heat};
@@ -121,7 +121,7 @@ impl Chart for ContourMap {
             canvas.push(&format!("<path fill=\"{fill}\" stroke=\"{fill}\" fill-rule=\"evenodd\" d=\"{path}\"/>"));
         }
         canvas.close();
-        canvas.layer("axes", |area| frame.axes(area, x, y))?;
+        canvas.layer("axes", |area| frame.axes(area, x, MOST, y))?;
         canvas.open("values");
         for ((left, top), x_value, y_value, value) in targets {
             let text = format!("{} at {}, {}", shown(value), shown(x_value), shown(y_value));

@@ -4,7 +4,7 @@ use plotters::element::{Circle, Cross, ErrorBar, PathElement, Polygon, Rectangle
 use plotters::prelude::LineSeries;
 use plotters::style::Color;
 
-use super::axis::{range, shown};
+use super::axis::{count, range, shown};
 use super::canvas::{Area, Canvas, Frame, WIDTH, escape};
 use super::legend::Legend;
 use super::table::{Table, exact};
@@ -78,7 +78,8 @@ impl Chart for LineChart {
         let y = range(points().flat_map(|point| [point.y - point.half_bar(), point.y + point.half_bar()]));
         let place = (8, legend.bottom, WIDTH - 16, height - 8);
         let frame = Frame { place, left: 76, x_label: &self.x_label, y_label: &self.y_label };
-        canvas.layer("axes", |area| frame.axes(area, x, y))?;
+        let x_count = count(points().map(|point| point.x));
+        canvas.layer("axes", |area| frame.axes(area, x, x_count, y))?;
         for (index, series) in self.series.iter().enumerate() {
             canvas.open(&format!("series data-series=\"{index}\""));
             let mut marks = Vec::new();

@@ -82,10 +82,10 @@ fn register_linear<B: RuntimeBackend>(
     let x_value = checkpointer.retrieve_node_output::<FloatTensor<B>>(state.0);
     let weight_value = checkpointer.retrieve_node_output::<FloatTensor<B>>(state.1);
     if let Some(id) = x {
-        gradients.register::<B>(id, B::float_matmul(gradient.clone(), weight_value));
+        gradients.register::<B>(id, B::layer_input_gradient(weight_value, gradient.clone()));
     }
     if let Some(id) = weight {
-        gradients.register::<B>(id, B::float_matmul(B::float_transpose(gradient.clone()), x_value));
+        gradients.register::<B>(id, B::layer_weight_gradient(x_value, gradient.clone()));
     }
 }
 

@@ -6,22 +6,22 @@ use rayon::prelude::*;
 
 use super::direct;
 use super::forward::unfolded;
+use super::parallel;
 use super::product::{Matrix, product};
 use super::scratch::{Scratch, sized};
 use super::shape::ConvolutionShape;
 use super::tile::{Tile, Tiling};
+use super::transpose::{BLOCK, transpose};
 
 /// Units of work that the gradient by the weights is divided into, at least, if there are as many tiles.
 const UNITS: usize = 8;
-/// Rows and columns of a block that is transposed.
-const BLOCK: usize = 16;
 
 /// The gradient by the input: transposed weights times the gradient by the output, folded.
 pub(super) fn input_gradient(shape: &ConvolutionShape, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     let tiling = Tiling::new(shape);
     let mut result = vec![0.0; shape.input().iter().product()];
     let unit = tiling.images * shape.in_channels * shape.input_plane();
-    result.par_chunks_mut(unit.max(1)).enumerate().for_each(|(part, result)| {
+    parallel::for_each(result.par_chunks_mut(unit.max(1)).enumerate(), |(part, result)| {
         Scratch::with(|scratch| {
             for tile in tiling.of_part(part) {
                 for group in 0..shape.groups {
@@ -129,7 +129,7 @@ pub(super) fn weight_gradient(shape: &ConvolutionShape, input: &[f32], gradient:
 fn positions_first(shape: &ConvolutionShape, tiling: Tiling, gradient: &[f32]) -> Vec<f32> {
     let mut turned = vec![0.0; gradient.len()];
     let image = shape.out_channels * shape.output_plane();
-    turned.par_chunks_mut((tiling.images * image).max(1)).enumerate().for_each(|(part, turned)| {
+    parallel::for_each(turned.par_chunks_mut((tiling.images * image).max(1)).enumerate(), |(part, turned)| {
         for tile in tiling.of_part(part) {
             let count = tile.images.len();
             let start = tile.offset() * count * shape.out_channels;
@@ -146,28 +146,6 @@ fn positions_first(shape: &ConvolutionShape, tiling: Tiling, gradient: &[f32]) -
         }
     });
     turned
-}
-
-/// Combines element (i, j) of a `rows x columns` matrix into element (j, i) of another; rows lie `step` apart.
-fn transpose(
-    from: &[f32],
-    from_step: usize,
-    to: &mut [f32],
-    to_step: usize,
-    [rows, columns]: [usize; 2],
-    combine: impl Fn(&mut f32, f32),
-) {
-    for row_block in (0..rows).step_by(BLOCK) {
-        for column_block in (0..columns).step_by(BLOCK) {
-            let block = row_block..rows.min(row_block + BLOCK);
-            for column in column_block..columns.min(column_block + BLOCK) {
-                let target = &mut to[column * to_step + block.start..column * to_step + block.end];
-                for (row, to) in block.clone().zip(target) {
-                    combine(to, from[row * from_step + column]);
-                }
-            }
-        }
-    }
 }
 
 /// The gradient by the weights from some input channels to their group's outputs over some parts of the images:
@@ -212,7 +190,7 @@ fn sum_partials(shape: &ConvolutionShape, partials: &[Vec<f32>], blocks: usize, 
     let (outputs, depth) = (shape.group_outputs(), shape.group_inputs() * shape.taps());
     let mut result = vec![0.0; shape.out_channels * depth];
     let rows = if shape.groups == 1 { BLOCK } else { outputs };
-    result.par_chunks_mut((rows * depth).max(1)).enumerate().for_each(|(at, result)| {
+    parallel::for_each(result.par_chunks_mut((rows * depth).max(1)).enumerate(), |(at, result)| {
         let (group, first) = (at * rows / outputs, at * rows % outputs);
         for slice in partials.chunks_exact(shape.groups * blocks) {
             for (block, partial) in slice[group * blocks..(group + 1) * blocks].iter().enumerate() {
@@ -230,7 +208,7 @@ fn kernel_gradients(shape: &ConvolutionShape, input: &[f32], gradient: &[f32]) -
     let tiling = Tiling::new(shape);
     let (outputs, taps) = (shape.group_outputs(), shape.taps());
     let mut result = vec![0.0; shape.out_channels * taps];
-    result.par_chunks_mut((outputs * taps).max(1)).enumerate().for_each(|(group, result)| {
+    parallel::for_each(result.par_chunks_mut((outputs * taps).max(1)).enumerate(), |(group, result)| {
         Scratch::with(|scratch| {
             for tile in (0..tiling.parts()).flat_map(|part| tiling.of_part(part)) {
                 let padded = sized(&mut scratch.padded, tile.padded_len());

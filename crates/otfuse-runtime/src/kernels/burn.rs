@@ -65,6 +65,14 @@ pub(super) fn layer<B: Backend>(
     }
 }
 
+pub(super) fn layer_input_gradient<B: Backend>(weight: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_matmul(gradient, weight)
+}
+
+pub(super) fn layer_weight_gradient<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_matmul(B::float_transpose(gradient), x)
+}
+
 /// Kernel, stride, padding and dilation.
 fn window(axes: &[SlidingAxis; 2]) -> [[usize; 2]; 4] {
     [axes.map(|axis| axis.kernel), axes.map(|axis| axis.stride), [0, 0], axes.map(|axis| axis.dilation)]

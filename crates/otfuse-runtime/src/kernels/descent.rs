@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::parallel;
+
 /// Elements of a unit of work; fewer are not worth another thread.
 const UNIT: usize = 1 << 15;
 
@@ -22,13 +24,13 @@ pub(super) fn descend(weight: &mut [f32], velocity: &mut [f32], gradient: Option
     let [rate, momentum, decay] = [step.rate, step.momentum, step.decay].map(|number| number as f32);
     let parts = weight.par_chunks_mut(UNIT).zip(velocity.par_chunks_mut(UNIT));
     match gradient {
-        Some(gradient) => parts.zip(gradient.par_chunks(UNIT)).for_each(|((weight, velocity), gradient)| {
+        Some(gradient) => parallel::for_each(parts.zip(gradient.par_chunks(UNIT)), |((weight, velocity), gradient)| {
             for ((weight, velocity), &gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
                 *velocity = (gradient + decay * *weight) + momentum * *velocity;
                 *weight -= rate * *velocity;
             }
         }),
-        None => parts.for_each(|(weight, velocity)| {
+        None => parallel::for_each(parts, |(weight, velocity)| {
             for (weight, velocity) in weight.iter_mut().zip(velocity) {
                 *velocity += decay * *weight;
                 *weight -= rate * *velocity;

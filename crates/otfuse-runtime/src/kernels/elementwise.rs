@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::parallel;
+
 /// Elements of a unit of work; fewer are not worth another thread.
 const UNIT: usize = 1 << 15;
 
@@ -10,21 +12,13 @@ pub(super) fn combine(values: &mut [f32], other: &[f32], function: impl Fn(f32, 
     let work = |(values, other): (&mut [f32], &[f32])| {
         values.iter_mut().zip(other).for_each(|(value, &other)| *value = function(*value, other));
     };
-    if values.len() <= UNIT {
-        work((values, other));
-    } else {
-        values.par_chunks_mut(UNIT).zip(other.par_chunks(UNIT)).for_each(work);
-    }
+    parallel::for_each(values.par_chunks_mut(UNIT).zip(other.par_chunks(UNIT)), work);
 }
 
 /// `values[i] = function(values[i])`.
 pub(super) fn change(values: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
     let work = |values: &mut [f32]| values.iter_mut().for_each(|value| *value = function(*value));
-    if values.len() <= UNIT {
-        work(values);
-    } else {
-        values.par_chunks_mut(UNIT).for_each(work);
-    }
+    parallel::for_each(values.par_chunks_mut(UNIT), work);
 }
 
 /// `max(x, 0)`; NaN stays.

@@ -5,6 +5,7 @@ use burn_backend::{DType, Shape, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 
 use super::descent::{self, Descent};
+use super::linear::{self, LinearShape};
 use super::shape::{ConvolutionShape, SlidingAxis};
 use super::{RuntimeBackend, backward, burn, elementwise, forward, pooling};
 
@@ -86,6 +87,37 @@ impl RuntimeBackend for Flex {
             return burn::convolution_bias_gradient::<Self>(gradient, shape);
         }
         tensor(read(&gradient, |gradient| backward::bias_gradient(shape, gradient)), &[shape.out_channels])
+    }
+
+    fn layer(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>) -> FlexTensor {
+        let shape = LinearShape { rows: x.shape()[0], inputs: x.shape()[1], outputs: weight.shape()[0] };
+        if !shape.pays() || ![&x, &weight].into_iter().chain(&bias).all(is_single) {
+            return burn::layer::<Self>(x, weight, bias);
+        }
+        let compute = |x: &[f32], weight: &[f32]| match &bias {
+            Some(bias) => read(bias, |bias| linear::forward(&shape, x, weight, Some(bias))),
+            None => linear::forward(&shape, x, weight, None),
+        };
+        tensor(read(&x, |x| read(&weight, |weight| compute(x, weight))), &[shape.rows, shape.outputs])
+    }
+
+    fn layer_input_gradient(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let shape = LinearShape { rows: gradient.shape()[0], inputs: weight.shape()[1], outputs: gradient.shape()[1] };
+        if !shape.pays() || ![&weight, &gradient].into_iter().all(is_single) {
+            return burn::layer_input_gradient::<Self>(weight, gradient);
+        }
+        let compute = |weight: &[f32], gradient: &[f32]| linear::input_gradient(&shape, weight, gradient);
+        let values = read(&weight, |weight| read(&gradient, |gradient| compute(weight, gradient)));
+        tensor(values, &[shape.rows, shape.inputs])
+    }
+
+    fn layer_weight_gradient(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let shape = LinearShape { rows: x.shape()[0], inputs: x.shape()[1], outputs: gradient.shape()[1] };
+        if !shape.pays() || ![&x, &gradient].into_iter().all(is_single) {
+            return burn::layer_weight_gradient::<Self>(x, gradient);
+        }
+        let compute = |x: &[f32], gradient: &[f32]| linear::weight_gradient(&shape, x, gradient);
+        tensor(read(&x, |x| read(&gradient, |gradient| compute(x, gradient))), &[shape.outputs, shape.inputs])
     }
 
     fn max_pool(x: FlexTensor, axes: &[SlidingAxis; 2]) -> FlexTensor {

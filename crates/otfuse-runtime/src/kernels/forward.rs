@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::direct;
+use super::parallel;
 use super::product::{Matrix, product};
 use super::scratch::{Scratch, sized};
 use super::shape::ConvolutionShape;
@@ -22,7 +23,7 @@ pub(super) fn convolution(shape: &ConvolutionShape, input: &[f32], weight: &[f32
     let block = if tiling.images == 1 { channel_block(shape) } else { shape.out_channels };
     let unit = tiling.images * block * shape.output_plane();
     let blocks = shape.out_channels / block;
-    output.par_chunks_mut(unit.max(1)).enumerate().for_each(|(at, output)| {
+    parallel::for_each(output.par_chunks_mut(unit.max(1)).enumerate(), |(at, output)| {
         let first = at % blocks * block;
         let work = Work { shape, tiling, input, weight, bias, channels: first..first + block };
         Scratch::with(|scratch| tiling.of_part(at / blocks).for_each(|tile| work.tile(&tile, scratch, output)));

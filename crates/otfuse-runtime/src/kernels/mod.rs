@@ -1,7 +1,7 @@
 //! Operations that a backend may have kernels for, beyond those of Burn.
 //!
 //! [`RuntimeBackend`] extends Burn's `Backend`; its methods fall back on Burn's own operations. The CPU backend has
-//! kernels (`flex`, `forward`, `backward`: products of matrices over unfolded tiles), and the decorator for gradients
+//! kernels (`flex`; `forward`, `backward`: products of matrices over unfolded tiles; `linear`), and the decorator for gradients
 //! records the operations and computes their gradients by the kernels of the backend inside (`autodiff`).
 
 mod autodiff;
@@ -12,11 +12,14 @@ mod direct;
 mod elementwise;
 mod flex;
 mod forward;
+mod linear;
+mod parallel;
 mod pooling;
 mod product;
 mod scratch;
 mod shape;
 mod tile;
+mod transpose;
 
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
@@ -66,6 +69,16 @@ pub trait RuntimeBackend: Backend {
     /// A linear layer, `x W^t + b`, with x of shape rows x inputs, W of shape outputs x inputs and b of outputs.
     fn layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
         burn::layer::<Self>(x, weight, bias)
+    }
+
+    /// The gradient by the input of [`layer`](Self::layer).
+    fn layer_input_gradient(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        burn::layer_input_gradient::<Self>(weight, gradient)
+    }
+
+    /// The gradient by the weights of [`layer`](Self::layer).
+    fn layer_weight_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        burn::layer_weight_gradient::<Self>(x, gradient)
     }
 
     /// The largest element of each window over the last two of four axes, which have no padding; NaN wins.

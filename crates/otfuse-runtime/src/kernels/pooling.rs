@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::parallel;
 use super::shape::SlidingAxis;
 
 /// Input elements of a unit of work, roughly.
@@ -23,7 +24,7 @@ pub(super) fn max_pool(axes: &[SlidingAxis; 2], input: &[f32]) -> Vec<f32> {
     let (from, to) = (rows.input * columns.input, rows.output * columns.output);
     let mut result = vec![0.0; input.len() / from * to];
     let unit = unit(axes);
-    result.par_chunks_mut(unit * to).zip(input.par_chunks(unit * from)).for_each(|(result, input)| {
+    parallel::for_each(result.par_chunks_mut(unit * to).zip(input.par_chunks(unit * from)), |(result, input)| {
         for (result, plane) in result.chunks_exact_mut(to).zip(input.chunks_exact(from)) {
             for (at, result) in result.chunks_exact_mut(columns.output).enumerate() {
                 let lines = &plane[at * rows.stride * columns.input..];
@@ -67,7 +68,7 @@ pub(super) fn max_pool_gradient(axes: &[SlidingAxis; 2], input: &[f32], gradient
     let mut result = vec![0.0; input.len()];
     let unit = unit(axes);
     let units = input.par_chunks(unit * from).zip(gradient.par_chunks(unit * to));
-    result.par_chunks_mut(unit * from).zip(units).for_each(|(result, (input, gradient))| {
+    parallel::for_each(result.par_chunks_mut(unit * from).zip(units), |(result, (input, gradient))| {
         let planes = input.chunks_exact(from).zip(gradient.chunks_exact(to));
         for (result, (input, gradient)) in result.chunks_exact_mut(from).zip(planes) {
             for (at, gradient) in gradient.iter().enumerate() {

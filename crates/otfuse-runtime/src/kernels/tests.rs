@@ -1,5 +1,7 @@
 //! The CPU backend's kernels against Burn's own operations.
 
+use std::fmt::Debug;
+
 use burn_autodiff::Autodiff;
 use burn_backend::ops::{ActivationOps, FloatTensorOps};
 use burn_backend::{AutodiffBackend, Shape, TensorData};
@@ -28,7 +30,7 @@ fn shape(batch: usize, [groups, inputs, outputs]: [usize; 3], axes: [[usize; 6];
 }
 
 #[track_caller]
-fn assert_close(name: &str, shape: &ConvolutionShape, found: FlexTensor, expected: FlexTensor) {
+fn assert_close(name: &str, shape: &impl Debug, found: FlexTensor, expected: FlexTensor) {
     assert_eq!(found.layout().shape(), expected.layout().shape(), "{name} of {shape:?}");
     let (found, expected) = (found.to_contiguous(), expected.to_contiguous());
     let (found, expected) = (found.storage::<f32>(), expected.storage::<f32>());
@@ -121,6 +123,60 @@ fn kernels_agree_with_burn_on_each_kind_of_tiling() {
     }
 }
 
+fn bits(x: &FlexTensor) -> Vec<u32> {
+    x.to_contiguous().storage::<f32>().iter().map(|value| value.to_bits()).collect()
+}
+
+/// A layer's output, without and with bias, and its gradients by the input and the weights, by the kernels and by Burn.
+fn layer(generator: &mut ChaCha8Rng, [rows, inputs, outputs]: [usize; 3]) -> [[FlexTensor; 4]; 2] {
+    let x = random(generator, &[rows, inputs]);
+    let weight = random(generator, &[outputs, inputs]);
+    let bias = Some(random(generator, &[outputs]));
+    // As it comes from a transposition.
+    let gradient = Flex::float_transpose(random(generator, &[outputs, rows]));
+    let found = [
+        Flex::layer(x.clone(), weight.clone(), None),
+        Flex::layer(x.clone(), weight.clone(), bias.clone()),
+        Flex::layer_input_gradient(weight.clone(), gradient.clone()),
+        Flex::layer_weight_gradient(x.clone(), gradient.clone()),
+    ];
+    let expected = [
+        burn::layer::<Flex>(x.clone(), weight.clone(), None),
+        burn::layer::<Flex>(x.clone(), weight.clone(), bias),
+        burn::layer_input_gradient::<Flex>(weight, gradient.clone()),
+        burn::layer_weight_gradient::<Flex>(x, gradient),
+    ];
+    [found, expected]
+}
+
+#[test]
+fn layers_agree_with_burn() {
+    let mut generator = ChaCha8Rng::seed_from_u64(6);
+    let small = [[8, 1, 1], [1, 5, 7], [9, 30, 4], [17, 3, 40], [8, 0, 3], [0, 4, 3], [8, 4, 0]];
+    let divided = [[64, 784, 400], [300, 200, 100], [33, 500, 333], [1000, 70, 70]];
+    for shape in small.into_iter().chain(divided) {
+        let [found, expected] = layer(&mut generator, shape);
+        let names = ["without bias", "with bias", "input gradient", "weight gradient"];
+        for ((name, found), expected) in names.into_iter().zip(found).zip(expected) {
+            assert_close(name, &shape, found, expected);
+        }
+    }
+}
+
+#[test]
+fn layers_are_the_same_on_any_number_of_threads() {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut generator = ChaCha8Rng::seed_from_u64(7);
+            let shapes = [[64, 784, 400], [500, 200, 100]];
+            shapes.map(|shape| layer(&mut generator, shape)[0].each_ref().map(bits))
+        })
+    };
+    let alone = on(1);
+    assert!(on(2) == alone && on(5) == alone);
+}
+
 #[test]
 fn pools_and_rectifiers_agree_with_burn() {
     let mut generator = ChaCha8Rng::seed_from_u64(4);
@@ -138,7 +194,6 @@ fn pools_and_rectifiers_agree_with_burn() {
         values.iter_mut().for_each(|value| *value = (*value * 16.0).round());
         values[7] = f32::NAN;
         let gradient = random(&mut generator, &shape.output());
-        let bits = |x: &FlexTensor| x.storage::<f32>().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         let found = Flex::max_pool(x.clone(), &axes);
         assert_eq!(bits(&found), bits(&burn::max_pool::<Flex>(x.clone(), &axes)));
         let found = Flex::max_pool_gradient(x.clone(), gradient.clone(), &axes);

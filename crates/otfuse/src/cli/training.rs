@@ -42,7 +42,7 @@ pub struct Training {
     /// What turns gradients into steps
     #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     pub optimizer: OptimizerName,
-    /// Learning rate, the largest of the schedule; 0.05 with sgd (0.01 for finetune), 0.001 with adam and adamw
+    /// Learning rate, the largest of the schedule; 0.05 with sgd (0.01 from a trained network), 0.001 with adam and adamw
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Momentum of sgd

@@ -11,7 +11,7 @@ use crate::cli::output::Output;
 use crate::cli::training::Report;
 use crate::cli::{Failure, training};
 
-/// Learning rate of sgd.
+/// Learning rate of sgd from scratch.
 const RATE: f64 = 0.05;
 
 /// Runs the command.
@@ -50,5 +50,6 @@ pub fn execute(arguments: &Distill) -> Result<Report, Failure> {
     }
     let distillation =
         Distillation { teachers: &teachers, temperature: arguments.temperature, weight: arguments.teacher_weight };
-    training::run(&student, training, RATE, Some(distillation), &samples)
+    let rate = if arguments.start.is_some() { super::finetune::RATE } else { RATE };
+    training::run(&student, training, rate, Some(distillation), &samples)
 }

@@ -7,7 +7,7 @@ use crate::cli::training::Report;
 use crate::cli::{Failure, training};
 
 /// Learning rate of sgd: lower than for a network from scratch.
-const RATE: f64 = 0.01;
+pub const RATE: f64 = 0.01;
 
 /// Runs the command.
 pub fn run(arguments: &Finetune, output: &Output) -> Result<(), Failure> {
