@@ -4,13 +4,14 @@ use rayon::prelude::*;
 
 use super::parallel;
 use super::product::{Matrix, product};
-use super::transpose::transpose;
+use super::transpose::{BLOCK, transpose};
 
 /// Multiplications of a unit of work; fewer are not worth another thread.
 const UNIT: usize = 1 << 21;
+/// Copied numbers that are worth another thread.
+const COPIES: usize = 1 << 18;
 /// Parts are multiples of so many rows or columns, for whole vectors of numbers.
 const LANES: usize = 16;
-
 /// Rows below which the kernels do not pay.
 const FEWEST_ROWS: usize = 8;
 
@@ -75,13 +76,17 @@ pub(super) fn forward(shape: &LinearShape, x: &[f32], weight: &[f32], bias: Opti
             false,
         );
     });
-    match bias {
-        Some(bias) => {
-            result.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-            transpose(&columns, rows, &mut result, outputs, [outputs, rows], |to, from| *to += from);
+    let part = if rows * outputs < COPIES { rows } else { BLOCK };
+    parallel::for_each(result.par_chunks_mut(part * outputs).enumerate(), |(at, result)| {
+        let (columns, size) = (&columns[at * part..], [outputs, result.len() / outputs]);
+        match bias {
+            Some(bias) => {
+                result.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+                transpose(columns, rows, result, outputs, size, |to, from| *to += from);
+            }
+            None => transpose(columns, rows, result, outputs, size, |to, from| *to = from),
         }
-        None => transpose(&columns, rows, &mut result, outputs, [outputs, rows], |to, from| *to = from),
-    }
+    });
     result
 }
 
