@@ -91,7 +91,7 @@ impl RuntimeBackend for Flex {
 
     fn layer(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>) -> FlexTensor {
         let shape = LinearShape { rows: x.shape()[0], inputs: x.shape()[1], outputs: weight.shape()[0] };
-        if !shape.pays() || ![&x, &weight].into_iter().chain(&bias).all(is_single) {
+        if !shape.forward_pays() || ![&x, &weight].into_iter().chain(&bias).all(is_single) {
             return burn::layer::<Self>(x, weight, bias);
         }
         let compute = |x: &[f32], weight: &[f32]| match &bias {

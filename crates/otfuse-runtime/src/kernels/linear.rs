@@ -8,12 +8,18 @@ use super::transpose::{BLOCK, transpose};
 
 /// Multiplications of a unit of work; fewer are not worth another thread.
 const UNIT: usize = 1 << 21;
+/// Units of work, at most: each packs one of the two matrices anew.
+const UNITS: usize = 4;
+/// Multiplications up to which parts that are packed one by one are ahead of Burn's products on all threads.
+const MOST: usize = 1 << 25;
 /// Copied numbers that are worth another thread.
 const COPIES: usize = 1 << 18;
 /// Parts are multiples of so many rows or columns, for whole vectors of numbers.
 const LANES: usize = 16;
 /// Rows below which the kernels do not pay.
 const FEWEST_ROWS: usize = 8;
+/// Rows up to which an output is made without packing the weights, which pays for weights of any size.
+const FEW_ROWS: usize = 32;
 
 /// A linear layer, `x W^t + b`, with x of `rows x inputs` and W of `outputs x inputs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +33,24 @@ pub struct LinearShape {
 }
 
 impl LinearShape {
-    /// Whether the products here are ahead of Burn's own: those of few rows do little but read the weights.
+    fn work(&self) -> usize {
+        self.rows * self.inputs * self.outputs
+    }
+
+    /// Whether the gradients here are ahead of Burn's products.
     pub(super) fn pays(&self) -> bool {
-        self.rows >= FEWEST_ROWS && self.inputs > 0 && self.outputs > 0
+        self.rows >= FEWEST_ROWS && (1..=MOST).contains(&self.work())
+    }
+
+    /// Whether the output here is ahead of Burn's.
+    pub(super) fn forward_pays(&self) -> bool {
+        self.pays() || (FEWEST_ROWS..=FEW_ROWS).contains(&self.rows) && self.work() > 0
     }
 
     /// How many of `count` rows or columns of the result make a unit of work; the number of threads has no part in it, so
     /// that results do not depend on them.
     fn part(&self, count: usize) -> usize {
-        let units = (self.rows * self.inputs * self.outputs / UNIT).max(1);
+        let units = (self.work() / UNIT).clamp(1, UNITS);
         count.div_ceil(units).next_multiple_of(LANES)
     }
 }
