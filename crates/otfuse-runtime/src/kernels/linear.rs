@@ -22,14 +22,14 @@ const FEWEST_ROWS: usize = 8;
 const FEW_ROWS: usize = 32;
 
 /// A linear layer, `x W^t + b`, with x of `rows x inputs` and W of `outputs x inputs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinearShape {
+#[derive(Clone, Copy)]
+pub(super) struct LinearShape {
     /// Rows of the input and of the output.
-    pub rows: usize,
+    pub(super) rows: usize,
     /// Columns of the input.
-    pub inputs: usize,
+    pub(super) inputs: usize,
     /// Columns of the output.
-    pub outputs: usize,
+    pub(super) outputs: usize,
 }
 
 impl LinearShape {
@@ -46,51 +46,38 @@ impl LinearShape {
     pub(super) fn forward_pays(&self) -> bool {
         self.pays() || (FEWEST_ROWS..=FEW_ROWS).contains(&self.rows) && self.work() > 0
     }
+}
 
-    /// How many of `count` rows or columns of the result make a unit of work; the number of threads has no part in it, so
-    /// that results do not depend on them.
-    fn part(&self, count: usize) -> usize {
-        let units = (self.work() / UNIT).clamp(1, UNITS);
-        count.div_ceil(units).next_multiple_of(LANES)
-    }
+/// `left right`, column by column, where `left` is `height x depth` and `right` `depth x width`; to each column, `first` is
+/// added. Parts of the columns are computed on all threads. The number of threads has no part in how many they are, so
+/// that results do not depend on it.
+fn divided([height, depth, width]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, first: Option<&[f32]>) -> Vec<f32> {
+    let units = (height * depth * width / UNIT).clamp(1, UNITS);
+    let part = width.div_ceil(units).next_multiple_of(LANES);
+    let mut result = vec![0.0; height * width];
+    parallel::for_each(result.par_chunks_mut(part * height).enumerate(), |(at, result)| {
+        if let Some(first) = first {
+            result.chunks_exact_mut(height).for_each(|column| column.copy_from_slice(first));
+        }
+        let right = Matrix { data: &right.data[at * part * right.column_step..], ..right };
+        product(result, height, [height, depth, result.len() / height], left, right, first.is_some());
+    });
+    result
 }
 
 /// `x W^t + b`, row-major.
 pub(super) fn forward(shape: &LinearShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let &LinearShape { rows, inputs, outputs } = shape;
-    let mut result = vec![0.0; rows * outputs];
     if rows >= outputs {
-        // Parts of the rows.
-        let part = shape.part(rows);
-        parallel::for_each(result.par_chunks_mut((part * outputs).max(1)).enumerate(), |(at, result)| {
-            if let Some(bias) = bias {
-                result.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-            }
-            product(
-                result,
-                outputs,
-                [outputs, inputs, result.len() / outputs],
-                Matrix { data: weight, row_step: inputs, column_step: 1 },
-                Matrix { data: &x[at * part * inputs..], row_step: 1, column_step: inputs },
-                bias.is_some(),
-            );
-        });
-        return result;
+        let left = Matrix { data: weight, row_step: inputs, column_step: 1 };
+        let right = Matrix { data: x, row_step: 1, column_step: inputs };
+        return divided([outputs, inputs, rows], left, right, bias);
     }
-    // Parts of the columns, which lie apart in the result: it is made in columns, then transposed.
-    let part = shape.part(outputs);
-    let mut columns = vec![0.0; rows * outputs];
-    parallel::for_each(columns.par_chunks_mut((part * rows).max(1)).enumerate(), |(at, columns)| {
-        let count = columns.len() / rows;
-        product(
-            columns,
-            rows,
-            [rows, inputs, count],
-            Matrix { data: x, row_step: inputs, column_step: 1 },
-            Matrix { data: &weight[at * part * inputs..], row_step: 1, column_step: inputs },
-            false,
-        );
-    });
+    // Parts of the outputs, which lie apart in the result: its transpose is computed.
+    let left = Matrix { data: x, row_step: inputs, column_step: 1 };
+    let right = Matrix { data: weight, row_step: 1, column_step: inputs };
+    let columns = divided([rows, inputs, outputs], left, right, None);
+    let mut result = vec![0.0; rows * outputs];
     let part = if rows * outputs < COPIES { rows } else { BLOCK };
     parallel::for_each(result.par_chunks_mut(part * outputs).enumerate(), |(at, result)| {
         let (columns, size) = (&columns[at * part..], [outputs, result.len() / outputs]);
@@ -108,35 +95,15 @@ pub(super) fn forward(shape: &LinearShape, x: &[f32], weight: &[f32], bias: Opti
 /// The gradient by the input, `gradient W`.
 pub(super) fn input_gradient(shape: &LinearShape, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     let &LinearShape { rows, inputs, outputs } = shape;
-    let part = shape.part(rows);
-    let mut result = vec![0.0; rows * inputs];
-    parallel::for_each(result.par_chunks_mut((part * inputs).max(1)).enumerate(), |(at, result)| {
-        product(
-            result,
-            inputs,
-            [inputs, outputs, result.len() / inputs],
-            Matrix { data: weight, row_step: 1, column_step: inputs },
-            Matrix { data: &gradient[at * part * outputs..], row_step: 1, column_step: outputs },
-            false,
-        );
-    });
-    result
+    let left = Matrix { data: weight, row_step: 1, column_step: inputs };
+    let right = Matrix { data: gradient, row_step: 1, column_step: outputs };
+    divided([inputs, outputs, rows], left, right, None)
 }
 
 /// The gradient by the weights, `gradient^t x`.
 pub(super) fn weight_gradient(shape: &LinearShape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let &LinearShape { rows, inputs, outputs } = shape;
-    let part = shape.part(outputs);
-    let mut result = vec![0.0; outputs * inputs];
-    parallel::for_each(result.par_chunks_mut((part * inputs).max(1)).enumerate(), |(at, result)| {
-        product(
-            result,
-            inputs,
-            [inputs, rows, result.len() / inputs],
-            Matrix { data: x, row_step: 1, column_step: inputs },
-            Matrix { data: &gradient[at * part..], row_step: outputs, column_step: 1 },
-            false,
-        );
-    });
-    result
+    let left = Matrix { data: x, row_step: 1, column_step: inputs };
+    let right = Matrix { data: gradient, row_step: outputs, column_step: 1 };
+    divided([inputs, rows, outputs], left, right, None)
 }

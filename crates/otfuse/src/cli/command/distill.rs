@@ -3,6 +3,7 @@
 use otfuse_runtime::train::Distillation;
 use otfuse_runtime::{Device, Executable};
 
+use super::{finetune, train};
 use crate::architecture_for;
 use crate::cli::arguments::Distill;
 use crate::cli::failure::runtime_failure;
@@ -10,9 +11,6 @@ use crate::cli::models::{check_new_output, check_output, open_finite};
 use crate::cli::output::Output;
 use crate::cli::training::Report;
 use crate::cli::{Failure, training};
-
-/// Learning rate of sgd from scratch.
-const RATE: f64 = 0.05;
 
 /// Runs the command.
 pub fn run(arguments: &Distill, output: &Output) -> Result<(), Failure> {
@@ -50,6 +48,6 @@ pub fn execute(arguments: &Distill) -> Result<Report, Failure> {
     }
     let distillation =
         Distillation { teachers: &teachers, temperature: arguments.temperature, weight: arguments.teacher_weight };
-    let rate = if arguments.start.is_some() { super::finetune::RATE } else { RATE };
+    let rate = if arguments.start.is_some() { finetune::RATE } else { train::RATE };
     training::run(&student, training, rate, Some(distillation), &samples)
 }

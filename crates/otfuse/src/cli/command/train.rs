@@ -8,7 +8,7 @@ use crate::cli::training::Report;
 use crate::cli::{Failure, training};
 
 /// Learning rate of sgd.
-const RATE: f64 = 0.05;
+pub const RATE: f64 = 0.05;
 
 /// Runs the command.
 pub fn run(arguments: &Train, output: &Output) -> Result<(), Failure> {
