@@ -34,6 +34,22 @@ pub enum FormatError {
         /// What lies there.
         found: &'static str,
     },
+    /// A file or folder is to be written twice at once.
+    #[error("{}: expected a path of its own for every output, found two outputs with this one", path.display())]
+    OutputTwice {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Of several outputs one could not be put in place, and then an older file could not be brought back.
+    #[error("{}: cannot bring the older file back from {}: {source}", path.display(), backup.display())]
+    NotRestored {
+        /// Where it lay.
+        path: PathBuf,
+        /// Where it lies.
+        backup: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The file holds no bytes.
     #[error("{}: the file is empty", path.display())]
     Empty {
@@ -147,6 +163,8 @@ impl FormatError {
             Self::Io { path, .. }
             | Self::NotAFile { path, .. }
             | Self::NotEmpty { path, .. }
+            | Self::OutputTwice { path }
+            | Self::NotRestored { path, .. }
             | Self::Empty { path }
             | Self::UnknownFormat { path, .. }
             | Self::Truncated { path, .. }
@@ -175,6 +193,8 @@ impl FormatError {
             Self::NotAFile { found: "a directory", .. } => "name a file inside it".into(),
             Self::NotAFile { .. } => "name an ordinary file".into(),
             Self::NotEmpty { .. } => "choose another name: what is there is not replaced".into(),
+            Self::OutputTwice { .. } => "choose another name for one of them".into(),
+            Self::NotRestored { .. } => "rename the older file to its former name".into(),
             Self::Empty { .. } => "the file was not written completely: copy or download it again".into(),
             Self::UnknownFormat { .. } => "a file is recognised by its content, not by its extension".into(),
             Self::Truncated { .. } => "the file was cut short: copy or download it again".into(),

@@ -16,5 +16,6 @@ pub mod state_dict;
 
 pub use catalogue::Family;
 pub use error::FormatError;
+pub use file::{Outputs, abandon_outputs};
 pub use model::{Architecture, Format, Model, ModelError, Source, Tensors};
 pub use state_dict::{StateDict, read_state_dict};

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod error;
+mod files;
 mod format;
 mod matching;
 mod state_dict;
@@ -12,9 +13,9 @@ use std::path::{Path, PathBuf};
 use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
 use crate::contents::Contents;
-use crate::file::{describe_start, open_mapped};
+use crate::file::{Outputs, describe_start, open_mapped};
 use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
-use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx};
+use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx_to};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::write_safetensors_of;
 use crate::{FormatError, StateDict, catalogue, read_state_dict};
@@ -131,7 +132,15 @@ impl Model {
     /// [`ModelError::Save`] if the weights are not those of this network; [`ModelError::Format`] if the file cannot be
     /// written.
     pub fn save(&self, graph: &Graph, path: &Path) -> Result<(), ModelError> {
-        let format = Format::of_extension(path).unwrap_or(self.format());
+        Outputs::at_once(|outputs| self.save_to(outputs, graph, path))
+    }
+
+    /// As [`save`](Self::save), as one of several outputs.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save); [`FormatError::OutputTwice`].
+    pub fn save_to(&self, outputs: &Outputs, graph: &Graph, path: &Path) -> Result<(), ModelError> {
+        let format = self.format_at(path);
         if format == Format::Onnx {
             let template = match &self.source {
                 Source::Onnx(template) => Some(template.as_ref()),
@@ -140,14 +149,14 @@ impl Model {
             };
             let proto = template.map_or_else(|| to_proto(graph), |template| template.write(graph));
             let proto = proto.map_err(|error| in_file(path, error))?;
-            return Ok(write_onnx(path, proto, &WriteOptions::default())?);
+            return Ok(write_onnx_to(outputs, path, proto, &WriteOptions::default())?);
         }
         let dict = match &self.source {
             Source::Onnx(_) => initializers(graph, path)?,
             Source::StateDict(source) => source.with_weights(graph, path)?,
             Source::HuggingFace(source) => filled(&source.dict, &bound(source.bindings.clone()), graph, path)?,
         };
-        self.write(format, &dict, path)
+        self.write(outputs, format, &dict, path)
     }
 
     /// As [`save`](Self::save), for this network's own graph with weights that `tensors` makes when their turn comes: of
@@ -157,46 +166,61 @@ impl Model {
     /// # Errors
     /// As [`save`](Self::save); [`FormatError::Io`] with what `tensors` fails with, or where it gives other types or shapes.
     pub fn save_streamed(&self, tensors: &Tensors<'_>, path: &Path) -> Result<(), ModelError> {
-        let format = Format::of_extension(path).unwrap_or(self.format());
+        Outputs::at_once(|outputs| self.save_streamed_to(outputs, tensors, path))
+    }
+
+    /// As [`save_streamed`](Self::save_streamed), as one of several outputs.
+    ///
+    /// # Errors
+    /// As [`save_streamed`](Self::save_streamed); [`FormatError::OutputTwice`].
+    pub fn save_streamed_to(&self, outputs: &Outputs, tensors: &Tensors<'_>, path: &Path) -> Result<(), ModelError> {
+        let format = self.format_at(path);
         if format == Format::Onnx {
-            let ids: Vec<ValueId> = self.graph.initializers().map(|(id, _)| id).collect();
-            let mut editor = GraphEditor::edit(self.graph.clone());
-            for id in ids {
-                let made =
-                    tensors(&[id]).map_err(|source| FormatError::Io { path: path.into(), action: "write", source })?;
-                made.into_iter().for_each(|tensor| editor.set_tensor(id, tensor));
-            }
-            let graph = editor.finish().map_err(|error| FormatError::Io {
-                path: path.into(),
-                action: "write",
-                source: io::Error::other(error),
-            })?;
-            return self.save(&graph, path);
+            return self.save_to(outputs, &self.with_tensors(tensors, path)?, path);
         }
         match &self.source {
             Source::Onnx(_) => {
                 let dict = initializers(&self.graph, path)?;
                 let bindings = same_names(&self.graph, &dict);
-                self.write(format, &Streamed::new(&dict, &bindings, &self.graph, tensors, path)?, path)
+                let streamed = Streamed::new(&dict, &bindings, &self.graph, tensors, path)?;
+                self.write(outputs, format, &streamed, path)
             }
             Source::StateDict(source) => {
                 let streamed = Streamed::new(&source.dict, &source.bindings, &self.graph, tensors, path)?;
-                self.write(format, &streamed, path)
+                self.write(outputs, format, &streamed, path)
             }
             Source::HuggingFace(source) => {
                 let bindings = bound(source.bindings.clone());
-                self.write(format, &Streamed::new(&source.dict, &bindings, &self.graph, tensors, path)?, path)
+                let streamed = Streamed::new(&source.dict, &bindings, &self.graph, tensors, path)?;
+                self.write(outputs, format, &streamed, path)
             }
         }
     }
 
-    fn write(&self, format: Format, contents: &dyn Contents, path: &Path) -> Result<(), ModelError> {
+    /// The format that the network is written in at a path.
+    fn format_at(&self, path: &Path) -> Format {
+        Format::of_extension(path).unwrap_or(self.format())
+    }
+
+    /// This network's graph with all weights that `tensors` makes.
+    fn with_tensors(&self, tensors: &Tensors<'_>, path: &Path) -> Result<Graph, FormatError> {
+        let failure = |source| FormatError::Io { path: path.into(), action: "write", source };
+        let ids: Vec<ValueId> = self.graph.initializers().map(|(id, _)| id).collect();
+        let mut editor = GraphEditor::edit(self.graph.clone());
+        for id in ids {
+            let made = tensors(&[id]).map_err(failure)?;
+            made.into_iter().for_each(|tensor| editor.set_tensor(id, tensor));
+        }
+        editor.finish().map_err(|error| failure(io::Error::other(error)))
+    }
+
+    fn write(&self, outputs: &Outputs, format: Format, contents: &dyn Contents, path: &Path) -> Result<(), ModelError> {
         match (format, &self.source) {
             (Format::HuggingFace, Source::HuggingFace(source)) => {
-                write_folder(&source.files, &source.weights, contents, path)?;
+                write_folder(outputs, &source.files, &source.weights, contents, path)?;
             }
-            (Format::PyTorch, _) => write_pytorch_of(path, contents)?,
-            _ => write_safetensors_of(path, contents)?,
+            (Format::PyTorch, _) => write_pytorch_of(outputs, path, contents)?,
+            _ => write_safetensors_of(outputs, path, contents)?,
         }
         Ok(())
     }

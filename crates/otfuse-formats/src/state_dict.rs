@@ -1,7 +1,7 @@
 //! The named tensors of a checkpoint.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
@@ -47,6 +47,8 @@ pub struct Provenance {
     pub module_class: Option<String>,
     /// What was left out.
     pub ignored: Vec<Ignored>,
+    /// The files beside the one that was named: those that an index lists, by name.
+    pub files: Vec<PathBuf>,
     /// The text metadata of a safetensors file.
     pub metadata: BTreeMap<String, String>,
 }

@@ -39,12 +39,12 @@ pub struct Activations {
     families: BTreeMap<GroupId, Vec<Leaf>>,
 }
 
-impl Networks<'_> {
+impl Networks {
     /// The values of a model that have to be recorded for [`Activations::new`].
     pub fn observed(&self, model: usize, point: ActivationPoint) -> Vec<ValueId> {
         let of_group = |group| self.points(group, point).into_iter().chain(self.terms(group));
         let mut values: Vec<ValueId> =
-            self.groups.iter().flat_map(|(group, _)| of_group(group)).map(|point| point.value).collect();
+            self.groups().iter().flat_map(|(group, _)| of_group(group)).map(|point| point.value).collect();
         values.sort();
         values.dedup();
         values.into_iter().map(|value| self.value(model, value)).collect()
@@ -52,11 +52,11 @@ impl Networks<'_> {
 
     /// Where the neurons of a group are observed, in the anchor's ids.
     fn points(&self, group: GroupId, point: ActivationPoint) -> Vec<Observation> {
-        let graph = self.graphs[self.anchor];
+        let graph = self.reference();
         let readers = graph.consumers();
-        let observations = &self.groups.group(group).observations;
+        let observations = &self.groups().group(group).observations;
         let observed = |value: ValueId| observations.iter().find(|observation| observation.value == value);
-        let producers = self.groups.group(group).members_as(Role::Producer).map(|member| self.application(member).0);
+        let producers = self.groups().group(group).members_as(Role::Producer).map(|member| self.application(member).0);
         let mut points: Vec<Observation> = Vec::new();
         for node in producers.filter(|&node| is_linear(&graph.node(node).operator)) {
             let Some(found) = graph.node(node).output(0).and_then(observed) else {
@@ -118,7 +118,7 @@ impl Activations {
     /// # Errors
     /// A value that was not recorded, or whose shape is not that of the network.
     pub fn new(
-        networks: &Networks<'_>,
+        networks: &Networks,
         model: usize,
         point: ActivationPoint,
         statistic: ActivationStatistic,
@@ -126,12 +126,12 @@ impl Activations {
     ) -> Result<Self, FusionError> {
         let recorded = Recorded { networks, model, batches };
         let mut found = Self::default();
-        for (group, described) in networks.groups.iter() {
+        for (group, described) in networks.groups().iter() {
             if described.within.is_some() {
                 continue;
             }
             let points = networks.points(group, point);
-            if networks.groups.inside(group).next().is_some() {
+            if networks.groups().inside(group).next().is_some() {
                 let leaves = points.iter().map(|point| recorded.leaves(point)).collect::<Result<Vec<_>, _>>()?;
                 found.families.insert(group, leaves.into_iter().flatten().collect());
                 continue;
@@ -161,7 +161,7 @@ impl Activations {
 
 /// What a model computed, batch by batch.
 struct Recorded<'a> {
-    networks: &'a Networks<'a>,
+    networks: &'a Networks,
     model: usize,
     batches: &'a [HashMap<ValueId, Tensor>],
 }
@@ -173,7 +173,7 @@ impl Recorded<'_> {
         let length = observation.layout.length(&|group| networks.size(model, group));
         let of_batch = |batch: &HashMap<ValueId, Tensor>| {
             let id = networks.value(model, observation.value);
-            let name = &networks.graphs[model].value(id).name;
+            let name = &networks.graph(model).value(id).name;
             let error = |problem: String| FusionError::Activations { model, problem };
             let tensor = batch.get(&id).ok_or_else(|| error(format!("'{name}' was not recorded")))?;
             let (shape, axis) = (tensor.shape(), observation.axis);

@@ -15,6 +15,7 @@ use crate::features::WeightFeatures;
 use crate::map::{GroupMap, NeuronMap};
 use crate::matching::{Converged, Nested, Start, Views, converge, identity_map};
 use crate::networks::Networks;
+use crate::observer::{Observer, Progress};
 use crate::residual::{Residual, weigh};
 use crate::settings::{FeatureSource, MarginalKind, Settings, SweepStart};
 
@@ -49,68 +50,71 @@ fn whole(map: &Option<GroupMap>) -> Option<NeuronMap> {
 ///
 /// Several starts run side by side; of those the one with the lowest objective is taken, the first one if equal.
 pub(crate) fn align(
-    networks: &Networks<'_>,
+    networks: &Networks,
     model: usize,
     settings: &Settings,
     activations: Option<&[Activations]>,
     views: Option<&Views<'_>>,
-    done: &(dyn Fn(GroupId) + Sync),
+    observer: &Observer<'_>,
 ) -> Result<AlignedModel, FusionError> {
     let Some(views) = views else {
         if settings.sweeps() {
-            return align_nested(networks, model, settings, activations, done);
+            return align_nested(networks, model, settings, activations, observer);
         }
-        let (sweep, groups) = sweep_forward(networks, model, settings, activations, done)?;
+        let (sweep, groups) = sweep_forward(networks, model, settings, activations, observer)?;
         let groups = groups.into_iter().map(|(_, alignment)| alignment).collect();
-        let alignment = ModelAlignment { groups, ..ModelAlignment::new(model, networks.anchor) };
+        let alignment = ModelAlignment { groups, ..ModelAlignment::new(model, networks.anchor()) };
         return Ok(AlignedModel { maps: sweep.maps, alignment });
     };
     let matching = &settings.matching;
     let from_identity = matching.start == SweepStart::Identity
-        && networks.groups.iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor, id));
+        && networks.groups().iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor(), id));
     let run = |index: usize| -> Result<Converged, FusionError> {
         let start = if from_identity {
             Start::identity(networks)
         } else {
-            let (sweep, _) = sweep_forward(networks, model, settings, activations, done)?;
+            let (sweep, _) = sweep_forward(networks, model, settings, activations, observer)?;
             Start { maps: sweep.maps.iter().map(whole).collect(), plans: sweep.plans }
         };
-        converge(views, networks, settings, model, None, start, matching.seed.wrapping_add(index as u64))
+        let seed = matching.seed.wrapping_add(index as u64);
+        converge(views, networks, settings, model, None, start, seed, observer)
     };
     let runs: Vec<Converged> = (0..matching.starts.max(1)).into_par_iter().map(run).collect::<Result<_, _>>()?;
     let last = |run: &Converged| run.objective.last().copied().unwrap_or(f64::INFINITY);
     let best = runs.into_iter().reduce(|best, run| if last(&run) < last(&best) { run } else { best });
     let best = best.ok_or(FusionError::TooFewModels { found: 0 })?;
     if from_identity {
-        networks.groups.iter().for_each(|(group, _)| done(group));
+        for (group, _) in networks.groups().iter() {
+            observer.tell(Progress::Aligned { model, group })?;
+        }
     }
-    Ok(AlignedModel::new(model, networks.anchor, best))
+    Ok(AlignedModel::new(model, networks.anchor(), best))
 }
 
 /// [`align`] in sweeps, for networks with groups within groups.
 fn align_nested(
-    networks: &Networks<'_>,
+    networks: &Networks,
     model: usize,
     settings: &Settings,
     activations: Option<&[Activations]>,
-    done: &(dyn Fn(GroupId) + Sync),
+    observer: &Observer<'_>,
 ) -> Result<AlignedModel, FusionError> {
     let matching = &settings.matching;
     let from_identity = matching.start == SweepStart::Identity
-        && networks.groups.iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor, id));
+        && networks.groups().iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor(), id));
     let run = |index: usize| {
-        let count = networks.groups.len();
+        let count = networks.groups().len();
         let (sweep, alignments) = if from_identity {
-            let identity = networks.groups.iter().map(|(group, _)| identity_map(networks, group).unzip());
+            let identity = networks.groups().iter().map(|(group, _)| identity_map(networks, group).unzip());
             let (maps, plans) = identity.unzip();
             (Sweep::new(networks, model, settings, activations, maps, plans), vec![None; count])
         } else {
-            let (sweep, found) = sweep_forward(networks, model, settings, activations, done)?;
+            let (sweep, found) = sweep_forward(networks, model, settings, activations, observer)?;
             let mut alignments = vec![None; count];
             found.into_iter().for_each(|(group, alignment)| alignments[group.index()] = Some(alignment));
             (sweep, alignments)
         };
-        Nested::new(networks, sweep.changing(), alignments).run(matching.seed.wrapping_add(index as u64))
+        Nested::new(networks, sweep.changing(), alignments).run(matching.seed.wrapping_add(index as u64), observer)
     };
     let runs: Vec<_> = (0..matching.starts.max(1)).map(run).collect::<Result<_, FusionError>>()?;
     let last = |objective: &[f64]| objective.last().copied().unwrap_or(f64::INFINITY);
@@ -118,10 +122,12 @@ fn align_nested(
         runs.into_iter().reduce(|best, run| if last(&run.objective) < last(&best.objective) { run } else { best });
     let best = best.ok_or(FusionError::TooFewModels { found: 0 })?;
     if from_identity {
-        networks.groups.iter().for_each(|(group, _)| done(group));
+        for (group, _) in networks.groups().iter() {
+            observer.tell(Progress::Aligned { model, group })?;
+        }
     }
     let (sweeps, converged, objective) = (best.objective.len() - 1, best.converged, best.objective);
-    let anchor = networks.anchor;
+    let anchor = networks.anchor();
     let alignment = ModelAlignment { model, anchor, groups: best.groups, sweeps, converged, objective };
     Ok(AlignedModel { maps: best.maps, alignment })
 }
@@ -129,26 +135,26 @@ fn align_nested(
 /// One forward sweep over the groups in topological order (algorithm 1 of the paper): features, costs, plan, map. A group
 /// within another comes after it.
 fn sweep_forward<'a>(
-    networks: &'a Networks<'a>,
+    networks: &'a Networks,
     model: usize,
     settings: &'a Settings,
     activations: Option<&'a [Activations]>,
-    done: &(dyn Fn(GroupId) + Sync),
+    observer: &Observer<'_>,
 ) -> Result<(Sweep<'a>, Vec<(GroupId, GroupAlignment)>), FusionError> {
-    let count = networks.groups.len();
+    let count = networks.groups().len();
     let (maps, plans) = (vec![None; count], vec![None; count]);
     let mut sweep = Sweep::new(networks, model, settings, activations, maps, plans);
     let mut alignments = Vec::with_capacity(count);
-    for (id, group) in networks.groups.iter() {
+    for (id, group) in networks.groups().iter() {
         let pending = group.within.into_iter().chain([id]).filter(|group| sweep.maps[group.index()].is_none());
         for group in pending.collect::<Vec<_>>() {
             let name = networks.group_name(group);
             let failure = |source| FusionError::Transport { model, group: group.index(), member: name.clone(), source };
-            let (map, alignment) = match networks.groups.group(group).within {
+            let (map, alignment) = match networks.groups().group(group).within {
                 Some(outer) => sweep.match_inside(group, outer, &name)?,
                 None => {
                     let (own, of_anchor) = sweep.tables(group)?;
-                    let sizes = (networks.size(model, group), networks.size(networks.anchor, group));
+                    let sizes = (networks.size(model, group), networks.size(networks.anchor(), group));
                     let matched = match_group(&own, &of_anchor, sizes, settings).map_err(failure)?;
                     let alignment = matched.alignment(&name, sizes);
                     sweep.plans[group.index()] = Some(matched.plan);
@@ -157,7 +163,7 @@ fn sweep_forward<'a>(
             };
             sweep.maps[group.index()] = Some(map);
             alignments.push((group, alignment));
-            done(group);
+            observer.tell(Progress::Aligned { model, group })?;
         }
     }
     Ok((sweep, alignments))
@@ -165,7 +171,7 @@ fn sweep_forward<'a>(
 
 /// The maps found so far.
 pub(crate) struct Sweep<'a> {
-    pub networks: &'a Networks<'a>,
+    pub networks: &'a Networks,
     pub model: usize,
     pub settings: &'a Settings,
     pub activations: Option<&'a [Activations]>,
@@ -189,7 +195,7 @@ pub(crate) type Tables = Vec<Vec<f32>>;
 
 impl<'a> Sweep<'a> {
     fn new(
-        networks: &'a Networks<'a>,
+        networks: &'a Networks,
         model: usize,
         settings: &'a Settings,
         activations: Option<&'a [Activations]>,
@@ -212,7 +218,7 @@ impl<'a> Sweep<'a> {
     /// The features of a group's neurons in the model and in the anchor.
     pub fn tables(&self, group: GroupId) -> Result<(Tables, Tables), FusionError> {
         let Self { networks, model, settings, .. } = *self;
-        let anchor = networks.anchor;
+        let anchor = networks.anchor();
         let family = Family::of(networks, group);
         if let Some(family) = family {
             let families = self.remembered(&family)?;
@@ -262,7 +268,7 @@ impl<'a> Sweep<'a> {
     /// A family in the model and in the anchor; by weights too where its activations are not observed.
     fn families(&self, family: &Family) -> Result<Families, FusionError> {
         let Self { networks, model, settings, .. } = *self;
-        let anchor = networks.anchor;
+        let anchor = networks.anchor();
         if let (Some(own), Some(of_anchor)) = (self.recorded(model)?, self.recorded(anchor)?) {
             let leaves = (own.family(family.outer()), of_anchor.family(family.outer()));
             if !leaves.0.is_empty() && !leaves.1.is_empty() {
@@ -283,7 +289,7 @@ impl<'a> Sweep<'a> {
     ) -> Result<(GroupMap, GroupAlignment), FusionError> {
         let Self { networks, model, settings, .. } = *self;
         let failure = |source| FusionError::Transport { model, group: group.index(), member: name.to_owned(), source };
-        let sizes = (networks.size(model, group), networks.size(networks.anchor, group));
+        let sizes = (networks.size(model, group), networks.size(networks.anchor(), group));
         let family = Family::of(networks, group);
         let (Some(GroupMap::Whole(map)), Some(family)) = (&self.maps[outer.index()], family) else {
             return Err(failure(TransportError::Empty { what: "outer neurons" }));
@@ -305,7 +311,7 @@ impl<'a> Sweep<'a> {
             })
             .collect::<Result<_, TransportError>>()
             .map_err(failure)?;
-        let alignment = joined(&matched, name, sizes, networks.size(networks.anchor, outer));
+        let alignment = joined(&matched, name, sizes, networks.size(networks.anchor(), outer));
         let pairs: BTreeMap<_, _> = matched.into_iter().map(|(pair, _, matched)| (pair, matched.map)).collect();
         Ok((GroupMap::Within { outer, targets: sizes.1, pairs }, alignment))
     }

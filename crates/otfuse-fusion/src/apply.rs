@@ -12,7 +12,7 @@ use crate::fuse::Aligned;
 use crate::map::{GroupMap, NeuronMap};
 use crate::networks::Networks;
 
-impl<'n, 'a> Aligned<'n, 'a> {
+impl Aligned {
     /// The networks as [`align_all`](crate::align_all) would align them with these plans, which may come from other
     /// networks of the same architecture: earlier checkpoints of the same runs. `published_scaling` as in the settings that
     /// the alignment was made with. Linear in the size of the plans.
@@ -21,39 +21,39 @@ impl<'n, 'a> Aligned<'n, 'a> {
     /// An alignment of a model that is not there or is the anchor, groups of other names or sizes than the networks have,
     /// plans that are none, soft plans of groups within others.
     pub fn from_alignments(
-        networks: &'n Networks<'a>,
+        networks: &Networks,
         alignments: &[ModelAlignment],
         published_scaling: bool,
     ) -> Result<Self, FusionError> {
         let mut maps = vec![Vec::new(); networks.len()];
         for alignment in alignments {
-            let (model, anchor) = (alignment.model, networks.anchor);
+            let (model, anchor) = (alignment.model, networks.anchor());
             if model >= networks.len() || model == anchor {
                 let problem = format!("it is of model {model}, there are {} with anchor {anchor}", networks.len());
                 return Err(FusionError::Alignment { group: String::new(), problem });
             }
             maps[model] = group_maps(networks, alignment, published_scaling)?;
         }
-        Ok(Self { networks, maps, alignments: alignments.to_vec(), alignment_time: Duration::ZERO })
+        Ok(Self { networks: networks.clone(), maps, alignments: alignments.to_vec(), alignment_time: Duration::ZERO })
     }
 }
 
 fn group_maps(
-    networks: &Networks<'_>,
+    networks: &Networks,
     alignment: &ModelAlignment,
     published_scaling: bool,
 ) -> Result<Vec<Option<GroupMap>>, FusionError> {
     let model = alignment.model;
-    let (expected, found) = (networks.groups.len(), alignment.groups.len());
+    let (expected, found) = (networks.groups().len(), alignment.groups.len());
     if expected != found {
         let problem = format!("the network has {expected} neuron groups, the alignment {found}");
         return Err(FusionError::Alignment { group: String::new(), problem });
     }
     let mut maps = vec![None; expected];
-    for (id, group) in networks.groups.iter() {
+    for (id, group) in networks.groups().iter() {
         let name = networks.group_name(id);
         let failure = |problem: String| FusionError::Alignment { group: name.clone(), problem };
-        let sizes = (networks.size(model, id), networks.size(networks.anchor, id));
+        let sizes = (networks.size(model, id), networks.size(networks.anchor(), id));
         // Heads and the channels within them are named by the same weight.
         let named = || alignment.groups.iter().filter(|found| found.name == name);
         let saved = named()
@@ -124,7 +124,7 @@ fn marginals(sums: &[f64]) -> Result<Marginals, String> {
 }
 
 /// The maps of a group within another: neuron `i` of outer neuron `o` stands as `o * size + i`.
-fn within(networks: &Networks<'_>, model: usize, saved: &GroupAlignment, outer: GroupId) -> Result<GroupMap, String> {
+fn within(networks: &Networks, model: usize, saved: &GroupAlignment, outer: GroupId) -> Result<GroupMap, String> {
     let SavedPlan::Permutation(targets) = &saved.plan else {
         return Err("soft matches within heads cannot be applied again".into());
     };

@@ -1,15 +1,16 @@
-//! Averaging aligned weights.
+//! Merging aligned weights.
 
 use otfuse_graph::{AxisLayout, Graph, GraphEditor, Tensor, ValueId};
 use rayon::prelude::*;
 
 use crate::error::FusionError;
 use crate::map::GroupMap;
+use crate::merge::Merge;
 use crate::networks::Networks;
 use crate::transform::Mapper;
 
 /// The weights of a model after its maps, in the anchor's shape.
-pub(crate) fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &[Option<GroupMap>]) -> Vec<f32> {
+pub(crate) fn mapped(networks: &Networks, model: usize, id: ValueId, maps: &[Option<GroupMap>]) -> Vec<f32> {
     let data = networks.tensor(model, id).to_f32().unwrap_or_default();
     Mapper { networks, model, maps }.mapped(id, data, &|_| false).0
 }
@@ -17,19 +18,20 @@ pub(crate) fn mapped(networks: &Networks<'_>, model: usize, id: ValueId, maps: &
 /// Elements of a large weight that are mapped and averaged at a time, where its first axis keeps its order.
 const PIECE: usize = 1 << 21;
 
-/// The anchor's graph with every weight replaced by `sum_k weights[k] * mapped weight of model k`.
+/// The anchor's graph with every weight replaced by what the mapped weights of all models are merged to.
 ///
 /// `maps[k]` are the maps of model `k`; empty for the anchor itself and where nothing was aligned.
 pub(crate) fn average(
-    networks: &Networks<'_>,
+    networks: &Networks,
     maps: &[Vec<Option<GroupMap>>],
+    merge: &dyn Merge,
     weights: &[f64],
 ) -> Result<Graph, FusionError> {
-    let anchor = networks.graphs[networks.anchor];
+    let anchor = networks.reference();
     let floats: Vec<ValueId> = anchor.initializers().map(|(id, _)| id).filter(|id| anchor.is_weight(*id)).collect();
     let averaged: Vec<(ValueId, Tensor)> = floats
         .par_iter()
-        .map(|&id| Ok((id, averaged(networks, maps, weights, id)?)))
+        .map(|&id| Ok((id, averaged(networks, maps, merge, weights, id)?)))
         .collect::<Result<_, FusionError>>()?;
     let mut editor = GraphEditor::edit(anchor.clone());
     for (id, tensor) in averaged {
@@ -40,13 +42,14 @@ pub(crate) fn average(
 
 /// One constant of the average: the anchor's own where it is no weight.
 pub(crate) fn averaged(
-    networks: &Networks<'_>,
+    networks: &Networks,
     maps: &[Vec<Option<GroupMap>>],
+    merge: &dyn Merge,
     weights: &[f64],
     id: ValueId,
 ) -> Result<Tensor, FusionError> {
-    let anchor = networks.graphs[networks.anchor];
-    let tensor = networks.tensor(networks.anchor, id);
+    let anchor = networks.reference();
+    let tensor = networks.tensor(networks.anchor(), id);
     if !anchor.is_weight(id) {
         return Ok(tensor.clone());
     }
@@ -57,23 +60,20 @@ pub(crate) fn averaged(
         found: networks.tensor(model, id).shape().to_vec(),
     };
     let active = || weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0);
-    let sum = |length: usize, values: &dyn Fn(usize) -> Vec<f32>| -> Result<Vec<f32>, FusionError> {
-        let mut sum = vec![0.0_f64; length];
-        for (model, &weight) in active() {
+    let merged = |length: usize, values: &dyn Fn(usize) -> Vec<f32>| -> Result<Vec<f32>, FusionError> {
+        let aligned = |model: usize| {
             let values = values(model);
-            if values.len() != sum.len() {
-                return Err(shape_error(model));
-            }
-            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * f64::from(value));
-        }
-        Ok(sum.into_iter().map(|value| value as f32).collect())
+            if values.len() == length { Ok(values) } else { Err(shape_error(model)) }
+        };
+        Ok(merge.tensor(length, weights, &aligned)?.into_iter().map(|value| value as f32).collect())
     };
     let rows = tensor.shape().first().copied().unwrap_or(1);
-    let layouts = networks.groups.layouts(id);
+    let layouts = networks.groups().layouts(id);
     let keeps_rows = layouts.is_none_or(|layouts| layouts.first().is_some_and(AxisLayout::is_fixed));
     let same_rows = active().all(|(model, _)| networks.tensor(model, id).shape().first() == Some(&rows));
-    if tensor.len() <= PIECE || !keeps_rows || !same_rows || tensor.shape().len() < 2 {
-        let values = sum(tensor.len(), &|model| mapped(networks, model, id, &maps[model]))?;
+    let whole = !merge.works_in_pieces() || !keeps_rows || !same_rows;
+    if tensor.len() <= PIECE || whole || tensor.shape().len() < 2 {
+        let values = merged(tensor.len(), &|model| mapped(networks, model, id, &maps[model]))?;
         return Ok(Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values));
     }
     let (row, width) = (tensor.len() / rows, tensor.data_type().size());
@@ -81,7 +81,7 @@ pub(crate) fn averaged(
     let mut bytes = vec![0; tensor.bytes().len()];
     bytes.par_chunks_mut(step * row * width).enumerate().try_for_each(|(piece, into)| {
         let (first, count) = (piece * step, into.len() / (row * width));
-        let values = sum(count * row, &|model| {
+        let values = merged(count * row, &|model| {
             Mapper { networks, model, maps: &maps[model] }.mapped_rows(id, first..first + count, &|_| false).0
         })?;
         into.copy_from_slice(Tensor::from_f32_as(tensor.data_type(), &[values.len()], values).bytes());
@@ -90,27 +90,27 @@ pub(crate) fn averaged(
     Ok(Tensor::new(tensor.data_type(), tensor.shape().to_vec(), bytes.into()).expect("as many bytes as the anchor's"))
 }
 
-impl Networks<'_> {
+impl Networks {
     /// Refuses weights that are no numbers, and infinite ones unless they are the same constant in all models (a mask);
     /// [`fuse`](crate::fuse) does so too. Linear in the number of weights, which are looked through once.
     ///
     /// # Errors
     /// [`FusionError::NotFinite`] with the first such weight.
     pub fn check_finite(&self) -> Result<(), FusionError> {
-        if self.finite.get().is_none() {
+        if self.finite().get().is_none() {
             check_finite(self)?;
-            let _ = self.finite.set(());
+            let _ = self.finite().set(());
         }
         Ok(())
     }
 }
 
-fn check_finite(networks: &Networks<'_>) -> Result<(), FusionError> {
-    let anchor = networks.graphs[networks.anchor];
+fn check_finite(networks: &Networks) -> Result<(), FusionError> {
+    let anchor = networks.reference();
     let ids: Vec<ValueId> = anchor.initializers().map(|(id, _)| id).filter(|id| anchor.is_weight(*id)).collect();
     let wrong = |id: ValueId| {
-        let is_fixed = || networks.groups.layouts(id).is_none_or(|axes| axes.iter().all(AxisLayout::is_fixed));
-        let expected = networks.tensor(networks.anchor, id);
+        let is_fixed = || networks.groups().layouts(id).is_none_or(|axes| axes.iter().all(AxisLayout::is_fixed));
+        let expected = networks.tensor(networks.anchor(), id);
         let is_shared = || is_fixed() && (0..networks.len()).all(|model| networks.tensor(model, id) == expected);
         (0..networks.len()).find_map(|model| {
             let tensor = networks.tensor(model, id);
@@ -118,7 +118,7 @@ fn check_finite(networks: &Networks<'_>) -> Result<(), FusionError> {
             if is_shared() {
                 found = tensor.find(f32::is_nan)?;
             }
-            let name = &networks.graphs[model].value(networks.value(model, id)).name;
+            let name = &networks.graph(model).value(networks.value(model, id)).name;
             Some(FusionError::NotFinite { model, tensor: name.clone(), index: found.0, value: found.1 })
         })
     };

@@ -16,6 +16,12 @@ pub enum FusionError {
     /// Not one averaging weight per model, or one that is no number from 0 on.
     #[error("expected {expected} averaging weights that are not negative and not all zero, found {found:?}")]
     Weights { expected: usize, found: Vec<f64> },
+    /// Models or weights that a way of merging cannot work with.
+    #[error("{method} takes {expected}, found {found}")]
+    Merge { method: &'static str, expected: String, found: String },
+    /// The work was stopped by its observer.
+    #[error("the work was cancelled")]
+    Cancelled,
     /// The graphs differ.
     #[error("model {model} is another architecture than the anchor, model {anchor}: {difference}")]
     Architecture { model: usize, anchor: usize, difference: String },

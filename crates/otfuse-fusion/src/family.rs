@@ -46,9 +46,9 @@ struct Part {
 
 impl Family {
     /// The family that a group belongs to, if it has others inside or is inside of another.
-    pub fn of(networks: &Networks<'_>, group: GroupId) -> Option<Self> {
-        let outer = networks.groups.group(group).within.unwrap_or(group);
-        let inside: Vec<GroupId> = networks.groups.inside(outer).collect();
+    pub fn of(networks: &Networks, group: GroupId) -> Option<Self> {
+        let outer = networks.groups().group(group).within.unwrap_or(group);
+        let inside: Vec<GroupId> = networks.groups().inside(outer).collect();
         (!inside.is_empty()).then_some(Self { outer, inside })
     }
 
@@ -57,9 +57,9 @@ impl Family {
     }
 
     /// The other groups on the weights that carry the family.
-    pub fn neighbours(&self, networks: &Networks<'_>) -> BTreeSet<GroupId> {
-        let members = networks.groups.group(self.outer).members.iter();
-        let layouts = members.flat_map(|member| networks.groups.layouts(member.initializer).unwrap_or_default());
+    pub fn neighbours(&self, networks: &Networks) -> BTreeSet<GroupId> {
+        let members = networks.groups().group(self.outer).members.iter();
+        let layouts = members.flat_map(|member| networks.groups().layouts(member.initializer).unwrap_or_default());
         let groups = layouts.flat_map(AxisLayout::groups);
         groups.filter(|group| *group != self.outer && !self.inside.contains(group)).collect()
     }
@@ -72,7 +72,7 @@ impl Family {
     /// anchor's order. The parts of two models match one by one.
     pub fn weights(
         &self,
-        networks: &Networks<'_>,
+        networks: &Networks,
         settings: &Settings,
         model: usize,
         maps: &[Option<GroupMap>],
@@ -80,7 +80,7 @@ impl Family {
     ) -> FamilyWeights {
         let is_own = |group: GroupId| group == self.outer || self.inside.contains(&group);
         let mut initializers: Vec<ValueId> = Vec::new();
-        for member in &networks.groups.group(self.outer).members {
+        for member in &networks.groups().group(self.outer).members {
             if !initializers.contains(&member.initializer) {
                 initializers.push(member.initializer);
             }
@@ -92,7 +92,7 @@ impl Family {
             if tensor.shape().len() < 2 && !settings.bias_features {
                 continue;
             }
-            let groups = networks.groups.layouts(id).unwrap_or_default().iter().flat_map(|layout| layout.groups());
+            let groups = networks.groups().layouts(id).unwrap_or_default().iter().flat_map(|layout| layout.groups());
             if !groups.into_iter().all(|group| is_own(group) || ready(group)) {
                 continue;
             }

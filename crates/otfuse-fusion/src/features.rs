@@ -41,7 +41,7 @@ pub(crate) fn neuron_rows(
 
 /// Features of the neurons of groups from the weights of one model, the groups before being mapped already.
 pub(crate) struct WeightFeatures<'a> {
-    pub networks: &'a Networks<'a>,
+    pub networks: &'a Networks,
     pub settings: &'a Settings,
     pub model: usize,
     /// The maps found so far; empty for the anchor itself.
@@ -52,11 +52,11 @@ impl WeightFeatures<'_> {
     /// Tables of one row per neuron, one per weight that produces the group and whose inputs are mapped. Which these
     /// are does not depend on the model, so that the tables of two models match.
     pub fn of(&self, group: GroupId, ready: &dyn Fn(GroupId) -> bool) -> Vec<Vec<f32>> {
-        let graph = self.networks.graphs[self.networks.anchor];
-        let members: Vec<&Member> = self.networks.groups.group(group).members_as(Role::Producer).collect();
+        let graph = self.networks.reference();
+        let members: Vec<&Member> = self.networks.groups().group(group).members_as(Role::Producer).collect();
         let mut tables = Vec::new();
         for member in &members {
-            let rank = self.networks.tensor(self.networks.anchor, member.initializer).shape().len();
+            let rank = self.networks.tensor(self.networks.anchor(), member.initializer).shape().len();
             let (id, value) = self.networks.application(member);
             let node = graph.node(id);
             let is_weight = node.inputs.first() == Some(&Some(value)) || node.input(1) == Some(value);
@@ -93,7 +93,7 @@ impl WeightFeatures<'_> {
     }
 
     fn is_ready(&self, member: &Member, group: GroupId, ready: &dyn Fn(GroupId) -> bool) -> bool {
-        let layouts = self.networks.groups.layouts(member.initializer).unwrap_or_default();
+        let layouts = self.networks.groups().layouts(member.initializer).unwrap_or_default();
         layouts.iter().enumerate().all(|(axis, layout)| match layout {
             // What lies beside the group on its own axis does not enter its rows; what multiplies it does.
             layout if axis == member.axis => factors_beside(layout, group).iter().all(|&other| ready(other)),
@@ -105,7 +105,7 @@ impl WeightFeatures<'_> {
     fn rows(&self, member: &Member, group: GroupId, scale: Option<&[f32]>) -> Vec<f32> {
         let id = member.initializer;
         let tensor = self.networks.tensor(self.model, id);
-        let layouts = self.networks.groups.layouts(id).unwrap_or_default();
+        let layouts = self.networks.groups().layouts(id).unwrap_or_default();
         let mapper = Mapper { networks: self.networks, model: self.model, maps: self.maps };
         let keep = |other: GroupId| other == group;
         let mapped_size = |other: GroupId| match self.maps.get(other.index()).and_then(Option::as_ref) {
@@ -151,7 +151,7 @@ impl WeightFeatures<'_> {
 
     /// The rows of one number per index of the member's axis.
     fn vector_rows(&self, member: &Member, group: GroupId, values: &[f32]) -> Vec<f32> {
-        let layouts = self.networks.groups.layouts(member.initializer).unwrap_or_default();
+        let layouts = self.networks.groups().layouts(member.initializer).unwrap_or_default();
         let neurons = layouts[member.axis].neurons(group, &|group| self.size(group));
         neuron_rows(values, 1, &neurons, 1, self.size(group))
     }

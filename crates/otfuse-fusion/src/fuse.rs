@@ -1,6 +1,7 @@
 //! The whole way from several networks to one.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use otfuse_graph::{AxisLayout, Graph, GroupId, Tensor, ValueId};
@@ -14,23 +15,10 @@ use crate::axis::AxisMaps;
 use crate::error::FusionError;
 use crate::map::GroupMap;
 use crate::matching::{Views, realign};
+use crate::merge::Merge;
 use crate::networks::Networks;
-use crate::settings::{Consensus, FeatureSource, Method, Settings};
-
-/// What [`fuse`] reports while it works. Several models are aligned at once, in any order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Progress {
-    /// A group of a model has been aligned.
-    Aligned {
-        /// The model, counted from 0.
-        model: usize,
-        /// The group.
-        group: GroupId,
-    },
-    /// All models are aligned and about to be averaged.
-    Averaging,
-}
+use crate::observer::{Observer, Progress};
+use crate::settings::{Alignment, Consensus, FeatureSource, Settings};
 
 /// A fused network and how it came about.
 #[derive(Clone, Debug)]
@@ -49,29 +37,33 @@ pub struct Fusion {
     pub averaging_time: Duration,
 }
 
-/// Fuses networks under the given settings; `activations` holds one entry per model in activation mode.
+/// Fuses networks under the given settings: aligns them and merges what is aligned; `activations` holds one entry per model
+/// in activation mode. The work stops soon after `observer`, which several threads may call, has answered `Break`.
 ///
 /// Takes `O(d n m + n^3)` time for a group of `n` and `m` neurons with `d` features (the exact solver's worst case). The
 /// result does not depend on the number of threads.
 ///
 /// # Errors
-/// Weights that are not finite, settings out of range, activations that do not fit, an average of unequal shapes.
+/// Weights that are not finite, settings out of range, activations that do not fit, unequal shapes without alignment, weights
+/// that the method of merging does not take; [`FusionError::Cancelled`] if the observer stopped the work.
 pub fn fuse(
-    networks: &Networks<'_>,
+    networks: &Networks,
     settings: &Settings,
+    merge: &dyn Merge,
     activations: Option<&[Activations]>,
-    observer: &(dyn Fn(Progress) + Sync),
+    observer: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Fusion, FusionError> {
     let weights = settings.normalised_weights(networks.len())?;
+    merge.check(&weights)?;
     let aligned = align_all(networks, settings, activations, observer)?;
-    observer(Progress::Averaging);
-    aligned.fused(&weights)
+    Observer::new(observer).tell(Progress::Merging)?;
+    aligned.fused(merge, &weights)
 }
 
 impl Fusion {
     /// A value that a model computed, its neurons mapped to those of the anchor: what the aligned model would compute.
     /// `value` is the anchor's id.
-    pub fn aligned(&self, networks: &Networks<'_>, model: usize, value: ValueId, computed: &Tensor) -> Tensor {
+    pub fn aligned(&self, networks: &Networks, model: usize, value: ValueId, computed: &Tensor) -> Tensor {
         let Some(maps) = self.maps.get(model).filter(|maps| maps.iter().any(Option::is_some)) else {
             return computed.clone();
         };
@@ -83,7 +75,7 @@ impl Fusion {
             GroupMap::Within { .. } => None,
         };
         let mut axes: BTreeMap<usize, &AxisLayout> = BTreeMap::new();
-        for (_, group) in networks.groups.iter() {
+        for (_, group) in networks.groups().iter() {
             let of_value = group.observations.iter().filter(|observation| observation.value == value);
             axes.extend(of_value.map(|observation| (observation.axis, &observation.layout)));
         }
@@ -98,8 +90,8 @@ impl Fusion {
 }
 
 /// Networks whose neurons are aligned to the anchor's, to be averaged with any weights.
-pub struct Aligned<'n, 'a> {
-    pub(crate) networks: &'n Networks<'a>,
+pub struct Aligned {
+    pub(crate) networks: Networks,
     pub(crate) maps: Vec<Vec<Option<GroupMap>>>,
     /// One alignment per model other than the anchor; none for a plain average.
     pub alignments: Vec<ModelAlignment>,
@@ -107,26 +99,31 @@ pub struct Aligned<'n, 'a> {
     pub alignment_time: Duration,
 }
 
-impl Aligned<'_, '_> {
-    /// The average of the aligned networks with one weight per model; they should add up to 1.
+impl Aligned {
+    /// One network of the aligned ones, with one weight per model; they should add up to 1.
     ///
     /// # Errors
-    /// Not one weight per model; a plain average of unequal shapes.
-    pub fn average(&self, weights: &[f64]) -> Result<Graph, FusionError> {
+    /// Not one weight per model, or weights that the method of merging does not take; unequal shapes without alignment.
+    pub fn average(&self, merge: &dyn Merge, weights: &[f64]) -> Result<Graph, FusionError> {
+        self.check(merge, weights)?;
+        average(&self.networks, &self.maps, merge, weights)
+    }
+
+    fn check(&self, merge: &dyn Merge, weights: &[f64]) -> Result<(), FusionError> {
         if weights.len() != self.networks.len() {
             return Err(FusionError::Weights { expected: self.networks.len(), found: weights.to_vec() });
         }
-        average(self.networks, &self.maps, weights)
+        merge.check(weights)
     }
 
-    /// The second half of [`fuse`]: the average with one weight per model, in memory, together with what a repair needs to know
+    /// The second half of [`fuse`]: the merged network with one weight per model, in memory, together with what a repair needs to know
     /// of the alignment.
     ///
     /// # Errors
     /// As [`average`](Self::average).
-    pub fn fused(&self, weights: &[f64]) -> Result<Fusion, FusionError> {
+    pub fn fused(&self, merge: &dyn Merge, weights: &[f64]) -> Result<Fusion, FusionError> {
         let start = Instant::now();
-        let graph = self.average(weights)?;
+        let graph = self.average(merge, weights)?;
         Ok(Fusion {
             graph,
             alignments: self.alignments.clone(),
@@ -142,11 +139,9 @@ impl Aligned<'_, '_> {
     ///
     /// # Errors
     /// As [`average`](Self::average).
-    pub fn tensors(&self, ids: &[ValueId], weights: &[f64]) -> Result<Vec<Tensor>, FusionError> {
-        if weights.len() != self.networks.len() {
-            return Err(FusionError::Weights { expected: self.networks.len(), found: weights.to_vec() });
-        }
-        ids.par_iter().map(|&id| averaged(self.networks, &self.maps, weights, id)).collect()
+    pub fn tensors(&self, ids: &[ValueId], merge: &dyn Merge, weights: &[f64]) -> Result<Vec<Tensor>, FusionError> {
+        self.check(merge, weights)?;
+        ids.par_iter().map(|&id| averaged(&self.networks, &self.maps, merge, weights, id)).collect()
     }
 }
 
@@ -155,45 +150,45 @@ impl Aligned<'_, '_> {
 ///
 /// # Errors
 /// As [`fuse`].
-pub fn align_all<'n, 'a>(
-    networks: &'n Networks<'a>,
+pub fn align_all(
+    networks: &Networks,
     settings: &Settings,
     activations: Option<&[Activations]>,
-    observer: &(dyn Fn(Progress) + Sync),
-) -> Result<Aligned<'n, 'a>, FusionError> {
+    observer: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
+) -> Result<Aligned, FusionError> {
     networks.check_finite()?;
+    let observer = Observer::new(observer);
     let start = Instant::now();
-    if settings.method == Method::Average {
+    if settings.alignment == Alignment::None {
         check_shapes(networks)?;
         let maps = vec![Vec::new(); networks.len()];
-        return Ok(Aligned { networks, maps, alignments: Vec::new(), alignment_time: start.elapsed() });
+        return Ok(Aligned { networks: networks.clone(), maps, alignments: Vec::new(), alignment_time: start.elapsed() });
     }
     // Networks with groups within groups are swept without views.
-    let nested = networks.groups.iter().any(|(_, group)| group.within.is_some());
+    let nested = networks.groups().iter().any(|(_, group)| group.within.is_some());
     let views = (settings.sweeps() && !nested).then(|| views(networks, settings, activations));
     let mut found: Vec<Option<AlignedModel>> = (0..networks.len())
         .into_par_iter()
         .map(|model| {
-            if model == networks.anchor {
+            if model == networks.anchor() {
                 return Ok(None);
             }
-            let done = |group| observer(Progress::Aligned { model, group });
-            align(networks, model, settings, activations, views.as_ref(), &done).map(Some)
+            align(networks, model, settings, activations, views.as_ref(), &observer).map(Some)
         })
         .collect::<Result<_, FusionError>>()?;
     if let Some(views) = &views
         && settings.matching.consensus == Consensus::RunningMean
     {
-        realign(views, networks, settings, &mut found)?;
+        realign(views, networks, settings, &mut found, &observer)?;
     }
     let maps = found.iter().map(|found| found.as_ref().map(|found| found.maps.clone()).unwrap_or_default()).collect();
     let alignments = found.into_iter().flatten().map(|found| found.alignment).collect();
-    Ok(Aligned { networks, maps, alignments, alignment_time: start.elapsed() })
+    Ok(Aligned { networks: networks.clone(), maps, alignments, alignment_time: start.elapsed() })
 }
 
 /// Refuses weights of unequal shapes, of which there is no plain average.
-fn check_shapes(networks: &Networks<'_>) -> Result<(), FusionError> {
-    let anchor = networks.graphs[networks.anchor];
+fn check_shapes(networks: &Networks) -> Result<(), FusionError> {
+    let anchor = networks.reference();
     for (id, tensor) in anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)) {
         let other = (0..networks.len()).find(|&model| networks.tensor(model, id).shape() != tensor.shape());
         if let Some(model) = other {
@@ -209,7 +204,7 @@ fn check_shapes(networks: &Networks<'_>) -> Result<(), FusionError> {
 }
 
 /// The tensors that the sweeps compare.
-fn views<'a>(networks: &'a Networks<'a>, settings: &Settings, activations: Option<&'a [Activations]>) -> Views<'a> {
+fn views<'a>(networks: &'a Networks, settings: &Settings, activations: Option<&'a [Activations]>) -> Views<'a> {
     let mut views = Views::of_weights(networks, settings.bias_features, settings.fold_normalization);
     if settings.matching.balance {
         views.balance();

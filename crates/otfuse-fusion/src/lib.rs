@@ -10,7 +10,7 @@
 //! consumers  (columns of the next weight):    W <- W T diag(1/a)
 //! ```
 //!
-//! The way through the crate: [`Networks::new`] matches the graphs of all models, [`fuse`] aligns and averages them
+//! The way through the crate: [`Networks::new`] matches the graphs of all models, [`fuse`] aligns and merges them
 //! under [`Settings`] and returns a [`Fusion`]. In activation mode, record the values that
 //! [`Networks::observed`] names and hand them over as [`Activations`].
 
@@ -27,8 +27,10 @@ mod features;
 mod fuse;
 mod map;
 mod matching;
+mod merge;
 mod networks;
 mod normalization;
+mod observer;
 mod partial;
 mod prune;
 mod repair;
@@ -41,12 +43,17 @@ pub use activations::{ActivationPoint, ActivationStatistic, Activations};
 pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use cka::Gram;
 pub use error::FusionError;
-pub use fuse::{Aligned, Fusion, Progress, align_all, fuse};
+pub use fuse::{Aligned, Fusion, align_all, fuse};
+pub use merge::{Mean, Merge, Slerp, Source};
 pub use networks::Networks;
+pub use observer::Progress;
 pub use partial::fuse_partially;
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
-pub use repair::{Fit, LinearUnit, NormalEquations, Normalization, balance, repair_without_data};
+pub use repair::{
+    Fit, LinearUnit, Loaded, NormalEquations, Normalization, Repair, RepairError, RunError, Runner, balance, repair,
+    repair_without_data,
+};
 pub use residual::Residual;
 pub use settings::{
-    Consensus, FeatureSource, MarginalKind, Matching, Members, Method, Settings, SweepOrder, SweepStart,
+    Alignment, Consensus, FeatureSource, MarginalKind, Matching, Members, Settings, SweepOrder, SweepStart,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use otfuse_graph::{
     AxisLayout, Graph, GroupId, Member, NeuronGroups, Node, NodeId, Operator, PinReason, Role, ValueId,
@@ -12,11 +12,17 @@ use crate::error::FusionError;
 use crate::scores::correction;
 
 /// The graphs of several models, found to be one architecture up to the sizes of their neuron groups. Values and groups
-/// of all models go by the anchor's ids.
-pub struct Networks<'a> {
-    pub(crate) graphs: Vec<&'a Graph>,
-    pub(crate) anchor: usize,
-    pub(crate) groups: NeuronGroups,
+/// of all models go by the anchor's ids. A handle: copies share everything.
+#[derive(Clone)]
+pub struct Networks {
+    shared: Arc<Shared>,
+}
+
+/// What all copies of a handle share.
+struct Shared {
+    graphs: Vec<Graph>,
+    anchor: usize,
+    groups: NeuronGroups,
     /// Per model: the anchor's value to the model's value.
     values: Vec<HashMap<ValueId, ValueId>>,
     /// Per model: the number of neurons of each group.
@@ -27,137 +33,161 @@ pub struct Networks<'a> {
     /// The nodes that read each value of the anchor.
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
     /// Set once all weights are known to be finite.
-    pub(crate) finite: OnceLock<()>,
+    finite: OnceLock<()>,
 }
 
-impl<'a> Networks<'a> {
+impl std::fmt::Debug for Networks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Networks").field("models", &self.len()).field("anchor", &self.anchor()).finish_non_exhaustive()
+    }
+}
+
+impl Networks {
     /// Matches the graphs to that of the model `anchor`, node by node in topological order, and finds their neuron
-    /// groups. Linear in the size of the graphs.
+    /// groups. Linear in the size of the graphs, which are copied: the bytes of their tensors are shared.
     ///
     /// # Errors
     /// Fewer than two models, another architecture (the first difference is named), other sizes where they are fixed.
-    pub fn new(graphs: &[&'a Graph], anchor: usize) -> Result<Self, FusionError> {
-        Self::matched(graphs, anchor, NeuronGroups::of)
+    pub fn new(graphs: &[&Graph], anchor: usize) -> Result<Self, FusionError> {
+        Self::found(graphs, anchor, NeuronGroups::of)
     }
 
     /// As [`new`](Self::new), but the order of the network's outputs is free too, as in the published code: the last
     /// layer is aligned like any other, so that outputs may be permuted.
-    pub fn with_free_outputs(graphs: &[&'a Graph], anchor: usize) -> Result<Self, FusionError> {
-        Self::matched(graphs, anchor, NeuronGroups::with_free_outputs)
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_free_outputs(graphs: &[&Graph], anchor: usize) -> Result<Self, FusionError> {
+        Self::found(graphs, anchor, NeuronGroups::with_free_outputs)
     }
 
-    fn matched(
-        graphs: &[&'a Graph],
+    fn found(
+        graphs: &[&Graph],
         anchor: usize,
         analyse: impl Fn(&Graph) -> Result<NeuronGroups, otfuse_graph::InferenceError>,
     ) -> Result<Self, FusionError> {
-        if graphs.len() < 2 {
-            return Err(FusionError::TooFewModels { found: graphs.len() });
-        }
-        if anchor >= graphs.len() {
-            return Err(FusionError::Anchor { anchor, last: graphs.len() - 1 });
-        }
+        check_anchor(graphs.len(), anchor)?;
         let mut analyses = Vec::with_capacity(graphs.len());
         for (model, graph) in graphs.iter().enumerate() {
             analyses.push(analyse(graph).map_err(|source| FusionError::Analysis { model, source })?);
         }
-        let groups = analyses[anchor].clone();
+        let models: Vec<(&Graph, &NeuronGroups)> = graphs.iter().copied().zip(&analyses).collect();
+        Self::analysed(&models, anchor)
+    }
+
+    /// As [`new`](Self::new), for graphs whose neuron groups are known already.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn analysed(models: &[(&Graph, &NeuronGroups)], anchor: usize) -> Result<Self, FusionError> {
+        check_anchor(models.len(), anchor)?;
+        let (of_anchor, groups) = models[anchor];
         let roles = groups
             .iter()
             .flat_map(|(_, group)| group.members.iter())
             .map(|member| ((member.initializer, member.axis), member.role))
             .collect();
         let (mut values, mut sizes, mut corrections) = (Vec::new(), Vec::new(), Vec::new());
-        for (model, (graph, analysis)) in graphs.iter().zip(&analyses).enumerate() {
+        for (model, &(graph, analysis)) in models.iter().enumerate() {
             let architecture = |difference| FusionError::Architecture { model, anchor, difference };
-            let matched = match_values(graphs[anchor], graph).map_err(architecture)?;
-            let of_model = match_groups(graphs[anchor], &groups, graph, analysis, &matched, model, anchor)?;
+            let matched = match_values(of_anchor, graph).map_err(architecture)?;
+            let of_model = match_groups(of_anchor, groups, graph, analysis, &matched, model, anchor)?;
             let corrected = groups.iter().map(|(id, group)| {
-                correction((graphs[anchor], *graph), &groups, id, (of_model[id.index()], group.size), &matched)
+                correction((of_anchor, graph), groups, id, (of_model[id.index()], group.size), &matched)
             });
             corrections.push(corrected.collect());
             sizes.push(of_model);
             values.push(matched);
         }
-        let readers = graphs[anchor].consumers();
-        Ok(Self {
-            graphs: graphs.to_vec(),
+        let shared = Shared {
+            graphs: models.iter().map(|(graph, _)| (*graph).clone()).collect(),
             anchor,
-            groups,
+            groups: groups.clone(),
             values,
             sizes,
             corrections,
             roles,
-            readers,
+            readers: of_anchor.consumers(),
             finite: OnceLock::new(),
-        })
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The anchor's neuron groups.
     pub fn groups(&self) -> &NeuronGroups {
-        &self.groups
+        &self.shared.groups
     }
 
     /// The number of models.
     pub fn len(&self) -> usize {
-        self.graphs.len()
+        self.shared.graphs.len()
     }
 
     /// Never: there are at least two models.
     pub fn is_empty(&self) -> bool {
-        self.graphs.is_empty()
+        self.shared.graphs.is_empty()
     }
 
     /// The graph of a model.
-    pub fn graph(&self, model: usize) -> &'a Graph {
-        self.graphs[model]
+    pub fn graph(&self, model: usize) -> &Graph {
+        &self.shared.graphs[model]
+    }
+
+    /// The graph of the anchor.
+    pub(crate) fn reference(&self) -> &Graph {
+        self.graph(self.anchor())
+    }
+
+    /// Where it is noted that all weights are finite.
+    pub(crate) fn finite(&self) -> &OnceLock<()> {
+        &self.shared.finite
     }
 
     /// The index of the anchor.
     pub fn anchor(&self) -> usize {
-        self.anchor
+        self.shared.anchor
     }
 
     /// Whether all models have the anchor's sizes.
     pub fn equal_sizes(&self) -> bool {
-        self.sizes.iter().all(|sizes| *sizes == self.sizes[self.anchor])
+        self.shared.sizes.iter().all(|sizes| *sizes == self.shared.sizes[self.shared.anchor])
     }
 
     /// The number of neurons of a group in a model.
     pub fn size(&self, model: usize, group: GroupId) -> usize {
-        self.sizes[model][group.index()]
+        self.shared.sizes[model][group.index()]
     }
 
     /// What all that produces a group in a model is multiplied with once it is mapped, if anything.
     pub(crate) fn correction(&self, model: usize, group: GroupId) -> Option<f32> {
-        self.corrections[model][group.index()]
+        self.shared.corrections[model][group.index()]
     }
 
     /// The model's value that stands where `value` stands in the anchor.
     pub fn value(&self, model: usize, value: ValueId) -> ValueId {
-        self.values[model][&value]
+        self.shared.values[model][&value]
     }
 
     /// The weight of a model that stands where `initializer` stands in the anchor.
-    pub(crate) fn tensor(&self, model: usize, initializer: ValueId) -> &'a otfuse_graph::Tensor {
-        let tensor = self.graphs[model].initializer(self.value(model, initializer));
+    pub(crate) fn tensor(&self, model: usize, initializer: ValueId) -> &otfuse_graph::Tensor {
+        let tensor = self.shared.graphs[model].initializer(self.value(model, initializer));
         tensor.expect("initializers were matched with initializers")
     }
 
     /// What an axis of a weight does with its neurons.
     pub(crate) fn role(&self, initializer: ValueId, axis: usize) -> Role {
-        self.roles.get(&(initializer, axis)).copied().unwrap_or(Role::Producer)
+        self.shared.roles.get(&(initializer, axis)).copied().unwrap_or(Role::Producer)
     }
 
     /// The node that a weight is applied in, behind operators that only move or convert it, and the value that this node
     /// reads.
     pub(crate) fn application(&self, member: &Member) -> (NodeId, ValueId) {
-        let graph = self.graphs[self.anchor];
+        let graph = self.reference();
         let (mut id, mut value) = (member.node, member.initializer);
         loop {
             let node = graph.node(id);
             let moves = node.operator.keeps_elements();
-            let next = node.output(0).filter(|_| moves).and_then(|output| Some((output, self.readers.get(&output)?)));
+            let next = node.output(0).filter(|_| moves).and_then(|output| Some((output, self.shared.readers.get(&output)?)));
             match next.and_then(|(output, readers)| Some((output, readers.first()?.0))) {
                 Some((output, reader)) => (id, value) = (reader, output),
                 None => return (id, value),
@@ -167,10 +197,19 @@ impl<'a> Networks<'a> {
 
     /// The name of a group: that of its first producer.
     pub fn group_name(&self, group: GroupId) -> String {
-        let members = &self.groups.group(group).members;
+        let members = &self.shared.groups.group(group).members;
         let producer = members.iter().find(|member| member.role == Role::Producer).or(members.first());
         producer
-            .map_or_else(String::new, |member: &Member| self.graphs[self.anchor].value(member.initializer).name.clone())
+            .map_or_else(String::new, |member: &Member| self.reference().value(member.initializer).name.clone())
+    }
+}
+
+/// Refuses fewer than two models and an anchor that is none of them.
+fn check_anchor(models: usize, anchor: usize) -> Result<(), FusionError> {
+    match models {
+        0 | 1 => Err(FusionError::TooFewModels { found: models }),
+        models if anchor >= models => Err(FusionError::Anchor { anchor, last: models - 1 }),
+        _ => Ok(()),
     }
 }
 

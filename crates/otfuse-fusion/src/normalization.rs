@@ -15,8 +15,8 @@ pub(crate) struct AffineNormalization {
 
 impl AffineNormalization {
     /// The normalisation that alone reads what a node of the anchor computes, with the numbers of one model.
-    pub fn behind(networks: &Networks<'_>, model: usize, node: NodeId) -> Option<Self> {
-        let graph = networks.graphs[networks.anchor];
+    pub fn behind(networks: &Networks, model: usize, node: NodeId) -> Option<Self> {
+        let graph = networks.reference();
         let output = graph.node(node).output(0)?;
         let mut readers = graph.nodes().filter(|(_, reader)| reader.inputs.contains(&Some(output)));
         let (_, reader) = readers.next()?;

@@ -31,13 +31,13 @@ enum Slot {
 ///
 /// # Errors
 /// Other than two models, unequal widths, a budget out of range, lengths that cannot be adapted.
-pub fn fuse_partially(networks: &Networks<'_>, fusion: &Fusion, budget: f64) -> Result<Graph, FusionError> {
+pub fn fuse_partially(networks: &Networks, fusion: &Fusion, budget: f64) -> Result<Graph, FusionError> {
     if !(1.0..=2.0).contains(&budget) || networks.len() != 2 || !networks.equal_sizes() {
         return Err(FusionError::WidthBudget { budget, models: networks.len() });
     }
-    let anchor = networks.graphs[networks.anchor];
+    let anchor = networks.reference();
     let partial = Partial::new(networks, fusion, budget);
-    let wide = select(anchor, &networks.groups, &partial.chosen)?;
+    let wide = select(anchor, &networks.groups(), &partial.chosen)?;
     let mut editor = GraphEditor::edit(wide);
     for (id, tensor) in anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)) {
         let (shape, values) = partial.tensor(id, tensor);
@@ -49,7 +49,7 @@ pub fn fuse_partially(networks: &Networks<'_>, fusion: &Fusion, budget: f64) -> 
 }
 
 struct Partial<'a> {
-    networks: &'a Networks<'a>,
+    networks: &'a Networks,
     fusion: &'a Fusion,
     /// For each group the slots of the result, and the anchor's neuron (or its partner) that each stands for.
     slots: Vec<Vec<Slot>>,
@@ -57,11 +57,11 @@ struct Partial<'a> {
 }
 
 impl<'a> Partial<'a> {
-    fn new(networks: &'a Networks<'a>, fusion: &'a Fusion, budget: f64) -> Self {
+    fn new(networks: &'a Networks, fusion: &'a Fusion, budget: f64) -> Self {
         let (mut slots, mut chosen) = (Vec::new(), Vec::new());
-        let other = 1 - networks.anchor;
-        for (group, _) in networks.groups.iter() {
-            let size = networks.size(networks.anchor, group);
+        let other = 1 - networks.anchor();
+        for (group, _) in networks.groups().iter() {
+            let size = networks.size(networks.anchor(), group);
             let apart = if is_divisible(networks, group) {
                 let count = (((budget - 1.0) * size as f64).round() as usize).min(size);
                 let distances = distances(networks, fusion, group);
@@ -74,7 +74,7 @@ impl<'a> Partial<'a> {
                 Vec::new()
             };
             let mut of_group = vec![Slot::Pair; size];
-            apart.iter().for_each(|&neuron| of_group[neuron] = Slot::Only(networks.anchor));
+            apart.iter().for_each(|&neuron| of_group[neuron] = Slot::Only(networks.anchor()));
             of_group.extend(apart.iter().map(|_| Slot::Only(other)));
             slots.push(of_group);
             chosen.push((0..size).chain(apart).collect());
@@ -84,7 +84,7 @@ impl<'a> Partial<'a> {
 
     /// The weight of the result: its shape and values.
     fn tensor(&self, id: ValueId, of_anchor: &Tensor) -> (Vec<usize>, Vec<f32>) {
-        let layouts = self.networks.groups.layouts(id).unwrap_or_default();
+        let layouts = self.networks.groups().layouts(id).unwrap_or_default();
         let mut sum: Vec<f64> = Vec::new();
         let mut shape = of_anchor.shape().to_vec();
         for model in 0..self.networks.len() {
@@ -114,7 +114,7 @@ impl<'a> Partial<'a> {
         model: usize,
         averaged: f64,
     ) -> (Vec<f64>, usize) {
-        let size = |group: GroupId| self.networks.size(self.networks.anchor, group);
+        let size = |group: GroupId| self.networks.size(self.networks.anchor(), group);
         let slots = |group: GroupId| self.slots[group.index()].len();
         let indices = layout.reindexed(&size, &|group: GroupId| self.chosen[group.index()].as_slice());
         let factor = |index: usize| {
@@ -139,9 +139,9 @@ impl<'a> Partial<'a> {
 }
 
 /// Whether neurons of a group may stay apart.
-fn is_divisible(networks: &Networks<'_>, group: GroupId) -> bool {
-    let graph = networks.graphs[networks.anchor];
-    let found = networks.groups.group(group);
+fn is_divisible(networks: &Networks, group: GroupId) -> bool {
+    let graph = networks.reference();
+    let found = networks.groups().group(group);
     let is_normalized = found.observations.iter().any(|observation| {
         let readers = graph.nodes().filter(|(_, node)| node.input(0) == Some(observation.value));
         let mut operators = readers.map(|(_, node)| &node.operator);
@@ -155,18 +155,18 @@ fn is_divisible(networks: &Networks<'_>, group: GroupId) -> bool {
             ) || matches!(operator, Operator::Reduce { .. })
         })
     });
-    found.within.is_none() && networks.groups.inside(group).next().is_none() && !is_normalized
+    found.within.is_none() && networks.groups().inside(group).next().is_none() && !is_normalized
 }
 
 /// For each neuron of the anchor one less the cosine between its incoming weights and those of its partner.
-fn distances(networks: &Networks<'_>, fusion: &Fusion, group: GroupId) -> Vec<f64> {
-    let anchor = networks.anchor;
+fn distances(networks: &Networks, fusion: &Fusion, group: GroupId) -> Vec<f64> {
+    let anchor = networks.anchor();
     let size = |group: GroupId| networks.size(anchor, group);
     let count = size(group);
     let mut products = vec![[0.0_f64; 3]; count];
-    for member in networks.groups.group(group).members_as(Role::Producer) {
+    for member in networks.groups().group(group).members_as(Role::Producer) {
         let shape = networks.tensor(anchor, member.initializer).shape();
-        let Some(layouts) = networks.groups.layouts(member.initializer).filter(|_| shape.len() > 1) else { continue };
+        let Some(layouts) = networks.groups().layouts(member.initializer).filter(|_| shape.len() > 1) else { continue };
         let neurons = layouts[member.axis].neurons(group, &size);
         let (outer, inner) = (shape[..member.axis].iter().product(), shape[member.axis + 1..].iter().product());
         let [own, other] = [anchor, 1 - anchor].map(|model| {

@@ -35,11 +35,11 @@ pub enum Residual {
     Neurons,
 }
 
-impl Networks<'_> {
+impl Networks {
     /// The terms of the sums that make a group a residual stream, in the anchor's ids; none for other groups.
     pub(crate) fn terms(&self, group: GroupId) -> Vec<Observation> {
-        let graph = self.graphs[self.anchor];
-        let observations = &self.groups.group(group).observations;
+        let graph = self.reference();
+        let observations = &self.groups().group(group).observations;
         let observed = |value: ValueId| observations.iter().find(|observation| observation.value == value);
         // What is computed from weights alone (a converted bias) is no term.
         let mut constant: HashSet<ValueId> = graph.initializers().map(|(id, _)| id).collect();

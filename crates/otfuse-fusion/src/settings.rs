@@ -11,14 +11,15 @@ const MAX_SWEEPS: usize = 100;
 /// Sweeps on features of unit length have no common objective that must fall.
 const RECOMMENDED_SWEEPS: usize = 40;
 
-/// How the models become one.
+/// How the neurons of the models are brought into one order. How they are merged then is another choice: see
+/// [`Merge`](crate::Merge).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Method {
-    /// Align by optimal transport, then average.
+pub enum Alignment {
+    /// By optimal transport.
     #[default]
-    OptimalTransport,
-    /// Average index by index, without alignment ("vanilla average").
-    Average,
+    Transport,
+    /// Not at all: neurons are merged index by index ("vanilla"), which needs equal shapes.
+    None,
 }
 
 /// What describes a neuron.
@@ -138,8 +139,8 @@ pub enum MarginalKind {
 /// All settings of a fusion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// How the models become one. Default: optimal transport.
-    pub method: Method,
+    /// How neurons are brought into one order. Default: by optimal transport.
+    pub alignment: Alignment,
     /// What describes a neuron. Default: weights.
     pub features: FeatureSource,
     /// How the terms of residual streams count, where the forward sweep describes neurons. Default: the sums, as they are.
@@ -168,7 +169,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            method: Method::default(),
+            alignment: Alignment::default(),
             features: FeatureSource::default(),
             residual: Residual::default(),
             ground_cost: GroundCost::default(),

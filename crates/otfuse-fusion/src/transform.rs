@@ -27,7 +27,7 @@ pub(crate) struct Leaf {
 
 /// The maps found so far, applied to the weights of a model.
 pub(crate) struct Mapper<'a> {
-    pub networks: &'a Networks<'a>,
+    pub networks: &'a Networks,
     pub model: usize,
     /// One for each group; empty to leave all where they are.
     pub maps: &'a [Option<GroupMap>],
@@ -43,7 +43,7 @@ impl Mapper<'_> {
     }
 
     fn axes(&self, id: ValueId) -> Vec<Axis> {
-        let layouts = self.networks.groups.layouts(id).unwrap_or_default().iter().enumerate();
+        let layouts = self.networks.groups().layouts(id).unwrap_or_default().iter().enumerate();
         layouts.map(|(axis, layout)| Axis { layout: layout.clone(), role: self.networks.role(id, axis) }).collect()
     }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use otfuse_graph::{Conv, Graph, GraphBuilder, Tensor, Window};
 use otfuse_runtime::dataset::Dataset;
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Device, Executable, mlp};
+use otfuse_runtime::{Executable, Host, mlp};
 
 /// As in the `otfuse` command.
 #[global_allocator]
@@ -57,7 +57,7 @@ fn vgg11() -> Graph {
 
 /// Seconds of each of `repeat` passes over a batch, after one that does not count.
 fn forward(graph: &Graph, shape: &[usize], batch: usize, repeat: usize) -> Vec<f64> {
-    let executable = Executable::new(graph, &Device::default()).expect("a valid graph");
+    let executable = Executable::new(graph, &Host::default()).expect("a valid graph");
     let shape = [&[batch], shape].concat();
     let input = Tensor::from_f32(&shape, numbers(shape.iter().product(), 1.0));
     let once = || {
@@ -78,7 +78,7 @@ fn steps(graph: &Graph, shape: &[usize], batch: usize, repeat: usize) -> Vec<f64
     let settings =
         TrainSettings { epochs: repeat + 1, batch_size: batch, learning_rate: 1e-4, ..TrainSettings::default() };
     let (mut seconds, mut last) = (Vec::new(), Instant::now());
-    train(graph, &dataset, &settings, &mut |_| {
+    train(graph, &dataset, &settings, &Host::default(), &mut |_| {
         seconds.push(last.elapsed().as_secs_f64());
         last = Instant::now();
     })

@@ -1,7 +1,6 @@
 //! Where networks are computed.
 
 use std::fmt;
-use std::sync::OnceLock;
 
 /// The backend of the CPU: Burn's portable one, in float32.
 pub(crate) type Cpu = burn_flex::Flex;
@@ -19,18 +18,17 @@ pub(crate) type GpuDevice = burn_backend::tensor::Device<Gpu>;
 
 /// Where networks are computed: the CPU, or a GPU where the crate is built with the feature `cuda` or `wgpu`.
 ///
-/// The default is the CPU unless [`make_default`](Self::make_default) says otherwise.
-#[derive(Clone, Debug, PartialEq)]
+/// The default is the CPU.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Device(Kind);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Kind {
+    #[default]
     Cpu,
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     Gpu(GpuDevice),
 }
-
-static DEFAULT: OnceLock<Device> = OnceLock::new();
 
 /// A device cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,20 +81,8 @@ impl Device {
         }
     }
 
-    /// Makes this the default of the whole process. To be called before anything is computed; only the first call counts.
-    pub fn make_default(self) {
-        // A default that was set before stays.
-        let _ = DEFAULT.set(self);
-    }
-
     pub(crate) fn kind(&self) -> &Kind {
         &self.0
-    }
-}
-
-impl Default for Device {
-    fn default() -> Self {
-        DEFAULT.get().cloned().unwrap_or_else(Self::cpu)
     }
 }
 

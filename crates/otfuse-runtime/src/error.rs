@@ -28,6 +28,12 @@ pub enum RuntimeError {
     /// A constant of the graph cannot be used.
     #[error("the constant '{value}': expected {expected}, found {found}")]
     Constant { value: String, expected: String, found: String },
+    /// The computation was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// A limit of the host was reached: the node would be one step too many, or more bytes are alive behind it.
+    #[error("the node '{node}' takes {asked} {resource}, of which {allowed} are allowed")]
+    Budget { node: String, resource: &'static str, asked: u64, allowed: u64 },
     /// The samples of a data set do not fit the network's input.
     #[error("samples of shape {found:?} do not fit the input '{input}', which takes {expected}")]
     Samples { input: String, expected: String, found: Vec<usize> },

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use otfuse_graph::{Facts, Graph, Tensor, ValueId};
 
 use crate::device::{Device, Kind};
+use crate::host::Host;
 use crate::interpreter::Program;
 use crate::{Cpu, RuntimeError};
 
-/// A graph whose constant tensors are on a device, ready to be run many times.
+/// A graph whose constant tensors are on the device of a host, ready to be run many times.
 pub struct Executable {
-    device: Device,
+    host: Host,
     program: OnDevice,
 }
 
@@ -33,24 +34,24 @@ macro_rules! on_device {
 
 impl OnDevice {
     /// A graph none of whose constants are on the device.
-    fn bare(graph: &Graph, device: &Device) -> Self {
-        match device.kind() {
-            Kind::Cpu => Self::Cpu(Program::bare(graph, &burn_flex::FlexDevice)),
+    fn bare(graph: &Graph, host: &Host) -> Self {
+        match host.device().kind() {
+            Kind::Cpu => Self::Cpu(Program::bare(graph, &burn_flex::FlexDevice, host.limits())),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
-            Kind::Gpu(device) => Self::Gpu(Program::bare(graph, device)),
+            Kind::Gpu(device) => Self::Gpu(Program::bare(graph, device, host.limits())),
         }
     }
 }
 
 impl Executable {
     /// Uploads the constant tensors of a graph. Fails if one holds integers that do not fit 64 bits.
-    pub fn new(graph: &Graph, device: &Device) -> Result<Self, RuntimeError> {
-        let program = match device.kind() {
-            Kind::Cpu => OnDevice::Cpu(Program::new(graph, &burn_flex::FlexDevice)?),
+    pub fn new(graph: &Graph, host: &Host) -> Result<Self, RuntimeError> {
+        let program = match host.device().kind() {
+            Kind::Cpu => OnDevice::Cpu(Program::new(graph, &burn_flex::FlexDevice, host.limits())?),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
-            Kind::Gpu(device) => OnDevice::Gpu(Program::new(graph, device)?),
+            Kind::Gpu(device) => OnDevice::Gpu(Program::new(graph, device, host.limits())?),
         };
-        Ok(Self { device: device.clone(), program })
+        Ok(Self { host: host.clone(), program })
     }
 
     /// The graph that is run.
@@ -58,15 +59,24 @@ impl Executable {
         on_device!(&self.program, program => program.graph())
     }
 
+    /// Where it runs, and within which limits.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// The device that it runs on.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.host.device()
     }
 
     /// Computes the network's outputs and the values of `record` (inner values, inputs or constants).
     ///
     /// Floats come back as float32 whatever their width in the graph. Inner values are dropped as soon as their last
-    /// reader has run. Errors name the node and what was expected and found.
+    /// reader has run.
+    ///
+    /// # Errors
+    /// Inputs or operands that do not fit, with the node, what was expected and what was found; what the host's limits do
+    /// not allow.
     pub fn run(
         &self,
         inputs: &[(ValueId, Tensor)],
@@ -106,11 +116,15 @@ impl Executable {
     }
 }
 
-/// Runs a graph once on the default device: inputs and outputs by name, outputs in the graph's order and of the types
+/// Runs a graph once on a host: inputs and outputs by name, outputs in the graph's order and of the types
 /// that its operators give. Computed is in float32 all the same.
-pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+pub fn run_graph(
+    graph: &Graph,
+    inputs: BTreeMap<String, Tensor>,
+    host: &Host,
+) -> Result<Vec<(String, Tensor)>, RuntimeError> {
     let facts = Facts::of(graph).ok();
-    let mut outputs = run_graph_f32(graph, inputs)?;
+    let mut outputs = run_graph_f32(graph, inputs, host)?;
     for (&id, (_, tensor)) in graph.outputs().iter().zip(&mut outputs) {
         let wanted = facts.as_ref().and_then(|facts| facts.data_type(id)).filter(|wanted| wanted.is_float());
         if let Some(wanted) = wanted.filter(|&wanted| tensor.data_type().is_float() && wanted != tensor.data_type())
@@ -123,8 +137,12 @@ pub fn run_graph(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<
 }
 
 /// As [`run_graph`], with all floats as they are computed: in float32.
-pub fn run_graph_f32(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
-    run_graph_with(graph, inputs, &|_, _| None)
+pub fn run_graph_f32(
+    graph: &Graph,
+    inputs: BTreeMap<String, Tensor>,
+    host: &Host,
+) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+    run_graph_with(graph, inputs, host, &|_, _| None)
 }
 
 /// As [`run_graph_f32`], with other constant tensors: for each value that holds one, and its tensor in the graph, `other`
@@ -133,6 +151,7 @@ pub fn run_graph_f32(graph: &Graph, inputs: BTreeMap<String, Tensor>) -> Result<
 pub fn run_graph_with(
     graph: &Graph,
     inputs: BTreeMap<String, Tensor>,
+    host: &Host,
     other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
 ) -> Result<Vec<(String, Tensor)>, RuntimeError> {
     let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
@@ -142,7 +161,7 @@ pub fn run_graph_with(
         let &input = input.ok_or_else(|| RuntimeError::UnknownInput { input: name, expected: names() })?;
         given.push((input, tensor));
     }
-    let program = OnDevice::bare(graph, &Device::default());
+    let program = OnDevice::bare(graph, host);
     let outputs = on_device!(&program, program => program.run_with(&given, graph.outputs(), other))?;
     graph
         .outputs()

@@ -24,6 +24,7 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
+    #[cfg(feature = "training")]
     pub(crate) fn count(self) -> usize {
         self.samples * self.per_sample
     }

@@ -1,4 +1,5 @@
 //! The same bytes whatever the number of threads: the same work in processes with one, two and five threads.
+#![cfg(feature = "training")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use otfuse_graph::{Conv, Graph, GraphBuilder, PoolKind, Tensor, Window};
 use otfuse_runtime::dataset::{DataSpec, Dataset, Split};
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Device, Executable, mlp, predict};
+use otfuse_runtime::{Executable, Host, mlp, predict};
 
 const VARIABLE: &str = "OTFUSE_TEST_DETERMINISM";
 
@@ -51,14 +52,15 @@ fn work() -> u64 {
     };
     let settings = TrainSettings { epochs: 1, learning_rate: 0.01, ..TrainSettings::default() };
     let digits = "digits".parse::<DataSpec>().unwrap().load(Split::Train, None, None).unwrap();
-    let perceptron = train(&mlp(&[64, 400, 300, 10], 3).unwrap(), &digits, &settings, &mut |_| {}).unwrap().graph;
+    let perceptron =
+        train(&mlp(&[64, 400, 300, 10], 3).unwrap(), &digits, &settings, &Host::default(), &mut |_| {}).unwrap().graph;
     hash_graph(&perceptron);
     let labels = (0..96).map(|at| at % 10).collect();
     let images = Dataset::from_floats("images", vec![3, 16, 16], pattern(96 * 768), labels, 10).unwrap();
-    let network = train(&convolutional(), &images, &settings, &mut |_| {}).unwrap().graph;
+    let network = train(&convolutional(), &images, &settings, &Host::default(), &mut |_| {}).unwrap().graph;
     hash_graph(&network);
     for (graph, dataset) in [(&perceptron, &digits), (&network, &images)] {
-        let executable = Executable::new(graph, &Device::default()).unwrap();
+        let executable = Executable::new(graph, &Host::default()).unwrap();
         let probabilities = predict(&executable, dataset, &mut |_, _| {}).unwrap();
         probabilities.logarithms().iter().for_each(|value| value.to_bits().hash(&mut hasher));
     }

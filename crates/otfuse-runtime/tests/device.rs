@@ -1,5 +1,5 @@
 //! GPUs against the CPU: forward and training, where the crate is built with the feature and the machine has a device.
-
+#![cfg(feature = "training")]
 #![cfg(any(feature = "cuda", feature = "wgpu"))]
 
 mod cases;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use otfuse_graph::{Conv, Graph, GraphBuilder, Tensor, ValueId, Window};
 use otfuse_runtime::dataset::Dataset;
 use otfuse_runtime::train::{Extras, TrainSettings, train_on};
-use otfuse_runtime::{Device, Executable, initialised, mlp};
+use otfuse_runtime::{Device, Executable, Host, initialised, mlp};
 
 /// The devices that are there; says which are not.
 #[allow(clippy::print_stderr)]
@@ -60,7 +60,7 @@ fn networks_agree_with_the_cpu() {
             let count: usize = shape.iter().product();
             let batch = Tensor::from_f32(&[&[6], shape.as_slice()].concat(), numbers(6 * count));
             let outputs = |device: &Device| -> BTreeMap<ValueId, Tensor> {
-                let executable = Executable::new(&graph, device).unwrap();
+                let executable = Executable::new(&graph, &Host::new(device.clone())).unwrap();
                 executable.run(&[(graph.inputs()[0], batch.clone())], &[]).unwrap()
             };
             let (found, expected) = (outputs(&device), outputs(&Device::cpu()));
@@ -70,7 +70,9 @@ fn networks_agree_with_the_cpu() {
             let samples = Dataset::from_floats("samples", shape, numbers(40 * count), labels, 4).unwrap();
             let settings = TrainSettings { epochs: 3, batch_size: 8, learning_rate: 0.05, ..TrainSettings::default() };
             let trained = |device: &Device| {
-                train_on(&graph, &samples, &settings, Extras::default(), device, &mut |_| {}).unwrap().graph
+                train_on(&graph, &samples, &settings, Extras::default(), &Host::new(device.clone()), &mut |_| {})
+                    .unwrap()
+                    .graph
             };
             let (found, expected) = (trained(&device), trained(&Device::cpu()));
             for ((id, found), (_, expected)) in found.initializers().zip(expected.initializers()) {
@@ -89,8 +91,9 @@ fn operators_agree_with_the_cpu() {
             let (graph, given) = cases::network(operator, &golden[name]).unwrap();
             let by_name = |name: &String| *graph.inputs().iter().find(|&&id| graph.value(id).name == *name).unwrap();
             let inputs: Vec<_> = given.iter().map(|(name, tensor)| (by_name(name), tensor.clone())).collect();
-            let run =
-                |device: &Device| Executable::new(&graph, device).and_then(|executable| executable.run(&inputs, &[]));
+            let run = |device: &Device| {
+                Executable::new(&graph, &Host::new(device.clone())).and_then(|executable| executable.run(&inputs, &[]))
+            };
             let (found, expected) =
                 (run(&device).unwrap_or_else(|error| panic!("{name}: {error}")), run(&Device::cpu()).unwrap());
             for (id, expected) in &expected {

@@ -1,12 +1,13 @@
 //! Gradients of every operator against PyTorch: `golden/gen_gradients.py` computes them for the inputs of
 //! `golden/operators.json`.
+#![cfg(feature = "training")]
 
 mod cases;
 
 use std::collections::BTreeMap;
 
 use otfuse_graph::{Operator, Tensor};
-use otfuse_runtime::Device;
+use otfuse_runtime::Host;
 use otfuse_runtime::train::vector_jacobian_product;
 use serde_json::Value;
 
@@ -20,8 +21,8 @@ fn check(operator: Operator, case: &Value, expected: &Value) -> Result<(), Strin
     let cotangent = Tensor::from_f32(&shape, (1..=count).map(|k| (k as f64).cos() as f32).collect());
     let by: Vec<_> = inputs.iter().map(|(id, _)| *id).collect();
     let cotangents = [(graph.outputs()[0], cotangent)];
-    let device = Device::default();
-    let found = vector_jacobian_product(&graph, &inputs, &cotangents, &by, &device);
+    let host = Host::default();
+    let found = vector_jacobian_product(&graph, &inputs, &cotangents, &by, &host);
     let found = found.map_err(|error| error.to_string())?;
     for (index, expected) in expected.as_array().unwrap().iter().enumerate() {
         let Some(expected) = expected.as_array() else { continue };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{DataType, Declared, Dim, GraphEditor, Operator, Tensor, Unary};
-use otfuse_runtime::{run_graph, run_graph_f32};
+use otfuse_runtime::{Host, run_graph, run_graph_f32};
 
 fn cast(to: DataType, values: &[f32]) -> Vec<f32> {
     let mut editor = GraphEditor::new("cast");
@@ -15,7 +15,8 @@ fn cast(to: DataType, values: &[f32]) -> Vec<f32> {
     editor.add_node("widen", Operator::Cast { to: DataType::F32 }, vec![Some(half)], vec![Some(y)]);
     editor.add_output(y);
     let input = Tensor::from_f32(&[values.len()], values.to_vec());
-    let found = run_graph(&editor.finish().unwrap(), BTreeMap::from([("x".to_owned(), input)])).unwrap();
+    let found =
+        run_graph(&editor.finish().unwrap(), BTreeMap::from([("x".to_owned(), input)]), &Host::default()).unwrap();
     found[0].1.to_f32().unwrap()
 }
 
@@ -45,9 +46,9 @@ fn outputs_have_the_type_of_the_graph() {
         editor.add_output(y);
         let graph = editor.finish().unwrap();
         let inputs = BTreeMap::from([("x".to_owned(), Tensor::from_f32_as(data_type, &[1, 2], vec![1.0, 0.25]))]);
-        let typed = run_graph(&graph, inputs.clone()).unwrap().remove(0).1;
+        let typed = run_graph(&graph, inputs.clone(), &Host::default()).unwrap().remove(0).1;
         assert_eq!(typed, Tensor::from_f32_as(data_type, &[1, 2], vec![0.0, 2.0]));
-        let computed = run_graph_f32(&graph, inputs).unwrap().remove(0).1;
+        let computed = run_graph_f32(&graph, inputs, &Host::default()).unwrap().remove(0).1;
         assert_eq!(computed, Tensor::from_f32(&[1, 2], vec![0.0, 2.0]));
     }
 }

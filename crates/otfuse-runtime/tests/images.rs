@@ -1,4 +1,5 @@
 //! Data sets of image files.
+#![cfg(feature = "images")]
 
 use std::fs;
 use std::path::Path;

@@ -1,16 +1,15 @@
 //! Whole networks: errors, recording, batches, evaluation and training.
+#![cfg(feature = "training")]
 
 use std::collections::BTreeMap;
 
 use otfuse_graph::{Conv, Graph, GraphBuilder, Operator, Tensor, Unary, Window};
 use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{
-    Device, Executable, Probabilities, RuntimeError, SampleLayout, evaluate, mlp, predict, run_graph,
-};
+use otfuse_runtime::{Executable, Host, Probabilities, RuntimeError, SampleLayout, evaluate, mlp, predict, run_graph};
 
 fn executable(graph: &Graph) -> Executable {
-    Executable::new(graph, &Device::default()).unwrap()
+    Executable::new(graph, &Host::default()).unwrap()
 }
 
 fn digits(split: Split) -> Dataset {
@@ -50,7 +49,7 @@ fn wrong_inputs_are_errors() {
     let x = |shape: &[usize]| Tensor::from_f32(shape, vec![0.0; shape.iter().product()]);
     let run = |inputs: Vec<(&str, Tensor)>| {
         let inputs: BTreeMap<_, _> = inputs.into_iter().map(|(name, tensor)| (name.to_owned(), tensor)).collect();
-        run_graph(&graph, inputs).unwrap_err()
+        run_graph(&graph, inputs, &Host::default()).unwrap_err()
     };
     assert!(matches!(run(vec![]), RuntimeError::MissingInput { .. }));
     assert!(matches!(run(vec![("z", x(&[1, 2]))]), RuntimeError::UnknownInput { .. }));
@@ -59,7 +58,7 @@ fn wrong_inputs_are_errors() {
 
     let opaque = Operator::Opaque { domain: "com.example".into(), name: "Mystery".into() };
     let graph = tiny(&[None, Some(2)], Some(opaque));
-    let error = run_graph(&graph, BTreeMap::from([("x".to_owned(), x(&[1, 2]))])).unwrap_err();
+    let error = run_graph(&graph, BTreeMap::from([("x".to_owned(), x(&[1, 2]))]), &Host::default()).unwrap_err();
     assert!(matches!(error, RuntimeError::Unsupported { operator, .. } if operator == "Mystery"));
 }
 
@@ -71,7 +70,7 @@ fn shapes_that_do_not_fit_are_errors_not_panics() {
         let input = b.input("x", &[None, Some(3), Some(4), Some(4)]);
         let y = build(&mut b, input);
         b.output(y);
-        run_graph(&b.finish().unwrap(), BTreeMap::from([("x".to_owned(), x())])).unwrap_err()
+        run_graph(&b.finish().unwrap(), BTreeMap::from([("x".to_owned(), x())]), &Host::default()).unwrap_err()
     };
     let weight = |shape: &[usize]| Tensor::from_f32(shape, vec![0.0; shape.iter().product()]);
     let errors = [
@@ -188,7 +187,9 @@ fn settings() -> TrainSettings {
 fn a_perceptron_learns_digits() {
     let graph = mlp(&[64, 64, 32, 10], 1).unwrap();
     let mut steps = 0;
-    let trained = train(&graph, &digits(Split::Train), &settings(), &mut |progress| steps = progress.step).unwrap();
+    let trained =
+        train(&graph, &digits(Split::Train), &settings(), &Host::default(), &mut |progress| steps = progress.step)
+            .unwrap();
     assert_eq!(steps, 8 * 1438_usize.div_ceil(64));
     assert!(trained.history[7].loss < 0.2 * trained.history[0].loss, "{:?}", trained.history);
     let evaluation = evaluate(&executable(&trained.graph), &digits(Split::Test), &mut |_, _| {}).unwrap();

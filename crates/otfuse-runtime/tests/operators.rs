@@ -4,14 +4,14 @@ mod cases;
 
 use std::collections::BTreeMap;
 
-use otfuse_runtime::run_graph;
+use otfuse_runtime::{Host, run_graph};
 use serde_json::Value;
 
 /// Runs one operator; returns what is wrong.
 fn check(operator: otfuse_graph::Operator, case: &Value) -> Result<(), String> {
     let (graph, given) = cases::network(operator, case)?;
     let expected = case["outputs"].as_array().unwrap();
-    let found = run_graph(&graph, given).map_err(|error| error.to_string())?;
+    let found = run_graph(&graph, given, &Host::default()).map_err(|error| error.to_string())?;
     for ((_, found), expected) in found.iter().zip(expected.iter().map(cases::tensor)) {
         if found.shape() != expected.shape() || found.data_type() != expected.data_type() {
             return Err(format!("expected {expected:?}, found {found:?}"));

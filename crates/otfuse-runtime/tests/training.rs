@@ -1,4 +1,5 @@
 //! Training against PyTorch (`golden/gen_training.py`), and what is promised of it besides.
+#![cfg(feature = "training")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use otfuse_runtime::train::{
     Augmentation, Checkpoints, Distillation, Extras, Optimizer, Schedule, TrainError, TrainSettings, Trained, train,
     train_on,
 };
-use otfuse_runtime::{Device, Executable};
+use otfuse_runtime::{Executable, Host};
 use serde_json::Value;
 
 fn numbers(count: usize, seed: usize, scale: f64, offset: f64) -> Vec<f32> {
@@ -79,13 +80,13 @@ fn weights(graph: &Graph) -> BTreeMap<String, Vec<f32>> {
 #[test]
 fn steps_agree_with_pytorch() {
     let golden: BTreeMap<String, Value> = serde_json::from_str(include_str!("golden/training.json")).unwrap();
-    let device = Device::default();
-    let teachers = [Executable::new(&network(20), &device).unwrap()];
+    let host = Host::default();
+    let teachers = [Executable::new(&network(20), &host).unwrap()];
     for (name, settings) in cases() {
         let teachers = if name == "distillation" { &teachers[..] } else { &[] };
         let distillation = Distillation { teachers, temperature: 3.0, weight: 0.7 };
         let extras = Extras { distillation: (!teachers.is_empty()).then_some(distillation), ..Extras::default() };
-        let trained = train_on(&network(1), &samples(9), &settings, extras, &device, &mut |_| {}).unwrap();
+        let trained = train_on(&network(1), &samples(9), &settings, extras, &host, &mut |_| {}).unwrap();
         let loss = golden[name]["loss"].as_f64().unwrap();
         assert!((trained.history[5].loss - loss).abs() < 1e-4 * loss.abs().max(1.0), "{name}: {loss}");
         let found = weights(&trained.graph);
@@ -118,8 +119,8 @@ fn trained(settings: &TrainSettings, resume: Option<&[u8]>) -> (Result<Trained, 
     };
     let checkpoints = Checkpoints { resume, every: Duration::ZERO, save: &mut save };
     let extras = Extras { checkpoints: Some(checkpoints), ..Extras::default() };
-    let device = Device::default();
-    let result = train_on(&network(1), &samples(40), settings, extras, &device, &mut |_| {});
+    let host = Host::default();
+    let result = train_on(&network(1), &samples(40), settings, extras, &host, &mut |_| {});
     (result, states)
 }
 
@@ -165,7 +166,9 @@ fn the_best_epoch_is_kept() {
     };
     let best = result.best.unwrap();
     assert!((0..3).all(|epoch| key(best) >= key(epoch)));
-    let last = train(&network(1), &samples(40), &TrainSettings { validation: 0.0, ..busy() }, &mut |_| {}).unwrap();
+    let last =
+        train(&network(1), &samples(40), &TrainSettings { validation: 0.0, ..busy() }, &Host::default(), &mut |_| {})
+            .unwrap();
     assert_eq!((last.best, last.held_out), (Some(2), 0));
 }
 
@@ -174,7 +177,7 @@ fn a_failing_save_ends_training() {
     let mut save = |_: &[u8]| Err("the disk is full".to_owned());
     let checkpoints = Checkpoints { resume: None, every: Duration::ZERO, save: &mut save };
     let extras = Extras { checkpoints: Some(checkpoints), ..Extras::default() };
-    let device = Device::default();
-    let result = train_on(&network(1), &samples(40), &busy(), extras, &device, &mut |_| {});
+    let host = Host::default();
+    let result = train_on(&network(1), &samples(40), &busy(), extras, &host, &mut |_| {});
     assert_eq!(result.unwrap_err(), TrainError::Save("the disk is full".into()));
 }

@@ -1,10 +1,12 @@
 //! Training of networks of several families against PyTorch (`golden/gen_training.py`): six steps over all samples.
+#![cfg(feature = "training")]
 
 use std::collections::BTreeMap;
 
 use otfuse_graph::{
     Cell, Conv, ConvTranspose, Graph, GraphBuilder, Operator, Recurrent, Tensor, Unary, ValueId, Window,
 };
+use otfuse_runtime::Host;
 use otfuse_runtime::dataset::Dataset;
 use otfuse_runtime::train::{Optimizer, TrainSettings, train};
 use serde_json::Value;
@@ -198,7 +200,7 @@ fn families_agree_with_pytorch() {
         let shape: Vec<usize> = input.iter().skip(1).map(|dim| dim.as_known().unwrap()).collect();
         let values = numbers(9 * shape.iter().product::<usize>(), 50, 1.0, 0.0);
         let samples = Dataset::from_floats("samples", shape, values, (0..9).map(|k| k % 3).collect(), 3).unwrap();
-        let trained = train(&graph, &samples, &settings, &mut |_| {}).unwrap();
+        let trained = train(&graph, &samples, &settings, &Host::default(), &mut |_| {}).unwrap();
         let loss = golden[name]["loss"].as_f64().unwrap();
         assert!((trained.history[5].loss - loss).abs() < 1e-4, "{name}: {loss}, {}", trained.history[5].loss);
         let weights = golden[name]["weights"].as_object().unwrap();

@@ -6,13 +6,13 @@
 //! moves no distance and removes what all rows have in common. Where the expansion still cancels, the pair is
 //! computed again from differences, so near-equal rows keep their full relative accuracy and equal rows are at 0.
 
-use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_shape};
 use crate::features::Features;
 use crate::kernels::Kernels;
+use crate::matrix::{Matrix, Update, product};
 use crate::metric::{GroundCost, GroundMetric};
 
 /// Features in a block: its double precision copy is all that is held beside the result.
@@ -158,33 +158,8 @@ fn mean(left: &Side<'_>, right: &Side<'_>, width: usize) -> Vec<f64> {
 /// `into += rows right^T` for row-major blocks of `width` features.
 fn add_products(into: &mut [f64], rows: &[f64], right: &[f64], width: usize) {
     let (n, m) = (rows.len() / width, right.len() / width);
-    assert!(into.len() == n * m && rows.len() == n * width && right.len() == m * width);
-    let (column_step, row_step, feature_step) = (1, m as isize, width as isize);
-    // SAFETY: the strides address `n x m` entries of `into`, `n x width` of `rows` and `width x m` (transposed) of
-    // `right`, all within their slices by the assertion above; `into` is borrowed exclusively, so nothing overlaps.
-    unsafe {
-        gemm(
-            n,
-            m,
-            width,
-            into.as_mut_ptr(),
-            column_step,
-            row_step,
-            true,
-            rows.as_ptr(),
-            1,
-            feature_step,
-            right.as_ptr(),
-            feature_step,
-            1,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    let (rows, right) = (Matrix::row_major(rows, width), Matrix::row_major(right, width));
+    product(into, m, [n, width, m], rows, right.transposed(), Update::Add);
 }
 
 /// Room for a block of two rows.

@@ -53,6 +53,7 @@ mod features;
 mod ground;
 mod kernels;
 mod marginals;
+pub mod matrix;
 mod metric;
 mod permutation;
 mod plan;

@@ -1,10 +1,18 @@
-//! Recording the activations of networks.
+//! Networks run on samples: the activations that alignment needs, and those that repairs need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 
-use otfuse_fusion::{ActivationPoint, ActivationStatistic, Activations, FusionError, Networks};
+use otfuse_fusion::{
+    ActivationPoint, ActivationStatistic, Activations, Fusion, FusionError, Loaded, Networks, Repair, RepairError,
+    RunError, Runner, repair,
+};
+use otfuse_graph::{Graph, Tensor, ValueId};
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Device, Executable, RuntimeError, run_batched};
+use otfuse_runtime::{Executable, Host, RuntimeError, SampleLayout, fixed_batch_size, run_batched};
+
+/// Samples at once in a repair, where the network leaves the choice.
+const BATCH: usize = 100;
 
 /// Why activations could not be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +31,14 @@ pub enum RecordError {
 /// # Errors
 /// A network that cannot be run on the samples.
 pub fn record_activations(
-    networks: &Networks<'_>,
+    networks: &Networks,
     model: usize,
     point: ActivationPoint,
     statistic: ActivationStatistic,
     dataset: &Dataset,
+    host: &Host,
 ) -> Result<Activations, RecordError> {
-    let executable = Executable::new(networks.graph(model), &Device::default())?;
+    let executable = Executable::new(networks.graph(model), host)?;
     let wanted = networks.observed(model, point);
     let mut batches: Vec<HashMap<_, _>> = Vec::new();
     run_batched(&executable, dataset, &wanted, None, |_, values| {
@@ -37,4 +46,84 @@ pub fn record_activations(
         Ok(())
     })?;
     Ok(Activations::new(networks, model, point, statistic, &batches)?)
+}
+
+/// Repairs a fused network on samples, as [`repair`] does.
+pub(crate) fn repaired(
+    networks: &Networks,
+    fusion: &Fusion,
+    kind: Repair,
+    samples: Option<&Dataset>,
+    host: &Host,
+    observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Graph, RepairError> {
+    let runner = samples.map(|samples| SampleRunner::new(samples, host));
+    repair(networks, fusion, kind, runner.as_ref().map(|runner| runner as &dyn Runner), observe)
+}
+
+/// Runs networks on the samples of a data set on a host, for [`repair`](otfuse_fusion::repair()). Samples that do not
+/// fill a batch of a size that the network fixes are left out.
+pub struct SampleRunner<'a> {
+    dataset: &'a Dataset,
+    host: &'a Host,
+}
+
+impl<'a> SampleRunner<'a> {
+    /// On all samples of `dataset`.
+    pub fn new(dataset: &'a Dataset, host: &'a Host) -> Self {
+        Self { dataset, host }
+    }
+}
+
+impl Runner for SampleRunner<'_> {
+    fn samples(&self) -> usize {
+        self.dataset.len()
+    }
+
+    fn classes(&self) -> usize {
+        self.dataset.classes()
+    }
+
+    fn load(&self, graph: &Graph) -> Result<Box<dyn Loaded + '_>, RunError> {
+        let executable = Executable::new(graph, self.host)?;
+        Ok(Box::new(OnSamples { dataset: self.dataset, executable }))
+    }
+}
+
+/// A network on a device, and the samples that it is run on.
+struct OnSamples<'a> {
+    dataset: &'a Dataset,
+    executable: Executable,
+}
+
+impl Loaded for OnSamples<'_> {
+    fn inputs(&self) -> Result<Vec<BTreeMap<ValueId, Tensor>>, RunError> {
+        let (graph, samples) = (self.executable.graph(), self.dataset);
+        let layout = SampleLayout::of(graph, samples)?;
+        let fixed = fixed_batch_size(graph);
+        let size = fixed.unwrap_or(BATCH).max(1);
+        let mut batches = Vec::new();
+        for start in (0..samples.len()).step_by(size) {
+            let end = samples.len().min(start + size);
+            if fixed.is_some() && end - start < size && start > 0 {
+                break;
+            }
+            let fed = if fixed.is_some() { size } else { end - start };
+            let values = samples.samples((start..start + fed).map(|index| index.min(end - 1)));
+            batches.push(layout.batch(values, fed).into_iter().collect());
+        }
+        Ok(batches)
+    }
+
+    fn run_from(
+        &self,
+        known: &[(ValueId, Tensor)],
+        wanted: &[ValueId],
+    ) -> Result<BTreeMap<ValueId, Tensor>, RunError> {
+        Ok(self.executable.run_from(known, wanted)?)
+    }
+
+    fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RunError> {
+        Ok(self.executable.replace(id, tensor)?)
+    }
 }

@@ -3,7 +3,7 @@
 use otfuse_fusion::Gram;
 use otfuse_graph::{Binary, Graph, Operator, ValueId, Variadic};
 use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Device, Executable, RuntimeError, run_batched};
+use otfuse_runtime::{Executable, Host, RuntimeError, run_batched};
 
 /// Recorded values that are held at once, in bytes.
 const BUDGET: usize = 512 << 20;
@@ -81,9 +81,10 @@ pub fn record_layers(
     graph: &Graph,
     layers: &[Layer],
     samples: &Dataset,
+    host: &Host,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Recorded>, RuntimeError> {
-    let executable = Executable::new(graph, &Device::default())?;
+    let executable = Executable::new(graph, host)?;
     let mut sizes = vec![0; layers.len()];
     let values: Vec<ValueId> = layers.iter().map(|layer| layer.value).collect();
     run_batched(&executable, &samples.clone().truncated(1), &values, None, |_, found| {

@@ -1,42 +1,117 @@
 //! Fuses independently trained neural networks into one network of the same cost, by optimal transport.
 //!
-//! This crate is the library's face: it re-exports what the other crates of the workspace offer and adds what needs
-//! several of them. The command line (`otfuse`) stands on it.
+//! This crate is the library's face, the only interface that is kept stable: networks ([`Model`]), samples ([`Dataset`]),
+//! fusions ([`Fuse`]) and what else the product does, each a function with a typed result that serialises to the JSON of the
+//! command line. All of it works in a [`Context`] and fails with one [`Error`]. The other crates of the workspace stand
+//! behind it ([`graph`], [`formats`], [`transport`], [`fusion`], [`runtime`]), for those who build their own.
 //!
 //! ```
-//! use otfuse::{Networks, Settings, fuse};
-//! use otfuse::runtime::mlp;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = |name: &str| folder.path().join(name);
+//! # for (name, seed) in [("a.onnx", 1), ("b.onnx", 2)] {
+//! #     let graph = otfuse::runtime::mlp(&[4, 8, 3], seed)?;
+//! #     otfuse::formats::onnx::write_onnx(&graph, &path(name))?;
+//! # }
+//! use otfuse::{Context, Fuse, Model};
 //!
-//! let (a, b) = (mlp(&[4, 8, 3], 1)?, mlp(&[4, 8, 3], 2)?);
-//! let networks = Networks::new(&[&a, &b], 1)?;
-//! let fusion = fuse(&networks, &Settings::default(), None, &|_| {})?;
-//! assert_eq!(fusion.alignments[0].groups[0].size, 8);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let context = Context::new();
+//! let a = Model::open(path("a.onnx"))?;
+//! let b = Model::open(path("b.onnx"))?;
+//! let fused = Fuse::new([&a, &b]).run(&context)?;
+//! assert_eq!(fused.report.groups[0].size, 8);
+//! fused.save(path("fused.onnx"))?;
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! Cargo features: `training` (networks are trained, and the demo), `pages` (results as HTML pages with charts),
+//! `experiment` (experiments from YAML files; both others with it), `images` (folders of images as data), `cuda`, `wgpu`.
 
 mod activations;
+mod apply;
 mod architecture;
-#[doc(hidden)]
-pub mod cli;
+mod card;
+mod choices;
+mod compare;
+#[cfg(feature = "experiment")]
+mod config;
+mod context;
+mod dataset;
+#[cfg(feature = "training")]
+mod demo;
 pub mod diagram;
+mod error;
+mod evaluate;
+#[cfg(feature = "experiment")]
+pub mod experiment;
+mod files;
+mod fusing;
+mod inspect;
+mod interpolate;
 mod layers;
-mod repair;
+mod measure;
+mod model;
+mod options;
+#[cfg(feature = "pages")]
+pub mod pages;
+mod prune;
+mod registry;
+mod run;
+mod sweep;
+#[cfg(feature = "training")]
+mod train;
 mod verify;
 
-pub use activations::{RecordError, record_activations};
+pub use activations::{RecordError, SampleRunner, record_activations};
+pub use apply::{Applied, ApplyOptions, ApplyReport, apply};
 pub use architecture::{ArchitectureError, architecture, architecture_for};
-pub use layers::{Layer, Recorded, layers, record_layers};
-pub use otfuse_formats as formats;
-pub use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Aligned, Consensus, FeatureSource, Fusion, FusionError, Gram,
-    GroupAlignment, Importance, MarginalKind, Matching, Members, Method, ModelAlignment, Networks, Progress,
-    PruneError, PruneSettings, PrunedGroup, Pruning, Residual, SavedPlan, Settings, SweepOrder, SweepStart, align_all,
-    balance, fuse, fuse_partially, prune,
+pub use card::{card, card_path};
+pub use choices::{
+    Choice, ConsensusName, CostName, MarginalName, MembersName, MethodName, ModeName, NormName, OrderName, PointName,
+    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName,
 };
+pub use compare::{
+    CompareOptions, CompareSeconds, ComparedAlignment, ComparedGroup, ComparedModel, Kernel, Kernels, LayerActivations,
+    Layers, Likeness, Pair, Predictions, Quality, Statistics, compare,
+};
+#[cfg(feature = "experiment")]
+pub use config::FuseConfig;
+pub use context::{Context, Event, Observer};
+pub use dataset::{DataOptions, Dataset, Samples};
+#[cfg(feature = "training")]
+pub use demo::{Demo, DemoRow, demo};
+pub use error::{Error, ErrorKind, Result};
+pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
+pub use fusing::{
+    Comparison, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel,
+    Parent, Sweeps,
+};
+pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};
+pub use interpolate::{
+    Barriers, Corner, InterpolateOptions, Plane, Walk, WalkOnTraining, WalkPoint, WalkSeconds, WalkSettings,
+    interpolate,
+};
+pub use layers::{Layer, Recorded, layers, record_layers};
+pub use measure::{Barrier, Measure, Measured};
+pub use model::Model;
+pub use options::{AlignOptions, FuseOptions, MergeName, Numbers, RepairName};
+pub use otfuse_formats as formats;
+pub use otfuse_formats::abandon_outputs;
+pub use otfuse_fusion as fusion;
 pub use otfuse_graph as graph;
+#[cfg(feature = "pages")]
+pub use otfuse_report as report;
 pub use otfuse_runtime as runtime;
+pub use otfuse_runtime::Cancellation;
 pub use otfuse_transport as transport;
-pub use repair::{Repair, RepairError, repair};
-#[doc(hidden)]
-pub use verify::verify_groups;
-pub use verify::{TOLERANCE, Verification, VerifyError, random_inputs, random_orders, verify};
+pub use prune::{Names, PruneOptions, PruneReport, Pruned, PrunedNeurons, prune};
+pub use registry::Registry;
+pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, run};
+pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
+#[cfg(feature = "training")]
+pub use train::{
+    DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
+    UsedTraining, distill, finetune, schedule, train, untrained,
+};
+pub use verify::{TOLERANCE, Verification, Verified, VerifyError, random_inputs, random_orders, verify, verify_graph, verify_groups};

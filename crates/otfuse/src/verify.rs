@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{Dim, Facts, Graph, InferenceError, NeuronGroup, NeuronGroups, Operator, Tensor, ValueId, permuted};
-use otfuse_runtime::{RuntimeError, run_graph_with};
+use otfuse_runtime::{Host, RuntimeError, run_graph_with};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use serde::Serialize;
+
+use crate::inspect::{Pinned, pinned};
+use crate::{Context, Error, Model, Result as Outcome};
 
 /// The largest relative error that reordering may cause: what float32 sums in another order amount to, with room.
 pub const TOLERANCE: f64 = 1e-3;
@@ -14,7 +18,7 @@ const SAMPLES: usize = 2;
 /// What stands in for any other length that a network leaves open.
 const OPEN_LENGTH: usize = 8;
 
-/// The outcome of [`verify`].
+/// The outcome of [`verify_graph`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verification {
     /// The neuron groups that were permuted.
@@ -56,6 +60,76 @@ pub enum VerifyError {
     },
 }
 
+/// The outcome of a proof of a network in a file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verified {
+    /// The file, as it was given.
+    pub path: String,
+    /// Whether the outputs stayed the same.
+    pub ok: bool,
+    /// The largest absolute difference of any output.
+    pub max_abs_error: f64,
+    /// The largest difference of any output, relative to the largest absolute value of that output.
+    pub max_rel_error: f64,
+    /// The largest relative difference that is taken for rounding.
+    pub tolerance: f64,
+    /// Whether the weights were perturbed for the proof.
+    pub perturbed: bool,
+    /// Groups, free and pinned.
+    pub groups: usize,
+    /// Groups that were permuted.
+    pub free_groups: usize,
+    /// Axes without freedom.
+    pub pinned: Vec<Pinned>,
+    /// The seed of orders and inputs.
+    pub seed: u64,
+    /// What is broken, where the proof failed.
+    #[serde(skip)]
+    pub failure: Option<Error>,
+}
+
+/// Proves a network's neuron groups: permutes all of them at random and compares the outputs on random inputs. A proof that
+/// fails is no error here: [`Verified::failure`] says what is broken.
+///
+/// # Errors
+/// A network that cannot be analysed or run.
+pub fn verify(model: &Model, seed: u64, context: &Context) -> Outcome<Verified> {
+    let graph = model.finite()?;
+    let groups = model.groups()?.clone();
+    let found = verify_groups(graph, groups, seed, context.host());
+    let found = found.map_err(|error| Error::from(error).of(model.path()))?;
+    Ok(Verified {
+        path: model.shown(),
+        ok: found.is_ok(),
+        max_abs_error: found.max_abs_error,
+        max_rel_error: found.max_rel_error,
+        tolerance: TOLERANCE,
+        perturbed: found.perturbed,
+        groups: found.groups.len() + found.groups.pinned().len(),
+        free_groups: found.groups.len(),
+        pinned: pinned(graph, &found.groups),
+        seed,
+        failure: (!found.is_ok()).then(|| broken(graph, &found).of(model.path())),
+    })
+}
+
+/// Says which group is broken.
+pub(crate) fn broken(graph: &Graph, verification: &Verification) -> Error {
+    let group = verification.broken_group.map(|index| {
+        let group = verification.groups.iter().nth(index).map(|(_, group)| group);
+        let names = group.into_iter().flat_map(|group| &group.members);
+        let names: Vec<String> =
+            names.map(|member| format!("{}[{}]", graph.value(member.initializer).name, member.axis)).collect();
+        format!("group {index} ({})", names.join(", "))
+    });
+    Error::run(format!(
+        "permuting {} changes the outputs by {:.2e} (relative; at most {TOLERANCE:.0e} expected)",
+        group.as_deref().unwrap_or("the neuron groups"),
+        verification.max_rel_error,
+    ))
+    .hint("this is a fault of the analysis, not of the file; please report it with the network's operators (`otfuse inspect`)")
+}
+
 /// Permutes all free neuron groups at random and compares the outputs on random inputs; if they differ, looks for the
 /// group to blame. Costs two forward passes of two samples, as many again if the weights have to be perturbed, and one
 /// more per group on failure. Weights are reordered when a node needs them, so that beside the network's own a few tensors
@@ -63,18 +137,25 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// A network that cannot be analysed or executed, or whose outputs are not finite.
-pub fn verify(graph: &Graph, seed: u64) -> Result<Verification, VerifyError> {
-    verify_groups(graph, NeuronGroups::of(graph)?, seed)
+pub fn verify_graph(graph: &Graph, seed: u64, host: &Host) -> Result<Verification, VerifyError> {
+    verify_groups(graph, NeuronGroups::of(graph)?, seed, host)
 }
 
-/// As [`verify`] for groups that come from elsewhere, for tests with wrong ones.
-#[doc(hidden)]
-pub fn verify_groups(graph: &Graph, groups: NeuronGroups, seed: u64) -> Result<Verification, VerifyError> {
+/// As [`verify_graph`] for groups that are known already.
+///
+/// # Errors
+/// As there.
+pub fn verify_groups(
+    graph: &Graph,
+    groups: NeuronGroups,
+    seed: u64,
+    host: &Host,
+) -> Result<Verification, VerifyError> {
     let facts = Facts::of(graph)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let inputs = random_inputs(graph, &facts, &mut random);
     let orders = random_orders(&groups, &mut random);
-    let proof = Proof { graph, groups: &groups, inputs: &inputs, noise: None };
+    let proof = Proof { graph, groups: &groups, inputs: &inputs, noise: None, host };
     let verification = proof.of(&orders)?;
     // Sums in another order differ in their last digits; outputs that do not differ at all ignore what was permuted.
     if verification.max_abs_error > 0.0 || groups.is_empty() {
@@ -95,18 +176,20 @@ struct Proof<'a> {
     inputs: &'a BTreeMap<String, Tensor>,
     /// The seed of noise on every weight.
     noise: Option<u64>,
+    host: &'a Host,
 }
 
 impl Proof<'_> {
     /// The outputs, with the neurons reordered if `orders` are given.
     fn outputs(&self, orders: Option<&[Vec<usize>]>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
-        run_graph_with(self.graph, self.inputs.clone(), &|id, tensor| {
+        let other = |id: ValueId, tensor: &Tensor| {
             let noisy = self.noise.filter(|_| self.graph.is_weight(id)).and_then(|seed| perturbed(tensor, id, seed));
             match orders {
                 Some(orders) => permuted(self.groups, orders, id, noisy.as_ref().unwrap_or(tensor)).or(noisy),
                 None => noisy,
             }
-        })
+        };
+        run_graph_with(self.graph, self.inputs.clone(), self.host, &other)
     }
 
     fn of(&self, orders: &[Vec<usize>]) -> Result<Verification, VerifyError> {

@@ -38,7 +38,8 @@ fn logits_are_those_of_pytorch() {
         let model = Model::open(&folder.join(format!("{name}.pt")), Some(&architecture)).expect("a network");
         let arrays = read_npz(&folder.join(format!("{name}.npz"))).expect("golden arrays");
         let inputs = [("input".to_owned(), arrays.get("input").expect("inputs").clone())].into();
-        let found = run_graph(&model.graph, inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = run_graph(&model.graph, inputs, &otfuse_runtime::Host::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let [(output, found)] = found.as_slice() else { panic!("{name}: {} outputs", found.len()) };
         let expected = arrays.get("logits").expect("logits");
         assert_eq!((output.as_str(), found.shape()), ("logits", expected.shape()), "{name}");

@@ -32,7 +32,9 @@ fn outputs(graph: &Graph, shape: &[usize]) -> Vec<f32> {
     let count: usize = shape.iter().product();
     let values = (0..count).map(|index| ((index * 37 % 101) as f32 - 50.0) / 40.0).collect();
     let name = graph.value(graph.inputs()[0]).name.clone();
-    let found = run_graph(graph, BTreeMap::from([(name, Tensor::from_f32(shape, values))])).expect("it runs");
+    let found =
+        run_graph(graph, BTreeMap::from([(name, Tensor::from_f32(shape, values))]), &otfuse_runtime::Host::default())
+            .expect("it runs");
     found.into_iter().flat_map(|(_, tensor)| tensor.to_f32().expect("floats")).collect()
 }
 

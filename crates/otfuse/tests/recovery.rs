@@ -47,9 +47,9 @@ fn error_of_recovery(graph: &Graph) -> f32 {
     let orders = random_orders(&groups, &mut random);
     let copy = permute(graph, &groups, &orders).unwrap();
     let networks = Networks::new(&[&copy, graph], 1).unwrap();
-    let fused = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap().graph;
+    let fused = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap().graph;
     let inputs = random_inputs(graph, &Facts::of(graph).unwrap(), &mut random);
-    let outputs = |graph: &Graph| run_graph(graph, inputs.clone()).unwrap();
+    let outputs = |graph: &Graph| run_graph(graph, inputs.clone(), &otfuse_runtime::Host::default()).unwrap();
     let mut worst = 0.0_f32;
     for ((_, expected), (_, found)) in outputs(graph).iter().zip(&outputs(&fused)) {
         let [expected, found] = [expected, found].map(|tensor: &Tensor| tensor.to_f32().unwrap());

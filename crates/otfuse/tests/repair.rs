@@ -1,9 +1,11 @@
 //! Repaired networks can be trained on.
 
+use std::ops::ControlFlow::Continue;
+
 use otfuse::graph::{Graph, GraphEditor, Operator, Tensor};
 use otfuse::runtime::dataset::Dataset;
-use otfuse::runtime::run_graph;
-use otfuse::{Networks, Repair, Settings, architecture, balance, fuse, repair};
+use otfuse::runtime::{Device, run_graph};
+use otfuse::{Mean, Networks, Repair, SampleRunner, Settings, architecture, balance, fuse, repair};
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 
@@ -32,11 +34,13 @@ fn weights_before_a_normalisation_keep_their_norms() {
     let (a, b) = (network(1), network(2));
     let size: usize = SHAPE.iter().product();
     let samples = Dataset::from_floats("noise", SHAPE.to_vec(), noise(40 * size), vec![0; 40], 10).expect("samples");
+    let device = Device::default();
+    let runner = SampleRunner::new(&samples, &device);
     let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0 };
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
-    let fusion = fuse(&networks, &Settings::recommended(), None, &|_| {}).expect("fused");
-    let fused = repair(&networks, &fusion, least_squares, Some(&samples), &mut |_, _| {}).expect("repaired");
+    let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+    let fused = repair(&networks, &fusion, least_squares, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
     for ((name, found), (_, expected)) in norms(&fused).iter().zip(norms(&b)) {
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-3 * expected, "{name}: {found} is not {expected}");
@@ -46,15 +50,15 @@ fn weights_before_a_normalisation_keep_their_norms() {
     // A network with itself is fitted to what it computes.
     let graphs = [&b, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
-    let fusion = fuse(&networks, &Settings::recommended(), None, &|_| {}).expect("fused");
-    let fused = repair(&networks, &fusion, least_squares, Some(&samples), &mut |_, _| {}).expect("repaired");
+    let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+    let fused = repair(&networks, &fusion, least_squares, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
     let batch = Tensor::from_f32(&[4, 3, 32, 32], noise(4 * size));
     assert_close(&outputs(&fused, &batch), &outputs(&b, &batch), 1e-3);
 }
 
 fn outputs(graph: &Graph, batch: &Tensor) -> Vec<f32> {
     let name = graph.value(graph.inputs()[0]).name.clone();
-    let found = run_graph(graph, [(name, batch.clone())].into()).expect("runs");
+    let found = run_graph(graph, [(name, batch.clone())].into(), &otfuse_runtime::Host::default()).expect("runs");
     found[0].1.to_f32().expect("floats")
 }
 
@@ -122,7 +126,7 @@ fn neurons_get_the_scale_that_the_anchor_gives_them() {
 
         // The anchor is as it should be; a fused network computes what it did before.
         assert_eq!(weights(&balance(&networks, b.clone()).expect("balanced")), weights(&b));
-        let fused = fuse(&networks, &Settings::recommended(), None, &|_| {}).expect("fused").graph;
+        let fused = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused").graph;
         let balanced = balance(&networks, fused.clone()).expect("balanced");
         assert_ne!(weights(&balanced), weights(&fused));
         assert_close(&outputs(&balanced, &batch), &outputs(&fused, &batch), 1e-4);
@@ -134,6 +138,6 @@ fn neurons_that_cannot_be_scaled_stay_as_they_are() {
     let [a, b] = [1, 2].map(network);
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
-    let fused = fuse(&networks, &Settings::recommended(), None, &|_| {}).expect("fused").graph;
+    let fused = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused").graph;
     assert_eq!(weights(&balance(&networks, fused.clone()).expect("balanced")), weights(&fused));
 }

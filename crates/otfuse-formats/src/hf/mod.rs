@@ -28,7 +28,8 @@ pub use self::draft::Fill;
 pub use self::error::HfError;
 pub use self::spec::{Task, TransformerSpec};
 pub(crate) use self::weights::write_folder;
-pub use self::weights::{HfIndex, HfWeights, check_folder_target};
+pub use self::weights::{HfIndex, HfWeights};
+pub use crate::file::check_folder_target;
 
 use self::config::{Config, missing, unfit};
 use self::draft::Draft;
@@ -91,8 +92,12 @@ pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
 /// # Errors
 /// As [`open_folder`].
 pub(crate) fn draw_with_settings(settings: &Path, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
-    let file = if settings.is_dir() { settings.join(CONFIG_FILE) } else { settings.into() };
-    draw(&Config::parse(&open_mapped(&file)?)?, dict)
+    draw(&Config::parse(&open_mapped(&settings_file(settings))?)?, dict)
+}
+
+/// The file with the settings of a folder, or the file itself.
+pub(crate) fn settings_file(settings: &Path) -> PathBuf {
+    if settings.is_dir() { settings.join(CONFIG_FILE) } else { settings.into() }
 }
 
 /// The graph of a network of these settings and weights, and which tensor each initializer is.

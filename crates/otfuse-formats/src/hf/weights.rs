@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{HfError, HfFiles};
 use crate::contents::{Contents, Part};
-use crate::file::{atomic_write, open_mapped};
+use crate::file::{Outputs, open_mapped};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::{read_safetensors, read_sharded_safetensors, write_safetensors_of};
 use crate::{FormatError, StateDict, read_state_dict};
@@ -80,11 +80,11 @@ impl HfWeights {
         }
     }
 
-    fn write(&self, contents: &dyn Contents, folder: &Path) -> Result<(), FormatError> {
+    fn write(&self, outputs: &Outputs, contents: &dyn Contents, folder: &Path) -> Result<(), FormatError> {
         let dict = contents.dict();
         match self {
-            Self::Single => write_safetensors_of(&folder.join(SINGLE), contents),
-            Self::Pickle => write_pytorch_of(&folder.join(PICKLE), contents),
+            Self::Single => write_safetensors_of(outputs, &folder.join(SINGLE), contents),
+            Self::Pickle => write_pytorch_of(outputs, &folder.join(PICKLE), contents),
             Self::Sharded(index) => {
                 for file in self.files().iter().skip(1) {
                     let mut shard = StateDict::new();
@@ -95,7 +95,7 @@ impl HfWeights {
                             name: error.name,
                         })?;
                     }
-                    write_safetensors_of(&folder.join(file), &Part { names: shard, of: contents })?;
+                    write_safetensors_of(outputs, &folder.join(file), &Part { names: shard, of: contents })?;
                 }
                 let path = folder.join(INDEX);
                 let json = serde_json::to_vec_pretty(index).map_err(|error| FormatError::Io {
@@ -103,85 +103,44 @@ impl HfWeights {
                     action: "write",
                     source: error.into(),
                 })?;
-                atomic_write(&path, |file| file.write_all(&json))
+                outputs.write(&path, |file| file.write_all(&json))
             }
         }
     }
 }
 
-/// Finds beforehand what would keep a folder from being written: something else than an empty folder at `target`, or
-/// no folder to put it in.
-///
-/// # Errors
-/// [`FormatError::NotEmpty`], [`FormatError::Io`].
-pub fn check_folder_target(target: &Path) -> Result<(), FormatError> {
-    let io = |action| move |source| FormatError::Io { path: target.into(), action, source };
-    match fs::metadata(target) {
-        Ok(metadata) if !metadata.is_dir() => {
-            return Err(FormatError::NotEmpty { path: target.into(), found: "a file" });
-        }
-        Ok(_) => {
-            if fs::read_dir(target).map_err(io("open"))?.next().is_some() {
-                return Err(FormatError::NotEmpty { path: target.into(), found: "a folder with files in it" });
-            }
-        }
-        Err(_) => {}
-    }
-    let parent = parent(target);
-    match fs::metadata(parent) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(io("create")(std::io::ErrorKind::NotADirectory.into())),
-        Err(source) => Err(io("create")(source)),
-    }
-}
-
-/// Writes a folder whole or not at all: all but the weights of a folder is copied, or the new files are written, into a
-/// temporary folder beside the target, which is then renamed.
+/// Stages a folder: all but the weights of a folder is copied, or the new files are written.
 pub(crate) fn write_folder(
+    outputs: &Outputs,
     files: &HfFiles,
     weights: &HfWeights,
     contents: &dyn Contents,
     target: &Path,
 ) -> Result<(), FormatError> {
-    check_folder_target(target)?;
-    let io = |action| move |source| FormatError::Io { path: target.into(), action, source };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".otfuse-").suffix(".partial");
-    let temporary = builder.tempdir_in(parent(target)).map_err(io("create a temporary folder beside"))?;
-    weights.write(contents, temporary.path())?;
+    outputs.new_folder(target)?;
+    weights.write(outputs, contents, target)?;
     match files {
         HfFiles::New(files) => {
             for (name, bytes) in files {
-                fs::write(temporary.path().join(name), bytes).map_err(io("write"))?;
+                outputs.write(&target.join(name), |file| file.write_all(bytes))?;
             }
         }
         HfFiles::Folder(source) => {
-            for entry in fs::read_dir(source).map_err(io("copy the other files to"))? {
-                let entry = entry.map_err(io("copy the other files to"))?;
-                let (path, name) = (entry.path(), entry.file_name());
-                let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-                let is_index = name.to_string_lossy().ends_with(".index.json");
-                if path.is_file() && !is_index && !WEIGHT_EXTENSIONS.contains(&extension) {
-                    let bytes = fs::read(&path).map_err(io("copy the other files to"))?;
-                    fs::write(temporary.path().join(&name), bytes).map_err(io("copy the other files to"))?;
+            let io = |source| FormatError::Io { path: target.into(), action: "copy the other files to", source };
+            for entry in fs::read_dir(source).map_err(io)? {
+                let path = entry.map_err(io)?.path();
+                if path.is_file() && !holds_weights(&path) {
+                    let bytes = fs::read(&path).map_err(io)?;
+                    let name = path.file_name().unwrap_or_default();
+                    outputs.write(&target.join(name), |file| file.write_all(&bytes))?;
                 }
             }
         }
     }
-    // Temporary folders are private by default; this one becomes an ordinary folder.
-    #[cfg(unix)]
-    {
-        let mode = fs::metadata(parent(target)).map_err(io("write"))?.permissions();
-        fs::set_permissions(temporary.path(), mode).map_err(io("write"))?;
-    }
-    if target.exists() {
-        fs::remove_dir(target).map_err(io("replace"))?;
-    }
-    fs::rename(temporary.path(), target).map_err(io("write"))?;
-    let _ = temporary.keep();
     Ok(())
 }
 
-fn parent(target: &Path) -> &Path {
-    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+fn holds_weights(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    path.to_string_lossy().ends_with(".index.json") || WEIGHT_EXTENSIONS.contains(&extension)
 }

@@ -14,7 +14,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use crate::FormatError;
 use crate::archive::{Archive, ZIP_MAGIC};
 use crate::error::Blame;
-use crate::file::{atomic_write, describe_start, open_mapped};
+use crate::file::{Outputs, describe_start, open_mapped};
 
 pub use self::npy::{read_npy, write_npy};
 
@@ -84,10 +84,18 @@ pub fn read_npz(path: &Path) -> Result<BTreeMap<String, Tensor>, FormatError> {
 /// # Errors
 /// [`FormatError::Io`], [`FormatError::NotAFile`]; [`FormatError::Unsupported`] for bfloat16, which NumPy lacks.
 pub fn write_npz(path: &Path, arrays: &BTreeMap<String, Tensor>) -> Result<(), FormatError> {
+    Outputs::at_once(|outputs| write_npz_to(outputs, path, arrays))
+}
+
+/// [`write_npz`] as one of several outputs.
+///
+/// # Errors
+/// As [`write_npz`]; [`FormatError::OutputTwice`].
+pub fn write_npz_to(outputs: &Outputs, path: &Path, arrays: &BTreeMap<String, Tensor>) -> Result<(), FormatError> {
     let blame = Blame(path);
     let headers = arrays.iter().map(|(name, array)| npy::header_of(blame, name, array));
     let headers = headers.collect::<Result<Vec<_>, _>>()?;
-    atomic_write(path, |file| -> io::Result<()> {
+    outputs.write(path, |file| -> io::Result<()> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default());

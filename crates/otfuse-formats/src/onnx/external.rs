@@ -22,6 +22,13 @@ impl ExternalFiles {
         Self { folder: folder.into(), mapped: HashMap::new() }
     }
 
+    /// The files that were read, in the order of their names.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = self.mapped.keys().map(|location| self.folder.join(location)).collect();
+        paths.sort();
+        paths
+    }
+
     /// The bytes of a tensor whose data lie in another file; `expected` is what its type and shape ask for.
     pub(super) fn load(&mut self, tensor: &TensorProto, expected: usize) -> Result<Bytes, OnnxError> {
         let name = || tensor.name.clone().unwrap_or_default();

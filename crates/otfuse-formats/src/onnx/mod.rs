@@ -31,7 +31,8 @@ mod template;
 mod tensor;
 mod writer;
 
-pub use disk::{open_onnx, write_onnx};
+pub(crate) use disk::data_path;
+pub use disk::{open_onnx, write_onnx, write_onnx_to};
 pub use encode::{EncodedModel, ExternalData, WriteOptions, encode_onnx};
 pub use error::OnnxError;
 pub use operators::{FIRST_VERSIONS, first_version};

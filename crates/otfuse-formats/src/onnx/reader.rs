@@ -41,12 +41,17 @@ pub fn read_onnx(bytes: Bytes, folder: &Path) -> Result<OnnxModel, OnnxError> {
     let found = bytes.len();
     let mut model = ModelProto::decode(bytes).map_err(|source| OnnxError::Decode { found, source })?;
     let mut bindings = Vec::new();
-    let graph = read_model(&mut model, folder, &mut bindings)?;
-    let template = Template::new(model, graph.clone(), bindings);
+    let mut external = ExternalFiles::new(folder);
+    let graph = read_model(&mut model, &mut external, &mut bindings)?;
+    let template = Template::new(model, graph.clone(), bindings, external.paths());
     Ok(OnnxModel { graph, template })
 }
 
-fn read_model(model: &mut ModelProto, folder: &Path, bindings: &mut Vec<Binding>) -> Result<Graph, OnnxError> {
+fn read_model(
+    model: &mut ModelProto,
+    external: &mut ExternalFiles,
+    bindings: &mut Vec<Binding>,
+) -> Result<Graph, OnnxError> {
     let versions = model.opset_import.iter().filter(|entry| is_onnx_domain(entry.domain.as_deref()));
     let version = versions.filter_map(|entry| entry.version).max().unwrap_or(1);
     let functions: HashSet<(String, String)> = model
@@ -65,8 +70,7 @@ fn read_model(model: &mut ModelProto, folder: &Path, bindings: &mut Vec<Binding>
         readers: HashMap::new(),
         bindings,
     };
-    let mut external = ExternalFiles::new(folder);
-    reader.constants(proto, &mut external)?;
+    reader.constants(proto, external)?;
     reader.ends(proto)?;
     reader.reads(proto);
     for (index, node) in proto.node.iter().enumerate() {

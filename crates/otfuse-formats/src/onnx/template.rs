@@ -1,6 +1,7 @@
 //! The file around a network.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 
 use otfuse_graph::{ConvTranspose, Graph, Node, Operator, Tensor};
 
@@ -20,11 +21,18 @@ pub struct Template {
     /// The network as it was read: what [`write`](Self::write) takes must have the same nodes.
     original: Graph,
     bindings: Vec<Binding>,
+    /// The files beside this one that hold its tensors.
+    external: Vec<PathBuf>,
 }
 
 impl Template {
-    pub(super) fn new(model: ModelProto, original: Graph, bindings: Vec<Binding>) -> Self {
-        Self { model, original, bindings }
+    pub(super) fn new(model: ModelProto, original: Graph, bindings: Vec<Binding>, external: Vec<PathBuf>) -> Self {
+        Self { model, original, bindings, external }
+    }
+
+    /// The files beside the model that tensors were read from, by name.
+    pub fn external_files(&self) -> &[PathBuf] {
+        &self.external
     }
 
     /// The file with the tensors of `graph` instead of those that were read; values are matched by their names.

@@ -11,7 +11,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::element::storage_class;
 use crate::FormatError;
 use crate::contents::{Contents, for_each};
-use crate::file::atomic_write;
+use crate::file::Outputs;
 use crate::state_dict::StateDict;
 
 /// The folder inside the archive. PyTorch names it after the file; any name will do, and a fixed one makes the
@@ -27,15 +27,15 @@ const ALIGNMENT: u16 = 64;
 /// # Errors
 /// [`FormatError::Io`] and [`FormatError::NotAFile`].
 pub fn write_pytorch(path: &Path, dict: &StateDict) -> Result<(), FormatError> {
-    write_pytorch_of(path, dict)
+    Outputs::at_once(|outputs| write_pytorch_of(outputs, path, dict))
 }
 
-/// [`write_pytorch`] for tensors that are made one after the other.
-pub(crate) fn write_pytorch_of(path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
+/// [`write_pytorch`] as one of several outputs, for tensors that are made one after the other.
+pub(crate) fn write_pytorch_of(outputs: &Outputs, path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
     let dict = contents.dict();
     let storages = Storages::of(contents);
     let pickle = pickle(dict, &storages);
-    atomic_write(path, |file| {
+    outputs.write(path, |file| {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())

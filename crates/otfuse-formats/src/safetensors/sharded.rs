@@ -56,6 +56,7 @@ pub fn read_sharded_safetensors(index: &Path) -> Result<StateDict, FormatError> 
     let mut files: Vec<_> = shards.into_iter().collect();
     files.sort_by_key(|(file, _)| *file);
     for (file, shard) in files {
+        dict.provenance_mut().files.push(folder.join(file));
         let unlisted = shard.names().filter(|name| weight_map.get(*name).is_none_or(|listed| listed != file));
         let unlisted = unlisted.map(|name| Ignored::new(name, &format!("a tensor of {file:?} that is not indexed")));
         dict.provenance_mut().ignored.extend(unlisted);

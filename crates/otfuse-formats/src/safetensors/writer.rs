@@ -12,7 +12,7 @@ use super::{MAX_HEADER, METADATA_KEY, dtype};
 use crate::FormatError;
 use crate::contents::{Contents, for_each};
 use crate::error::Blame;
-use crate::file::atomic_write;
+use crate::file::Outputs;
 use crate::state_dict::StateDict;
 
 /// The header is padded with spaces to a multiple of this, so that the data behind it is aligned.
@@ -26,11 +26,11 @@ const ALIGNMENT: usize = 8;
 /// [`FormatError::Io`], [`FormatError::NotAFile`]; [`FormatError::LimitExceeded`] if names and metadata take more
 /// than the 100 MB that readers accept; [`FormatError::Unsupported`] if a tensor is named `__metadata__`.
 pub fn write_safetensors(path: &Path, dict: &StateDict) -> Result<(), FormatError> {
-    write_safetensors_of(path, dict)
+    Outputs::at_once(|outputs| write_safetensors_of(outputs, path, dict))
 }
 
-/// [`write_safetensors`] for tensors that are made one after the other.
-pub(crate) fn write_safetensors_of(path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
+/// [`write_safetensors`] as one of several outputs, for tensors that are made one after the other.
+pub(crate) fn write_safetensors_of(outputs: &Outputs, path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
     let dict = contents.dict();
     let blame = Blame(path);
     if dict.contains(METADATA_KEY) {
@@ -51,7 +51,7 @@ pub(crate) fn write_safetensors_of(path: &Path, contents: &dyn Contents) -> Resu
     if header.len() > MAX_HEADER {
         return Err(blame.limit("header", MAX_HEADER as u64, header.len() as u64));
     }
-    atomic_write(path, |file| -> io::Result<()> {
+    outputs.write(path, |file| -> io::Result<()> {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         let names: Vec<&str> = layout.iter().map(|(name, _)| *name).collect();

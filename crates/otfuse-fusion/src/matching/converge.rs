@@ -11,6 +11,7 @@ use crate::alignment::{GroupAlignment, SavedPlan, matched_fraction, termination_
 use crate::error::FusionError;
 use crate::map::NeuronMap;
 use crate::networks::Networks;
+use crate::observer::{Observer, Progress};
 use crate::settings::{Settings, SweepOrder};
 
 /// A smaller gain than this share of a group's costs is no gain but rounding.
@@ -25,11 +26,11 @@ pub(crate) struct Start {
 
 impl Start {
     /// Neuron `i` is neuron `i`; needs equal widths.
-    pub fn identity(networks: &Networks<'_>) -> Self {
-        let plans = networks.groups.iter().map(|(group, _)| {
-            Permutation::identity(networks.size(networks.anchor, group)).map(TransportPlan::Permutation).ok()
+    pub fn identity(networks: &Networks) -> Self {
+        let plans = networks.groups().iter().map(|(group, _)| {
+            Permutation::identity(networks.size(networks.anchor(), group)).map(TransportPlan::Permutation).ok()
         });
-        Self { maps: vec![None; networks.groups.len()], plans: plans.collect() }
+        Self { maps: vec![None; networks.groups().len()], plans: plans.collect() }
     }
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Converged {
 
 struct Sweeps<'a> {
     views: &'a Views<'a>,
-    networks: &'a Networks<'a>,
+    networks: &'a Networks,
     settings: &'a Settings,
     model: usize,
     reference: Option<&'a [Vec<f32>]>,
@@ -60,26 +61,28 @@ struct Sweeps<'a> {
 /// place of the settings' choice.
 pub(crate) fn converge(
     views: &Views<'_>,
-    networks: &Networks<'_>,
+    networks: &Networks,
     settings: &Settings,
     model: usize,
     reference: Option<&[Vec<f32>]>,
     start: Start,
     seed: u64,
+    observer: &Observer<'_>,
 ) -> Result<Converged, FusionError> {
-    let count = networks.groups.len();
+    let count = networks.groups().len();
     let objective = vec![views.objective(model, &start.maps, reference, None)];
     let groups = (0..count).map(|_| None).collect();
     let found = Converged { maps: start.maps, plans: start.plans, groups, objective, converged: false };
     let potentials = vec![None; count];
     let mut sweeps = Sweeps { views, networks, settings, model, reference, found, potentials };
-    let ids: Vec<GroupId> = networks.groups.iter().map(|(group, _)| group).collect();
+    let ids: Vec<GroupId> = networks.groups().iter().map(|(group, _)| group).collect();
     let neighbours: Vec<HashSet<GroupId>> = ids.iter().map(|&group| views.neighbours(group)).collect();
     let is_random = settings.matching.order == SweepOrder::Random;
     // Only a group next to one that changed can change.
     let mut stale = vec![true; count];
     for order in orders(count, is_random.then_some(seed)).take(settings.matching.max_sweeps) {
         for index in order {
+            observer.check()?;
             if !std::mem::take(&mut stale[index]) || !sweeps.rematch(ids[index])? {
                 continue;
             }
@@ -90,6 +93,7 @@ pub(crate) fn converge(
         }
         let objective = views.objective(model, &sweeps.found.maps, reference, None);
         sweeps.found.objective.push(objective);
+        observer.tell(Progress::Swept { model })?;
         if stale.iter().all(|stale| !stale) {
             sweeps.found.converged = true;
             break;
@@ -105,7 +109,7 @@ impl Sweeps<'_> {
         let name = networks.group_name(group);
         let members = self.settings.matching.members;
         let own = self.views.tables(group, self.model, &self.found.maps, None, members);
-        let anchor = networks.anchor;
+        let anchor = networks.anchor();
         let expected = self.views.tables(group, anchor, &[], self.reference, members);
         let sizes = (networks.size(self.model, group), networks.size(anchor, group));
         let failed = |source| FusionError::Transport { model: self.model, group: index, member: name.clone(), source };

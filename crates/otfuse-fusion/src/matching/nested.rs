@@ -16,6 +16,7 @@ use crate::error::FusionError;
 use crate::features::neuron_rows;
 use crate::map::{GroupMap, NeuronMap};
 use crate::networks::Networks;
+use crate::observer::{Observer, Progress};
 use crate::settings::{Members, SweepOrder};
 use crate::transform::Mapper;
 
@@ -26,14 +27,14 @@ const NEGLIGIBLE: f64 = 1e-9;
 const STEADY: f64 = 1e-4;
 
 /// A model's sweeps.
-pub(crate) struct Nested<'s, 'a> {
+pub(crate) struct Nested<'s> {
     sweep: Sweep<'s>,
     alignments: Vec<Option<GroupAlignment>>,
     /// The weights that carry each group.
     carriers: Vec<Vec<ValueId>>,
     /// The factor of each weight's squared distances, by its place in the graph.
     factors: Vec<f64>,
-    networks: &'s Networks<'a>,
+    networks: &'s Networks,
 }
 
 /// What the sweeps found.
@@ -44,15 +45,15 @@ pub(crate) struct NestedResult {
     pub converged: bool,
 }
 
-impl<'s, 'a> Nested<'s, 'a> {
+impl<'s> Nested<'s> {
     /// From the maps of `sweep`, one for each group, which `alignments` describe.
-    pub fn new(networks: &'s Networks<'a>, sweep: Sweep<'s>, alignments: Vec<Option<GroupAlignment>>) -> Self {
-        let graph = networks.graphs[networks.anchor];
+    pub fn new(networks: &'s Networks, sweep: Sweep<'s>, alignments: Vec<Option<GroupAlignment>>) -> Self {
+        let graph = networks.reference();
         let settings = sweep.settings;
-        let mut carriers = vec![Vec::new(); networks.groups.len()];
+        let mut carriers = vec![Vec::new(); networks.groups().len()];
         let mut factors = vec![1.0; graph.values().len()];
         for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id)) {
-            let layouts = networks.groups.layouts(id).unwrap_or_default();
+            let layouts = networks.groups().layouts(id).unwrap_or_default();
             if tensor.shape().len() < 2 && !settings.bias_features {
                 continue;
             }
@@ -62,7 +63,7 @@ impl<'s, 'a> Nested<'s, 'a> {
             on_axes.iter().for_each(|group| carriers[group.index()].push(id));
             if settings.matching.balance && !on_axes.is_empty() {
                 let norm = |model: usize| squared_norm(&networks.tensor(model, id).to_f32().unwrap_or_default());
-                let norms = norm(networks.anchor) + norm(sweep.model);
+                let norms = norm(networks.anchor()) + norm(sweep.model);
                 factors[id.index()] = if norms > 0.0 { 2.0 / norms } else { 1.0 };
             }
         }
@@ -70,25 +71,27 @@ impl<'s, 'a> Nested<'s, 'a> {
     }
 
     /// Sweeps until nothing changes, or as often as the settings allow.
-    pub fn run(mut self, seed: u64) -> Result<NestedResult, FusionError> {
+    pub fn run(mut self, seed: u64, observer: &Observer<'_>) -> Result<NestedResult, FusionError> {
         let settings = self.sweep.settings;
-        let count = self.networks.groups.len();
+        let count = self.networks.groups().len();
         let is_random = settings.matching.order == SweepOrder::Random;
         let mut objective = vec![self.objective(None)];
         let mut converged = false;
         for order in orders(count, is_random.then_some(seed)).take(settings.matching.max_sweeps) {
             let mut changed = false;
             for index in order {
-                let group = self.networks.groups.iter().nth(index).map(|(group, _)| group);
-                let Some(group) = group.filter(|&group| self.networks.groups.group(group).within.is_none()) else {
+                observer.check()?;
+                let group = self.networks.groups().iter().nth(index).map(|(group, _)| group);
+                let Some(group) = group.filter(|&group| self.networks.groups().group(group).within.is_none()) else {
                     continue;
                 };
-                changed |= match self.networks.groups.inside(group).next() {
+                changed |= match self.networks.groups().inside(group).next() {
                     Some(_) => self.rematch_family(group)?,
                     None => self.rematch(group)?,
                 };
             }
             objective.push(self.objective(None));
+            observer.tell(Progress::Swept { model: self.sweep.model })?;
             if !changed {
                 converged = true;
                 break;
@@ -117,7 +120,7 @@ impl<'s, 'a> Nested<'s, 'a> {
             .par_iter()
             .map(|&id| {
                 let mapped = crate::average::mapped(self.networks, *model, id, maps);
-                let expected = self.networks.tensor(self.networks.anchor, id).to_f32().unwrap_or_default();
+                let expected = self.networks.tensor(self.networks.anchor(), id).to_f32().unwrap_or_default();
                 let squares = mapped.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
                 self.factors[id.index()] * squares.sum::<f64>()
             })
@@ -161,7 +164,7 @@ impl<'s, 'a> Nested<'s, 'a> {
 
     /// Matches a group together with those inside, then those inside alone.
     fn rematch_family(&mut self, outer: GroupId) -> Result<bool, FusionError> {
-        let inside: Vec<GroupId> = self.networks.groups.inside(outer).collect();
+        let inside: Vec<GroupId> = self.networks.groups().inside(outer).collect();
         let whole = self.attempt(outer, |this| {
             this.sweep.maps[outer.index()] = None;
             inside.iter().for_each(|inner| this.sweep.maps[inner.index()] = None);
@@ -203,7 +206,7 @@ impl<'s, 'a> Nested<'s, 'a> {
     }
 
     fn sizes(&self, group: GroupId) -> (usize, usize) {
-        (self.networks.size(self.sweep.model, group), self.networks.size(self.networks.anchor, group))
+        (self.networks.size(self.sweep.model, group), self.networks.size(self.networks.anchor(), group))
     }
 
     fn failure(&self, group: GroupId, source: TransportError) -> FusionError {
@@ -214,7 +217,7 @@ impl<'s, 'a> Nested<'s, 'a> {
     fn matched(&self, group: GroupId) -> Result<(Matched, (usize, usize)), FusionError> {
         let sizes = self.sizes(group);
         let own = self.tables(group, self.sweep.model, &self.sweep.maps);
-        let of_anchor = self.tables(group, self.networks.anchor, &[]);
+        let of_anchor = self.tables(group, self.networks.anchor(), &[]);
         let matched = match_group(&own, &of_anchor, sizes, self.sweep.settings);
         Ok((matched.map_err(|source| self.failure(group, source))?, sizes))
     }
@@ -224,7 +227,7 @@ impl<'s, 'a> Nested<'s, 'a> {
         let members = self.sweep.settings.matching.members;
         let mut places = Vec::new();
         for &id in &self.carriers[group.index()] {
-            for (axis, layout) in self.networks.groups.layouts(id).unwrap_or_default().iter().enumerate() {
+            for (axis, layout) in self.networks.groups().layouts(id).unwrap_or_default().iter().enumerate() {
                 let wanted = members == Members::All || self.networks.role(id, axis) == Role::Producer;
                 if wanted && layout.groups().contains(&group) {
                     places.push((id, axis));
@@ -246,7 +249,7 @@ impl<'s, 'a> Nested<'s, 'a> {
         maps: &[Option<GroupMap>],
     ) -> Option<Vec<f32>> {
         let networks = self.networks;
-        let layouts = networks.groups.layouts(id)?;
+        let layouts = networks.groups().layouts(id)?;
         let data = networks.tensor(model, id).to_f32()?;
         let (mut data, mut shape) = Mapper { networks, model, maps }.mapped(id, data, &|other| other == group);
         for (other, layout) in layouts.iter().enumerate() {
@@ -268,7 +271,7 @@ impl<'s, 'a> Nested<'s, 'a> {
         };
         let neurons = layouts[axis].neurons(group, &size);
         let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
-        let (own, of_anchor) = (networks.size(model, group), networks.size(networks.anchor, group));
+        let (own, of_anchor) = (networks.size(model, group), networks.size(networks.anchor(), group));
         let mut rows = neuron_rows(&data, outer, &neurons, inner, own);
         // Neurons that are merged send out the sum of what they sent.
         let is_consumer = networks.role(id, axis) == Role::Consumer;
@@ -283,17 +286,17 @@ impl<'s, 'a> Nested<'s, 'a> {
     /// Describes groups that stayed where a start without costs had them: whole ones at what that costs, those inside of
     /// others as they are.
     fn describe_rest(&mut self) -> Result<(), FusionError> {
-        for (group, described) in self.networks.groups.iter() {
+        for (group, described) in self.networks.groups().iter() {
             let index = group.index();
             if self.alignments[index].is_some() {
                 continue;
             }
             let sizes = self.sizes(group);
-            let has_inside = self.networks.groups.inside(group).next().is_some();
+            let has_inside = self.networks.groups().inside(group).next().is_some();
             let cost = match &self.sweep.plans[index] {
                 Some(plan) if !has_inside => {
                     let own = self.tables(group, self.sweep.model, &self.sweep.maps);
-                    let of_anchor = self.tables(group, self.networks.anchor, &[]);
+                    let of_anchor = self.tables(group, self.networks.anchor(), &[]);
                     let cost = || {
                         let left = Features::joined(sizes.0, &slices(&own))?;
                         let right = Features::joined(sizes.1, &slices(&of_anchor))?;
@@ -320,18 +323,18 @@ impl<'s, 'a> Nested<'s, 'a> {
 }
 
 /// The map that leaves every neuron of a group, and of those inside, where it is.
-pub(crate) fn identity_map(networks: &Networks<'_>, group: GroupId) -> Option<(GroupMap, TransportPlan)> {
+pub(crate) fn identity_map(networks: &Networks, group: GroupId) -> Option<(GroupMap, TransportPlan)> {
     let identity = |size: usize| {
         let plan = TransportPlan::Permutation(Permutation::identity(size).ok()?);
         let uniform = Marginals::uniform(size).ok()?;
         Some((NeuronMap::new(&plan, &uniform, &uniform, false), plan))
     };
-    let size = networks.size(networks.anchor, group);
+    let size = networks.size(networks.anchor(), group);
     let (map, plan) = identity(size)?;
-    let map = match networks.groups.group(group).within {
+    let map = match networks.groups().group(group).within {
         None => GroupMap::Whole(map),
         Some(outer) => {
-            let pairs = (0..networks.size(networks.anchor, outer)).map(|neuron| ((neuron, neuron), map.clone()));
+            let pairs = (0..networks.size(networks.anchor(), outer)).map(|neuron| ((neuron, neuron), map.clone()));
             GroupMap::Within { outer, targets: size, pairs: pairs.collect() }
         }
     };

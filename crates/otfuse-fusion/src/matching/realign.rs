@@ -4,6 +4,7 @@ use super::{Start, Views, converge};
 use crate::align::AlignedModel;
 use crate::error::FusionError;
 use crate::networks::Networks;
+use crate::observer::Observer;
 use crate::settings::Settings;
 
 /// A smaller relative gain is no gain but rounding.
@@ -15,9 +16,10 @@ const NEGLIGIBLE: f64 = 1e-9;
 /// Takes a converged matching for every model and round; holds all models' tensors.
 pub(crate) fn realign(
     views: &Views<'_>,
-    networks: &Networks<'_>,
+    networks: &Networks,
     settings: &Settings,
     found: &mut [Option<AlignedModel>],
+    observer: &Observer<'_>,
 ) -> Result<(), FusionError> {
     if networks.len() < 3 {
         return Ok(());
@@ -27,16 +29,16 @@ pub(crate) fn realign(
         (0..networks.len()).map(|model| views.all_mapped(model, &maps_of(found, model).unwrap_or_default())).collect();
     let mut spread = spread_of(views, &mapped);
     for _ in 0..settings.matching.max_sweeps {
-        for model in (0..networks.len()).filter(|&model| model != networks.anchor) {
+        for model in (0..networks.len()).filter(|&model| model != networks.anchor()) {
             let Some(before) = &found[model] else { continue };
             let reference = mean(mapped.iter().enumerate().filter(|(other, _)| *other != model).map(|(_, all)| all));
             let start = Start { maps: before.whole_maps(), plans: vec![None; before.maps.len()] };
             let seed = settings.matching.seed;
-            let better = converge(views, networks, settings, model, Some(&reference), start, seed)?;
+            let better = converge(views, networks, settings, model, Some(&reference), start, seed, observer)?;
             let last = |objective: &[f64]| objective.last().copied().unwrap_or(f64::INFINITY);
             if last(&better.objective) < better.objective[0] {
                 mapped[model] = views.all_mapped(model, &better.maps);
-                found[model] = Some(AlignedModel::new(model, networks.anchor, better));
+                found[model] = Some(AlignedModel::new(model, networks.anchor(), better));
             }
         }
         let now = spread_of(views, &mapped);

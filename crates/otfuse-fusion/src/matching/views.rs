@@ -27,7 +27,7 @@ pub(crate) struct View<'a> {
 
 /// All tensors that matching compares, in the anchor's structure.
 pub(crate) struct Views<'a> {
-    networks: &'a Networks<'a>,
+    networks: &'a Networks,
     pub views: Vec<View<'a>>,
     /// For every group the views that carry it and the axis that does.
     carriers: Vec<Vec<(usize, usize)>>,
@@ -39,8 +39,8 @@ pub(crate) type Maps = [Option<NeuronMap>];
 impl<'a> Views<'a> {
     /// The weights of all models. With `fold` a batch normalisation behind a layer is taken into the layer's weight and
     /// becomes a shift; without, scales and shifts are tensors like others. Running statistics are left out then.
-    pub fn of_weights(networks: &'a Networks<'a>, biases: bool, fold: bool) -> Self {
-        let anchor = networks.graphs[networks.anchor];
+    pub fn of_weights(networks: &'a Networks, biases: bool, fold: bool) -> Self {
+        let anchor = networks.reference();
         let mut done: HashSet<ValueId> = running_statistics(anchor);
         let mut views = Vec::new();
         if fold && biases {
@@ -52,7 +52,7 @@ impl<'a> Views<'a> {
             }
         }
         for (id, tensor) in anchor.initializers() {
-            let layouts = networks.groups.layouts(id).unwrap_or_default();
+            let layouts = networks.groups().layouts(id).unwrap_or_default();
             let carries = layouts.iter().any(|layout| !layout.is_fixed());
             let wanted = biases || tensor.shape().len() >= 2;
             if !tensor.data_type().is_float() || !carries || !wanted || done.contains(&id) {
@@ -78,8 +78,8 @@ impl<'a> Views<'a> {
     /// Adds recorded activations. They are scaled so that, for each group, they carry `share` of the squared norms of all
     /// that describes the group's neurons.
     pub fn add_activations(&mut self, activations: &'a [Activations], share: f64) {
-        let anchor = self.networks.anchor;
-        for (group, _) in self.networks.groups.iter() {
+        let anchor = self.networks.anchor();
+        for (group, _) in self.networks.groups().iter() {
             let energy = |view: &View<'_>| view.weight * squared_norm(&view.models[anchor].1);
             let of_weights: f64 = self.carriers[group.index()].iter().map(|&(view, _)| energy(&self.views[view])).sum();
             let count = activations.get(anchor).map_or(0, |found| found.tables(group).len());
@@ -121,7 +121,7 @@ impl<'a> Views<'a> {
     }
 
     fn index(&mut self) {
-        self.carriers = vec![Vec::new(); self.networks.groups.len()];
+        self.carriers = vec![Vec::new(); self.networks.groups().len()];
         for (index, view) in self.views.iter().enumerate() {
             for (axis, layout) in view.layouts.iter().enumerate() {
                 let groups: HashSet<GroupId> = layout.groups().into_iter().collect();
@@ -171,7 +171,7 @@ impl<'a> Views<'a> {
         maps: &Maps,
         given: Option<&[Vec<f32>]>,
     ) -> Vec<f32> {
-        let anchor = self.networks.anchor;
+        let anchor = self.networks.anchor();
         let model = if given.is_some() { anchor } else { model };
         let tensor = &self.views[view];
         let values = match given {
@@ -236,7 +236,7 @@ impl<'a> Views<'a> {
     /// The objective: squared distances between a model's mapped tensors and the reference, or of those only that carry
     /// `group`.
     pub fn objective(&self, model: usize, maps: &Maps, reference: Option<&[Vec<f32>]>, group: Option<GroupId>) -> f64 {
-        let anchor = self.networks.anchor;
+        let anchor = self.networks.anchor();
         let carries = |view: &usize| match group {
             Some(group) => self.carriers[group.index()].iter().any(|(carrier, _)| carrier == view),
             None => true,
@@ -276,12 +276,12 @@ struct Folded<'a> {
 }
 
 /// A linear layer with the batch normalisation behind it as one weight and one shift.
-fn fold_normalization<'a>(networks: &Networks<'_>, id: NodeId) -> Option<Folded<'a>> {
-    let graph = networks.graphs[networks.anchor];
+fn fold_normalization<'a>(networks: &Networks, id: NodeId) -> Option<Folded<'a>> {
+    let graph = networks.reference();
     let node = graph.node(id);
     let axis = output_axis(graph, id)?;
     let weight = node.input(1)?;
-    let layouts = networks.groups.layouts(weight)?.to_vec();
+    let layouts = networks.groups().layouts(weight)?.to_vec();
     if layouts.iter().all(AxisLayout::is_fixed) {
         return None;
     }

@@ -32,8 +32,8 @@ const UNCHANGED: f64 = 1e-6;
 ///
 /// # Errors
 /// A result that is no valid graph.
-pub fn balance(networks: &Networks<'_>, fused: Graph) -> Result<Graph, FusionError> {
-    let anchor = networks.graphs[networks.anchor];
+pub fn balance(networks: &Networks, fused: Graph) -> Result<Graph, FusionError> {
+    let anchor = networks.reference();
     let scalable = Scalable::of(networks);
     if scalable.is_empty() {
         return Ok(fused);
@@ -42,7 +42,7 @@ pub fn balance(networks: &Networks<'_>, fused: Graph) -> Result<Graph, FusionErr
         let found = fused.initializer(fused.find_value(&anchor.value(id).name)?);
         found.filter(|found| anchor.initializer(id).is_some_and(|own| own.shape() == found.shape()))
     };
-    let mut members = scalable.iter().flat_map(|&group| &networks.groups.group(group).members);
+    let mut members = scalable.iter().flat_map(|&group| &networks.groups().group(group).members);
     if members.any(|member| tensor(member.initializer).is_none()) {
         return Ok(fused);
     }
@@ -54,7 +54,7 @@ pub fn balance(networks: &Networks<'_>, fused: Graph) -> Result<Graph, FusionErr
         if factors.iter().all(|&factor| factor == 1.0) {
             continue;
         }
-        for member in &networks.groups.group(*group).members {
+        for member in &networks.groups().group(*group).members {
             let Some(tensor) = tensor(member.initializer) else { continue };
             let axis = Axis::new(networks, *group, member.initializer, member.axis);
             let values = scaled.entry(member.initializer).or_insert_with(|| tensor.to_f32().unwrap_or_default());
@@ -78,30 +78,30 @@ pub fn balance(networks: &Networks<'_>, fused: Graph) -> Result<Graph, FusionErr
 
 /// Finds the groups whose neurons can be scaled.
 struct Scalable<'a> {
-    networks: &'a Networks<'a>,
+    networks: &'a Networks,
     graph: &'a Graph,
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
     units: HashMap<ValueId, LinearUnit>,
 }
 
 impl<'a> Scalable<'a> {
-    fn of(networks: &'a Networks<'a>) -> Vec<GroupId> {
-        let graph = networks.graphs[networks.anchor];
+    fn of(networks: &'a Networks) -> Vec<GroupId> {
+        let graph = networks.reference();
         let units = LinearUnit::of(graph).into_iter().map(|unit| (unit.weight, unit)).collect();
         let all = Self { networks, graph, readers: graph.consumers(), units };
-        networks.groups.iter().map(|(id, _)| id).filter(|&id| all.contains(id)).collect()
+        networks.groups().iter().map(|(id, _)| id).filter(|&id| all.contains(id)).collect()
     }
 
     fn contains(&self, id: GroupId) -> bool {
-        let group = self.networks.groups.group(id);
-        if group.within.is_some() || self.networks.groups.inside(id).next().is_some() {
+        let group = self.networks.groups().group(id);
+        if group.within.is_some() || self.networks.groups().inside(id).next().is_some() {
             return false;
         }
-        let size = |group: GroupId| self.networks.size(self.networks.anchor, group);
+        let size = |group: GroupId| self.networks.size(self.networks.anchor(), group);
         let mut seen = BTreeSet::new();
         let (mut reached, mut consumers) = (Vec::new(), BTreeSet::new());
         for member in &group.members {
-            let Some(layouts) = self.networks.groups.layouts(member.initializer) else { return false };
+            let Some(layouts) = self.networks.groups().layouts(member.initializer) else { return false };
             let is_whole = layouts[member.axis].neurons(id, &size).iter().all(Option::is_some);
             if !is_whole || !seen.insert(member.initializer) {
                 return false;
@@ -162,10 +162,10 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(networks: &Networks<'_>, group: GroupId, id: ValueId, axis: usize) -> Self {
-        let size = |group: GroupId| networks.size(networks.anchor, group);
-        let neurons = networks.groups.layouts(id).map(|layouts| layouts[axis].neurons(group, &size));
-        let shape = networks.tensor(networks.anchor, id).shape();
+    fn new(networks: &Networks, group: GroupId, id: ValueId, axis: usize) -> Self {
+        let size = |group: GroupId| networks.size(networks.anchor(), group);
+        let neurons = networks.groups().layouts(id).map(|layouts| layouts[axis].neurons(group, &size));
+        let shape = networks.tensor(networks.anchor(), id).shape();
         Self {
             neurons: neurons.unwrap_or_default().into_iter().flatten().collect(),
             inner: shape[axis + 1..].iter().product::<usize>().max(1),
@@ -194,11 +194,11 @@ struct Squares {
 }
 
 impl Norms {
-    fn of<'t>(networks: &Networks<'_>, groups: &[GroupId], tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>) -> Self {
-        let sizes: Vec<usize> = groups.iter().map(|&group| networks.size(networks.anchor, group)).collect();
+    fn of<'t>(networks: &Networks, groups: &[GroupId], tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>) -> Self {
+        let sizes: Vec<usize> = groups.iter().map(|&group| networks.size(networks.anchor(), group)).collect();
         let mut places: BTreeMap<ValueId, [Option<(usize, Axis)>; 2]> = BTreeMap::new();
         for (place, &group) in groups.iter().enumerate() {
-            for member in &networks.groups.group(group).members {
+            for member in &networks.groups().group(group).members {
                 let axis = Axis::new(networks, group, member.initializer, member.axis);
                 let of_weight = places.entry(member.initializer).or_default();
                 of_weight[usize::from(member.role == Role::Consumer)] = Some((place, axis));

@@ -19,8 +19,8 @@ use crate::networks::Networks;
 ///
 /// # Errors
 /// A result that is no valid graph.
-pub fn repair_without_data(networks: &Networks<'_>, fusion: &Fusion) -> Result<Graph, FusionError> {
-    let anchor = networks.graphs[networks.anchor];
+pub fn repair_without_data(networks: &Networks, fusion: &Fusion) -> Result<Graph, FusionError> {
+    let anchor = networks.reference();
     let mut editor = GraphEditor::edit(fusion.graph.clone());
     let named = |name: &str| fusion.graph.find_value(name);
     for unit in LinearUnit::of(anchor) {

@@ -9,25 +9,25 @@ use crate::networks::Networks;
 
 impl Fusion {
     /// A weight of a model after its maps, in the anchor's shape; `id` is the anchor's.
-    pub fn aligned_weight(&self, networks: &Networks<'_>, model: usize, id: ValueId) -> Vec<f32> {
+    pub fn aligned_weight(&self, networks: &Networks, model: usize, id: ValueId) -> Vec<f32> {
         mapped(networks, model, id, &self.maps[model])
     }
 
     /// What lies on an axis of a value of the anchor, where neurons can be observed there.
-    pub fn layout<'n>(&self, networks: &'n Networks<'_>, value: ValueId, axis: usize) -> Option<&'n AxisLayout> {
-        let groups = networks.groups.iter().filter(|(_, group)| group.within.is_none());
+    pub fn layout<'n>(&self, networks: &'n Networks, value: ValueId, axis: usize) -> Option<&'n AxisLayout> {
+        let groups = networks.groups().iter().filter(|(_, group)| group.within.is_none());
         let mut observations = groups.flat_map(|(_, group)| &group.observations);
         observations.find(|found| found.value == value && found.axis == axis).map(|found| &found.layout)
     }
 
     /// For every neuron of a group the norm of the weights that take it in, in one model after its maps. Zeros where no
     /// weight does. Linear in the size of these weights.
-    pub fn outgoing_norms(&self, networks: &Networks<'_>, model: usize, group: GroupId) -> Vec<f64> {
-        let anchor = networks.anchor;
+    pub fn outgoing_norms(&self, networks: &Networks, model: usize, group: GroupId) -> Vec<f64> {
+        let anchor = networks.anchor();
         let size = |group: GroupId| networks.size(anchor, group);
         let mut squares = vec![0.0; size(group)];
-        for member in networks.groups.group(group).members_as(Role::Consumer) {
-            let Some(layouts) = networks.groups.layouts(member.initializer) else { continue };
+        for member in networks.groups().group(group).members_as(Role::Consumer) {
+            let Some(layouts) = networks.groups().layouts(member.initializer) else { continue };
             let shape = networks.tensor(anchor, member.initializer).shape();
             let neurons = layouts[member.axis].neurons(group, &size);
             let (outer, inner) = (shape[..member.axis].iter().product(), shape[member.axis + 1..].iter().product());

@@ -41,14 +41,16 @@ impl<'a> Source<'a> {
         if matches!(self, Self::Safetensors(..)) { "" } else { ".npy" }
     }
 
-    fn names(&self) -> Result<Vec<String>, FormatError> {
+    fn names(&self) -> Result<Vec<String>, DatasetError> {
         match self {
-            Self::Archive(archive) => archive.names(),
+            Self::Archive(archive) => Ok(archive.names()?),
             Self::Folder(path) => {
-                let entries = path.read_dir().into_iter().flatten().flatten();
-                let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-                let mut names: Vec<String> =
-                    names.filter_map(|name| name.strip_suffix(".npy").map(str::to_owned)).collect();
+                let failure = |source| DatasetError::Read { path: path.to_path_buf(), source };
+                let mut names = Vec::new();
+                for entry in path.read_dir().map_err(failure)? {
+                    let name = entry.map_err(failure)?.file_name().to_string_lossy().into_owned();
+                    names.extend(name.strip_suffix(".npy").map(str::to_owned));
+                }
                 names.sort_unstable();
                 Ok(names)
             }
@@ -68,6 +70,12 @@ impl<'a> Source<'a> {
     }
 }
 
+/// What an array of a split may be called: with its ending first.
+fn candidates(names: &[&str], split: Split) -> Vec<String> {
+    let with_ending = names.iter().map(|name| format!("{name}_{split}"));
+    with_ending.chain(names.iter().map(|name| (*name).to_owned())).collect()
+}
+
 /// Samples and labels: `x_train`, `y_train`, `x_test`, `y_test` (or the other names with such an ending) where there are
 /// such; else `x` and `y` without an ending, which then are both splits. Bytes are scaled to 0..1, other numbers stay as
 /// they are.
@@ -79,26 +87,27 @@ pub(super) fn load(path: &Path, mut source: Source<'_>, split: Split) -> Result<
         found,
         hint: None,
     };
-    let ending = match split {
-        Split::Train => "train",
-        Split::Test => "test",
+    let there = source.names()?;
+    let ending = source.ending();
+    let files = |names: &[String]| names.iter().map(|name| format!("{name}{ending}")).collect::<Vec<_>>();
+    let found = || {
+        let shown = files(&there[..there.len().min(MOST_NAMES)]);
+        if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
     };
-    let mut find = |names: &[&str]| -> Result<(String, Tensor), DatasetError> {
-        let with_ending = names.iter().map(|name| format!("{name}_{ending}"));
-        let candidates: Vec<String> = with_ending.chain(names.iter().map(|name| (*name).to_owned())).collect();
-        let mut there = source.names()?;
+    let none_of = |candidates: &[String]| !candidates.iter().any(|name| there.contains(name));
+    let (of_samples, of_labels) = (candidates(&SAMPLES, split), candidates(&LABELS, split));
+    let other = candidates(&SAMPLES, split.other());
+    if none_of(&of_samples) && none_of(&of_labels) && !none_of(&other) {
+        let (path, expected, found) = (path.to_owned(), files(&of_samples), found());
+        return Err(DatasetError::AbsentSplit { path, split, expected, found });
+    }
+    let mut find = |candidates: &[String]| -> Result<(String, Tensor), DatasetError> {
         let Some(name) = candidates.iter().find(|name| there.contains(name)) else {
-            there.truncate(MOST_NAMES);
-            let list = |names: &[String]| {
-                let files: Vec<String> = names.iter().map(|name| format!("{name}{}", source.ending())).collect();
-                files.join(", ")
-            };
-            let found = if there.is_empty() { "none".into() } else { list(&there) };
-            return Err(wrong("arrays", format!("one of {}", list(&candidates)), found));
+            return Err(wrong("arrays", format!("one of {}", files(candidates).join(", ")), found()));
         };
         Ok((name.clone(), source.array(name)?))
     };
-    let ((_, samples), (label_name, labels)) = (find(&SAMPLES)?, find(&LABELS)?);
+    let ((_, samples), (label_name, labels)) = (find(&of_samples)?, find(&of_labels)?);
     let [count, sample_shape @ ..] = samples.shape() else {
         return Err(wrong("samples", "an axis of samples".into(), "a scalar".into()));
     };

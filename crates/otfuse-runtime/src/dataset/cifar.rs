@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read::{open_first, read_up_to};
+use super::read::{open_first, read_up_to, without};
 use super::{DatasetError, Raw, Samples, Split};
 
 const PIXELS: usize = 3 * 32 * 32;
@@ -14,19 +14,23 @@ pub(super) enum Cifar {
     Hundred,
 }
 
-/// All batches of the split that exist; CIFAR-100's fine labels.
-pub(super) fn load(directory: &Path, cifar: Cifar, split: Split, limit: Option<usize>) -> Result<Raw, DatasetError> {
-    let names: Vec<String> = match (cifar, split) {
+fn batches(cifar: Cifar, split: Split) -> Vec<String> {
+    match (cifar, split) {
         (Cifar::Ten, Split::Train) => (1..=5).map(|batch| format!("data_batch_{batch}.bin")).collect(),
         (Cifar::Ten, Split::Test) => vec!["test_batch.bin".into()],
         (Cifar::Hundred, Split::Train) => vec!["train.bin".into()],
         (Cifar::Hundred, Split::Test) => vec!["test.bin".into()],
-    };
+    }
+}
+
+/// All batches of the split that exist; CIFAR-100's fine labels.
+pub(super) fn load(directory: &Path, cifar: Cifar, split: Split, limit: Option<usize>) -> Result<Raw, DatasetError> {
+    let names = batches(cifar, split);
     let label_bytes = if cifar == Cifar::Ten { 1 } else { 2 };
     let record = label_bytes + PIXELS;
     let existing: Vec<String> = names.iter().filter(|name| directory.join(name).is_file()).cloned().collect();
     if existing.is_empty() {
-        return Err(DatasetError::Missing { directory: directory.to_owned(), expected: names });
+        return Err(without(directory, split, names, &batches(cifar, split.other())));
     }
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     for name in existing {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::read::{open_first, read_up_to};
+use super::read::{open_first, read_up_to, without};
 use super::{DatasetError, Raw, Samples, Split};
 
 /// Names of the column of labels.
@@ -15,11 +15,14 @@ const MOST_BYTES: usize = 1 << 34;
 /// `y`), which without one is the last. Fields are separated by commas, semicolons or tabs. Labels are integers from 0
 /// on, all other columns are numbers that stay as they are.
 pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
-    let name = if split == Split::Train { "train.csv" } else { "test.csv" };
+    let of_split = |split: Split| vec![format!("{split}.csv"), format!("{split}.csv.gz")];
     let (folder, names) = match (path.is_dir(), path.file_name()) {
         (false, Some(file)) => (path.parent().unwrap_or(Path::new("")), vec![file.to_string_lossy().into_owned()]),
-        _ => (path, vec![name.to_owned(), format!("{name}.gz")]),
+        _ => (path, of_split(split)),
     };
+    if path.is_dir() && !names.iter().any(|name| folder.join(name).is_file()) {
+        return Err(without(folder, split, names, &of_split(split.other())));
+    }
     let (path, mut reader) = open_first(folder, &names)?;
     let bytes = read_up_to(&mut reader, MOST_BYTES, &path)?;
     let text =

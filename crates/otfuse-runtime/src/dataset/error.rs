@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use otfuse_formats::FormatError;
 
+use super::Split;
+
 /// A data set cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -11,6 +13,9 @@ pub enum DatasetError {
     /// The name of a data set is not understood.
     #[error("the data set '{found}' is not understood; expected {expected}")]
     Spec { found: String, expected: String },
+    /// Support for it was left out when the program was built.
+    #[error("the data set '{name}' needs a program built with the feature '{feature}'")]
+    NotBuilt { name: String, feature: &'static str },
     /// A normalisation is not understood.
     #[error("the normalisation '{found}' is not understood; expected {expected}")]
     Normalization { found: String, expected: String },
@@ -23,6 +28,9 @@ pub enum DatasetError {
     /// A file is not of its format.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// The data set is there and has no such split.
+    #[error("{} has no {split} split: expected {}, found {found}", path.display(), expected.join(" or "))]
+    AbsentSplit { path: PathBuf, split: Split, expected: Vec<String>, found: String },
     /// None of the files that may hold the data exists.
     #[error("{}: expected {}, found none of them", directory.display(), expected.join(" or "))]
     Missing { directory: PathBuf, expected: Vec<String> },
@@ -32,10 +40,17 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// Whether the data set is there and has no such split. Files that are damaged or cannot be read are never this, nor is
+    /// a data set that is missing as a whole.
+    pub fn is_absent_split(&self) -> bool {
+        matches!(self, Self::AbsentSplit { .. })
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::Spec { .. } => "a data set is its kind and where its files are: mnist:FOLDER".into(),
+            Self::NotBuilt { feature, .. } => format!("build it with cargo build --release --features {feature}"),
             Self::Normalization { .. } => {
                 "as many means as deviations, one or one per channel; deviations are positive".into()
             }
@@ -45,6 +60,9 @@ impl DatasetError {
             }
             Self::Read { .. } => "the file may be damaged or of another kind: copy or download it again".into(),
             Self::Format(error) => error.hint(),
+            Self::AbsentSplit { split, .. } => {
+                format!("name another data set for the {split} split, or add what is missing")
+            }
             Self::Missing { .. } => "name the folder that holds the data set's files".into(),
             Self::Content { hint: Some(hint), .. } => hint.clone(),
             Self::Content { .. } => "check how the file was written".into(),

@@ -3,16 +3,18 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::read::{open_first, read_up_to};
+use super::read::{open_first, read_up_to, without};
 use super::{DatasetError, Raw, Samples, Split};
 
 pub(super) fn load(directory: &Path, split: Split, limit: Option<usize>) -> Result<Raw, DatasetError> {
-    let prefix = match split {
-        Split::Train => "train",
-        Split::Test => "t10k",
-    };
-    let (labels, _) = read(directory, &format!("{prefix}-labels"), 1, limit)?;
-    let (pixels, shape) = read(directory, &format!("{prefix}-images"), 3, limit)?;
+    let prefix = prefix(split);
+    let of_split = |split| [names(split, "labels", 1), names(split, "images", 3)].concat();
+    let expected = of_split(split);
+    if !expected.iter().any(|name| directory.join(name).is_file()) {
+        return Err(without(directory, split, expected, &of_split(split.other())));
+    }
+    let (labels, _) = read(directory, &names(split, "labels", 1), 1, limit)?;
+    let (pixels, shape) = read(directory, &names(split, "images", 3), 3, limit)?;
     if shape[0] != labels.len() {
         return Err(DatasetError::Content {
             path: directory.to_owned(),
@@ -30,20 +32,28 @@ pub(super) fn load(directory: &Path, split: Split, limit: Option<usize>) -> Resu
     })
 }
 
+fn prefix(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train",
+        Split::Test => "t10k",
+    }
+}
+
+/// What the file of labels or images, of `rank` axes, may be called.
+fn names(split: Split, what: &str, rank: usize) -> Vec<String> {
+    let stem = format!("{}-{what}", prefix(split));
+    let endings = ["-idx", ".idx"].into_iter().flat_map(|idx| ["", ".gz"].map(|gz| (idx, gz)));
+    endings.map(|(idx, gz)| format!("{stem}{idx}{rank}-ubyte{gz}")).collect()
+}
+
 /// The bytes of a file with `rank` axes, of `limit` items at most, and its shape.
 fn read(
     directory: &Path,
-    stem: &str,
+    names: &[String],
     rank: usize,
     limit: Option<usize>,
 ) -> Result<(Vec<u8>, Vec<usize>), DatasetError> {
-    let names = [
-        format!("{stem}-idx{rank}-ubyte"),
-        format!("{stem}-idx{rank}-ubyte.gz"),
-        format!("{stem}.idx{rank}-ubyte"),
-        format!("{stem}.idx{rank}-ubyte.gz"),
-    ];
-    let (path, mut reader) = open_first(directory, &names)?;
+    let (path, mut reader) = open_first(directory, names)?;
     let reader: &mut dyn Read = &mut reader;
     let wrong = |subject: &str, expected: String, found: String| DatasetError::Content {
         path: path.clone(),

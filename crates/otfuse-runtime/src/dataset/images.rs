@@ -23,11 +23,12 @@ const TEST_EVERY: usize = 5;
 /// (4, 9, 14, .. counted from 0, by name) of each class is a test sample. Classes are numbered by the order of their
 /// names. Samples are channels x height x width; they take turns in their classes, so that the first N are of all.
 ///
-/// The first training image says whether images are grey or coloured, and what their size is, unless `size` is given: then
+/// The first training image (without any, the first of the others) says whether images are grey or coloured, and what their
+/// size is, unless `size` is given: then
 /// the middle square of each image is scaled to it (bilinear, with antialiasing where it shrinks). Transparency is dropped.
 pub(super) fn load(folder: &Path, split: Split, limit: Option<usize>, size: Option<u32>) -> Result<Raw, DatasetError> {
-    let classes = Classes::find(folder)?;
-    let first = classes.train.iter().find_map(|files| files.first());
+    let classes = Classes::find(folder, split)?;
+    let first = classes.train.iter().chain(&classes.test).find_map(|files| files.first());
     let first = first.ok_or_else(|| none(folder, "a folder for each class", "no images"))?;
     let model = Like::of(decoded(first)?, first, size);
     let files = if split == Split::Train { &classes.train } else { &classes.test };
@@ -64,12 +65,22 @@ struct Classes {
 }
 
 impl Classes {
-    fn find(folder: &Path) -> Result<Self, DatasetError> {
+    /// Of a folder of splits that lacks one, the other split alone.
+    fn find(folder: &Path, split: Split) -> Result<Self, DatasetError> {
         let folders = entries(folder)?;
         let one_of = |names: &[&str]| {
             let is =
                 |path: &&PathBuf| path.is_dir() && names.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
             folders.iter().find(is)
+        };
+        let absent = |there: &Path, expected: &[&str]| {
+            // Something of that name which is no folder that can be entered is no absence.
+            if let Some(other) = folders.iter().find(|path| expected.iter().any(|name| path.ends_with(name))) {
+                return none(other, "a folder with a folder for each class", "something else");
+            }
+            let expected = expected.iter().map(|name| format!("a folder {name}")).collect();
+            let found = there.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            DatasetError::AbsentSplit { path: folder.to_owned(), split, expected, found }
         };
         match (one_of(&TRAIN), one_of(&TEST)) {
             (Some(train), Some(test)) => {
@@ -81,8 +92,14 @@ impl Classes {
                 }
                 Ok(Self { train, test })
             }
-            (Some(train), None) => Err(none(train, "a folder test beside it", "none")),
-            (None, Some(test)) => Err(none(test, "a folder train beside it", "none")),
+            (Some(there), None) => {
+                let train = classes(there)?.1;
+                if split == Split::Test { Err(absent(there, &TEST)) } else { Ok(Self { train, test: Vec::new() }) }
+            }
+            (None, Some(there)) => {
+                let test = classes(there)?.1;
+                if split == Split::Train { Err(absent(there, &TRAIN)) } else { Ok(Self { train: Vec::new(), test }) }
+            }
             (None, None) => {
                 let (mut train, mut test) = (Vec::new(), Vec::new());
                 for files in classes(folder)?.1 {

@@ -11,6 +11,7 @@ mod csv;
 mod digits;
 mod error;
 mod idx;
+#[cfg(feature = "images")]
 mod images;
 mod normalization;
 mod partition;

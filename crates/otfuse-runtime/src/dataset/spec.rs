@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 use super::arrays::{self, Source};
 use super::cifar::Cifar;
-use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, images, text};
+#[cfg(feature = "images")]
+use super::images;
+use super::read::files_below;
+use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, text};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +18,30 @@ pub enum Split {
     Train,
     /// Samples held out.
     Test,
+}
+
+impl Split {
+    /// `train` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+
+    /// The other split.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Train => Self::Test,
+            Self::Test => Self::Train,
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl FromStr for Split {
@@ -165,6 +192,18 @@ impl fmt::Display for DataSpec {
 }
 
 impl DataSpec {
+    /// Every file that loading could read, sorted: the file, or all regular files in the folder and below, also behind
+    /// links; none of embedded data.
+    ///
+    /// # Errors
+    /// A path where nothing is, a folder that cannot be read.
+    pub fn files(&self) -> Result<Vec<PathBuf>, DatasetError> {
+        match self.kind {
+            DataKind::Digits => Ok(Vec::new()),
+            _ => files_below(&self.path),
+        }
+    }
+
     /// Loads the first `limit` samples of a split, normalised as is the default of the kind unless told otherwise.
     ///
     /// Errors name the file and what was expected and found there.
@@ -201,7 +240,10 @@ impl DataSpec {
             DataKind::Cifar100 => cifar::load(path, Cifar::Hundred, split, limit)?,
             DataKind::Npz | DataKind::Npy => arrays::load(path, Source::numpy(path)?, split)?,
             DataKind::Safetensors => arrays::load(path, Source::safetensors(path)?, split)?,
+            #[cfg(feature = "images")]
             DataKind::Images => images::load(path, split, limit, self.image_size)?,
+            #[cfg(not(feature = "images"))]
+            DataKind::Images => return Err(DatasetError::NotBuilt { name, feature: "images" }),
             DataKind::Csv => csv::load(path, split)?,
         };
         let normalization = normalization.unwrap_or_else(|| self.kind.default_normalization());

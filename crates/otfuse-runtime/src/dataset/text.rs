@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::read::{open_first, read_up_to};
+use super::read::{open_first, read_up_to, without};
 use super::{Dataset, DatasetError, Split, Vocabulary};
 
 /// Tokens of a sample unless told otherwise.
@@ -56,7 +56,12 @@ pub(super) fn load_sentences(
     split: Split,
     length: Option<usize>,
 ) -> Result<Dataset, DatasetError> {
-    let training = Sentences::read(folder, "train.tsv")?;
+    let names = |table: &str| [format!("{table}.tsv"), format!("{table}.tsv.gz")];
+    let (of_train, of_test) = (names("train").to_vec(), [names("test"), names("dev")].concat());
+    let training = Sentences::read(folder, "train.tsv").map_err(|error| match error {
+        DatasetError::Missing { .. } if split == Split::Train => without(folder, split, of_train.clone(), &of_test),
+        error => error,
+    })?;
     if training.rows.is_empty() {
         return Err(training.wrong("rows", "at least one sentence", "none"));
     }
@@ -64,12 +69,7 @@ pub(super) fn load_sentences(
     let classes = training.rows.iter().map(|(_, label)| *label as usize + 1).max().unwrap_or(0);
     let chosen = match split {
         Split::Train => training,
-        Split::Test => match Sentences::read(folder, "test.tsv") {
-            Ok(test) => test,
-            Err(DatasetError::Content { subject, .. }) if subject == "header" => Sentences::read(folder, "dev.tsv")?,
-            Err(DatasetError::Missing { .. }) => Sentences::read(folder, "dev.tsv")?,
-            Err(error) => return Err(error),
-        },
+        Split::Test => test_sentences(folder, of_test, &of_train)?,
     };
     let ids = vocabulary.ids();
     let length = length.unwrap_or(LENGTH);
@@ -84,6 +84,21 @@ pub(super) fn load_sentences(
     let labels = chosen.rows.iter().map(|(_, label)| *label).collect();
     drop(ids);
     Dataset::from_tokens(name, length, values, labels, classes, vocabulary)
+}
+
+/// The table of the test split: that of the validation samples where the other is missing or has no labels.
+fn test_sentences(folder: &Path, of_test: Vec<String>, of_train: &[String]) -> Result<Sentences, DatasetError> {
+    let unlabelled = match Sentences::read(folder, "test.tsv") {
+        Ok(test) => return Ok(test),
+        Err(DatasetError::Missing { .. }) => None,
+        Err(error) if matches!(&error, DatasetError::Content { subject, .. } if subject == "header") => Some(error),
+        Err(error) => return Err(error),
+    };
+    match (Sentences::read(folder, "dev.tsv"), unlabelled) {
+        (Err(DatasetError::Missing { .. }), Some(error)) => Err(error),
+        (Err(DatasetError::Missing { .. }), None) => Err(without(folder, Split::Test, of_test, of_train)),
+        (dev, _) => dev,
+    }
 }
 
 /// The rows of a table of sentences and labels.

@@ -25,7 +25,7 @@ impl<'a, B: RuntimeBackend> Runner<'a, B> {
             let value = operands.values.get(input).and_then(Option::as_ref).cloned();
             value.ok_or_else(|| Fault::new(format!("input {input}"), "a tensor", "nothing"))
         });
-        let program = Program::new(&body.graph, &operands.device).map_err(Fault::Inner)?;
+        let program = Program::new(&body.graph, &operands.device, &operands.limits).map_err(Fault::Inner)?;
         Ok(Self { body, program, outside: outside.collect::<Outcome<_>>()? })
     }
 

@@ -21,6 +21,7 @@ mod integers;
 mod layout;
 mod linear;
 mod normalisation;
+mod plan;
 mod pooling;
 mod program;
 mod quantization;
@@ -38,9 +39,11 @@ mod window;
 use otfuse_graph::{Operator, Unary};
 
 use crate::RuntimeBackend;
+#[cfg(feature = "training")]
 pub(crate) use array::Array;
 use fault::{Fault, Outcome};
 pub(crate) use floats::Floats;
+#[cfg(feature = "training")]
 pub(crate) use normalisation::{BatchStatistics, batch_with_own_statistics};
 pub(crate) use program::Program;
 pub use support::{passes_gradients, refusal};

@@ -41,6 +41,7 @@ pub(super) fn batch<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Out
 }
 
 /// What a batch says of its channels.
+#[cfg(feature = "training")]
 pub(crate) struct BatchStatistics<B: Backend> {
     /// The mean of each channel.
     pub(crate) mean: FloatTensor<B>,
@@ -51,6 +52,7 @@ pub(crate) struct BatchStatistics<B: Backend> {
 }
 
 /// Batch normalisation as in training: by the batch's own statistics (Ioffe and Szegedy 2015, algorithm 1).
+#[cfg(feature = "training")]
 pub(crate) fn batch_with_own_statistics<B: Backend>(
     epsilon: f32,
     operands: &mut Operands<B>,

@@ -1,22 +1,26 @@
 //! A graph prepared on the device of a backend.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
-use otfuse_graph::{DataType, Graph, NodeId, Operator, Tensor, ValueId};
+use otfuse_graph::{DataType, Graph, Node, NodeId, Operator, Tensor, ValueId};
 
 use super::fault::{Fault, Outcome};
+use super::plan::Plans;
 use super::value::{Operands, Value};
+use crate::host::Limits;
 use crate::{RuntimeBackend, RuntimeError};
 
 /// A graph whose constant tensors are on the device of a backend, ready to be run many times.
 pub(crate) struct Program<B: Backend> {
     graph: Graph,
     device: Device<B>,
+    limits: Limits,
     constants: Vec<Option<Value<B>>>,
+    plans: Plans,
 }
 
 /// Gives the constant tensor that stands at a value.
@@ -26,16 +30,44 @@ type Constants<'a, B> = dyn Fn(ValueId) -> Result<Option<Value<B>>, RuntimeError
 pub(crate) type Replacement<'a, B> =
     dyn FnMut(NodeId, &Operator, &mut Operands<B>) -> Option<Outcome<Vec<Value<B>>>> + 'a;
 
-/// The nodes that some values need, in order, and how often each value is read by them.
-struct Plan {
-    steps: Vec<NodeId>,
-    reads: Vec<usize>,
+/// The values that nodes have computed and others are still to read.
+struct Alive<B: Backend> {
+    values: Vec<Option<Value<B>>>,
+    counts: bool,
+    /// What they take together; 0 unless it is counted.
+    bytes: u64,
+}
+
+impl<B: RuntimeBackend> Alive<B> {
+    fn new(values: usize, counts: bool) -> Self {
+        Self { values: vec![None; values], counts, bytes: 0 }
+    }
+
+    fn put(&mut self, id: ValueId, value: Value<B>) {
+        self.take(id);
+        if self.counts {
+            self.bytes += value.bytes();
+        }
+        self.values[id.index()] = Some(value);
+    }
+
+    fn get(&self, id: ValueId) -> Option<Value<B>> {
+        self.values[id.index()].clone()
+    }
+
+    fn take(&mut self, id: ValueId) -> Option<Value<B>> {
+        let value = self.values[id.index()].take();
+        if let (true, Some(value)) = (self.counts, &value) {
+            self.bytes -= value.bytes();
+        }
+        value
+    }
 }
 
 impl<B: RuntimeBackend> Program<B> {
     /// Uploads the constant tensors of a graph. Fails if one holds integers that do not fit 64 bits.
-    pub(crate) fn new(graph: &Graph, device: &Device<B>) -> Result<Self, RuntimeError> {
-        let mut program = Self::bare(graph, device);
+    pub(crate) fn new(graph: &Graph, device: &Device<B>, limits: &Limits) -> Result<Self, RuntimeError> {
+        let mut program = Self::bare(graph, device, limits);
         for (id, tensor) in graph.initializers() {
             program.constants[id.index()] = Some(program.upload(id, tensor)?);
         }
@@ -43,8 +75,14 @@ impl<B: RuntimeBackend> Program<B> {
     }
 
     /// A graph none of whose constants are on the device, for [`run_with`](Self::run_with).
-    pub(crate) fn bare(graph: &Graph, device: &Device<B>) -> Self {
-        Self { graph: graph.clone(), device: device.clone(), constants: vec![None; graph.values().len()] }
+    pub(crate) fn bare(graph: &Graph, device: &Device<B>, limits: &Limits) -> Self {
+        Self {
+            graph: graph.clone(),
+            device: device.clone(),
+            limits: limits.clone(),
+            constants: vec![None; graph.values().len()],
+            plans: Plans::default(),
+        }
     }
 
     fn upload(&self, id: ValueId, tensor: &Tensor) -> Result<Value<B>, RuntimeError> {
@@ -61,6 +99,7 @@ impl<B: RuntimeBackend> Program<B> {
     }
 
     /// The device that it runs on.
+    #[cfg(feature = "training")]
     pub(crate) fn device(&self) -> &Device<B> {
         &self.device
     }
@@ -167,34 +206,14 @@ impl<B: RuntimeBackend> Program<B> {
         replace: &mut Replacement<'_, B>,
         constants: &Constants<'_, B>,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
-        let given: HashSet<ValueId> = inputs.iter().map(|(id, _)| *id).collect();
-        let Plan { steps, mut reads } = self.plan(wanted, &given)?;
-        let mut values: Vec<Option<Value<B>>> = vec![None; reads.len()];
-        for (id, value) in inputs {
-            values[id.index()] = Some(value);
-        }
-        for id in steps {
+        let plan = self.plans.of(&self.graph, wanted, inputs.iter().map(|(id, _)| *id))?;
+        let mut reads = plan.reads.clone();
+        let mut values = Alive::new(reads.len(), self.limits.counts_bytes());
+        inputs.into_iter().for_each(|(id, value)| values.put(id, value));
+        for &id in &plan.steps {
             let node = self.graph.node(id);
-            let mut operands = Vec::with_capacity(node.inputs.len());
-            for input in &node.inputs {
-                let Some(input) = input else {
-                    operands.push(None);
-                    continue;
-                };
-                reads[input.index()] -= 1;
-                // The last reader takes the tensor itself, so that the backend can work in place.
-                let value = if reads[input.index()] == 0 {
-                    values[input.index()].take()
-                } else {
-                    values[input.index()].clone()
-                };
-                let value = match value {
-                    Some(value) => Some(value),
-                    None => constants(*input)?,
-                };
-                operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
-            }
-            let mut operands = Operands { values: operands, device: self.device.clone() };
+            self.limits.begin(&node.name)?;
+            let mut operands = self.operands(node, &mut reads, &mut values, constants)?;
             let operator = &node.operator;
             let compute = || match replace(id, operator, &mut operands) {
                 Some(outputs) => outputs,
@@ -206,15 +225,16 @@ impl<B: RuntimeBackend> Program<B> {
             for (output, value) in node.outputs.iter().zip(outputs) {
                 if let Some(output) = output
                     && reads[output.index()] > 0
-                    && !given.contains(output)
+                    && !plan.given.contains(output)
                 {
-                    values[output.index()] = Some(value);
+                    values.put(*output, value);
                 }
             }
+            self.limits.hold(&node.name, values.bytes)?;
         }
         let mut found = BTreeMap::new();
         for &id in wanted {
-            let value = match values[id.index()].clone() {
+            let value = match values.get(id) {
                 Some(value) => Some(value),
                 None => constants(id)?,
             };
@@ -223,12 +243,39 @@ impl<B: RuntimeBackend> Program<B> {
         Ok(found)
     }
 
+    /// What a node reads. The last reader takes a tensor itself, so that the backend can work in place.
+    fn operands(
+        &self,
+        node: &Node,
+        reads: &mut [usize],
+        values: &mut Alive<B>,
+        constants: &Constants<'_, B>,
+    ) -> Result<Operands<B>, RuntimeError> {
+        let mut operands = Vec::with_capacity(node.inputs.len());
+        for input in &node.inputs {
+            let Some(input) = input else {
+                operands.push(None);
+                continue;
+            };
+            reads[input.index()] -= 1;
+            let value = if reads[input.index()] == 0 { values.take(*input) } else { values.get(*input) };
+            let value = match value {
+                Some(value) => Some(value),
+                None => constants(*input)?,
+            };
+            operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
+        }
+        Ok(Operands { values: operands, device: self.device.clone(), limits: self.limits.clone() })
+    }
+
     /// The floats of a constant, on the device.
+    #[cfg(feature = "training")]
     pub(crate) fn constant(&self, id: ValueId) -> Option<&Value<B>> {
         self.constants.get(id.index())?.as_ref()
     }
 
     /// Forgets a constant, which has to be set again before it is read.
+    #[cfg(feature = "training")]
     pub(crate) fn release(&mut self, id: ValueId) {
         self.constants[id.index()] = None;
     }
@@ -236,27 +283,6 @@ impl<B: RuntimeBackend> Program<B> {
     /// Replaces a constant.
     pub(crate) fn set_constant(&mut self, id: ValueId, value: Value<B>) {
         self.constants[id.index()] = Some(value);
-    }
-
-    /// What has to be run for `wanted`, where the values of `given` are known.
-    fn plan(&self, wanted: &[ValueId], given: &HashSet<ValueId>) -> Result<Plan, RuntimeError> {
-        let mut reads = vec![0; self.constants.len()];
-        for &id in wanted {
-            *reads.get_mut(id.index()).ok_or_else(|| RuntimeError::NotComputed { value: format!("{id:?}") })? += 1;
-        }
-        let mut steps = Vec::new();
-        let nodes: Vec<_> = self.graph.nodes().collect();
-        for (id, node) in nodes.into_iter().rev() {
-            let is_needed = |output: &ValueId| reads[output.index()] > 0 && !given.contains(output);
-            if node.outputs.iter().flatten().any(is_needed) {
-                steps.push(id);
-                for input in node.inputs.iter().flatten() {
-                    reads[input.index()] += 1;
-                }
-            }
-        }
-        steps.reverse();
-        Ok(Plan { steps, reads })
     }
 
     fn check_input(&self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {

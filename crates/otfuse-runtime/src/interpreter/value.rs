@@ -8,6 +8,7 @@ use super::array::Array;
 use super::fault::{Fault, Outcome};
 use super::floats::Floats;
 use super::integers::Integers;
+use crate::host::Limits;
 
 /// A tensor: numbers on the device, integers and truth values on the host.
 #[derive(Clone, Debug)]
@@ -35,6 +36,14 @@ impl<B: Backend> Value<B> {
                     .map_err(|error| Fault::Backend(format!("the result of the device: {error}")))?
             }
         })
+    }
+
+    /// The bytes that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Floats(floats) => 4 * floats.shape().iter().product::<usize>() as u64,
+            Self::Integers(integers) => 8 * integers.data.len() as u64,
+        }
     }
 
     pub(crate) fn shape(&self) -> &[usize] {
@@ -69,6 +78,8 @@ fn bytes_of(values: Vec<f32>) -> Vec<u8> {
 pub(crate) struct Operands<B: Backend> {
     pub(crate) values: Vec<Option<Value<B>>>,
     pub(crate) device: Device<B>,
+    /// For networks inside of the operator.
+    pub(crate) limits: Limits,
 }
 
 impl<B: Backend> Operands<B> {

@@ -4,6 +4,7 @@
 //! kernels (`flex`; `forward`, `backward`: products of matrices over unfolded tiles; `linear`), and the decorator for gradients
 //! records the operations and computes their gradients by the kernels of the backend inside (`autodiff`).
 
+#[cfg(feature = "training")]
 mod autodiff;
 mod backward;
 mod burn;

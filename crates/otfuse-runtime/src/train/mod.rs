@@ -32,7 +32,7 @@ pub use vjp::vector_jacobian_product;
 use crate::batch::fixed_batch_size;
 use crate::dataset::Dataset;
 use crate::device::Kind;
-use crate::{Cpu, Device, Evaluation, Executable, RuntimeBackend, evaluate};
+use crate::{Cpu, Evaluation, Executable, Host, RuntimeBackend, evaluate};
 use batches::{Source, hold_out};
 use model::{Model, Objective, numbers};
 use optimizer::Step;
@@ -104,14 +104,15 @@ pub struct Extras<'a> {
     pub watched: Option<&'a Dataset>,
 }
 
-/// Trains on the default device; see [`train_on`].
+/// [`train_on`] without teachers or saved states.
 pub fn train(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
+    host: &Host,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
-    train_on(graph, dataset, settings, Extras::default(), &Device::default(), observe)
+    train_on(graph, dataset, settings, Extras::default(), host, observe)
 }
 
 /// Minimises the cross-entropy by stochastic gradient descent, in batches of samples shuffled anew for each epoch.
@@ -119,17 +120,17 @@ pub fn train(
 /// The last batch of an epoch is smaller; a network that fixes its batch size is trained in batches of that size and
 /// leaves out the rest. The result follows from graph, data set and settings alone. Fails if the settings are out of
 /// range, if the network has no trainable weights or is not a classifier of the data set, if a saved state belongs to
-/// another training, or if the loss is no number any more.
+/// another training, if the loss is no number any more, or at the host's limits. Teachers have hosts of their own.
 pub fn train_on(
     graph: &Graph,
     dataset: &Dataset,
     settings: &TrainSettings,
     extras: Extras<'_>,
-    device: &Device,
+    host: &Host,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Trained, TrainError> {
-    let request = Request { graph, dataset, settings, extras, on: device };
-    match device.kind() {
+    let request = Request { graph, dataset, settings, extras, host };
+    match host.device().kind() {
         Kind::Cpu => request.train::<Cpu>(&burn_flex::FlexDevice, observe),
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
         Kind::Gpu(device) => request.train::<crate::device::Gpu>(device, observe),
@@ -142,7 +143,7 @@ struct Request<'a, 'e> {
     dataset: &'a Dataset,
     settings: &'a TrainSettings,
     extras: Extras<'e>,
-    on: &'a Device,
+    host: &'a Host,
 }
 
 impl Request<'_, '_> {
@@ -151,7 +152,7 @@ impl Request<'_, '_> {
         device: &B::Device,
         observe: &mut dyn FnMut(Progress),
     ) -> Result<Trained, TrainError> {
-        let Self { graph, dataset, settings, mut extras, on } = self;
+        let Self { graph, dataset, settings, mut extras, host } = self;
         settings.validate()?;
         if let Some(Distillation { temperature, weight, .. }) = extras.distillation {
             check("temperature", "a positive number", temperature, temperature > 0.0 && temperature.is_finite())?;
@@ -164,12 +165,12 @@ impl Request<'_, '_> {
         if batches == 0 {
             return Err(TrainError::NoSamples);
         }
-        let model = Model::<B>::new(graph, dataset, settings.batch_statistics, device)?;
+        let model = Model::<B>::new(graph, dataset, settings.batch_statistics, device, host.limits())?;
         let augmentation = settings.augmentation;
         let source = Source { dataset, indices: &kept, size, batches, augmentation, seed: settings.seed };
         let fingerprint = fingerprint(graph, dataset, settings, &extras);
         let validation = (!held.is_empty()).then(|| dataset.chosen(&held));
-        let mut run = Run { model, settings, on, device, position: Position::default(), fingerprint };
+        let mut run = Run { model, settings, host, device, position: Position::default(), fingerprint };
         if let Some(bytes) = extras.checkpoints.as_ref().and_then(|checkpoints| checkpoints.resume) {
             run.position = state::restore(&mut run.model, bytes, &run.fingerprint, device)?;
         }
@@ -206,8 +207,8 @@ fn fingerprint(graph: &Graph, dataset: &Dataset, settings: &TrainSettings, extra
 struct Run<'a, B: RuntimeBackend> {
     model: Model<B>,
     settings: &'a TrainSettings,
-    /// The device, and what the backend calls it.
-    on: &'a Device,
+    host: &'a Host,
+    /// What the backend calls the host's device.
     device: &'a B::Device,
     position: Position,
     fingerprint: String,
@@ -290,7 +291,7 @@ impl<B: RuntimeBackend> Run<'_, B> {
     /// The network as it is now on these samples.
     fn measured(&self, samples: Option<&Dataset>) -> Result<Option<Evaluation>, TrainError> {
         let Some(samples) = samples else { return Ok(None) };
-        let executable = Executable::new(&self.model.graph()?, self.on)?;
+        let executable = Executable::new(&self.model.graph()?, self.host)?;
         Ok(Some(evaluate(&executable, samples, &mut |_, _| {})?))
     }
 

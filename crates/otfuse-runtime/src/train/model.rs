@@ -15,6 +15,7 @@ use super::{TrainError, trainable};
 use crate::batch::SampleLayout;
 use crate::dataset::Dataset;
 use crate::head::Labels;
+use crate::host::Limits;
 use crate::interpreter::{Array, BatchStatistics, Floats, Program, Value, batch_with_own_statistics};
 use crate::{Head, RuntimeBackend, RuntimeError, passes_gradients};
 
@@ -63,6 +64,7 @@ impl<B: RuntimeBackend> Model<B> {
         dataset: &Dataset,
         batch_statistics: bool,
         device: &B::Device,
+        limits: &Limits,
     ) -> Result<Self, TrainError> {
         // Integers have no gradient in any case.
         let passes = |operator: &Operator| {
@@ -72,7 +74,7 @@ impl<B: RuntimeBackend> Model<B> {
             let (node, operator) = (node.name.clone(), node.operator.name().to_owned());
             return Err(TrainError::NoGradient { node, operator });
         }
-        let program = Program::<Autodiff<B>>::new(graph, device)?;
+        let program = Program::<Autodiff<B>>::new(graph, device, limits)?;
         let floats = |id| match program.constant(id) {
             Some(Value::Floats(value)) => Some(value.clone()),
             _ => None,

@@ -4,6 +4,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::batches::Batch;
 use super::*;
+use crate::host::Limits;
 use crate::interpreter::Floats;
 
 fn pattern(count: usize, seed: u64) -> Vec<f32> {
@@ -51,7 +52,7 @@ fn compare_with_differences(batch_statistics: bool) {
     let (samples, labels) = (pattern(4 * 72, 4), [0, 1, 2, 1]);
     let device = burn_flex::FlexDevice;
     let dataset = Dataset::from_floats("four", vec![2, 6, 6], samples.clone(), labels.to_vec(), 3).unwrap();
-    let mut model = Model::<Cpu>::new(&graph, &dataset, batch_statistics, &device).unwrap();
+    let mut model = Model::<Cpu>::new(&graph, &dataset, batch_statistics, &device, &Limits::default()).unwrap();
     let batch = || Batch { samples: samples.clone(), labels: labels.to_vec(), count: 4 };
     let objective = Objective { label_smoothing: 0.1, distillation: None };
     let (_, gradients) = model.gradients(batch(), &objective).unwrap();
@@ -88,8 +89,8 @@ fn settings_are_checked() {
     let graph = crate::mlp(&[4, 2], 0).unwrap();
     let settings =
         TrainSettings { optimizer: Optimizer::Sgd { momentum: 1.0, nesterov: false }, ..TrainSettings::default() };
-    let error = train(&graph, &dataset, &settings, &mut |_| {}).unwrap_err();
+    let error = train(&graph, &dataset, &settings, &Host::default(), &mut |_| {}).unwrap_err();
     assert!(matches!(error, TrainError::Setting { setting: "momentum", .. }));
-    let error = train(&graph, &dataset, &TrainSettings::default(), &mut |_| {}).unwrap_err();
+    let error = train(&graph, &dataset, &TrainSettings::default(), &Host::default(), &mut |_| {}).unwrap_err();
     assert_eq!(error, TrainError::NoSamples);
 }

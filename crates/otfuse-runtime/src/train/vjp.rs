@@ -8,8 +8,9 @@ use burn_backend::ops::FloatTensorOps;
 use otfuse_graph::{Graph, Tensor, ValueId};
 
 use crate::device::Kind;
+use crate::host::Limits;
 use crate::interpreter::{Array, Floats, Program, Value};
-use crate::{Cpu, Device, RuntimeBackend, RuntimeError};
+use crate::{Cpu, Host, RuntimeBackend, RuntimeError};
 
 /// The gradient of `<cotangent, output>`, summed over the given outputs, by each of `by` (inputs or constants of
 /// floats), in the shape of each. `None` where the outputs do not depend on it differentiably.
@@ -20,12 +21,12 @@ pub fn vector_jacobian_product(
     inputs: &[(ValueId, Tensor)],
     cotangents: &[(ValueId, Tensor)],
     by: &[ValueId],
-    device: &Device,
+    host: &Host,
 ) -> Result<BTreeMap<ValueId, Option<Tensor>>, RuntimeError> {
-    match device.kind() {
-        Kind::Cpu => product_on::<Cpu>(graph, inputs, cotangents, by, &burn_flex::FlexDevice),
+    match host.device().kind() {
+        Kind::Cpu => product_on::<Cpu>(graph, inputs, cotangents, by, &burn_flex::FlexDevice, host.limits()),
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
-        Kind::Gpu(device) => product_on::<crate::device::Gpu>(graph, inputs, cotangents, by, device),
+        Kind::Gpu(device) => product_on::<crate::device::Gpu>(graph, inputs, cotangents, by, device, host.limits()),
     }
 }
 
@@ -35,8 +36,9 @@ fn product_on<B: RuntimeBackend>(
     cotangents: &[(ValueId, Tensor)],
     by: &[ValueId],
     device: &B::Device,
+    limits: &Limits,
 ) -> Result<BTreeMap<ValueId, Option<Tensor>>, RuntimeError> {
-    let mut program = Program::<Autodiff<B>>::new(graph, device)?;
+    let mut program = Program::<Autodiff<B>>::new(graph, device, limits)?;
     let name = |id: ValueId| graph.value(id).name.clone();
     let upload = |id: ValueId, tensor: &Tensor| {
         Value::<Autodiff<B>>::from_tensor(tensor, device).map_err(|fault| fault.at(&name(id), "input"))

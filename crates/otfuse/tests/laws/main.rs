@@ -54,7 +54,7 @@ fn outputs(graph: &Graph) -> Vec<f32> {
     let count: usize = shape.iter().product();
     let values = (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0).collect();
     let inputs = BTreeMap::from([("x".to_owned(), Tensor::from_f32(&shape, values))]);
-    run_graph(graph, inputs).expect("it runs").remove(0).1.to_f32().expect("floats")
+    run_graph(graph, inputs, &otfuse_runtime::Host::default()).expect("it runs").remove(0).1.to_f32().expect("floats")
 }
 
 fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) -> Result<(), TestCaseError> {
@@ -140,7 +140,7 @@ proptest! {
         let networks = Networks::new(&[&permuted, &graph], 1).unwrap();
         let settings =
             [Settings::paper(), Settings::default(), Settings::recommended(), Settings::converged()][preset].clone();
-        let fusion = fuse(&networks, &settings, None, &|_| {}).unwrap();
+        let fusion = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
         for (group, order) in fusion.alignments[0].groups.iter().zip(&orders) {
             // Neuron i of the copy is neuron order[i] of the original, so that this is where it has to go.
             prop_assert_eq!(&group.plan, &otfuse::SavedPlan::Permutation(order.clone()));
@@ -153,9 +153,9 @@ proptest! {
         let graph = build(&recipe, seed);
         let networks = Networks::new(&vec![&graph; models], models - 1).unwrap();
         for settings in presets() {
-            let fusion = fuse(&networks, &settings, None, &|_| {}).unwrap();
+            let fusion = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
             assert_same_weights(&fusion.graph, &graph, 1e-6)?;
-            let repaired = repair(&networks, &fusion, Repair::DataFree, None, &mut |_, _| {}).unwrap();
+            let repaired = repair(&networks, &fusion, Repair::DataFree, None, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
             assert_same_weights(&repaired, &graph, 1e-5)?;
         }
     }
@@ -166,7 +166,7 @@ proptest! {
         let networks = Networks::new(&[&a, &b], 1).unwrap();
         // Features of unit length have no common objective.
         for settings in [Settings::converged(), Settings::git_rebasin()] {
-            let fusion = fuse(&networks, &settings, None, &|_| {}).unwrap();
+            let fusion = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
             let alignment = &fusion.alignments[0];
             prop_assert!(alignment.converged);
             let falls = alignment.objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6));
@@ -180,7 +180,7 @@ proptest! {
         let networks = Networks::new(&[&a, &b], 1).unwrap();
         for preset in presets() {
             let settings = Settings { weights: vec![1.0, 0.0], ..preset };
-            let aligned = fuse(&networks, &settings, None, &|_| {}).unwrap().graph;
+            let aligned = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap().graph;
             assert_close(&outputs(&aligned), &outputs(&a), 1e-4)?;
         }
     }
@@ -194,7 +194,7 @@ proptest! {
         let wide = widened(&graph, &analysis, copies);
         assert_close(&outputs(&wide), &outputs(&graph), 1e-4)?;
         let networks = Networks::new(&[&wide, &graph], 1).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap();
+        let fusion = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
         assert_same_weights(&fusion.graph, &graph, 1e-5)?;
     }
 
@@ -207,7 +207,7 @@ proptest! {
             .map(|model| build(if model % 2 == 0 { &odd } else { &recipe }, seed.wrapping_add(model as u64)))
             .collect();
         let networks = Networks::new(&graphs.iter().collect::<Vec<_>>(), 1).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap();
+        let fusion = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
         prop_assert_eq!(fusion.alignments.len(), models - 1);
         let shapes = |graph: &Graph| graph.initializers().map(|(_, tensor)| tensor.shape().to_vec()).collect::<Vec<_>>();
         prop_assert_eq!(shapes(&fusion.graph), shapes(&graphs[1]));
@@ -224,7 +224,7 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let networks = Networks::new(&graphs.iter().collect::<Vec<_>>(), 3).unwrap();
-                fuse(&networks, &Settings::default(), None, &|_| {}).unwrap().graph
+                fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap().graph
             })
         };
         let expected = fused(1);

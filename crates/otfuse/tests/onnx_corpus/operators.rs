@@ -73,7 +73,7 @@ fn outcome(path: &Path, golden: Option<&Golden>) -> (Outcome, String) {
         };
     };
     let reference = golden.refused_by_onnxruntime.as_ref();
-    let found = match run_graph(&graph, golden.inputs()) {
+    let found = match run_graph(&graph, golden.inputs(), &otfuse_runtime::Host::default()) {
         Ok(found) => found,
         Err(error @ RuntimeError::Unsupported { .. }) => return (Outcome::Refused, error.to_string()),
         Err(error) => return (Outcome::Invalid, error.to_string()),

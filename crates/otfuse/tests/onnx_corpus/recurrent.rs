@@ -14,7 +14,7 @@ use crate::collection::collection;
 fn outputs(graph: &Graph) -> Vec<f32> {
     let facts = Facts::of(graph).expect("shapes that agree");
     let inputs = random_inputs(graph, &facts, &mut ChaCha8Rng::seed_from_u64(3));
-    let found = run_graph(graph, inputs).expect("outputs");
+    let found = run_graph(graph, inputs, &otfuse_runtime::Host::default()).expect("outputs");
     found[0].1.to_f32().expect("floats")
 }
 

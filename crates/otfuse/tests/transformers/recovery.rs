@@ -10,7 +10,7 @@ use crate::tiny::{Tiny, all};
 
 /// The largest difference of an output, relative to its largest absolute value.
 pub fn difference(tiny: &Tiny, a: &Graph, b: &Graph) -> f32 {
-    let outputs = |graph: &Graph| run_graph(graph, tiny.inputs.clone()).unwrap();
+    let outputs = |graph: &Graph| run_graph(graph, tiny.inputs.clone(), &otfuse_runtime::Host::default()).unwrap();
     let mut worst = 0.0_f32;
     for ((_, expected), (_, found)) in outputs(a).iter().zip(&outputs(b)) {
         let [expected, found] = [expected, found].map(|tensor: &Tensor| tensor.to_f32().unwrap());
@@ -35,7 +35,7 @@ fn a_permuted_copy_fuses_into_the_network() {
         for orders in [each_its_own, alike] {
             let copy = permute(graph, &groups, &orders).unwrap();
             let networks = Networks::new(&[&copy, graph], 1).unwrap();
-            let fused = fuse(&networks, &Settings::default(), None, &|_| {}).unwrap();
+            let fused = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
             let error = difference(&tiny, graph, &fused.graph);
             if error > 1e-3 {
                 let costs: Vec<String> =

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use otfuse::graph::{Graph, GroupId, NeuronGroups, Tensor, ValueId, permute};
-use otfuse::runtime::{Device, Executable};
+use otfuse::runtime::Executable;
 use otfuse::transport::{Epsilon, SinkhornSettings, Solver};
 use otfuse::{
     ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, Matching, Networks, Residual, SavedPlan,
@@ -19,10 +19,10 @@ use crate::tiny::{Tiny, all};
 const POINT: ActivationPoint = ActivationPoint::PreActivation;
 const RAW: ActivationStatistic = ActivationStatistic::Raw;
 
-fn activations(tiny: &Tiny, networks: &Networks<'_>) -> Vec<Activations> {
+fn activations(tiny: &Tiny, networks: &Networks) -> Vec<Activations> {
     let of = |model: usize| {
         let graph = networks.graph(model);
-        let executable = Executable::new(graph, &Device::default()).unwrap();
+        let executable = Executable::new(graph, &otfuse_runtime::Host::default()).unwrap();
         let id = |name: &str| graph.inputs().iter().copied().find(|&id| graph.value(id).name == name).unwrap();
         let inputs: Vec<(ValueId, Tensor)> =
             tiny.inputs.iter().map(|(name, tensor)| (id(name), tensor.clone())).collect();
@@ -45,14 +45,14 @@ const EXACT: f32 = 1e-3;
 const SOFT: f32 = 1e-2;
 
 /// Fuses each network with a permuted copy and returns what differs from the network.
-fn failures(settings: &Settings, check: &dyn Fn(&Networks<'_>, &Fusion) -> Option<String>) -> Vec<String> {
+fn failures(settings: &Settings, check: &dyn Fn(&Networks, &Fusion) -> Option<String>) -> Vec<String> {
     let mut failed = Vec::new();
     for tiny in all() {
         let (_folder, model) = tiny.open();
         let copy = permuted_copy(&model.graph, 5);
         let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
         let recorded = (settings.features != FeatureSource::Weights).then(|| activations(&tiny, &networks));
-        let fused = fuse(&networks, settings, recorded.as_deref(), &|_| {}).unwrap();
+        let fused = fuse(&networks, settings, &otfuse::Mean, recorded.as_deref(), &|_| std::ops::ControlFlow::Continue(())).unwrap();
         let error = difference(&tiny, &model.graph, &fused.graph);
         let tolerance = if matches!(settings.solver, Solver::Sinkhorn(_)) { SOFT } else { EXACT };
         if error > tolerance {
@@ -69,9 +69,9 @@ fn by_activations() -> Settings {
 
 #[test]
 fn every_preset_recovers_a_permuted_copy() {
-    let none = |_: &Networks<'_>, _: &Fusion| None;
+    let none = |_: &Networks, _: &Fusion| None;
     assert_eq!(failures(&Settings::paper(), &none), Vec::<String>::new());
-    let falls = |_: &Networks<'_>, fused: &Fusion| {
+    let falls = |_: &Networks, fused: &Fusion| {
         let alignment = &fused.alignments[0];
         let falls = alignment.objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9));
         (!falls || !alignment.converged).then(|| format!("{} {:?}", alignment.converged, alignment.objective))
@@ -89,13 +89,13 @@ fn sweeps_from_the_identity_lower_the_objective() {
         let (_folder, model) = tiny.open();
         let copy = permuted_copy(&model.graph, 5);
         let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
-        let fused = fuse(&networks, &Settings::git_rebasin(), None, &|_| {}).unwrap();
+        let fused = fuse(&networks, &Settings::git_rebasin(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
         let alignment = &fused.alignments[0];
         assert!(alignment.converged, "{}", tiny.name);
         assert_eq!(alignment.groups.len(), networks.groups().len(), "{}", tiny.name);
         let objective = &alignment.objective;
         assert!(objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)), "{}: {objective:?}", tiny.name);
-        let aligned = fuse(&networks, &Settings { weights: vec![1.0, 0.0], ..Settings::git_rebasin() }, None, &|_| {});
+        let aligned = fuse(&networks, &Settings { weights: vec![1.0, 0.0], ..Settings::git_rebasin() }, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(()));
         let error = difference(&tiny, &copy, &aligned.unwrap().graph);
         assert!(error < 1e-3, "{}: aligned it computes something else: {error:e}", tiny.name);
     }
@@ -103,7 +103,7 @@ fn sweeps_from_the_identity_lower_the_objective() {
 
 #[test]
 fn activations_recover_a_permuted_copy_however_residual_terms_count() {
-    let none = |_: &Networks<'_>, _: &Fusion| None;
+    let none = |_: &Networks, _: &Fusion| None;
     for residual in [Residual::Sums, Residual::Uniform, Residual::Scaled, Residual::Neurons] {
         assert_eq!(failures(&Settings { residual, ..by_activations() }, &none), Vec::<String>::new(), "{residual:?}");
         let by_weights = Settings { residual, ..Settings::default() };
@@ -112,7 +112,7 @@ fn activations_recover_a_permuted_copy_however_residual_terms_count() {
 }
 
 /// The largest difference of a row or column sum of any plan from its share.
-fn worst_marginal(_: &Networks<'_>, fused: &Fusion) -> Option<String> {
+fn worst_marginal(_: &Networks, fused: &Fusion) -> Option<String> {
     for alignment in &fused.alignments[0].groups {
         let SavedPlan::Entries(entries) = &alignment.plan else { continue };
         let (mut rows, mut columns) = (HashMap::new(), HashMap::new());
@@ -145,7 +145,7 @@ fn soft_plans_keep_their_marginals_heads_and_channels_included() {
             let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
             let recorded = (base.features != FeatureSource::Weights).then(|| activations(&tiny, &networks));
             let settings = Settings { solver: solver(1.0), ..base.clone() };
-            let fused = fuse(&networks, &settings, recorded.as_deref(), &|_| {}).unwrap();
+            let fused = fuse(&networks, &settings, &otfuse::Mean, recorded.as_deref(), &|_| std::ops::ControlFlow::Continue(())).unwrap();
             assert_eq!(worst_marginal(&networks, &fused), None, "{}", tiny.name);
             let soft = fused.alignments[0].groups.iter().filter(|group| group.matched_fraction < 0.9).count();
             assert!(soft > 0, "{}: no plan is soft", tiny.name);

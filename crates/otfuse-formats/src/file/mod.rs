@@ -1,0 +1,133 @@
+//! Files as memory maps, and files that are written whole or not at all.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `outputs` | files and folders that are put in place together |
+//! | `commit` | all of them or none: older files are kept aside until the last one is in place |
+//! | `temporary` | what lies beside the targets meanwhile, known to the whole process |
+//! | `target` | what a path stands for |
+
+mod commit;
+mod outputs;
+mod target;
+mod temporary;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+
+pub use self::outputs::{FileWriter, Outputs};
+pub use self::target::{check_folder_target, check_target};
+pub use self::temporary::abandon_outputs;
+use crate::{FormatError, mapped};
+
+/// Maps a file into memory. Slices of the result keep the map alive and cost nothing; tensors over such slices give
+/// their memory back between uses ([`Tensor::release`](otfuse_graph::Tensor::release)).
+///
+/// The file must not be shortened while the map lives: programs that replace files by renaming, as [`atomic_write`]
+/// does, are harmless; one that truncates in place makes later reads fault, as with every memory map.
+///
+/// # Errors
+/// [`FormatError::Io`] where the file is missing or unreadable, [`FormatError::NotAFile`] for a directory or a
+/// device, [`FormatError::Empty`] for a file without bytes.
+pub fn open_mapped(path: &Path) -> Result<Bytes, FormatError> {
+    let io_error = |action| move |source| FormatError::Io { path: path.into(), action, source };
+    let metadata = fs::metadata(path).map_err(io_error("open"))?;
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() { "a directory" } else { "a device or pipe" };
+        return Err(FormatError::NotAFile { path: path.into(), found });
+    }
+    let file = File::open(path).map_err(io_error("open"))?;
+    if file.metadata().map_err(io_error("open"))?.len() == 0 {
+        return Err(FormatError::Empty { path: path.into() });
+    }
+    // SAFETY: the map is read-only and private to this process's view; the caveat on truncation is documented above.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error("map"))?;
+    Ok(mapped::share(map))
+}
+
+/// Writes a file whole or not at all: into a temporary file in the same folder, which is flushed to the disk and
+/// then renamed to `path`. On any error the temporary file is removed and an older file at `path` is untouched.
+///
+/// # Errors
+/// [`FormatError::Io`] with `path`, also for errors that `write` returns; [`FormatError::NotAFile`] if `path` is
+/// a directory or a device.
+pub fn atomic_write<T>(
+    path: &Path,
+    write: impl FnOnce(&mut FileWriter<'_>) -> io::Result<T>,
+) -> Result<T, FormatError> {
+    Outputs::at_once(|outputs| outputs.write(path, write))
+}
+
+/// The first bytes of a file, for messages.
+pub(crate) fn describe_start(bytes: &[u8]) -> String {
+    let start = &bytes[..bytes.len().min(8)];
+    format!("a file of {} bytes that begins with \"{}\"", bytes.len(), start.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("readable folder");
+        entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn writes_then_maps() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a.bin");
+        atomic_write(&path, |writer| writer.write_all(b"first")).expect("written");
+        let mapped = open_mapped(&path).expect("mapped");
+        atomic_write(&path, |writer| writer.write_all(b"second")).expect("replaced");
+        assert_eq!(&mapped[..], b"first", "an open map keeps the replaced file");
+        assert_eq!(&open_mapped(&path).expect("mapped")[..], b"second");
+        assert_eq!(names(folder.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a.bin");
+        fs::write(&path, b"old").expect("written");
+        let error = atomic_write(&path, |writer| -> io::Result<()> {
+            writer.write_all(b"half")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        })
+        .expect_err("the closure failed");
+        assert_eq!(error.path(), path);
+        assert!(error.hint().contains("space"), "{}", error.hint());
+        assert_eq!(fs::read(&path).expect("readable"), b"old");
+        assert_eq!(names(folder.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn missing_empty_and_directory_are_told_apart() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a.bin");
+        assert!(matches!(open_mapped(&path), Err(FormatError::Io { action: "open", .. })));
+        fs::write(&path, b"").expect("written");
+        assert!(matches!(open_mapped(&path), Err(FormatError::Empty { .. })));
+        assert!(matches!(open_mapped(folder.path()), Err(FormatError::NotAFile { found: "a directory", .. })));
+        assert!(matches!(atomic_write(folder.path(), |_| Ok(())), Err(FormatError::NotAFile { .. })));
+        let nowhere = folder.path().join("no/such/folder");
+        assert!(matches!(atomic_write(&nowhere, |_| Ok(())), Err(FormatError::Io { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_keeps_pointing_at_the_replaced_file() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, b"old").expect("written");
+        std::os::unix::fs::symlink(&real, &link).expect("linked");
+        atomic_write(&link, |writer| writer.write_all(b"new")).expect("written");
+        assert_eq!(fs::read(&real).expect("readable"), b"new");
+        assert!(fs::symlink_metadata(&link).expect("link").file_type().is_symlink());
+    }
+}

@@ -1,0 +1,423 @@
+//! Layer by layer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+use otfuse_graph::{Graph, GraphEditor, GroupId, Tensor, ValueId};
+
+use super::choice::{Repair, RepairError};
+use super::normal_equations::{Fit, NormalEquations};
+use super::patches::Product;
+use super::runner::{RunError, Runner};
+use super::shares::ensemble_logits;
+use super::stream::{Stream, ancestors};
+use super::unit::LinearUnit;
+use crate::error::FusionError;
+use crate::fuse::Fusion;
+use crate::networks::Networks;
+
+/// Rows for least squares: so many a weight of a neuron, or this many at least.
+const ROWS_PER_INPUT: usize = 16;
+const LEAST_ROWS: usize = 65_536;
+
+/// A fused network on its way.
+pub(super) struct Refit<'a> {
+    pub(super) networks: &'a Networks,
+    pub(super) fusion: &'a Fusion,
+    kind: Repair,
+    pub(super) fused: Stream<'a>,
+    /// The models that count, each with its averaging weight.
+    pub(super) parents: Vec<(usize, f64, Stream<'a>)>,
+    /// Shares of the parents in the neurons of groups, as the first layer found them.
+    pub(super) known: HashMap<GroupId, Vec<Vec<f64>>>,
+    /// The number of classes that the samples have.
+    classes: usize,
+    /// New tensors by the anchor's ids.
+    tensors: BTreeMap<ValueId, Tensor>,
+}
+
+/// Mean and variance of each channel.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Moments {
+    count: f64,
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl<'a> Refit<'a> {
+    pub fn new(
+        networks: &'a Networks,
+        fusion: &'a Fusion,
+        kind: Repair,
+        runner: &'a dyn Runner,
+    ) -> Result<Self, RepairError> {
+        let anchor = networks.reference();
+        let mut tensors = BTreeMap::new();
+        for (id, _) in anchor.initializers() {
+            let found = fusion.graph.find_value(&anchor.value(id).name);
+            if let Some(tensor) = found.and_then(|found| fusion.graph.initializer(found)) {
+                tensors.insert(id, tensor.clone());
+            }
+        }
+        let of_fused = |source| RepairError::Runtime { model: networks.len(), source };
+        let mut fused = Stream::new(anchor, runner).map_err(of_fused)?;
+        for (&id, tensor) in &tensors {
+            fused.replace(id, tensor).map_err(of_fused)?;
+        }
+        let mut parents = Vec::new();
+        if kind != Repair::BatchNorm {
+            for (model, &weight) in fusion.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+                let stream = Stream::new(networks.graph(model), runner);
+                parents.push((
+                    model,
+                    weight,
+                    stream.map_err(|source| RepairError::Runtime { model, source })?,
+                ));
+            }
+        }
+        let (known, classes) = (HashMap::new(), runner.classes());
+        Ok(Self { networks, fusion, kind, fused, parents, known, classes, tensors })
+    }
+
+    pub fn run(mut self, observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Graph, RepairError> {
+        let anchor = self.networks.reference();
+        let units = LinearUnit::of(anchor);
+        for (index, unit) in units.iter().enumerate() {
+            match self.kind {
+                Repair::BatchNorm => self.reset_statistics(unit)?,
+                Repair::LeastSquares { ridge, importance } => {
+                    // The other summand is known once all layers before it are fitted.
+                    let residual = unit.residual.filter(|&(_, other)| {
+                        let before = ancestors(anchor, &[other]);
+                        units[index..].iter().all(|later| !before.contains(&later.node))
+                    });
+                    self.fit(unit, residual, ridge, importance)?;
+                }
+                _ => self.renormalize(unit)?,
+            }
+            if observe(index + 1, units.len()).is_break() {
+                return Err(FusionError::Cancelled.into());
+            }
+        }
+        let mut editor = GraphEditor::edit(self.fusion.graph.clone());
+        for (id, tensor) in self.tensors {
+            if let Some(found) = editor.find(&anchor.value(id).name) {
+                editor.set_tensor(found, tensor);
+            }
+        }
+        Ok(editor.finish().map_err(FusionError::from)?)
+    }
+
+    fn of_fused(&self, source: RunError) -> RepairError {
+        RepairError::Runtime { model: self.networks.len(), source }
+    }
+
+    fn values(&self, id: ValueId) -> Vec<f64> {
+        let values = self.tensors.get(&id).and_then(Tensor::to_f32).unwrap_or_default();
+        values.into_iter().map(f64::from).collect()
+    }
+
+    fn set(&mut self, id: ValueId, values: impl IntoIterator<Item = f64>) -> Result<(), RepairError> {
+        let Some(old) = self.tensors.get(&id) else { return Ok(()) };
+        let values = values.into_iter().map(|value| value as f32).collect();
+        let tensor = Tensor::from_f32_as(old.data_type(), old.shape(), values);
+        self.fused.replace(id, &tensor).map_err(|source| self.of_fused(source))?;
+        self.tensors.insert(id, tensor);
+        Ok(())
+    }
+
+    /// The axis of a layer's outputs on its values.
+    pub(super) fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
+        let anchor = self.networks.reference();
+        match Product::of(&anchor.node(unit.node).operator) {
+            Product::Convolution(_) => 1,
+            Product::Matrix => shape.len() - 1,
+        }
+    }
+
+    /// Mean and variance of a value of the fused network.
+    fn fused_moments(&mut self, unit: &LinearUnit, value: ValueId) -> Result<Moments, RepairError> {
+        self.fused.advance(&[unit.input]).map_err(|source| self.of_fused(source))?;
+        let mut moments = Moments::default();
+        for batch in 0..self.fused.batches() {
+            let values = self.fused.peek(batch, &[value]).map_err(|source| self.of_fused(source))?;
+            if let Some(tensor) = values.get(&value) {
+                moments.add(tensor, self.channel_axis(unit, tensor.shape()));
+            }
+        }
+        Ok(moments)
+    }
+
+    fn reset_statistics(&mut self, unit: &LinearUnit) -> Result<(), RepairError> {
+        let Some(normalization) = unit.normalization else { return Ok(()) };
+        let moments = self.fused_moments(unit, unit.sums)?;
+        self.set(normalization.mean, moments.means())?;
+        self.set(normalization.variance, moments.variances())
+    }
+
+    /// Sets mean and standard deviation of every neuron to the mean of its parents'.
+    fn renormalize(&mut self, unit: &LinearUnit) -> Result<(), RepairError> {
+        let found = self.fused_moments(unit, unit.output)?;
+        let channels = found.sums.len();
+        let (mut means, mut deviations) = (vec![0.0; channels], vec![0.0; channels]);
+        for parent in 0..self.parents.len() {
+            let mut moments = Moments::default();
+            for batch in 0..self.fused.batches() {
+                let tensor = self.parent_value(parent, batch, unit.output)?;
+                moments.add(&tensor, self.channel_axis(unit, tensor.shape()));
+            }
+            self.advance_parent(parent, unit.output)?;
+            let weight = self.parents[parent].1;
+            means.iter_mut().zip(moments.means()).for_each(|(sum, value)| *sum += weight * value);
+            let of_parent = moments.variances().into_iter().map(f64::sqrt);
+            deviations.iter_mut().zip(of_parent).for_each(|(sum, value)| *sum += weight * value);
+        }
+        let own = found.variances();
+        let ratio = |channel: usize| {
+            let ratio = deviations[channel] / own[channel].sqrt();
+            if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 }
+        };
+        let factors: Vec<f64> = (0..channels).map(ratio).collect();
+        let before = found.means();
+        let is_rescale = self.kind == Repair::Rescale;
+        let shifted = |shift: Vec<f64>| -> Vec<f64> {
+            let of_channel = |(channel, shift): (usize, f64)| match is_rescale {
+                true => factors[channel] * shift,
+                false => factors[channel] * (shift - before[channel]) + means[channel],
+            };
+            shift.into_iter().enumerate().map(of_channel).collect()
+        };
+        if let Some(normalization) = unit.normalization {
+            let scale = self.values(normalization.scale);
+            self.set(normalization.scale, scale.into_iter().zip(&factors).map(|(scale, factor)| scale * factor))?;
+            let shift = self.values(normalization.shift);
+            return self.set(normalization.shift, shifted(shift));
+        }
+        self.scale_outputs(unit, &factors)?;
+        match unit.bias {
+            Some(bias) => self.set(bias, shifted(self.values(bias))),
+            None => Ok(()),
+        }
+    }
+
+    fn scale_outputs(&mut self, unit: &LinearUnit, factors: &[f64]) -> Result<(), RepairError> {
+        let shape = self.tensors[&unit.weight].shape().to_vec();
+        let inner: usize = shape[unit.output_axis + 1..].iter().product();
+        let count = shape[unit.output_axis];
+        let values = self.values(unit.weight);
+        let scaled = values.into_iter().enumerate().map(|(index, value)| value * factors[index / inner.max(1) % count]);
+        self.set(unit.weight, scaled)
+    }
+
+    /// A value of a parent on one batch, its neurons in the anchor's order; `value` is the anchor's id.
+    pub(super) fn parent_value(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
+        let (model, _, stream) = &self.parents[parent];
+        let id = self.networks.value(*model, value);
+        let failed = |source| RepairError::Runtime { model: *model, source };
+        let mut values = stream.peek(batch, &[id]).map_err(failed)?;
+        let missing = || failed(format!("the value {value:?} is not computed").into());
+        let tensor = values.remove(&id).ok_or_else(missing)?;
+        Ok(self.fusion.aligned(self.networks, *model, value, &tensor))
+    }
+
+    fn advance_parent(&mut self, parent: usize, value: ValueId) -> Result<(), RepairError> {
+        let (model, _, stream) = &mut self.parents[parent];
+        let id = self.networks.value(*model, value);
+        stream.advance(&[id]).map_err(|source| RepairError::Runtime { model: *model, source })
+    }
+
+    /// Fits a layer to the mean of its parents' outputs; where it is added to a stream, to the mean of the parents'
+    /// streams without what the fused network adds otherwise.
+    fn fit(
+        &mut self,
+        unit: &LinearUnit,
+        residual: Option<(ValueId, ValueId)>,
+        ridge: f64,
+        importance: f64,
+    ) -> Result<(), RepairError> {
+        let anchor = self.networks.reference();
+        let operator = &anchor.node(unit.node).operator;
+        let product = Product::of(operator);
+        let shape = self.tensors[&unit.weight].shape().to_vec();
+        let wanted: Vec<ValueId> = [Some(unit.input), residual.map(|(_, other)| other)].into_iter().flatten().collect();
+        self.fused.advance(&wanted).map_err(|source| self.of_fused(source))?;
+        let groups = product.groups();
+        let outputs = shape[unit.output_axis];
+        let depth = shape.iter().product::<usize>() / outputs.max(1);
+        let mut equations = vec![NormalEquations::new(depth, outputs / groups); groups];
+        let rows = (ROWS_PER_INPUT * depth).max(LEAST_ROWS);
+        let per_batch = rows.div_ceil(self.fused.batches().max(1));
+        let observed = residual.map_or(unit.output, |(sum, _)| sum);
+        let shares = self.shares(unit, observed, importance)?;
+        for batch in 0..self.fused.batches() {
+            let values = self.fused.peek(batch, &wanted).map_err(|source| self.of_fused(source))?;
+            let mut target = self.target(unit, batch, observed, &shares)?;
+            if let Some(other) = residual.and_then(|(_, other)| values.get(&other)).and_then(Tensor::to_f32) {
+                target.1.iter_mut().zip(other).for_each(|(target, other)| *target -= other);
+            }
+            let target = Tensor::from_f32(&target.0, target.1);
+            for (group, equations) in equations.iter_mut().enumerate() {
+                let rows = product.rows(&values[&unit.input], &target, &shape, group, per_batch);
+                if let Some(rows) = rows {
+                    equations.add(&rows.inputs, &rows.outputs);
+                }
+            }
+        }
+        for parent in 0..self.parents.len() {
+            self.advance_parent(parent, observed)?;
+        }
+        let start = self.start(unit, &shares, depth, outputs);
+        let has_shift = unit.bias.is_some() || unit.normalization.is_some();
+        let mut fits = Vec::with_capacity(groups);
+        for (group, equations) in equations.iter().enumerate() {
+            let m = outputs / groups;
+            let columns = |input: usize| &start[input * outputs + group * m..][..m];
+            let start: Vec<f64> = (0..depth).flat_map(columns).copied().collect();
+            let singular = || RepairError::Singular { layer: anchor.value(unit.weight).name.clone() };
+            fits.push(equations.solve(&start, ridge, has_shift).ok_or_else(singular)?);
+        }
+        self.take(unit, &fits, depth, outputs)
+    }
+
+    /// The mean of the parents' aligned values on one batch, by shares; for the logits of a classifier those of the
+    /// parents' ensemble.
+    fn target(
+        &self,
+        unit: &LinearUnit,
+        batch: usize,
+        value: ValueId,
+        shares: &[Vec<f64>],
+    ) -> Result<(Vec<usize>, Vec<f32>), RepairError> {
+        let anchor = self.networks.reference();
+        let mut members = Vec::with_capacity(self.parents.len());
+        for parent in 0..self.parents.len() {
+            members.push((self.parent_value(parent, batch, value)?, self.parents[parent].1));
+        }
+        let shape = members.first().map_or_else(Vec::new, |(tensor, _)| tensor.shape().to_vec());
+        let is_answer = anchor.outputs().contains(&value) && shape.len() == 2 && shape[1] == self.classes;
+        if is_answer && let Some(logits) = ensemble_logits(&members) {
+            return Ok(logits);
+        }
+        let mut sum = vec![0.0_f64; shape.iter().product()];
+        for ((tensor, _), shares) in members.iter().zip(shares) {
+            let values = tensor.to_f32().unwrap_or_default();
+            let inner = shape[self.channel_axis(unit, &shape) + 1..].iter().product::<usize>().max(1);
+            for (index, (sums, values)) in sum.chunks_mut(inner).zip(values.chunks(inner)).enumerate() {
+                let share = shares[index % shares.len()];
+                sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += share * f64::from(value));
+            }
+        }
+        Ok((shape, sum.into_iter().map(|value| value as f32).collect()))
+    }
+
+    /// The average of the aligned weights by shares as a row-major `depth x outputs` matrix, normalisations folded in.
+    fn start(&self, unit: &LinearUnit, shares: &[Vec<f64>], depth: usize, outputs: usize) -> Vec<f64> {
+        let mut start = vec![0.0; depth * outputs];
+        for ((model, _, _), shares) in self.parents.iter().zip(shares) {
+            let of = |id: ValueId| self.fusion.aligned_weight(self.networks, *model, id);
+            let mut factors = shares.clone();
+            if let Some(normalization) = unit.normalization {
+                let (scales, variances) = (of(normalization.scale), of(normalization.variance));
+                for ((factor, scale), variance) in factors.iter_mut().zip(scales).zip(variances) {
+                    *factor *= f64::from(scale) / (f64::from(variance) + f64::from(normalization.epsilon)).sqrt();
+                }
+            }
+            let values = of(unit.weight);
+            for (input, row) in start.chunks_exact_mut(outputs).enumerate() {
+                for (output, sum) in row.iter_mut().enumerate() {
+                    let at = if unit.output_axis == 0 { output * depth + input } else { input * outputs + output };
+                    *sum += factors[output] * f64::from(values[at]);
+                }
+            }
+        }
+        start
+    }
+
+    /// Writes fitted weights. A normalisation gets the statistics of the fitted sums, and undoes itself; since it makes the
+    /// scale of the weights in front of it meaningless, they get the norms of the anchor's, on which the size of a step of
+    /// training depends.
+    fn take(&mut self, unit: &LinearUnit, fits: &[Fit], depth: usize, outputs: usize) -> Result<(), RepairError> {
+        let m = outputs / fits.len().max(1);
+        let mut weights = vec![0.0; depth * outputs];
+        for (index, weight) in weights.iter_mut().enumerate() {
+            let (input, output) =
+                if unit.output_axis == 0 { (index % depth, index / depth) } else { (index / outputs, index % outputs) };
+            *weight = fits[output / m].weights[input * m + output % m];
+        }
+        let scales = match unit.normalization {
+            Some(_) => self.scales(unit, &weights, outputs),
+            None => vec![1.0; outputs],
+        };
+        let scaled =
+            weights.iter().enumerate().map(|(at, weight)| weight * scales[neuron_of(unit, at, depth, outputs)]);
+        self.set(unit.weight, scaled.collect::<Vec<_>>())?;
+        let joined = |part: fn(&Fit) -> &Vec<f64>| -> Vec<f64> { fits.iter().flat_map(part).copied().collect() };
+        let intercept = joined(|fit| &fit.intercept);
+        let Some(normalization) = unit.normalization else {
+            return match unit.bias {
+                Some(bias) => self.set(bias, intercept),
+                None => Ok(()),
+            };
+        };
+        if let Some(bias) = unit.bias {
+            self.set(bias, vec![0.0; outputs])?;
+        }
+        let (means, variances) = (joined(|fit| &fit.means), joined(|fit| &fit.variances));
+        let shifts: Vec<f64> = means.iter().zip(&intercept).map(|(mean, shift)| mean + shift).collect();
+        let means: Vec<f64> = means.iter().zip(&scales).map(|(mean, scale)| mean * scale).collect();
+        let variances: Vec<f64> =
+            variances.iter().zip(&scales).map(|(variance, scale)| variance * scale * scale).collect();
+        let undone = |(variance, scale): (&f64, &f64)| (variance + f64::from(normalization.epsilon)).sqrt() / scale;
+        self.set(normalization.scale, variances.iter().zip(&scales).map(undone).collect::<Vec<_>>())?;
+        self.set(normalization.shift, shifts)?;
+        self.set(normalization.mean, means)?;
+        self.set(normalization.variance, variances)
+    }
+
+    /// For each neuron of a layer the factor that gives its weights the norm that the anchor's have.
+    fn scales(&self, unit: &LinearUnit, weights: &[f64], outputs: usize) -> Vec<f64> {
+        let depth = weights.len() / outputs.max(1);
+        let norms = |values: &[f64]| -> Vec<f64> {
+            let mut squares = vec![0.0; outputs];
+            for (index, value) in values.iter().enumerate() {
+                squares[neuron_of(unit, index, depth, outputs)] += value * value;
+            }
+            squares.into_iter().map(f64::sqrt).collect()
+        };
+        let anchor = self.networks.reference();
+        let own = anchor.initializer(unit.weight).and_then(Tensor::to_f32).unwrap_or_default();
+        let own = norms(&own.into_iter().map(f64::from).collect::<Vec<_>>());
+        let ratio = |(own, found): (f64, f64)| own / found;
+        let usable = |ratio: f64| if ratio.is_normal() { ratio } else { 1.0 };
+        own.into_iter().zip(norms(weights)).map(ratio).map(usable).collect()
+    }
+}
+
+/// The neuron that an element of a layer's weight belongs to.
+fn neuron_of(unit: &LinearUnit, index: usize, depth: usize, outputs: usize) -> usize {
+    if unit.output_axis == 0 { index / depth } else { index % outputs }
+}
+
+impl Moments {
+    pub(super) fn add(&mut self, tensor: &Tensor, axis: usize) {
+        let (shape, values) = (tensor.shape(), tensor.to_f32().unwrap_or_default());
+        let (channels, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>().max(1));
+        self.sums.resize(channels, 0.0);
+        self.squares.resize(channels, 0.0);
+        self.count += (values.len() / channels.max(1)) as f64;
+        for (index, chunk) in values.chunks_exact(inner).enumerate() {
+            let channel = index % channels;
+            self.sums[channel] += chunk.iter().map(|&value| f64::from(value)).sum::<f64>();
+            self.squares[channel] += chunk.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        }
+    }
+
+    fn means(&self) -> Vec<f64> {
+        self.sums.iter().map(|sum| sum / self.count.max(1.0)).collect()
+    }
+
+    pub(super) fn variances(&self) -> Vec<f64> {
+        let mean_squares = self.squares.iter().map(|square| square / self.count.max(1.0));
+        self.means().iter().zip(mean_squares).map(|(mean, square)| (square - mean * mean).max(0.0)).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! Samples of data sets.
+
+use std::path::PathBuf;
+
+use otfuse_runtime::dataset::{DataSpec, DatasetError, Normalization, Partition, Split};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, SplitName};
+
+pub use otfuse_runtime::dataset::Dataset as Samples;
+
+/// Which samples of a data set, and how they are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DataOptions {
+    /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD.
+    pub normalize: Option<String>,
+    /// Scale the middle square of each image of `images:DIR` to so many pixels on a side.
+    pub image_size: Option<u32>,
+    /// One part of the data set: `iid:K`, `labels:0-4/5-9`, `labels:K`, `specialist:CLASS,SHARE`, `split:SHARE` or
+    /// `dirichlet:ALPHA,K`.
+    pub partition: Option<String>,
+    /// Which part, counted from 0.
+    pub part: Option<usize>,
+    /// Seed of the partition.
+    pub partition_seed: u64,
+}
+
+impl DataOptions {
+    /// Their names in files.
+    pub const KEYS: &'static [&'static str] = &["normalize", "image-size", "partition", "part", "partition-seed"];
+}
+
+/// A data set by kind and path: `digits` (embedded) or `KIND:PATH`. Nothing is read before samples are asked for.
+///
+/// ```
+/// let digits = otfuse::Dataset::open("digits")?;
+/// assert_eq!(digits.test()?.sample_shape(), [1, 8, 8]);
+/// # Ok::<(), otfuse::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    text: String,
+    spec: DataSpec,
+    normalization: Option<Normalization>,
+    part: Option<(Partition, usize, u64)>,
+}
+
+impl Dataset {
+    /// The data set that `KIND:PATH` names, whole and normalised as is usual for its kind.
+    ///
+    /// # Errors
+    /// A kind that is not known.
+    pub fn open(spec: &str) -> Result<Self> {
+        Self::with(spec, &DataOptions::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// A kind, normalisation or partition that is not understood.
+    pub fn with(spec: &str, options: &DataOptions) -> Result<Self> {
+        let mut parsed: DataSpec = spec.parse()?;
+        parsed.image_size = options.image_size;
+        let normalization = options.normalize.as_deref().map(Normalization::parse).transpose()?;
+        let part = match (&options.partition, options.part) {
+            (Some(partition), Some(part)) => Some((partition.parse()?, part, options.partition_seed)),
+            (None, None) => None,
+            (partition, _) => {
+                let (given, missing) = if partition.is_some() { ("partition", "part") } else { ("part", "partition") };
+                return Err(Error::input(format!("`{given}` needs `{missing}`"))
+                    .hint("for example `partition` iid:2 `part` 0"));
+            }
+        };
+        Ok(Self { text: spec.to_owned(), spec: parsed, normalization, part })
+    }
+
+    /// As it was named.
+    pub fn name(&self) -> &str {
+        &self.text
+    }
+
+    /// The whole data set, where this is a part of it.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self { part: None, ..self.clone() }
+    }
+
+    /// The training samples.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged.
+    pub fn train(&self) -> Result<Samples> {
+        self.samples(SplitName::Train, None)
+    }
+
+    /// The test samples.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged; a data set without test samples.
+    pub fn test(&self) -> Result<Samples> {
+        self.samples(SplitName::Test, None)
+    }
+
+    /// The first `limit` samples of a split.
+    ///
+    /// # Errors
+    /// As [`test`](Self::test); a limit of 0, no samples.
+    pub fn samples(&self, split: SplitName, limit: Option<usize>) -> Result<Samples> {
+        let found = self.load(split, limit)?;
+        let found = found.map_err(Error::from)?;
+        if found.is_empty() {
+            return Err(Error::input(format!("{}: the data set has no samples", found.name()))
+                .hint("the file may be cut short or the wrong one"));
+        }
+        Ok(found)
+    }
+
+    /// The test samples; `None` where the data set has none. What is there and cannot be read is an error.
+    ///
+    /// # Errors
+    /// Files that are damaged, or missing altogether.
+    pub fn test_if_any(&self) -> Result<Option<Samples>> {
+        match self.load(SplitName::Test, None)? {
+            Ok(found) if found.is_empty() => Ok(None),
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_absent_split() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn load(&self, split: SplitName, limit: Option<usize>) -> Result<std::result::Result<Samples, DatasetError>> {
+        if limit == Some(0) {
+            return Err(
+                Error::input("`limit` 0: at least one sample is needed").hint("without `limit` all samples are used")
+            );
+        }
+        let split = match split {
+            SplitName::Test => Split::Test,
+            SplitName::Train => Split::Train,
+        };
+        let Some((partition, part, seed)) = &self.part else {
+            return Ok(self.spec.load(split, limit, self.normalization.clone()));
+        };
+        let whole = match self.spec.load(split, None, self.normalization.clone()) {
+            Ok(whole) => whole,
+            Err(error) => return Ok(Err(error)),
+        };
+        let chosen = whole.part(partition, *part, *seed)?;
+        Ok(Ok(match limit {
+            Some(limit) => chosen.truncated(limit),
+            None => chosen,
+        }))
+    }
+
+    /// Every file that its samples may be read from.
+    ///
+    /// # Errors
+    /// Files that are not there.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        Ok(self.spec.files()?)
+    }
+}

@@ -1,0 +1,61 @@
+//! Accuracy and loss of networks, and of their ensemble.
+
+use otfuse_runtime::Probabilities;
+use serde::Serialize;
+
+use crate::measure::{Measured, probabilities};
+use crate::{Context, Error, Model, Result, Samples};
+
+/// Networks on the same samples.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluations {
+    /// The data set.
+    pub data: String,
+    /// One for each network.
+    pub models: Vec<EvaluatedModel>,
+    /// The mean of all networks' probabilities, where it was asked for.
+    pub ensemble: Option<Measured>,
+}
+
+/// A network and how well it does.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvaluatedModel {
+    /// As it was given.
+    pub path: String,
+    /// How well it does.
+    #[serde(flatten)]
+    pub measured: Measured,
+}
+
+/// Measures networks, and with `ensemble` the mean of their probabilities, on labelled samples.
+///
+/// # Errors
+/// A network that cannot be run on the samples; an ensemble of unequal outputs.
+pub fn evaluate(models: &[&Model], samples: &Samples, ensemble: bool, context: &Context) -> Result<Evaluations> {
+    let (mut rows, mut members) = (Vec::new(), Vec::new());
+    for model in models {
+        let failure = |error| Error::from(error).of(model.path());
+        let found = probabilities(model.finite()?, samples, context).map_err(failure)?;
+        let evaluation = found.evaluate(samples).map_err(failure)?;
+        rows.push(EvaluatedModel { path: model.shown(), measured: Measured::new(&evaluation, samples.is_language()) });
+        if ensemble {
+            let expected = members.first().map_or(found.classes(), Probabilities::classes);
+            if found.classes() != expected {
+                let found = found.classes();
+                let message = format!("`ensemble`: expected {expected} classes as in the first network, found {found}");
+                return Err(Error::input(message)
+                    .of(model.path())
+                    .hint("`otfuse inspect` shows each network's output"));
+            }
+            members.push(found);
+        }
+    }
+    let ensemble = if ensemble {
+        let mean =
+            Probabilities::mean(&members).ok_or_else(|| Error::input("`ensemble`: the networks' outputs differ"))?;
+        Some(Measured::new(&mean.evaluate(samples)?, samples.is_language()))
+    } else {
+        None
+    };
+    Ok(Evaluations { data: samples.name().to_owned(), models: rows, ensemble })
+}

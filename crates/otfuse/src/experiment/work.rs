@@ -1,0 +1,301 @@
+//! Does the tasks of a plan, each once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Instant;
+
+use otfuse_runtime::Probabilities;
+use serde::{Deserialize, Serialize};
+
+use super::file::Data;
+use super::plan::{Plan, Task, dataset};
+use super::recipe::{Recipe, Work};
+use super::store::Store;
+use crate::measure::probabilities;
+use crate::train::{TrainedEpoch, distill, finetune, train, untrained};
+use crate::{
+    Context, DataOptions, Error, Fuse, FuseOptions, Model, Registry, Result, Samples, SplitName, Student, TrainData,
+    TrainOptions, TrainState, Trained, convert, prune,
+};
+
+/// What is known of a task that is done. Times are as they were when the work was done.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Parameters; of an ensemble, those of all members.
+    pub parameters: usize,
+    /// On the test samples, from 0 to 1.
+    pub accuracy: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// The number of test samples.
+    pub samples: usize,
+    /// Epochs, if it was trained.
+    pub epochs: Vec<RunEpoch>,
+    /// The epoch that was kept, from 1.
+    pub best_epoch: Option<usize>,
+    /// Seconds by stage.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+/// An epoch of training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunEpoch {
+    /// From 1.
+    pub epoch: usize,
+    /// Mean loss over the batches.
+    pub loss: f64,
+    /// Accuracy on the samples held out.
+    pub validation: Option<f64>,
+    /// Accuracy on the test samples, where the options ask for it.
+    pub test: Option<f64>,
+}
+
+/// What is kept beside a network that was made.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    command: Vec<String>,
+    seconds: f64,
+    report: MadeReport,
+}
+
+/// What is kept of how it was made.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct MadeReport {
+    epochs: Vec<TrainedEpoch>,
+    best_epoch: Option<usize>,
+    seconds: Seconds,
+}
+
+/// The time that it took, by stages where there are several.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Stages(BTreeMap<String, f64>),
+    Whole(f64),
+}
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self::Stages(BTreeMap::new())
+    }
+}
+
+/// Makes and measures networks.
+pub(crate) struct Worker<'a> {
+    plan: &'a Plan,
+    data: &'a Data,
+    store: &'a Store,
+    context: &'a Context,
+    test: Option<Samples>,
+    /// By key, as far as they were needed.
+    predicted: HashMap<String, Probabilities>,
+}
+
+impl<'a> Worker<'a> {
+    /// Nothing is done yet.
+    pub(crate) fn new(plan: &'a Plan, data: &'a Data, store: &'a Store, context: &'a Context) -> Self {
+        Self { plan, data, store, context, test: None, predicted: HashMap::new() }
+    }
+
+    /// Does all tasks that the store does not have, and gives what is known of each.
+    pub(crate) fn run(&mut self) -> Result<Vec<Done>> {
+        let total = self.plan.tasks.len();
+        let stage = self.context.stage("networks of the experiment", total);
+        let mut done = Vec::with_capacity(total);
+        for (index, task) in self.plan.tasks.iter().enumerate() {
+            let name = format!("{}, seed {}", task.described.name, task.seed);
+            stage.tell(index, total, &name);
+            let place = format!("{} (seed {})", task.described.name, task.seed);
+            let found = self.task(task, &done).map_err(|error| error.within(&place))?;
+            done.push(found);
+            self.context.check()?;
+        }
+        Ok(done)
+    }
+
+    fn task(&mut self, task: &Task, done: &[Done]) -> Result<Done> {
+        let made = match &task.recipe {
+            Recipe::Made { subject, work, .. } => Some(self.made(task, subject.as_deref(), work)?),
+            Recipe::Ensemble { .. } => None,
+        };
+        let measured = format!("test{}", self.data.test.map_or_else(String::new, |limit| format!("-{limit}")));
+        if self.store.load::<Done>(&task.key, &measured)?.is_none() {
+            let found = self.measured(task, done)?;
+            self.store.save(&task.key, &measured, &found)?;
+        }
+        // Always as it was written: the results are the same whether it was measured now or before.
+        let mut found: Done = self.store.kept(&task.key, &measured)?;
+        if let Some(made) = made {
+            describe(&mut found, made);
+        }
+        Ok(found)
+    }
+
+    /// Makes the network of a task, or finds what it left.
+    fn made(&self, task: &Task, subject: Option<&str>, work: &Work) -> Result<Made> {
+        let output = self.store.network(&task.key);
+        if let Some(made) = self.store.load(&task.key, "made")?
+            && output.exists()
+        {
+            return Ok(made);
+        }
+        let start = Instant::now();
+        let report = self.perform(task, subject, work, &output)?;
+        let names: Vec<String> =
+            task.inputs.iter().map(|&input| self.plan.tasks[input].described.name.clone()).collect();
+        let made = Made { command: vec![task.recipe.shown(&names)], seconds: start.elapsed().as_secs_f64(), report };
+        self.store.save(&task.key, "made", &made)?;
+        self.store.kept(&task.key, "made")
+    }
+
+    /// Makes the network and writes it. What is trained is measured as all networks are, not here.
+    fn perform(&self, task: &Task, subject: Option<&str>, work: &Work, output: &Path) -> Result<MadeReport> {
+        let models: Vec<Model> =
+            task.inputs.iter().map(|&input| self.network(&self.plan.tasks[input])).collect::<Result<_>>()?;
+        let mut registry = Registry::new();
+        models.iter().try_for_each(|model| registry.model(model))?;
+        let context = self.context;
+        match work {
+            Work::Read => {
+                let path = Path::new(subject.unwrap_or_default());
+                let model = Model::open_as(path, task.described.arch.as_deref())?;
+                convert(&model, &registry, output)?;
+                registry.commit()?;
+                Ok(MadeReport::default())
+            }
+            Work::Train(options, part) => {
+                let data = self.train_data(options, part)?;
+                let model = untrained(subject.unwrap_or_default(), &data.train, options)?;
+                finish(train(&model, &data, options, &state(output), context)?, registry, output)
+            }
+            Work::Finetune(options, part) => {
+                let data = self.train_data(options, part)?;
+                finish(finetune(first(&models)?, &data, options, &state(output), context)?, registry, output)
+            }
+            Work::Prune(options) => {
+                prune(first(&models)?, options, context)?.write(&registry, output)?;
+                registry.commit()?;
+                Ok(MadeReport::default())
+            }
+            Work::Fuse(options, part) => {
+                let data = dataset(self.data, part)?;
+                let options = FuseOptions { check: Some(0), ..(**options).clone() };
+                let mut fused = Fuse::new(&models).options(options).data(&data).run(context)?;
+                fused.write(&registry, output, context)?;
+                registry.commit()?;
+                let stages = fused.report.seconds.entries().map(|(name, seconds)| (name.to_owned(), seconds));
+                Ok(MadeReport { seconds: Seconds::Stages(stages.into_iter().collect()), ..MadeReport::default() })
+            }
+            Work::Distill(following, options, part) => {
+                let data = self.train_data(options, part)?;
+                let (teachers, student) = match (&following.student, models.split_last()) {
+                    (Some(student), _) => (&models[..], Student::New(untrained(student, &data.train, options)?)),
+                    (None, Some((start, teachers))) => (teachers, Student::Start(start.clone())),
+                    (None, None) => return Err(Error::input("distill: expected a network to begin with")),
+                };
+                let state = state(output);
+                finish(distill(teachers, &student, &data, following, options, &state, context)?, registry, output)
+            }
+        }
+    }
+
+    fn train_data(&self, options: &TrainOptions, part: &DataOptions) -> Result<TrainData> {
+        Ok(TrainData { test: None, ..TrainData::of(&dataset(self.data, part)?, options)? })
+    }
+
+    fn measured(&mut self, task: &Task, done: &[Done]) -> Result<Done> {
+        let start = Instant::now();
+        let (probabilities, parameters) = match &task.recipe {
+            Recipe::Made { .. } => {
+                let parameters = self.network(task)?.graph()?.parameter_count();
+                (self.predicted(task)?, parameters)
+            }
+            Recipe::Ensemble { weights } => {
+                let plan = self.plan;
+                let members: Vec<Probabilities> =
+                    task.inputs.iter().map(|&input| self.predicted(&plan.tasks[input])).collect::<Result<_>>()?;
+                let mean = Probabilities::mixture(&members, weights).ok_or_else(|| {
+                    Error::input("the networks' outputs differ")
+                        .hint("only networks of the same classes form an ensemble")
+                })?;
+                (mean, task.inputs.iter().map(|&input| done[input].parameters).sum())
+            }
+        };
+        let evaluation = probabilities.evaluate(self.test()?)?;
+        let mut found = Done {
+            parameters,
+            accuracy: evaluation.accuracy,
+            loss: evaluation.loss,
+            samples: evaluation.samples,
+            ..Done::default()
+        };
+        found.seconds.insert("evaluation".into(), start.elapsed().as_secs_f64());
+        Ok(found)
+    }
+
+    fn network(&self, task: &Task) -> Result<Model> {
+        Model::open_as(self.store.network(&task.key), None)
+    }
+
+    fn test(&mut self) -> Result<&Samples> {
+        if self.test.is_none() {
+            let data = dataset(self.data, &DataOptions::default())?;
+            self.test = Some(data.samples(SplitName::Test, self.data.test)?);
+        }
+        self.test.as_ref().ok_or_else(|| Error::run("no test samples"))
+    }
+
+    /// The probabilities that a network gives to the test samples.
+    fn predicted(&mut self, task: &Task) -> Result<Probabilities> {
+        if let Some(found) = self.predicted.get(&task.key) {
+            return Ok(found.clone());
+        }
+        if matches!(task.recipe, Recipe::Ensemble { .. }) {
+            return Err(Error::input(format!("{} is an ensemble, not a network", task.described.name))
+                .hint("name its members"));
+        }
+        let (model, context) = (self.network(task)?, self.context);
+        let found = probabilities(model.graph()?, self.test()?, context)?;
+        self.predicted.insert(task.key.clone(), found.clone());
+        Ok(found)
+    }
+}
+
+fn first(models: &[Model]) -> Result<&Model> {
+    models.first().ok_or_else(|| Error::input("expected a network"))
+}
+
+/// Where a training that writes to `output` keeps its state.
+fn state(output: &Path) -> TrainState {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".state");
+    TrainState { file: Some(name.into()), restart: false }
+}
+
+fn finish(mut trained: Trained, registry: Registry, output: &Path) -> Result<MadeReport> {
+    trained.write(&registry, output)?;
+    registry.commit()?;
+    trained.forget_state();
+    let report = trained.report;
+    let seconds = Seconds::Whole(report.seconds);
+    Ok(MadeReport { epochs: report.epochs, best_epoch: report.best_epoch, seconds })
+}
+
+/// Adds what is known of how a network was made.
+fn describe(found: &mut Done, made: Made) {
+    let rows = made.report.epochs.iter().enumerate();
+    found.epochs = rows
+        .map(|(index, row)| RunEpoch {
+            epoch: index + 1,
+            loss: row.loss,
+            validation: row.validation.map(|measured| measured.accuracy),
+            test: row.test.map(|measured| measured.accuracy),
+        })
+        .collect();
+    found.best_epoch = made.report.best_epoch;
+    found.seconds.insert("command".into(), made.seconds);
+    if let Seconds::Stages(stages) = made.report.seconds {
+        found.seconds.extend(stages);
+    }
+}

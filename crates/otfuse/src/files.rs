@@ -1,0 +1,92 @@
+//! Names and hashes of files.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use otfuse_formats::FormatError;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Model, Result};
+
+/// Bytes of a file that are hashed at a time.
+const HASHED: usize = 1 << 20;
+
+/// SHA-256 of a file's bytes in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name.
+pub(crate) fn hash(path: &Path) -> Result<String> {
+    let failure = |source| Error::from(FormatError::Io { path: path.into(), action: "read", source });
+    if path.is_dir() {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failure)? {
+            let file = entry.map_err(failure)?.path();
+            if std::fs::metadata(&file).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
+                files.push(file);
+            }
+        }
+        files.sort();
+        let mut digest = Sha256::new();
+        for file in &files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            digest.update(format!("{}  {name}\n", hash(file)?));
+        }
+        return Ok(hexadecimal(&digest.finalize()));
+    }
+    let mut file = File::open(path).map_err(failure)?;
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; HASHED];
+    loop {
+        let length = file.read(&mut piece).map_err(failure)?;
+        if length == 0 {
+            return Ok(hexadecimal(&digest.finalize()));
+        }
+        digest.update(&piece[..length]);
+    }
+}
+
+/// The hashes of several models, side by side.
+pub(crate) fn hashes(models: &[Model]) -> Result<Vec<String>> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = models.iter().map(|model| scope.spawn(|| model.sha256().map(str::to_owned))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<String>>| {
+            thread.join().unwrap_or_else(|_| Err(Error::run("hashing the inputs failed")))
+        };
+        running.into_iter().map(join).collect()
+    })
+}
+
+/// SHA-256 of bytes in hexadecimal.
+#[cfg(feature = "experiment")]
+pub(crate) fn hash_of(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The path as it is shown and written to JSON.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A number of things with their noun.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// The last part of a path, for legends; the whole path where two models would have one name.
+#[cfg(feature = "pages")]
+pub(crate) fn short_names(paths: &[String]) -> Vec<String> {
+    let last = |path: &String| {
+        Path::new(path).file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned())
+    };
+    let short: Vec<String> = paths.iter().map(last).collect();
+    paths
+        .iter()
+        .zip(&short)
+        .map(|(path, name)| match short.iter().filter(|other| *other == name).count() {
+            1 => name.clone(),
+            _ => path.clone(),
+        })
+        .collect()
+}

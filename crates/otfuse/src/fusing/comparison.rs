@@ -1,0 +1,125 @@
+//! Parents, ensemble, plain average and fused network side by side.
+
+use otfuse_fusion::{Alignment, Mean, Networks, Settings, fuse};
+use otfuse_graph::Graph;
+use otfuse_runtime::Probabilities;
+use serde::Serialize;
+
+use crate::error::fusion_error;
+use crate::files::count;
+use crate::measure::{Measure, probabilities};
+use crate::{Context, Error, ErrorKind, Model, Result, Samples};
+
+/// How well all networks do on the same labelled samples.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The data set.
+    pub data: String,
+    /// The part of it: `test`, or `train` where it has no test samples.
+    pub split: &'static str,
+    /// The number of samples.
+    pub samples: usize,
+    /// The models.
+    pub parents: Vec<Parent>,
+    /// The mean of the parents' probabilities.
+    pub ensemble: Measure,
+    /// Weights averaged index by index; none if the shapes differ.
+    pub vanilla: Option<Measure>,
+    /// The fused network.
+    pub fused: Measure,
+    /// The accuracy of the fused network less that of the best parent.
+    pub gain: f64,
+}
+
+/// A parent and how well it does.
+#[derive(Clone, Debug, Serialize)]
+pub struct Parent {
+    /// As it was given.
+    pub path: String,
+    /// How well it does.
+    #[serde(flatten)]
+    pub measure: Measure,
+}
+
+/// The samples that networks are compared on, and which part of the data set they are.
+pub(crate) struct Checked {
+    pub samples: Samples,
+    pub split: &'static str,
+}
+
+impl Comparison {
+    /// Measures all networks. `None` where the samples' labels are no classes of the networks, which is said.
+    pub(crate) fn measure(
+        networks: &Networks,
+        fused: &Graph,
+        models: &[Model],
+        on: &Checked,
+        context: &Context,
+    ) -> Result<Option<Self>> {
+        match Self::on(networks, fused, models, on, context) {
+            Ok(comparison) => Ok(Some(comparison)),
+            Err(error) if error.kind == ErrorKind::Cancelled => Err(error),
+            Err(error) => {
+                context.warn(&format!("the networks are not compared: {error}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn on(networks: &Networks, fused: &Graph, models: &[Model], on: &Checked, context: &Context) -> Result<Self> {
+        let samples = &on.samples;
+        let of = |graph: &Graph| -> Result<(Measure, Probabilities)> {
+            let found = probabilities(graph, samples, context)?;
+            Ok((found.evaluate(samples)?.into(), found))
+        };
+        let (mut parents, mut members) = (Vec::new(), Vec::new());
+        // A narrow copy of the anchor may stand behind the models.
+        for (at, model) in models.iter().enumerate() {
+            let (measure, found) = of(networks.graph(at))?;
+            parents.push(Parent { path: model.shown(), measure });
+            members.push(found);
+        }
+        let ensemble = Probabilities::mean(&members).ok_or_else(|| Error::input("their outputs differ"))?;
+        let ensemble = ensemble.evaluate(samples)?.into();
+        let vanilla = if networks.equal_sizes() {
+            let settings = Settings { alignment: Alignment::None, ..Settings::default() };
+            let plain = fuse(networks, &settings, &Mean, None, &|_| context.flow());
+            let plain = plain.map_err(|error| fusion_error(&error, &[], networks.anchor()))?;
+            Some(of(&plain.graph)?.0)
+        } else {
+            None
+        };
+        let fused = of(fused)?.0;
+        let best = parents.iter().map(|parent| parent.measure.accuracy).fold(0.0, f64::max);
+        let gain = fused.accuracy - best;
+        let (data, samples) = (samples.name().to_owned(), samples.len());
+        Ok(Self { data, split: on.split, samples, parents, ensemble, vanilla, fused, gain })
+    }
+
+    /// Says that fusing lost to the best parent.
+    pub(crate) fn warn(&self, context: &Context) {
+        if self.gain < 0.0 {
+            context.warn(&format!(
+                "the fused network is {:.2} points below the best parent ({} of {}, {} split); \
+                 `otfuse finetune` and `otfuse distill` go on from it",
+                -100.0 * self.gain,
+                count(self.samples, "sample"),
+                self.data,
+                self.split,
+            ));
+        }
+    }
+
+    /// All networks by name, the fused one last, with where each stands in the JSON of the comparison.
+    pub fn rows(&self) -> Vec<(String, Measure, String)> {
+        let parents = self.parents.iter().enumerate();
+        let parents = parents.map(|(at, parent)| (parent.path.clone(), parent.measure, format!("/parents/{at}")));
+        let others = [
+            ("ensemble", Some(self.ensemble), "/ensemble"),
+            ("plain average", self.vanilla, "/vanilla"),
+            ("fused", Some(self.fused), "/fused"),
+        ];
+        let others = others.into_iter().filter_map(|(name, found, at)| Some((name.to_owned(), found?, at.to_owned())));
+        parents.chain(others).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! A fused network.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use otfuse_formats::Outputs;
+use otfuse_fusion::{Aligned, Merge, ModelAlignment};
+use otfuse_graph::{Graph, ValueId};
+
+use super::report::FuseReport;
+use crate::evaluate::{Evaluations, EvaluatedModel};
+use crate::files::shown;
+use crate::measure::{Measured, probabilities};
+use crate::{Context, Error, Model, Registry, Result, Samples};
+
+/// A fused network, and what is to be said of it. Where nothing had to be repaired or measured, its weights are made when
+/// they are asked for, one after the other, so that networks of any size take little memory.
+pub struct Fused {
+    pub(super) anchor: Model,
+    pub(super) outcome: Outcome,
+    /// What was fused, how, and what came out.
+    pub report: FuseReport,
+    /// What was matched with what.
+    pub alignments: Vec<ModelAlignment>,
+}
+
+pub(super) enum Outcome {
+    Whole(Graph),
+    Streamed { aligned: Aligned, merge: Box<dyn Merge>, weights: Vec<f64> },
+}
+
+impl Fused {
+    /// The network.
+    ///
+    /// # Errors
+    /// A merge that does not take the networks.
+    pub fn graph(&self) -> Result<Graph> {
+        match &self.outcome {
+            Outcome::Whole(graph) => Ok(graph.clone()),
+            Outcome::Streamed { aligned, merge, weights } => aligned.average(&**merge, weights).map_err(Error::input),
+        }
+    }
+
+    /// Accuracy and loss on labelled samples.
+    ///
+    /// # Errors
+    /// A network that cannot be run on the samples.
+    pub fn evaluate(&self, samples: &Samples, context: &Context) -> Result<Evaluations> {
+        let found = probabilities(&self.graph()?, samples, context)?.evaluate(samples)?;
+        let measured = Measured::new(&found, samples.is_language());
+        let models = vec![EvaluatedModel { path: self.report.output.clone(), measured }];
+        Ok(Evaluations { data: samples.name().to_owned(), models, ensemble: None })
+    }
+
+    /// Writes the network, whole or not at all, in the anchor's form; the extension chooses the format.
+    ///
+    /// # Errors
+    /// A path that cannot be written or is one of the parents.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let mut registry = Registry::new();
+        registry.model(&self.anchor)?;
+        for model in &self.report.models {
+            registry.input("network", model.path.as_ref())?;
+        }
+        registry.result("output", path, &self.anchor)?;
+        self.stage(registry.outputs(), path, &Context::new())?;
+        registry.commit()
+    }
+
+    /// Stages the network to be written together with all else that the registry knows.
+    ///
+    /// # Errors
+    /// A path that cannot be written.
+    pub fn write(&mut self, registry: &Registry, path: &Path, context: &Context) -> Result<()> {
+        let start = Instant::now();
+        let averaging = context.install(|| self.stage(registry.outputs(), path, context))?.as_secs_f64();
+        self.report.output = shown(path);
+        self.report.seconds.average += averaging;
+        self.report.seconds.write = start.elapsed().as_secs_f64() - averaging;
+        Ok(())
+    }
+
+    /// Time spent merging.
+    fn stage(&self, outputs: &Outputs, path: &Path, context: &Context) -> Result<Duration> {
+        let (aligned, merge, weights) = match &self.outcome {
+            Outcome::Whole(graph) => {
+                self.anchor.write(graph, outputs, path)?;
+                return Ok(Duration::ZERO);
+            }
+            Outcome::Streamed { aligned, merge, weights } => (aligned, merge, weights),
+        };
+        let file = self.anchor.file()?;
+        let stage = context.stage("averaging and writing", file.graph.initializers().count());
+        let averaging = Cell::new(Duration::ZERO);
+        let tensors = |ids: &[ValueId]| {
+            context.check().map_err(std::io::Error::other)?;
+            let start = Instant::now();
+            let made = aligned.tensors(ids, &**merge, weights).map_err(std::io::Error::other);
+            averaging.set(averaging.get() + start.elapsed());
+            ids.iter().for_each(|_| stage.step());
+            made
+        };
+        let written = file.save_streamed_to(outputs, &tensors, path);
+        context.check()?;
+        written?;
+        Ok(averaging.get())
+    }
+
+    /// What was matched with what, as [`apply`](crate::apply()) reads it.
+    ///
+    /// # Errors
+    /// Never with finite costs.
+    pub fn alignments_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.alignments).map_err(|error| Error::run(format!("cannot write JSON: {error}")))
+    }
+}

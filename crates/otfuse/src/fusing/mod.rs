@@ -1,0 +1,514 @@
+//! Networks fused into one: the product's main job, from options to a result that is proved, repaired and measured.
+
+mod comparison;
+mod fused;
+mod order;
+pub(crate) mod plan;
+mod report;
+
+use std::path::PathBuf;
+
+use otfuse_fusion::{
+    Activations, Aligned, FeatureSource, FusionError, Networks, Progress, PruneSettings, RepairError, align_all,
+    fuse_partially, prune,
+};
+use otfuse_graph::{Graph, NeuronGroups};
+use otfuse_runtime::RuntimeError;
+
+use self::comparison::Checked;
+use self::fused::Outcome;
+use self::order::canonical_order;
+use self::plan::{Plan, Purpose, spare_memory};
+use crate::activations::{RecordError, record_activations, repaired};
+use crate::error::fusion_error;
+use crate::measure::Clock;
+use crate::prune::warn_of_skipped;
+use crate::verify::{broken, verify_groups};
+use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, VerifyError};
+
+pub use comparison::{Comparison, Parent};
+pub use fused::Fused;
+pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
+
+/// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
+/// to the byte: with samples neurons are matched by their activations and layers fitted by least squares, without by their
+/// weights until nothing changes, and the variance of layers is repaired from the weights alone; the neuron groups of all
+/// models are proved first.
+///
+/// ```no_run
+/// # fn main() -> Result<(), otfuse::Error> {
+/// use otfuse::{Context, Dataset, Fuse, Model};
+///
+/// let context = Context::new();
+/// let (a, b) = (Model::open("a.onnx")?, Model::open("b.onnx")?);
+/// let data = Dataset::open("cifar10:data")?;
+/// let fused = Fuse::new([&a, &b]).samples(data.train()?).run(&context)?;
+/// fused.save("fused.onnx")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Fuse {
+    models: Vec<Model>,
+    options: FuseOptions,
+    source: Option<Source>,
+    compared: Option<Samples>,
+}
+
+/// Where samples come from.
+#[derive(Clone, Debug)]
+enum Source {
+    Data(Dataset),
+    Samples(Samples),
+}
+
+impl Source {
+    fn name(&self) -> &str {
+        match self {
+            Self::Data(data) => data.name(),
+            Self::Samples(samples) => samples.name(),
+        }
+    }
+
+    fn train(&self) -> Result<Samples> {
+        match self {
+            Self::Data(data) => data.train(),
+            Self::Samples(samples) => Ok(samples.clone()),
+        }
+    }
+}
+
+/// Samples as far as they are needed, out of a data set that is read once.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    /// Those whose activations are matched.
+    matching: Option<Samples>,
+    /// Those that layers are fitted on.
+    all: Option<Samples>,
+}
+
+impl Prepared {
+    pub(crate) fn of(plan: &Plan, train: impl FnOnce() -> Result<Samples>, is_ordered: bool) -> Result<Self> {
+        let needs_all = plan.repair.needs_samples() || is_ordered;
+        if !plan.records() && !needs_all {
+            return Ok(Self::default());
+        }
+        let train = train()?;
+        Ok(Self {
+            matching: plan.records().then(|| train.spread(plan.matching_samples)),
+            all: needs_all.then(|| train.spread(plan.samples)),
+        })
+    }
+}
+
+impl Fuse {
+    /// Two or more networks; the last one is the anchor.
+    pub fn new<'m>(models: impl IntoIterator<Item = &'m Model>) -> Self {
+        let models = models.into_iter().cloned().collect();
+        Self { models, options: FuseOptions::default(), source: None, compared: None }
+    }
+
+    /// All options at once; those that were set before stay where these leave something open.
+    #[must_use]
+    pub fn options(mut self, options: FuseOptions) -> Self {
+        self.options = options.or(self.options);
+        self
+    }
+
+    /// Unlabelled samples for activations and repair (labels are not looked at).
+    #[must_use]
+    pub fn samples(mut self, samples: Samples) -> Self {
+        self.source = Some(Source::Samples(samples));
+        self
+    }
+
+    /// Labelled samples on which parents, ensemble, plain average and result are compared.
+    #[must_use]
+    pub fn compare_on(mut self, samples: Samples) -> Self {
+        self.compared = Some(samples);
+        self
+    }
+
+    /// A data set: its training samples as [`samples`](Self::samples), its test samples to [compare](Self::compare_on) on.
+    #[must_use]
+    pub fn data(mut self, data: &Dataset) -> Self {
+        self.source = Some(Source::Data(data.clone()));
+        self
+    }
+
+    /// The model, counted from 0, that the others are aligned to and whose shapes and format the result has.
+    #[must_use]
+    pub fn anchor(mut self, model: usize) -> Self {
+        self.options.anchor = Some(model);
+        self
+    }
+
+    /// Averaging weight of each model.
+    #[must_use]
+    pub fn weights(mut self, weights: impl Into<Vec<f64>>) -> Self {
+        self.options.weights = Some(weights.into().into());
+        self
+    }
+
+    /// How the neurons are brought into one order.
+    #[must_use]
+    pub fn method(mut self, method: MethodName) -> Self {
+        self.options.method = Some(method);
+        self
+    }
+
+    /// Named settings.
+    #[must_use]
+    pub fn preset(mut self, preset: PresetName) -> Self {
+        self.options.preset = Some(preset);
+        self
+    }
+
+    /// What is repaired after merging.
+    #[must_use]
+    pub fn repair(mut self, repair: RepairName) -> Self {
+        self.options.repair = Some(repair);
+        self
+    }
+
+    /// The network whose shapes and format the result has, as far as it is known before work starts.
+    ///
+    /// # Errors
+    /// Options that contradict each other.
+    pub fn expected_anchor(&self) -> Result<&Model> {
+        Ok(&self.models[Plan::resolve(&self.options, &self.models, self.purpose())?.anchor])
+    }
+
+    fn purpose(&self) -> Purpose {
+        Purpose::Fuse { has_data: self.source.is_some() }
+    }
+
+    /// Resolves all options, reads the samples and puts three and more models into an order of their own, so that the order
+    /// in which they are named makes no difference.
+    ///
+    /// # Errors
+    /// Options that contradict each other; samples or files that cannot be read; a damaged test split.
+    pub fn plan(&self, context: &Context) -> Result<FusePlan> {
+        context.install(|| self.planned(context))
+    }
+
+    fn planned(&self, context: &Context) -> Result<FusePlan> {
+        let (mut models, mut options) = (self.models.clone(), self.options.clone());
+        let first = Plan::resolve(&options, &models, self.purpose())?;
+        let is_free =
+            options.anchor.is_none() && matches!(options.preset, None | Some(PresetName::Converged)) && models.len() > 2;
+        let samples = match &self.source {
+            Some(source) => Prepared::of(&first, || source.train(), is_free)?,
+            None => Prepared::default(),
+        };
+        let checked = self.checked(first.check)?;
+        if is_free && let Some(found) = canonical_order(&models, samples.all.as_ref(), context)? {
+            models = found.order.iter().map(|&model| models[model].clone()).collect();
+            let is_plain = options.preset.is_none() && options.method.is_none_or(|method| method == MethodName::Ot);
+            match &mut options.weights {
+                Some(weights) if !weights.0.is_empty() => {
+                    weights.0 = found.order.iter().map(|&model| weights.0[model]).collect();
+                }
+                weights if is_plain => *weights = found.weights.map(Into::into).or(weights.take()),
+                _ => {}
+            }
+        }
+        spare_memory(&mut options, &models, self.source.is_some(), context)?;
+        let plan = Plan::resolve(&options, &models, self.purpose())?;
+        let data = self.source.as_ref().map(|source| source.name().to_owned());
+        Ok(FusePlan { models, options, plan, samples, checked, data })
+    }
+
+    /// The samples to compare on: the test samples, or the training samples of a data set that has no others.
+    fn checked(&self, count: usize) -> Result<Option<Checked>> {
+        if let Some(samples) = &self.compared {
+            return Ok(Some(Checked { samples: samples.clone(), split: "test" }));
+        }
+        let Some(Source::Data(data)) = self.source.as_ref().filter(|_| count > 0) else { return Ok(None) };
+        Ok(Some(match data.test_if_any()? {
+            Some(samples) => Checked { samples: samples.spread(count), split: "test" },
+            None => Checked { samples: data.train()?.spread(count), split: "train" },
+        }))
+    }
+
+    /// Fuses.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan) and [`FusePlan::run`].
+    pub fn run(&self, context: &Context) -> Result<Fused> {
+        self.plan(context)?.run(context)
+    }
+}
+
+/// A fusion that is ready to be run.
+pub struct FusePlan {
+    models: Vec<Model>,
+    options: FuseOptions,
+    plan: Plan,
+    samples: Prepared,
+    checked: Option<Checked>,
+    data: Option<String>,
+}
+
+impl FusePlan {
+    /// The network whose shapes and format the result has.
+    pub fn anchor(&self) -> &Model {
+        &self.models[self.plan.anchor]
+    }
+
+    /// Proves the models' neuron groups, aligns, merges, repairs and measures.
+    ///
+    /// # Errors
+    /// Networks that do not fit together or cannot be run, weights that are not finite, a proof that fails.
+    pub fn run(self, context: &Context) -> Result<Fused> {
+        context.install(|| self.execute(context))
+    }
+
+    fn execute(mut self, context: &Context) -> Result<Fused> {
+        let mut clock = Clock::start();
+        let given_anchor = self.plan.anchor;
+        let anchor = self.models[given_anchor].clone();
+        let narrow = self.narrow(context)?;
+        let group = Group::open(&self.models, narrow.as_ref(), &self.plan)?;
+        let failure = |error| group.error(&error);
+        let read = clock.lap();
+
+        let verified = !self.options.no_verify.unwrap_or(false) && group.prove(&self.plan, context)?;
+        let verify = clock.lap();
+        let activations = group.activations(&self.plan, &self.samples, context)?;
+        let recording = clock.lap();
+        let aligned = group.aligned(&self.plan, activations.as_deref(), context)?;
+        let weights = self.plan.settings.normalised_weights(group.networks.len()).map_err(failure)?;
+        let align = aligned.alignment_time.as_secs_f64();
+        clock.lap();
+
+        let merge = self.plan.merging();
+        let is_as_wide = self.plan.width_budget.is_none() && narrow.is_none();
+        let is_streamed = self.plan.repair == RepairName::None && is_as_wide && self.data.is_none();
+        let (mut average, mut repair) = (0.0, 0.0);
+        let alignments = aligned.alignments.clone();
+        let outcome = if is_streamed {
+            Outcome::Streamed { aligned, merge, weights: weights.clone() }
+        } else {
+            let fusion = aligned.fused(&*merge, &weights).map_err(failure)?;
+            average = clock.lap();
+            let graph = match self.plan.width_budget {
+                Some(budget) => fuse_partially(&group.networks, &fusion, budget).map_err(failure)?,
+                None => group.repaired(&fusion, &self.plan, &self.samples, context)?,
+            };
+            repair = clock.lap();
+            Outcome::Whole(graph)
+        };
+        let comparison = match (&outcome, &self.checked) {
+            (Outcome::Whole(graph), Some(on)) => {
+                Comparison::measure(&group.networks, graph, &self.models, on, context)?
+            }
+            _ => None,
+        };
+        let measured = clock.lap();
+        if let Some(comparison) = &comparison {
+            comparison.warn(context);
+        }
+        // A narrower copy was the anchor of the alignment, not of the result, and has no weight.
+        let weights = &weights[..self.models.len()];
+        let settings = FuseSettings::of(&self.plan, &self.options, self.data.as_deref(), given_anchor, weights);
+        let mut report =
+            FuseReport::of(FuseSettings { verified, ..settings }, &self.options, &self.models, &alignments)?;
+        report.comparison = comparison;
+        report.seconds = FuseSeconds {
+            read,
+            verify,
+            activations: recording,
+            align,
+            average,
+            repair,
+            write: 0.0,
+            hash: clock.lap(),
+            comparison: measured,
+        };
+        context.check()?;
+        Ok(Fused { anchor, outcome, report, alignments })
+    }
+
+    /// The anchor with a share of its neurons, which becomes the anchor: it gives the result its shape, and has no part in
+    /// the average. Nothing where the result is as wide as the anchor.
+    fn narrow(&mut self, context: &Context) -> Result<Option<Graph>> {
+        let Some(width) = self.plan.narrow else { return Ok(None) };
+        let anchor = self.anchor();
+        let settings = PruneSettings { amount: 1.0 - width, ..PruneSettings::default() };
+        let pruning = prune(anchor.graph()?, &settings).map_err(|error| Error::from(error).of(anchor.path()))?;
+        warn_of_skipped(&pruning, context);
+        let paths: Vec<PathBuf> = self.models.iter().map(|model| model.path().to_owned()).collect();
+        let mut weights = self
+            .plan
+            .settings
+            .normalised_weights(self.models.len())
+            .map_err(|error| fusion_error(&error, &paths, self.plan.anchor))?;
+        weights.push(0.0);
+        (self.plan.settings.weights, self.plan.anchor) = (weights, self.models.len());
+        Ok(Some(pruning.graph))
+    }
+}
+
+/// Networks of several models, matched: what everything that aligns works on.
+pub(crate) struct Group {
+    pub networks: Networks,
+    /// What errors call them.
+    paths: Vec<PathBuf>,
+    groups: Vec<NeuronGroups>,
+}
+
+impl Group {
+    /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite.
+    pub(crate) fn open(models: &[Model], narrow: Option<&Graph>, plan: &Plan) -> Result<Self> {
+        let found = Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
+        found.networks.check_finite().map_err(|error| found.error(&error))?;
+        Ok(found)
+    }
+
+    /// The same, with the error of networks that do not fit together as it is.
+    pub(crate) fn matched(
+        models: &[Model],
+        narrow: Option<&Graph>,
+        plan: &Plan,
+    ) -> Result<std::result::Result<Self, (FusionError, Vec<PathBuf>)>> {
+        let mut paths: Vec<PathBuf> = models.iter().map(|model| model.path().to_owned()).collect();
+        let mut graphs: Vec<&Graph> = models.iter().map(Model::graph).collect::<Result<_>>()?;
+        let mut groups: Vec<NeuronGroups> =
+            models.iter().map(|model| model.groups().cloned()).collect::<Result<_>>()?;
+        if let Some(narrow) = narrow {
+            paths.push(PathBuf::from("the anchor made narrower"));
+            graphs.push(narrow);
+            groups.push(NeuronGroups::of(narrow).map_err(Error::input)?);
+        }
+        let networks = if plan.align_outputs {
+            Networks::with_free_outputs(&graphs, plan.anchor)
+        } else {
+            let analysed: Vec<(&Graph, &NeuronGroups)> = graphs.iter().copied().zip(&groups).collect();
+            Networks::analysed(&analysed, plan.anchor)
+        };
+        Ok(match networks {
+            Ok(networks) => Ok(Self { networks, paths, groups }),
+            Err(error) => Err((error, paths)),
+        })
+    }
+
+    pub(crate) fn error(&self, error: &FusionError) -> Error {
+        fusion_error(error, &self.paths, self.networks.anchor())
+    }
+
+    /// An error of running a model's network.
+    pub(crate) fn run_error(&self, model: usize, error: RuntimeError) -> Error {
+        let error = Error::from(error);
+        match self.paths.get(model) {
+            Some(path) => error.of(path),
+            None => error,
+        }
+    }
+
+    /// Proves the groups of every model; `false` if the networks cannot be run, which is said.
+    pub(crate) fn prove(&self, plan: &Plan, context: &Context) -> Result<bool> {
+        let stage = context.stage("proving neuron groups", self.networks.len());
+        for (model, path) in self.paths.iter().enumerate() {
+            let graph = self.networks.graph(model);
+            let hint = "`no_verify` fuses all the same";
+            match verify_groups(graph, self.groups[model].clone(), plan.seed, context.host()) {
+                Ok(verification) if verification.is_ok() => {}
+                Ok(verification) => return Err(broken(graph, &verification).of(path).hint(hint)),
+                Err(VerifyError::Runtime(error @ RuntimeError::Unsupported { .. })) => {
+                    drop(stage);
+                    context.warn(&format!("{}: the neuron groups are not proved: {error}", path.display()));
+                    return Ok(false);
+                }
+                Err(error) => return Err(Error::from(error).of(path)),
+            }
+            stage.step();
+        }
+        Ok(true)
+    }
+
+    /// The activations of all models on the same samples, where the plan asks for them.
+    pub(crate) fn activations(
+        &self,
+        plan: &Plan,
+        samples: &Prepared,
+        context: &Context,
+    ) -> Result<Option<Vec<Activations>>> {
+        let Some(samples) = samples.matching.as_ref().filter(|_| plan.records()) else { return Ok(None) };
+        let (FeatureSource::Activations { point, statistic } | FeatureSource::Both { point, statistic, .. }) =
+            plan.settings.features
+        else {
+            return Ok(None);
+        };
+        let stage = context.stage("recording activations", self.networks.len());
+        let record = |model: usize| {
+            let found = record_activations(&self.networks, model, point, statistic, samples, context.host());
+            stage.step();
+            found.map_err(|error| match error {
+                RecordError::Runtime(error) => self.run_error(model, error),
+                RecordError::Fusion(error) => self.error(&error),
+            })
+        };
+        (0..self.networks.len()).map(record).collect::<Result<_>>().map(Some)
+    }
+
+    /// The networks, their neurons aligned to the anchor's.
+    pub(crate) fn aligned(
+        &self,
+        plan: &Plan,
+        activations: Option<&[Activations]>,
+        context: &Context,
+    ) -> Result<Aligned> {
+        let networks = &self.networks;
+        let stage = context.stage("aligning neuron groups", networks.groups().len() * (networks.len() - 1));
+        let observe = |progress| {
+            if matches!(progress, Progress::Aligned { .. }) {
+                stage.step();
+            }
+            context.flow()
+        };
+        align_all(networks, &plan.settings, activations, &observe).map_err(|error| self.error(&error))
+    }
+
+    /// The networks as they are, to be merged index by index; none if their shapes differ.
+    pub(crate) fn unaligned(&self, plan: &Plan, context: &Context) -> Result<Option<Aligned>> {
+        if !self.networks.equal_sizes() {
+            return Ok(None);
+        }
+        let settings =
+            otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
+        let found = align_all(&self.networks, &settings, None, &|_| context.flow());
+        found.map(Some).map_err(|error| self.error(&error))
+    }
+
+    /// The fused network, repaired as the plan says.
+    pub(crate) fn repaired(
+        &self,
+        fusion: &otfuse_fusion::Fusion,
+        plan: &Plan,
+        samples: &Prepared,
+        context: &Context,
+    ) -> Result<Graph> {
+        let stage = context.stage("repairing layers", self.networks.groups().len());
+        let mut observe = |done, total| {
+            stage.at(done, total);
+            context.flow()
+        };
+        let kind = plan.repair.repair(plan.ridge, plan.importance);
+        let samples = samples.all.as_ref().filter(|_| plan.repair.needs_samples());
+        repaired(&self.networks, fusion, kind, samples, context.host(), &mut observe)
+            .map_err(|error| self.repair_error(error))
+    }
+
+    fn repair_error(&self, error: RepairError) -> Error {
+        match error {
+            RepairError::Runtime { model, source } => match source.downcast::<RuntimeError>() {
+                Ok(error) => self.run_error(model, *error),
+                Err(error) => Error::input(error),
+            },
+            RepairError::Fusion(error) => self.error(&error),
+            error @ RepairError::Singular { .. } => Error::run(&error).hint("`ridge` 0.03 is the default"),
+            error => Error::input(&error).hint("name a data set: `data` mnist:DIR, cifar10:DIR, npz:FILE or digits"),
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! A fusion, its options resolved: what the product does where nothing is said.
+
+use otfuse_fusion::{
+    ActivationPoint, ActivationStatistic, Alignment, Consensus, FeatureSource, MarginalKind, Matching, Members, Merge,
+    Residual, Settings, SweepOrder, SweepStart,
+};
+use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
+
+use crate::choices::Choice;
+use crate::error::fusion_error;
+use crate::{
+    ConsensusName, Context, CostName, Error, FuseOptions, MarginalName, MembersName, MergeName, MethodName, ModeName,
+    Model, OrderName, PointName, PresetName, RepairName, ResidualName, Result, SolverName, StartName, StatisticName,
+};
+
+/// The most samples whose activations are matched unless activations were asked for: all are held at once.
+const MATCHING_SAMPLES: usize = 500;
+/// Bytes that sweeps and repairs hold for each weight beside the networks themselves.
+const BYTES_A_WEIGHT: u64 = 8;
+/// How strongly least squares holds weights at the averaged ones, if nothing else is said.
+const RIDGE: f64 = 0.03;
+
+/// Options as they are used.
+pub(crate) struct Plan {
+    pub settings: Settings,
+    pub merge: MergeName,
+    pub anchor: usize,
+    pub align_outputs: bool,
+    pub mode: ModeName,
+    pub point: PointName,
+    pub statistic: StatisticName,
+    pub repair: RepairName,
+    pub ridge: f64,
+    pub importance: f64,
+    pub samples: usize,
+    /// Samples whose activations are matched.
+    pub matching_samples: usize,
+    pub check: usize,
+    pub solver: SolverName,
+    pub epsilon: f64,
+    pub marginals: MarginalName,
+    pub residual: ResidualName,
+    pub width_budget: Option<f64>,
+    /// Below 1.
+    pub narrow: Option<f64>,
+    pub seed: u64,
+}
+
+/// What is known of the data when options are resolved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A network is made.
+    Fuse { has_data: bool },
+    /// Averages are only measured, with all weights: neurons are matched by weights and nothing is repaired, unless said.
+    Measure { has_data: bool },
+}
+
+impl Purpose {
+    fn has_data(self) -> bool {
+        match self {
+            Self::Fuse { has_data } | Self::Measure { has_data } => has_data,
+        }
+    }
+}
+
+fn positive(name: &str, value: f64, hint: &str) -> Result<f64> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::input(format!("`{name}` {value}: expected a positive number")).hint(hint))
+}
+
+const DATA_HINT: &str = "name a data set: `data` mnist:DIR, `data` cifar10:DIR, `data` npz:FILE or `data` digits";
+
+impl Plan {
+    /// Options for so many models.
+    pub(crate) fn resolve(options: &FuseOptions, models: &[Model], purpose: Purpose) -> Result<Self> {
+        let count = models.len();
+        if count < 2 {
+            return Err(Error::input(format!("fusing takes at least two models, found {count}")).hint("name them all"));
+        }
+        let anchor = options.anchor.unwrap_or(count - 1);
+        if anchor >= count {
+            let message = format!("`anchor` {anchor}: there are models 0 to {} only", count - 1);
+            return Err(Error::input(message).hint("models are counted from 0"));
+        }
+        let has_data = purpose.has_data();
+        let width_budget = options.width_budget.or(options.target_width.filter(|&width| width > 1.0));
+        let (mode, repair) = (mode_of(options, purpose), repair_of(options, width_budget, purpose));
+        check_samples(options, mode, repair, has_data)?;
+        check_numbers(options, width_budget, repair)?;
+        let weights = weights(options, count, anchor)?;
+        let base = base(options);
+        let point = match options.mode.unwrap_or(ModeName::Auto) {
+            ModeName::Auto => PointName::Post,
+            _ => options.activation_point.unwrap_or(PointName::Pre),
+        };
+        let statistic = options.activation_features.unwrap_or(StatisticName::Raw);
+        let (solver, marginals) =
+            (options.solver.unwrap_or(SolverName::Exact), options.marginals.unwrap_or(MarginalName::Uniform));
+        let epsilon = options.epsilon.unwrap_or(0.05);
+        let method = options.method.unwrap_or(MethodName::Ot);
+        let residual = options.residual.unwrap_or(ResidualName::Sums);
+        let settings = Settings {
+            alignment: match method {
+                MethodName::Ot => Alignment::Transport,
+                MethodName::Average => Alignment::None,
+            },
+            features: features(mode, point, statistic, options.activation_share.unwrap_or(0.5)),
+            residual: match residual {
+                ResidualName::Sums => Residual::Sums,
+                ResidualName::Uniform => Residual::Uniform,
+                ResidualName::Scaled => Residual::Scaled,
+                ResidualName::Neurons => Residual::Neurons,
+            },
+            ground_cost: ground_cost(options, &base),
+            solver: match solver {
+                SolverName::Exact => Solver::Exact,
+                SolverName::Sinkhorn => Solver::Sinkhorn(SinkhornSettings {
+                    epsilon: Epsilon::RelativeToMean(epsilon),
+                    ..SinkhornSettings::default()
+                }),
+            },
+            marginals: match marginals {
+                MarginalName::Uniform => MarginalKind::Uniform,
+                MarginalName::L1 => MarginalKind::L1,
+                MarginalName::L2 => MarginalKind::L2,
+            },
+            weights,
+            matching: matching(options, &base.matching),
+            ..base
+        };
+        let paths: Vec<_> = models.iter().map(|model| model.path().to_owned()).collect();
+        let merge = options.merge.unwrap_or(MergeName::Mean);
+        let normalised = settings.normalised_weights(count);
+        let checked = normalised.and_then(|weights| merge.merge().check(&weights));
+        checked.map_err(|error| fusion_error(&error, &paths, anchor))?;
+        let is_paper = options.preset == Some(PresetName::Paper);
+        let samples = options.samples.unwrap_or(1000);
+        Ok(Self {
+            settings,
+            merge,
+            anchor,
+            align_outputs: (is_paper || options.align_outputs.unwrap_or(false)) && method == MethodName::Ot,
+            mode,
+            point,
+            statistic,
+            repair,
+            ridge: options.ridge.unwrap_or(RIDGE),
+            importance: options.importance.unwrap_or(4.0),
+            samples,
+            matching_samples: match options.mode.unwrap_or(ModeName::Auto) {
+                ModeName::Auto => samples.min(MATCHING_SAMPLES),
+                _ => samples,
+            },
+            check: options.check.unwrap_or(1000),
+            solver,
+            epsilon,
+            marginals,
+            residual,
+            width_budget,
+            narrow: options.target_width.filter(|&width| width < 1.0),
+            seed: options.seed.unwrap_or(0),
+        })
+    }
+
+    /// How aligned tensors become one.
+    pub(crate) fn merging(&self) -> Box<dyn Merge> {
+        self.merge.merge()
+    }
+
+    /// Whether the neurons are matched by activations.
+    pub(crate) fn records(&self) -> bool {
+        self.settings.alignment == Alignment::Transport && self.mode != ModeName::Weights
+    }
+
+    /// The distance between neurons.
+    pub(crate) fn cost(&self) -> CostName {
+        match self.settings.ground_cost.metric {
+            GroundMetric::SquaredEuclidean => CostName::Sqeuclidean,
+            GroundMetric::Cosine => CostName::Cosine,
+            _ => CostName::Euclidean,
+        }
+    }
+}
+
+/// Lets networks that are too large for the context's memory be matched by one forward sweep and not be repaired, where
+/// the options leave that open and there are no samples: later sweeps and repairs hold whole networks, in single precision.
+pub(crate) fn spare_memory(options: &mut FuseOptions, models: &[Model], has_data: bool, context: &Context) -> Result<()> {
+    let mut largest = 0;
+    for model in models {
+        largest = largest.max(model.graph()?.parameter_count());
+    }
+    let is_free = options.preset.is_none()
+        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+        && !has_data
+        && options.width_budget.is_none()
+        && options.target_width.is_none_or(|width| width <= 1.0);
+    let (sweeps, repairs) =
+        (options.sweeps.is_none(), options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto);
+    if (largest as u64).saturating_mul(BYTES_A_WEIGHT) <= context.memory_limit() || !is_free || !(sweeps || repairs) {
+        return Ok(());
+    }
+    if sweeps {
+        options.sweeps = Some(0);
+    }
+    if repairs {
+        options.repair = Some(RepairName::None);
+    }
+    context.warn(&format!(
+        "{largest} weights: matched by one forward sweep and not repaired, to save memory; `sweeps` 40 and `repair` data-free \
+         do as for smaller networks"
+    ));
+    Ok(())
+}
+
+fn check_samples(options: &FuseOptions, mode: ModeName, repair: RepairName, has_data: bool) -> Result<()> {
+    if mode != ModeName::Weights && !has_data {
+        return Err(Error::input(format!("`mode` {} needs samples", mode.name())).hint(DATA_HINT));
+    }
+    if repair.needs_samples() && !has_data {
+        return Err(Error::input("this `repair` needs samples")
+            .hint("name a data set: `data` mnist:DIR, cifar10:DIR, npz:FILE or digits; data-free needs none"));
+    }
+    if options.samples == Some(0) {
+        return Err(Error::input("`samples` 0: at least one sample is needed").hint("the default is 1000"));
+    }
+    Ok(())
+}
+
+fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: RepairName) -> Result<()> {
+    if let Some(ridge) = options.ridge {
+        positive("ridge", ridge, &format!("the default is {RIDGE}"))?;
+    }
+    if let Some(importance) = options.importance
+        && !(importance >= 0.0 && importance.is_finite())
+    {
+        return Err(Error::input(format!("`importance` {importance}: expected a number from 0 on"))
+            .hint("the default is 4"));
+    }
+    if let Some(share) = options.activation_share
+        && !(0.0..=1.0).contains(&share)
+    {
+        return Err(Error::input(format!("`activation_share` {share}: expected a number from 0 to 1"))
+            .hint("0 goes by weights alone, 1 by activations alone; the default is 0.5"));
+    }
+    if let Some(width) = options.target_width {
+        positive("target_width", width, "0.5 halves every group of neurons; 1 is the anchor's width")?;
+    }
+    let excluded = [
+        ("target_width", options.target_width.is_some(), "width_budget", options.width_budget.is_some()),
+        ("width_budget", width_budget.is_some(), "aligned_only", options.aligned_only == Some(true)),
+        ("target_width", options.target_width.is_some(), "aligned_only", options.aligned_only == Some(true)),
+        ("width_budget", width_budget.is_some(), "method", options.method == Some(MethodName::Average)),
+        ("width_budget", width_budget.is_some(), "merge", options.merge.is_some_and(|merge| merge != MergeName::Mean)),
+        ("t", options.t.is_some(), "weights", options.weights.is_some()),
+    ];
+    if let Some((one, _, other, _)) = excluded.into_iter().find(|&(_, one, _, other)| one && other) {
+        return Err(Error::input(format!("`{one}` and `{other}` exclude each other")).hint("leave one of them out"));
+    }
+    if width_budget.is_some() && repair != RepairName::None {
+        return Err(Error::input("`width_budget` and `repair` exclude each other")
+            .hint("neurons that stay apart need no repair; `repair` none is the default with `width_budget`"));
+    }
+    if let Some(epsilon) = options.epsilon {
+        positive("epsilon", epsilon, "the default is 0.05; smaller is closer to the exact solution")?;
+    }
+    Ok(())
+}
+
+fn weights(options: &FuseOptions, models: usize, anchor: usize) -> Result<Vec<f64>> {
+    let mut weights = options.weights.clone().unwrap_or_default().0;
+    if let Some(t) = options.t {
+        if models != 2 || !(0.0..=1.0).contains(&t) {
+            return Err(Error::input(format!("`t` {t}: expected a number from 0 to 1 and two models, found {models}"))
+                .hint("`t` is the share of the second model; `weights` takes one number for each"));
+        }
+        weights = vec![1.0 - t, t];
+    }
+    if options.aligned_only == Some(true) {
+        if models != 2 || !weights.is_empty() {
+            return Err(Error::input(format!(
+                "`aligned_only` takes two models and no `weights`, found {models} models"
+            ))
+            .hint("it writes the model that is not the anchor, its neurons in the anchor's order"));
+        }
+        weights = vec![1.0; 2];
+        weights[anchor] = 0.0;
+    }
+    Ok(weights)
+}
+
+/// The settings of the preset, or those of the product.
+fn base(options: &FuseOptions) -> Settings {
+    let is_soft = options.solver.is_some_and(|solver| solver != SolverName::Exact)
+        || options.marginals.is_some_and(|marginals| marginals != MarginalName::Uniform);
+    match options.preset {
+        // Soft plans and unequal masses seldom come to rest, and a sweep with them is dear.
+        None if is_soft => Settings { matching: Matching::default(), ..Settings::recommended() },
+        None => Settings::recommended(),
+        Some(PresetName::Forward) => Settings::default(),
+        Some(PresetName::Paper) => Settings::paper(),
+        Some(PresetName::GitRebasin) => Settings::git_rebasin(),
+        Some(PresetName::Converged) => Settings::converged(),
+    }
+}
+
+/// What describes neurons.
+fn mode_of(options: &FuseOptions, purpose: Purpose) -> ModeName {
+    let is_free = options.preset.is_none() && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot;
+    match options.mode.unwrap_or(ModeName::Auto) {
+        ModeName::Auto if is_free && purpose == (Purpose::Fuse { has_data: true }) => ModeName::Activations,
+        ModeName::Auto => ModeName::Weights,
+        mode => mode,
+    }
+}
+
+/// What is repaired.
+fn repair_of(options: &FuseOptions, width_budget: Option<f64>, purpose: Purpose) -> RepairName {
+    let is_free = options.preset.is_none()
+        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+        && options.aligned_only != Some(true)
+        && width_budget.is_none();
+    match options.repair.unwrap_or(RepairName::Auto) {
+        RepairName::Auto if !is_free || matches!(purpose, Purpose::Measure { .. }) => RepairName::None,
+        RepairName::Auto if purpose.has_data() => RepairName::LeastSquares,
+        RepairName::Auto => RepairName::DataFree,
+        repair => repair,
+    }
+}
+
+fn features(mode: ModeName, point: PointName, statistic: StatisticName, share: f64) -> FeatureSource {
+    let point = match point {
+        PointName::Pre => ActivationPoint::PreActivation,
+        PointName::Post => ActivationPoint::PostActivation,
+    };
+    let statistic = match statistic {
+        StatisticName::Raw => ActivationStatistic::Raw,
+        StatisticName::Moments => ActivationStatistic::Moments,
+    };
+    match mode {
+        ModeName::Auto | ModeName::Weights => FeatureSource::Weights,
+        ModeName::Activations => FeatureSource::Activations { point, statistic },
+        ModeName::Both => FeatureSource::Both { point, statistic, share },
+    }
+}
+
+fn ground_cost(options: &FuseOptions, base: &Settings) -> GroundCost {
+    GroundCost {
+        metric: match options.cost {
+            None => base.ground_cost.metric,
+            Some(CostName::Euclidean) => GroundMetric::Euclidean,
+            Some(CostName::Sqeuclidean) => GroundMetric::SquaredEuclidean,
+            Some(CostName::Cosine) => GroundMetric::Cosine,
+        },
+        normalize: options.normalize_features.unwrap_or(false)
+            || (base.ground_cost.normalize && options.cost.is_none_or(|cost| cost == CostName::Euclidean)),
+    }
+}
+
+/// The preset's way of sweeping, changed where the options say so.
+fn matching(options: &FuseOptions, preset: &Matching) -> Matching {
+    Matching {
+        max_sweeps: options.sweeps.unwrap_or(preset.max_sweeps),
+        start: match options.start {
+            None => preset.start,
+            Some(StartName::Forward) => SweepStart::Forward,
+            Some(StartName::Identity) => SweepStart::Identity,
+        },
+        members: match options.members {
+            None => preset.members,
+            Some(MembersName::Producers) => Members::Producers,
+            Some(MembersName::All) => Members::All,
+        },
+        order: match options.order {
+            None => preset.order,
+            Some(OrderName::Topological) => SweepOrder::Topological,
+            Some(OrderName::Random) => SweepOrder::Random,
+        },
+        starts: options.starts.unwrap_or(preset.starts),
+        seed: options.seed.unwrap_or(0),
+        balance: options.balance.unwrap_or(false) || preset.balance,
+        consensus: match options.consensus {
+            None => preset.consensus,
+            Some(ConsensusName::Anchor) => Consensus::Anchor,
+            Some(ConsensusName::Mean) => Consensus::RunningMean,
+        },
+    }
+}

@@ -1,0 +1,168 @@
+//! Networks measured on labelled samples.
+
+use std::cell::Cell;
+
+use otfuse_graph::Graph;
+use otfuse_runtime::{Evaluation, Executable, Probabilities, RuntimeError, predict};
+use serde::{Deserialize, Serialize};
+
+use crate::context::Stage;
+use crate::{Context, Error, Result, Samples};
+
+/// The most steps from 0 to 1.
+const MOST_STEPS: usize = 1001;
+
+/// How well a network does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// From 0 to 1.
+    pub accuracy: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+}
+
+impl From<Evaluation> for Measure {
+    fn from(evaluation: Evaluation) -> Self {
+        Self { accuracy: evaluation.accuracy, loss: evaluation.loss }
+    }
+}
+
+/// How well a network does on so many samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// From 0 to 1.
+    pub accuracy: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Of language models: the exponential of the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
+    /// The number of samples.
+    pub samples: usize,
+}
+
+impl Measured {
+    pub(crate) fn new(evaluation: &Evaluation, is_language: bool) -> Self {
+        Self {
+            accuracy: evaluation.accuracy,
+            loss: evaluation.loss,
+            perplexity: is_language.then(|| evaluation.perplexity()),
+            samples: evaluation.samples,
+        }
+    }
+}
+
+/// How far the loss rises above the plane through the losses of the parents, and where.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Barrier {
+    /// In nats; 0 if it rises nowhere.
+    pub loss: f64,
+    /// The weights of the parents there.
+    pub weights: Vec<f64>,
+}
+
+/// The largest loss beyond the mean of the parents' losses with the same weights (J. Frankle et al., "Linear mode
+/// connectivity and the lottery ticket hypothesis", ICML 2020, for two networks).
+pub(crate) fn barrier<'a>(losses: impl IntoIterator<Item = (&'a [f64], f64)>, parents: &[f64]) -> Barrier {
+    let mut highest = Barrier { loss: 0.0, weights: Vec::new() };
+    for (weights, loss) in losses {
+        let line: f64 = weights.iter().zip(parents).map(|(weight, loss)| weight * loss).sum();
+        if loss - line > highest.loss || highest.weights.is_empty() {
+            highest = Barrier { loss: (loss - line).max(0.0), weights: weights.to_vec() };
+        }
+    }
+    highest
+}
+
+/// Weights of the second of two networks: a number of steps, or the weights themselves; `option` is named in errors.
+pub(crate) fn steps_of(option: &str, text: &str) -> Result<Vec<f64>> {
+    let wrong = || {
+        let message =
+            format!("`{option}` {text}: expected a number of steps from 2 to {MOST_STEPS}, or weights from 0 to 1");
+        Error::input(message).hint(format!("for example `{option}` 11, or `{option}` 0,0.25,0.5,0.75,1"))
+    };
+    if let Ok(steps) = text.trim().parse::<usize>() {
+        if !(2..=MOST_STEPS).contains(&steps) {
+            return Err(wrong());
+        }
+        return Ok((0..steps).map(|step| step as f64 / (steps - 1) as f64).collect());
+    }
+    let weight = |part: &str| part.trim().parse().ok().filter(|weight: &f64| (0.0..=1.0).contains(weight));
+    text.split(',').map(weight).collect::<Option<Vec<f64>>>().ok_or_else(wrong)
+}
+
+/// Evaluates many networks in one stage.
+pub(crate) struct Meter<'c> {
+    context: &'c Context,
+    stage: Stage,
+    done: Cell<usize>,
+    total: usize,
+}
+
+impl<'c> Meter<'c> {
+    /// For so many samples in all, over all networks.
+    pub(crate) fn new(context: &'c Context, samples: usize) -> Self {
+        Self { context, stage: context.stage("evaluating", samples), done: Cell::new(0), total: samples }
+    }
+
+    /// The probabilities that a network gives to the samples.
+    pub(crate) fn probabilities(&self, graph: &Graph, samples: &Samples) -> Result<Probabilities, RuntimeError> {
+        let executable = Executable::new(graph, self.context.host())?;
+        let before = self.done.get();
+        let found = predict(&executable, samples, &mut |done, _| self.stage.at(before + done, self.total))?;
+        self.done.set(before + samples.len());
+        Ok(found)
+    }
+
+    /// Accuracy and loss of a network.
+    pub(crate) fn measure(&self, graph: &Graph, samples: &Samples) -> Result<Measure> {
+        Ok(self.probabilities(graph, samples)?.evaluate(samples)?.into())
+    }
+}
+
+/// The probabilities that a network gives to the samples.
+pub(crate) fn probabilities(
+    graph: &Graph,
+    samples: &Samples,
+    context: &Context,
+) -> Result<Probabilities, RuntimeError> {
+    Meter::new(context, samples.len()).probabilities(graph, samples)
+}
+
+/// Seconds since the last lap.
+pub(crate) struct Clock(std::time::Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub(crate) fn lap(&mut self) -> f64 {
+        let now = std::time::Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now)).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_a_number_of_steps_or_a_list() {
+        let parse = |text| steps_of("steps", text);
+        assert_eq!(parse("3").ok(), Some(vec![0.0, 0.5, 1.0]));
+        assert_eq!(parse("0.5").ok(), Some(vec![0.5]));
+        assert_eq!(parse("0.2, 1").ok(), Some(vec![0.2, 1.0]));
+        for wrong in ["", "1", "0", "1002", "-1", "0,2", "a", "nan", "0.1,"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_barrier_is_what_rises_above_the_line() {
+        let (first, middle, last) = ([1.0, 0.0], [0.5, 0.5], [0.0, 1.0]);
+        let losses = [(&first[..], 1.0), (&middle[..], 2.5), (&last[..], 3.0)];
+        assert_eq!(barrier(losses, &[1.0, 3.0]), Barrier { loss: 0.5, weights: vec![0.5, 0.5] });
+        assert_eq!(barrier([(&middle[..], 1.0)], &[1.0, 3.0]).loss, 0.0);
+    }
+}

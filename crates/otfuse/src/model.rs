@@ -1,0 +1,197 @@
+//! Networks in files.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use otfuse_formats::Outputs;
+use otfuse_formats::model::{Architecture, Format, Model as File, ModelError};
+use otfuse_graph::{Facts, Graph, NeuronGroups};
+
+use crate::files::{hash, shown};
+use crate::{Context, Error, Result, Verified};
+
+/// A network that was read from a file or folder. Cheap to clone; weights stay in the mapped file until they are used.
+///
+/// ```no_run
+/// # fn main() -> Result<(), otfuse::Error> {
+/// let a = otfuse::Model::open("a.onnx")?;
+/// let b = otfuse::Model::open("b.pt")?.architecture("resnet")?;
+/// println!("{} and {} parameters", a.graph()?.parameter_count(), b.graph()?.parameter_count());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Model(Arc<Opened>);
+
+struct Opened {
+    path: PathBuf,
+    /// The network, or why it is none without an architecture.
+    file: Result<File>,
+    sha256: OnceLock<Result<String>>,
+    groups: OnceLock<Result<NeuronGroups>>,
+    finite: OnceLock<Result<()>>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Model").field(&self.0.path).finish()
+    }
+}
+
+impl Model {
+    /// The network in an ONNX file, a Hugging Face folder, or a checkpoint that takes an
+    /// [`architecture`](Self::architecture).
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none of these.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        match File::open(path, None) {
+            Ok(file) => Ok(Self::of(file, path)),
+            Err(error @ ModelError::NoArchitecture { .. }) => Ok(Self::new(path, Err(error.into()))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The network of a checkpoint without a graph: a family (`mlp`, `vgg`, `resnet`, `lenet`, `sequential`), an ONNX file
+    /// or a `config.json` of the same network.
+    ///
+    /// # Errors
+    /// An architecture that is not known or does not fit the tensors.
+    pub fn architecture(&self, name: &str) -> Result<Self> {
+        Self::open_as(&self.0.path, Some(name))
+    }
+
+    /// [`open`](Self::open), with the [`architecture`](Self::architecture) if there is one; the network must be readable.
+    ///
+    /// # Errors
+    /// As these two.
+    pub fn open_as(path: impl AsRef<Path>, architecture: Option<&str>) -> Result<Self> {
+        let path = path.as_ref();
+        let architecture = architecture.map(Architecture::parse).transpose()?;
+        Ok(Self::of(File::open(path, architecture.as_ref())?, path))
+    }
+
+    /// A network as the formats give it: one that is made, not read.
+    pub(crate) fn of(file: File, path: &Path) -> Self {
+        Self::new(path, Ok(file))
+    }
+
+    fn new(path: &Path, file: Result<File>) -> Self {
+        let (sha256, groups, finite) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Opened { path: path.into(), file, sha256, groups, finite }))
+    }
+
+    /// The path as it was given.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        shown(&self.0.path)
+    }
+
+    /// The network and what else its file holds.
+    ///
+    /// # Errors
+    /// A checkpoint without a graph that was not given an architecture.
+    pub fn file(&self) -> Result<&File> {
+        self.0.file.as_ref().map_err(Clone::clone)
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// A checkpoint without a graph that was not given an architecture.
+    pub fn graph(&self) -> Result<&Graph> {
+        Ok(&self.file()?.graph)
+    }
+
+    /// The network's neuron groups, found once.
+    ///
+    /// # Errors
+    /// A network whose shapes contradict each other.
+    pub fn groups(&self) -> Result<&NeuronGroups> {
+        let found = self.0.groups.get_or_init(|| {
+            NeuronGroups::of(self.graph()?).map_err(|error| Error::input(error).of(&self.0.path))
+        });
+        found.as_ref().map_err(Clone::clone)
+    }
+
+    /// Type and shape of every value.
+    ///
+    /// # Errors
+    /// A network whose shapes contradict each other.
+    pub fn facts(&self) -> Result<Facts> {
+        Facts::of(self.graph()?).map_err(|error| Error::input(error).of(&self.0.path))
+    }
+
+    /// The network to compute with: refuses weights that are no numbers.
+    ///
+    /// # Errors
+    /// A weight that is NaN, by name.
+    pub fn finite(&self) -> Result<&Graph> {
+        let checked = self.0.finite.get_or_init(|| {
+            let graph = self.graph()?;
+            for (id, tensor) in graph.initializers() {
+                let Some((index, _)) = tensor.find(f32::is_nan) else { continue };
+                let name = &graph.value(id).name;
+                let error = Error::input(format!("'{name}': expected numbers, found NaN at index {index}"));
+                let error = error.of(&self.0.path).hint("the checkpoint may come from a training run that diverged");
+                return Err(Error { tensor: Some(name.clone()), ..error });
+            }
+            Ok(())
+        });
+        checked.clone()?;
+        self.graph()
+    }
+
+    /// SHA-256 of the file in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name. Computed once.
+    ///
+    /// # Errors
+    /// A file that cannot be read any more.
+    pub fn sha256(&self) -> Result<&str> {
+        let found = self.0.sha256.get_or_init(|| hash(&self.0.path));
+        found.as_deref().map_err(Clone::clone)
+    }
+
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        self.0.path.is_dir()
+    }
+
+    /// Whether a result of this network's kind is a folder at this path: the network is one, and the path has no extension
+    /// of a file format.
+    pub fn writes_folder(&self, path: &Path) -> bool {
+        let is_folder = self.is_folder() || self.0.file.as_ref().is_ok_and(|file| file.format() == Format::HuggingFace);
+        is_folder && Format::of_extension(path).is_none()
+    }
+
+    /// Every file that it was read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.0.file.as_ref().map_or_else(|_| vec![self.0.path.clone()], File::files)
+    }
+
+    /// Stages `graph`, this network with other weights, to be written to `path`; the extension chooses the format.
+    pub(crate) fn write(&self, graph: &Graph, outputs: &Outputs, path: &Path) -> Result<()> {
+        Ok(self.file()?.save_to(outputs, graph, path)?)
+    }
+
+    /// Writes the network, whole or not at all; the extension chooses the format.
+    ///
+    /// # Errors
+    /// A path that cannot be written; a format that cannot hold the network.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let file = self.file()?;
+        Ok(file.save(&file.graph, path.as_ref())?)
+    }
+
+    /// Proves the network's neuron groups with a seed for orders and inputs; see [`verify`](crate::verify()).
+    ///
+    /// # Errors
+    /// A network that cannot be analysed or run.
+    pub fn verify(&self, context: &Context) -> Result<Verified> {
+        crate::verify(self, 0, context)
+    }
+}

@@ -1,0 +1,280 @@
+//! What can be asked of a fusion. Whatever is not said has the product's default, which [`Fuse`](crate::Fuse) resolves.
+
+use otfuse_fusion::{Mean, Merge, Repair, Slerp};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::choices::choices;
+use crate::{
+    ConsensusName, CostName, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
+    ResidualName, SolverName, StartName, StatisticName,
+};
+
+/// A struct of options, none of which has to be said, as files name them.
+macro_rules! options {
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $of:literal])+ $field:ident ($key:literal): $type:ty),+ $(,)? }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $($(#[doc = $of])+ #[serde(rename = $key, skip_serializing_if = "Option::is_none")] pub $field: Option<$type>),+
+        }
+
+        impl $name {
+            /// Their names in files.
+            pub const KEYS: &'static [&'static str] = &[$($key),+];
+
+            /// These, and `other` where they leave something open.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                Self { $($field: self.$field.or(other.$field)),+ }
+            }
+        }
+    };
+}
+pub(crate) use options;
+
+choices!(
+    /// How aligned tensors become one.
+    MergeName {
+        /// Their weighted mean
+        Mean = "mean",
+        /// A point on the great circle between two
+        Slerp = "slerp",
+    }
+);
+
+impl MergeName {
+    /// The merge of this name.
+    pub fn merge(self) -> Box<dyn Merge> {
+        match self {
+            Self::Mean => Box::new(Mean),
+            Self::Slerp => Box::new(Slerp),
+        }
+    }
+}
+
+choices!(
+    /// What is repaired after merging.
+    RepairName {
+        /// Least squares with data, else data-free; nothing with a preset, without alignment or merging
+        Auto = "auto",
+        /// Nothing
+        None = "none",
+        /// The variance of every layer, from the weights alone
+        DataFree = "data-free",
+        /// The running statistics of batch normalisations
+        Bn = "bn",
+        /// Mean and standard deviation of every neuron
+        Repair = "repair",
+        /// The standard deviation of every neuron
+        Rescale = "rescale",
+        /// Every layer, fitted to the mean of its parents' sums
+        LeastSquares = "least-squares",
+    }
+);
+
+impl RepairName {
+    /// The repair of this name.
+    pub(crate) fn repair(self, ridge: f64, importance: f64) -> Repair {
+        match self {
+            Self::Auto | Self::None => Repair::None,
+            Self::DataFree => Repair::DataFree,
+            Self::Bn => Repair::BatchNorm,
+            Self::Repair => Repair::Renormalize,
+            Self::Rescale => Repair::Rescale,
+            Self::LeastSquares => Repair::LeastSquares { ridge, importance },
+        }
+    }
+
+    /// Whether it works on samples.
+    pub(crate) fn needs_samples(self) -> bool {
+        !matches!(self, Self::None | Self::DataFree)
+    }
+}
+
+options!(
+    /// Options of a fusion, by the names that they have on the command line and in files.
+    FuseOptions {
+        /// How the neurons are brought into one order; ot.
+        method ("method"): MethodName,
+        /// How aligned tensors become one; mean.
+        merge ("merge"): MergeName,
+        /// The share of the second of two models, in place of `weights`.
+        t ("t"): f64,
+        /// What describes a neuron; auto.
+        mode ("mode"): ModeName,
+        /// Settings that others do not override; none: converged matching on features of unit length.
+        preset ("preset"): PresetName,
+        /// Distance between the features of two neurons; what the preset says.
+        cost ("cost"): CostName,
+        /// Scale every neuron's features to unit length first.
+        normalize_features ("normalize-features"): bool,
+        /// Solver of the transport problems; exact.
+        solver ("solver"): SolverName,
+        /// Strength of the entropy with the solver sinkhorn, as a multiple of the mean cost; 0.05.
+        epsilon ("epsilon"): f64,
+        /// The most sweeps over all groups after the first; what the preset says.
+        sweeps ("sweeps"): usize,
+        /// Where the sweeps begin.
+        start ("start"): StartName,
+        /// Which weights describe a neuron in the sweeps.
+        members ("members"): MembersName,
+        /// In which order a sweep visits the groups.
+        order ("order"): OrderName,
+        /// Runs with seeds of their own, of which the best counts.
+        starts ("starts"): usize,
+        /// Let all tensors count alike in the sweeps, whatever their norm.
+        balance ("balance"): bool,
+        /// The activations' share in the features with mode both, from 0 to 1; 0.5.
+        activation_share ("activation-share"): f64,
+        /// What three and more models are aligned to.
+        consensus ("consensus"): ConsensusName,
+        /// Mass of each neuron; uniform.
+        marginals ("marginals"): MarginalName,
+        /// The model, counted from 0, that the others are aligned to and whose shapes and format the result has; the last.
+        anchor ("anchor"): usize,
+        /// Averaging weight of each model; equal.
+        weights ("weights"): Numbers,
+        /// Align the outputs of the network too, as the published code does.
+        align_outputs ("align-outputs"): bool,
+        /// Samples for activations and repair, spread evenly over the training split; 1000.
+        samples ("samples"): usize,
+        /// Test samples on which parents, ensemble, plain average and result are compared; 1000, 0 for none.
+        check ("check"): usize,
+        /// What is repaired after merging; auto.
+        repair ("repair"): RepairName,
+        /// How strongly least squares holds weights at the averaged ones; 0.03.
+        ridge ("ridge"): f64,
+        /// The power of a neuron's importance that is its share in the target of least squares; 4.
+        importance ("importance"): f64,
+        /// Let the worst matched neurons stay apart, until each group has this many times its size.
+        width_budget ("width-budget"): f64,
+        /// The width of the result, relative to the anchor's.
+        target_width ("target-width"): f64,
+        /// Where activations are taken; pre.
+        activation_point ("activation-point"): PointName,
+        /// What is kept of the activations; raw.
+        activation_features ("activation-features"): StatisticName,
+        /// How the terms of a residual stream count in its matching; sums.
+        residual ("residual"): ResidualName,
+        /// The first of two models aligned to the anchor, without merging.
+        aligned_only ("aligned-only"): bool,
+        /// Do not prove the neuron groups of each model first.
+        no_verify ("no-verify"): bool,
+        /// Seed of proofs and random orders; 0.
+        seed ("seed"): u64,
+    }
+);
+
+options!(
+    /// Options of an alignment without fusing; what is not here is as in a fusion.
+    AlignOptions {
+        /// The model, counted from 0, that the others are aligned to; the last.
+        anchor ("anchor"): usize,
+        /// What describes a neuron; auto: activations and weights (both) with data and without preset, else weights.
+        mode ("mode"): ModeName,
+        /// Settings that others do not override.
+        preset ("preset"): PresetName,
+        /// Distance between the features of two neurons.
+        cost ("cost"): CostName,
+        /// Scale every neuron's features to unit length first.
+        normalize_features ("normalize-features"): bool,
+        /// Samples for activations and repair; 200.
+        samples ("samples"): usize,
+        /// Do not prove the neuron groups of each model first.
+        no_verify ("no-verify"): bool,
+        /// Seed of the proof; 0.
+        seed ("seed"): u64,
+    }
+);
+
+impl AlignOptions {
+    /// The options of a fusion that mean the same.
+    pub(crate) fn fusing(&self, has_data: bool) -> FuseOptions {
+        let mode = match self.mode.unwrap_or(ModeName::Auto) {
+            ModeName::Auto if self.preset.is_none() && has_data => ModeName::Both,
+            ModeName::Auto => ModeName::Weights,
+            mode => mode,
+        };
+        FuseOptions {
+            anchor: self.anchor,
+            mode: Some(mode),
+            preset: self.preset,
+            cost: self.cost,
+            normalize_features: self.normalize_features,
+            samples: Some(self.samples.unwrap_or(200)),
+            no_verify: self.no_verify,
+            seed: self.seed,
+            repair: Some(RepairName::None),
+            ..FuseOptions::default()
+        }
+    }
+}
+
+/// A list of numbers; in files also one number, or numbers separated by commas.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Numbers(pub Vec<f64>);
+
+impl From<Vec<f64>> for Numbers {
+    fn from(numbers: Vec<f64>) -> Self {
+        Self(numbers)
+    }
+}
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Numeric;
+
+        impl<'de> Visitor<'de> for Numeric {
+            type Value = Numbers;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("numbers, as a list or separated by commas")
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Numbers, E> {
+                Ok(Numbers(vec![number]))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Numbers, E> {
+                Ok(Numbers(vec![number as f64]))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Numbers, E> {
+                Ok(Numbers(vec![number as f64]))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Numbers, E> {
+                let number = |part: &str| part.trim().parse().map_err(|_| E::custom(format!("'{part}' is no number")));
+                text.split(',').map(number).collect::<Result<_, E>>().map(Numbers)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Numbers, A::Error> {
+                let mut numbers = Vec::new();
+                while let Some(value) = sequence.next_element::<serde_json::Value>()? {
+                    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+                    numbers.push(number.ok_or_else(|| A::Error::custom(format!("{value} is no number")))?);
+                }
+                Ok(Numbers(numbers))
+            }
+        }
+
+        deserializer.deserialize_any(Numeric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_by_name_and_completed() {
+        let read = |text| serde_json::from_str::<FuseOptions>(text);
+        let typed = read(r#"{"repair": "least-squares", "weights": "0.25, 0.75"}"#).unwrap();
+        assert_eq!(typed.weights, Some(Numbers(vec![0.25, 0.75])));
+        let both = typed.or(read(r#"{"repair": "none", "anchor": 1, "weights": [1, 2]}"#).unwrap());
+        assert_eq!((both.repair, both.anchor), (Some(RepairName::LeastSquares), Some(1)));
+        assert!(read(r#"{"report": "x.html"}"#).is_err());
+    }
+}

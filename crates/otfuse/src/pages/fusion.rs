@@ -1,0 +1,210 @@
+//! The pages of fusions, evaluations and the demo.
+
+use otfuse_report::{BarChart, BarGroup, Block, Cell, Figure, Grid, Page, ReportError, Section};
+
+use super::{Paged, short_hash};
+use crate::demo::Demo;
+use crate::evaluate::Evaluations;
+use crate::fusing::{Comparison, FuseReport, FusedGroup};
+use crate::measure::Measured;
+
+/// A network in a table of results, with where its numbers stand in the JSON.
+struct Row {
+    name: String,
+    at: String,
+    accuracy: f64,
+    loss: Option<f64>,
+    perplexity: Option<f64>,
+    seconds: Option<f64>,
+}
+
+impl Row {
+    fn measured(name: String, at: String, found: &Measured) -> Self {
+        let Measured { accuracy, loss, perplexity, .. } = *found;
+        Self { name, at, accuracy, loss: Some(loss), perplexity, seconds: None }
+    }
+}
+
+impl Paged for FuseReport {
+    fn page(&self) -> Result<Page, ReportError> {
+        let mut sections = Vec::new();
+        if let Some(comparison) = &self.comparison {
+            sections.push(Section { heading: "Results".into(), blocks: compared(comparison)? });
+        }
+        sections.push(Section { heading: "Models".into(), blocks: vec![Block::Grid(models(self))] });
+        sections.push(Section { heading: "Neuron groups".into(), blocks: groups(&self.groups)? });
+        sections.push(Section { heading: "Time".into(), blocks: seconds(self)? });
+        let facts = self.settings.entries().into_iter().map(|(name, value)| (name.to_owned(), Cell::text(value)));
+        sections.push(Section { heading: "Settings".into(), blocks: vec![Block::Facts(facts.collect())] });
+        Ok(Page {
+            title: format!("Fusion of {} networks", self.models.len()),
+            summary: format!(
+                "{}: the neurons of all networks aligned to those of the anchor, their weights averaged.",
+                self.output
+            ),
+            sections,
+            ..Page::default()
+        })
+    }
+}
+
+impl Paged for Evaluations {
+    fn page(&self) -> Result<Page, ReportError> {
+        let models = self.models.iter().enumerate();
+        let mut rows: Vec<Row> = models
+            .map(|(at, model)| Row::measured(model.path.clone(), format!("/models/{at}"), &model.measured))
+            .collect();
+        rows.extend(self.ensemble.iter().map(|found| Row::measured("ensemble".into(), "/ensemble".into(), found)));
+        let samples = self.models.first().map_or(0, |model| model.measured.samples);
+        Ok(Page {
+            title: "Evaluation".into(),
+            summary: format!("{samples} samples of {}.", self.data),
+            sections: vec![Section { heading: "Results".into(), blocks: results(&rows)? }],
+            ..Page::default()
+        })
+    }
+}
+
+impl Paged for Demo {
+    fn page(&self) -> Result<Page, ReportError> {
+        let rows = self.rows.iter().enumerate().map(|(at, row)| Row {
+            name: row.name.replace('_', " "),
+            at: format!("/rows/{at}"),
+            accuracy: row.accuracy,
+            loss: None,
+            perplexity: None,
+            seconds: Some(row.seconds),
+        });
+        Ok(Page {
+            title: "Two perceptrons made one".into(),
+            summary: format!(
+                "Perceptrons on handwritten digits ({}), seed {}, measured on held-out samples.",
+                self.data, self.seed
+            ),
+            sections: vec![Section { heading: "Results".into(), blocks: results(&rows.collect::<Vec<_>>())? }],
+            ..Page::default()
+        })
+    }
+}
+
+fn compared(found: &Comparison) -> Result<Vec<Block>, ReportError> {
+    let rows = found.rows().into_iter().map(|(name, measure, at)| Row {
+        name,
+        at: format!("/comparison{at}"),
+        accuracy: measure.accuracy,
+        loss: Some(measure.loss),
+        perplexity: None,
+        seconds: None,
+    });
+    let text = format!("{} {} samples of {}.", found.samples, found.split, found.data);
+    let mut blocks = vec![Block::Text(text)];
+    blocks.append(&mut results(&rows.collect::<Vec<_>>())?);
+    Ok(blocks)
+}
+
+/// A table and a chart of accuracies.
+fn results(rows: &[Row]) -> Result<Vec<Block>, ReportError> {
+    type Column = (&'static str, &'static str, usize, fn(&Row) -> Option<f64>);
+    const COLUMNS: [Column; 3] = [
+        ("loss", "Loss", 4, |row| row.loss),
+        ("perplexity", "Perplexity", 3, |row| row.perplexity),
+        ("seconds", "Seconds", 2, |row| row.seconds),
+    ];
+    let columns: Vec<&Column> =
+        COLUMNS.iter().filter(|(.., value)| rows.iter().any(|row| value(row).is_some())).collect();
+    let mut header = vec!["Network".to_owned(), "Accuracy".into()];
+    header.extend(columns.iter().map(|(_, name, ..)| (*name).to_owned()));
+    let cells = rows.iter().map(|row| {
+        let mut cells =
+            vec![Cell::text(row.name.as_str()), Cell::percent(row.accuracy, format!("{}/accuracy", row.at))];
+        cells.extend(columns.iter().map(|(key, _, decimals, value)| match value(row) {
+            Some(value) => Cell::number(value, *decimals, format!("{}/{key}", row.at)),
+            None => Cell::none(),
+        }));
+        cells
+    });
+    let grid = Grid { caption: "All networks on the same samples".into(), header, rows: cells.collect() };
+    let mut blocks = vec![Block::Grid(grid)];
+    if !rows.is_empty() {
+        let bars = |row: &Row| BarGroup { name: row.name.clone(), bars: vec![Some((100.0 * row.accuracy, None))] };
+        let chart = BarChart {
+            title: "Accuracy".into(),
+            x_label: "network".into(),
+            y_label: "accuracy (%)".into(),
+            series: vec!["accuracy".into()],
+            groups: rows.iter().map(bars).collect(),
+        };
+        blocks.push(Block::Figure(Figure::new("accuracy", &chart)?));
+    }
+    Ok(blocks)
+}
+
+fn models(report: &FuseReport) -> Grid {
+    let rows = report.models.iter().enumerate().map(|(at, model)| {
+        vec![
+            Cell::text(model.path.as_str()),
+            Cell::count(model.parameters, format!("/models/{at}/parameters")),
+            Cell::number(model.weight, 3, format!("/models/{at}/weight")),
+            Cell::text(short_hash(&model.sha256)),
+        ]
+    });
+    let header = ["Model", "Parameters", "Weight", "SHA-256"].map(String::from).to_vec();
+    Grid { caption: "The networks fused".into(), header, rows: rows.collect() }
+}
+
+fn groups(groups: &[FusedGroup]) -> Result<Vec<Block>, ReportError> {
+    if groups.is_empty() {
+        return Ok(vec![Block::Text("Nothing was aligned: a plain average.".into())]);
+    }
+    let rows = groups.iter().enumerate().map(|(at, group)| {
+        let pointer = |key: &str| format!("/groups/{at}/{key}");
+        vec![
+            Cell::text(group.name.as_str()),
+            Cell::count(group.model, pointer("model")),
+            Cell::count(group.size, pointer("size")),
+            Cell::count(group.anchor_size, pointer("anchor_size")),
+            Cell::number(group.cost, 5, pointer("cost")),
+            Cell::number(group.gap, 9, pointer("gap")),
+            Cell::percent(group.matched_fraction, pointer("matched_fraction")),
+            Cell::text(group.termination.as_str()),
+        ]
+    });
+    let header = ["Group", "Model", "Neurons", "Anchor's", "Cost", "Gap", "Matched", "Plan"].map(String::from).to_vec();
+    let grid =
+        Grid { caption: "What was matched, by the first weight of each group".into(), header, rows: rows.collect() };
+    let mut models: Vec<usize> = groups.iter().map(|group| group.model).collect();
+    models.sort_unstable();
+    models.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for group in groups {
+        if !names.contains(&group.name.as_str()) {
+            names.push(&group.name);
+        }
+    }
+    let of = |name: &str, model: usize| groups.iter().find(|group| group.model == model && group.name == name);
+    let bars = |name: &&str| BarGroup {
+        name: (*name).to_owned(),
+        bars: models.iter().map(|&model| Some((of(name, model)?.cost, None))).collect(),
+    };
+    let chart = BarChart {
+        title: "Transport cost of each group".into(),
+        x_label: "group".into(),
+        y_label: "cost".into(),
+        series: models.iter().map(|model| format!("model {model}")).collect(),
+        groups: names.iter().map(bars).collect(),
+    };
+    Ok(vec![Block::Grid(grid), Block::Figure(Figure::new("costs", &chart)?)])
+}
+
+fn seconds(report: &FuseReport) -> Result<Vec<Block>, ReportError> {
+    let stages = report.seconds.entries();
+    let facts = stages.map(|(name, value)| (name.to_owned(), Cell::number(value, 2, format!("/seconds/{name}"))));
+    let chart = BarChart {
+        title: "Time by stage".into(),
+        x_label: "stage".into(),
+        y_label: "seconds".into(),
+        series: vec!["seconds".into()],
+        groups: stages.iter().map(|(name, value)| BarGroup::new((*name).to_owned(), [*value])).collect(),
+    };
+    Ok(vec![Block::Facts(facts.to_vec()), Block::Figure(Figure::new("seconds", &chart)?)])
+}

@@ -1,0 +1,431 @@
+//! Networks trained: from scratch, further, or to follow others.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use otfuse_formats::file::atomic_write;
+use otfuse_graph::Graph;
+use otfuse_runtime::train::{
+    Augmentation, Checkpoints, Distillation, Epoch, Extras, Optimizer, Progress, Schedule, TrainError, TrainSettings,
+    train_on,
+};
+use otfuse_runtime::{Evaluation, Executable, evaluate};
+use serde::{Deserialize, Serialize};
+
+use crate::choices::choices;
+use crate::files::shown;
+use crate::measure::Measured;
+use crate::options::options;
+use crate::{Context, Dataset, Error, Model, Registry, Result, Samples, SplitName, architecture_for};
+
+/// The time between two saved states within an epoch.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// Learning rate of sgd from scratch.
+const RATE: f64 = 0.05;
+/// Learning rate of sgd from a trained network: lower.
+const TUNING_RATE: f64 = 0.01;
+
+choices!(
+    /// What turns gradients into steps.
+    OptimizerName {
+        /// Stochastic gradient descent with momentum
+        Sgd = "sgd",
+        /// Adam
+        Adam = "adam",
+        /// Adam with decoupled weight decay
+        AdamW = "adamw",
+    }
+);
+
+options!(
+    /// How networks are trained.
+    TrainOptions {
+        /// Passes over the training samples; 10.
+        epochs ("epochs"): usize,
+        /// Samples of a step; 128.
+        batch_size ("batch-size"): usize,
+        /// What turns gradients into steps; sgd.
+        optimizer ("optimizer"): OptimizerName,
+        /// Learning rate, the largest of the schedule; 0.05 with sgd (0.01 from a trained network), 0.001 with adam and adamw.
+        lr ("lr"): f64,
+        /// Momentum of sgd; 0.9.
+        momentum ("momentum"): f64,
+        /// Nesterov's momentum.
+        nesterov ("nesterov"): bool,
+        /// Factor of the weights in their gradients; 0.
+        weight_decay ("weight-decay"): f64,
+        /// Learning rate over time: constant, cosine, onecycle, or `step:EPOCHS,FACTOR`; constant.
+        schedule ("schedule"): String,
+        /// Share of each target that is spread over all classes; 0.
+        label_smoothing ("label-smoothing"): f64,
+        /// Cut a random part out of each image padded by this many pixels; 0.
+        crop ("crop"): usize,
+        /// Mirror half of the images.
+        flip ("flip"): bool,
+        /// Share of the training samples held out to choose the best epoch; with 0 the last epoch is kept; 0.1.
+        validation ("validation"): f64,
+        /// Measure the test samples after every epoch too; nothing is chosen by them.
+        watch_test ("watch-test"): bool,
+        /// Keep the statistics of batch normalisation.
+        freeze_statistics ("freeze-statistics"): bool,
+        /// Only the first so many training samples.
+        limit ("limit"): usize,
+        /// Seed of everything random; 0.
+        seed ("seed"): u64,
+    }
+);
+
+options!(
+    /// How a network follows others.
+    DistillOptions {
+        /// Architecture of a student from scratch, as [`train`] takes it.
+        student ("student"): String,
+        /// What scores are divided by before they become probabilities; 4.
+        temperature ("temperature"): f64,
+        /// Weight of the teachers in the loss, 0 to 1; the labels have the rest; 0.9.
+        teacher_weight ("teacher-weight"): f64,
+    }
+);
+
+/// A schedule by name.
+///
+/// # Errors
+/// A name that is not understood.
+pub fn schedule(text: &str) -> Result<Schedule> {
+    match text {
+        "constant" => return Ok(Schedule::Constant),
+        "cosine" => return Ok(Schedule::Cosine),
+        "onecycle" => return Ok(Schedule::OneCycle { warmup: 0.3 }),
+        _ => {}
+    }
+    let parts = text.strip_prefix("step:").and_then(|parts| parts.split_once(','));
+    let step = parts.and_then(|(epochs, factor)| {
+        Some(Schedule::Step { epochs: epochs.parse().ok()?, factor: factor.parse().ok()? })
+    });
+    step.ok_or_else(|| {
+        Error::input(format!(
+            "`schedule` {text}: expected constant, cosine, onecycle or step:EPOCHS,FACTOR (for example step:30,0.5)"
+        ))
+        .hint("the learning rate over time")
+    })
+}
+
+impl TrainOptions {
+    /// The settings, with the learning rate that sgd has where none is given.
+    fn settings(&self, sgd_rate: f64) -> Result<TrainSettings> {
+        let (betas, epsilon) = ((0.9, 0.999), 1e-8);
+        let (momentum, nesterov) = (self.momentum.unwrap_or(0.9), self.nesterov.unwrap_or(false));
+        let (optimizer, rate) = match self.optimizer.unwrap_or(OptimizerName::Sgd) {
+            OptimizerName::Sgd => (Optimizer::Sgd { momentum, nesterov }, sgd_rate),
+            OptimizerName::Adam => (Optimizer::Adam { betas, epsilon }, 1e-3),
+            OptimizerName::AdamW => (Optimizer::AdamW { betas, epsilon }, 1e-3),
+        };
+        Ok(TrainSettings {
+            epochs: self.epochs.unwrap_or(10),
+            batch_size: self.batch_size.unwrap_or(128),
+            optimizer,
+            learning_rate: self.lr.unwrap_or(rate),
+            schedule: schedule(self.schedule.as_deref().unwrap_or("constant"))?,
+            weight_decay: self.weight_decay.unwrap_or(0.0),
+            label_smoothing: self.label_smoothing.unwrap_or(0.0),
+            augmentation: Augmentation { crop: self.crop.unwrap_or(0), flip: self.flip.unwrap_or(false) },
+            validation: self.validation.unwrap_or(0.1),
+            batch_statistics: !self.freeze_statistics.unwrap_or(false),
+            seed: self.seed.unwrap_or(0),
+        })
+    }
+}
+
+/// What a network is trained and measured on.
+#[derive(Clone, Debug)]
+pub struct TrainData {
+    /// Samples to train on.
+    pub train: Samples,
+    /// Samples that are measured after every epoch; nothing is chosen by them.
+    pub watched: Option<Samples>,
+    /// Samples that the result is measured on.
+    pub test: Option<Samples>,
+}
+
+impl TrainData {
+    /// Those of a data set: its training samples, and its test samples where it has some.
+    ///
+    /// # Errors
+    /// Samples that cannot be read.
+    pub fn of(data: &Dataset, options: &TrainOptions) -> Result<Self> {
+        let watched = options.watch_test.unwrap_or(false).then(|| data.whole().test()).transpose()?;
+        Ok(Self { train: data.samples(SplitName::Train, options.limit)?, watched, test: data.test_if_any()? })
+    }
+}
+
+/// Where the state of a training is kept until it ends, so that the same training goes on where it was interrupted.
+#[derive(Clone, Debug, Default)]
+pub struct TrainState {
+    /// The file; none is kept without.
+    pub file: Option<PathBuf>,
+    /// Begin anew, whatever state there is.
+    pub restart: bool,
+}
+
+/// A network that was trained.
+pub struct Trained {
+    model: Model,
+    state: Option<PathBuf>,
+    /// The network.
+    pub graph: Graph,
+    /// How the training went.
+    pub report: TrainReport,
+}
+
+/// How a training went.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainReport {
+    /// Where the network was written.
+    pub output: String,
+    /// The data set.
+    pub data: String,
+    /// Samples trained on.
+    pub samples: usize,
+    /// Samples held out to choose the epoch.
+    pub held_out: usize,
+    /// The settings that are easily forgotten.
+    pub settings: UsedTraining,
+    /// Epoch by epoch.
+    pub epochs: Vec<TrainedEpoch>,
+    /// The epoch that was kept, counted from 1.
+    pub best_epoch: Option<usize>,
+    /// The result on the test samples, which nothing was chosen by.
+    pub test: Option<Measured>,
+    /// The time it took.
+    pub seconds: f64,
+    /// Samples in a second.
+    pub images_per_second: f64,
+}
+
+/// Settings of a training as they were used.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct UsedTraining {
+    pub optimizer: OptimizerName,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub batch_size: usize,
+    pub seed: u64,
+}
+
+/// An epoch of training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrainedEpoch {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean loss over the batches.
+    pub loss: f64,
+    /// Its learning rate at the end.
+    pub learning_rate: f64,
+    /// On the samples held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Measured>,
+    /// On the watched samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Measured>,
+}
+
+/// A network before training, by an architecture's name, sizes and samples: see [`architecture_for`].
+///
+/// # Errors
+/// A name that is not understood; samples that the network does not take.
+pub fn untrained(architecture: &str, samples: &Samples, options: &TrainOptions) -> Result<Model> {
+    let file = architecture_for(architecture, samples, options.seed.unwrap_or(0))?;
+    Ok(Model::of(file, Path::new(architecture)))
+}
+
+/// Trains a network from scratch ([`untrained`] makes it).
+///
+/// # Errors
+/// Settings that are out of range, samples that the network does not take, a training that diverges.
+pub fn train(
+    model: &Model,
+    data: &TrainData,
+    options: &TrainOptions,
+    state: &TrainState,
+    context: &Context,
+) -> Result<Trained> {
+    context.install(|| trained(model, data, options, RATE, None, state, context))
+}
+
+/// Trains a trained network further.
+///
+/// # Errors
+/// As [`train`].
+pub fn finetune(
+    model: &Model,
+    data: &TrainData,
+    options: &TrainOptions,
+    state: &TrainState,
+    context: &Context,
+) -> Result<Trained> {
+    model.finite()?;
+    let found = context.install(|| trained(model, data, options, TUNING_RATE, None, state, context));
+    found.map_err(|error| if error.file.is_some() { error } else { error.of(model.path()) })
+}
+
+/// What a student begins with.
+#[derive(Clone, Debug)]
+pub enum Student {
+    /// An untrained network.
+    New(Model),
+    /// A trained one: a parent, or a fused network.
+    Start(Model),
+}
+
+/// Trains a network to follow the mean of others' probabilities (G. Hinton et al., "Distilling the knowledge in a neural
+/// network", 2015).
+///
+/// # Errors
+/// As [`train`]; teachers that cannot be run on the samples.
+pub fn distill(
+    teachers: &[Model],
+    student: &Student,
+    data: &TrainData,
+    following: &DistillOptions,
+    options: &TrainOptions,
+    state: &TrainState,
+    context: &Context,
+) -> Result<Trained> {
+    let (model, rate) = match student {
+        Student::New(model) => (model, RATE),
+        Student::Start(model) => (model, TUNING_RATE),
+    };
+    model.finite()?;
+    let mut executables = Vec::with_capacity(teachers.len());
+    for teacher in teachers {
+        let executable = Executable::new(teacher.finite()?, context.host());
+        executables.push(executable.map_err(|error| Error::from(error).of(teacher.path()))?);
+    }
+    let distillation = Distillation {
+        teachers: &executables,
+        temperature: following.temperature.unwrap_or(4.0),
+        weight: following.teacher_weight.unwrap_or(0.9),
+    };
+    trained(model, data, options, rate, Some(distillation), state, context)
+}
+
+fn trained(
+    model: &Model,
+    data: &TrainData,
+    options: &TrainOptions,
+    sgd_rate: f64,
+    distillation: Option<Distillation<'_>>,
+    state: &TrainState,
+    context: &Context,
+) -> Result<Trained> {
+    let settings = options.settings(sgd_rate)?;
+    let start = Instant::now();
+    let resume = match &state.file {
+        Some(file) if !state.restart => saved_state(file)?,
+        _ => None,
+    };
+    let name = if resume.is_some() { "training (resumed)" } else { "training" };
+    let stage = context.stage(name, 0);
+    let mut trained_on = 0;
+    let result = {
+        let mut write = |bytes: &[u8]| {
+            let Some(file) = &state.file else { return Ok(()) };
+            let written = atomic_write(file, |writer| std::io::Write::write_all(writer, bytes));
+            written.map_err(|error| error.to_string())
+        };
+        let checkpoints = Checkpoints { resume: resume.as_deref(), every: SAVE_EVERY, save: &mut write };
+        let checkpoints = state.file.is_some().then_some(checkpoints);
+        let extras = Extras { distillation, checkpoints, watched: data.watched.as_ref() };
+        train_on(model.graph()?, &data.train, &settings, extras, context.host(), &mut |progress| {
+            trained_on += progress.samples;
+            let remark = remark(&progress, trained_on as f64 / start.elapsed().as_secs_f64());
+            stage.tell(progress.step, progress.steps, &remark);
+        })
+    };
+    drop(stage);
+    let trained = result.map_err(|error| failure(error, state.file.as_deref()))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let is_language = data.train.is_language();
+    let report = TrainReport {
+        output: String::new(),
+        data: data.train.name().to_owned(),
+        samples: data.train.len() - trained.held_out,
+        held_out: trained.held_out,
+        settings: UsedTraining {
+            optimizer: options.optimizer.unwrap_or(OptimizerName::Sgd),
+            learning_rate: settings.learning_rate,
+            weight_decay: settings.weight_decay,
+            batch_size: settings.batch_size,
+            seed: settings.seed,
+        },
+        epochs: trained.history.iter().enumerate().map(|(at, epoch)| row(at, epoch, is_language)).collect(),
+        best_epoch: trained.best.map(|epoch| epoch + 1),
+        test: data.test.as_ref().map(|samples| test(&trained.graph, samples, context)).transpose()?,
+        seconds,
+        images_per_second: trained_on as f64 / seconds,
+    };
+    Ok(Trained { model: model.clone(), state: state.file.clone(), graph: trained.graph, report })
+}
+
+/// How a training stands, in words.
+fn remark(progress: &Progress, speed: f64) -> String {
+    let validation =
+        progress.validation.map_or_else(String::new, |it| format!(", validation {:.2} %", 100.0 * it.accuracy));
+    format!("epoch {}, loss {:.4}{validation}, {speed:.0} samples/s", progress.epoch + 1, progress.loss)
+}
+
+fn row(index: usize, epoch: &Epoch, is_language: bool) -> TrainedEpoch {
+    let measured = |evaluation: Option<Evaluation>| evaluation.map(|it| Measured::new(&it, is_language));
+    let (validation, test) = (measured(epoch.validation), measured(epoch.watched));
+    TrainedEpoch { epoch: index + 1, loss: epoch.loss, learning_rate: epoch.learning_rate, validation, test }
+}
+
+fn saved_state(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(Error::input(error).of(path).hint("the state of an interrupted training; `restart` begins anew"))
+        }
+    }
+}
+
+fn failure(error: TrainError, state: Option<&Path>) -> Error {
+    match error {
+        TrainError::State { .. } => Error::input(error)
+            .of(state.unwrap_or(Path::new("")))
+            .hint("it is of a training with other settings, data or weights; `restart` begins anew"),
+        TrainError::Runtime(error) => error.into(),
+        TrainError::Setting { .. } => Error::input(error).hint("see --help for what the option takes"),
+        TrainError::NoSamples => Error::input(error).hint("a smaller `batch_size` or `validation` leaves more"),
+        TrainError::Save(_) => Error::run(error).hint("`state` FILE chooses another place"),
+        TrainError::Diverged { .. } => Error::run(error).hint("try a smaller `lr`"),
+        error => Error::input(error),
+    }
+}
+
+fn test(graph: &Graph, samples: &Samples, context: &Context) -> Result<Measured> {
+    let executable = Executable::new(graph, context.host())?;
+    let evaluation = evaluate(&executable, samples, &mut |_, _| {})?;
+    Ok(Measured::new(&evaluation, samples.is_language()))
+}
+
+impl Trained {
+    /// Stages the network to be written; the extension chooses the format.
+    ///
+    /// # Errors
+    /// A path that cannot be written.
+    pub fn write(&mut self, registry: &Registry, path: &Path) -> Result<()> {
+        self.report.output = shown(path);
+        self.model.write(&self.graph, registry.outputs(), path)
+    }
+
+    /// Removes the state of the training, which is of no use once the network is written.
+    pub fn forget_state(&self) {
+        if let Some(state) = &self.state {
+            // That it cannot be removed harms nobody.
+            let _ = std::fs::remove_file(state);
+        }
+    }
+}
