@@ -48,6 +48,13 @@ impl Host {
         Self { device, limits: Limits::default() }
     }
 
+    /// Computes on another device, within the same limits.
+    #[must_use]
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
     /// At most so many nodes are executed from now on, those of bodies of loops and branches included, over everything
     /// that runs with this host and its clones; the next one is [`RuntimeError::Budget`]. The count begins anew.
     #[must_use]
