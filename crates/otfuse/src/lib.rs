@@ -29,6 +29,7 @@
 //! `experiment` (experiments from YAML files; both others with it), `images` (folders of images as data), `cuda`, `wgpu`.
 
 mod activations;
+mod align;
 mod apply;
 mod architecture;
 mod card;
@@ -64,6 +65,7 @@ mod train;
 mod verify;
 
 pub use activations::{RecordError, SampleRunner, record_activations};
+pub use align::{align, aligning};
 pub use apply::{Applied, ApplyOptions, ApplyReport, apply};
 pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use card::{card, card_path};
