@@ -2,31 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser};
+use clap::Args;
 use otfuse::pages::{Paged, write_page};
 use otfuse::{AlignOptions, CostName, DataOptions, Dataset, Error, ModeName, Model, PresetName, Registry, Result};
 
 use crate::choice::{choice, said};
-use crate::command::Command;
-
-/// Fuse independently trained neural networks into one, by optimal transport.
-///
-/// MODEL is an ONNX file, a safetensors file or a PyTorch checkpoint; the content decides. A checkpoint without a graph
-/// takes --arch.
-#[derive(Parser, Debug)]
-#[command(name = "otfuse", version, max_term_width = 110)]
-pub struct Arguments {
-    /// Print the result as JSON on stdout
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Where networks are run and trained: cpu, cuda, cuda:N or wgpu (GPUs where the program is built with the feature
-    /// cuda or wgpu)
-    #[arg(long, global = true, value_name = "NAME")]
-    pub device: Option<String>,
-    /// What to do
-    #[command(subcommand)]
-    pub command: Command,
-}
 
 /// How to read models without a graph.
 #[derive(Args, Debug, Clone)]

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use otfuse::{Context, Error, Result};
 use serde::Serialize;
 
+use crate::spelling::Spelling;
 use crate::terminal::Bars;
 
 /// What all commands share.
@@ -15,9 +16,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Results as JSON or text, networks on a device.
-    pub fn new(json: bool, device: Option<&str>) -> Result<Self> {
-        let context = Context::new().observer(Bars::default());
+    /// Results as JSON or text, networks on a device, warnings in a spelling.
+    pub fn new(json: bool, device: Option<&str>, spelling: Spelling) -> Result<Self> {
+        let context = Context::new().observer(Bars::new(spelling));
         let context = match device {
             Some(name) => context.device(name)?,
             None => context,

@@ -7,15 +7,20 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use otfuse::{Error, Event, Observer};
 
+use crate::spelling::Spelling;
+
 /// A bar for each stage under way, if stderr is a terminal; warnings above them.
 pub struct Bars {
     all: MultiProgress,
     by_stage: Mutex<HashMap<u64, ProgressBar>>,
+    spelling: Spelling,
 }
 
-impl Default for Bars {
-    fn default() -> Self {
-        Self { all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), by_stage: Mutex::default() }
+impl Bars {
+    /// No stage is under way.
+    pub fn new(spelling: Spelling) -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        Self { all, by_stage: Mutex::default(), spelling }
     }
 }
 
@@ -46,17 +51,17 @@ impl Observer for Bars {
                     self.all.remove(&bar);
                 }
             }
-            Event::Warning(text) => self.all.suspend(|| warn(&crate::spelling::options(text))),
+            Event::Warning(text) => self.all.suspend(|| warn(&self.spelling.typed(text))),
             _ => {}
         }
     }
 }
 
 /// Prints an error and its hint.
-pub fn complain(error: &Error) {
-    eprintln!("error: {}", error.message);
+pub fn complain(error: &Error, spelling: &Spelling) {
+    eprintln!("error: {}", spelling.typed(&error.message));
     if let Some(hint) = &error.hint {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", spelling.typed(hint));
     }
 }
 

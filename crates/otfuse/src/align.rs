@@ -27,8 +27,7 @@ pub fn aligning(model: &Model, to: &Model, options: &AlignOptions, data: Option<
             .hint("name the networks in the other order"));
     }
     // The result is one of its parents in another order: there is nothing to measure.
-    let options =
-        FuseOptions { aligned_only: Some(true), check: Some(0), ..options.fusing(data.is_some()) };
+    let options = FuseOptions { aligned_only: Some(true), check: Some(0), ..options.fusing(data.is_some()) };
     let fuse = Fuse::new([model, to]).options(options);
     Ok(match data {
         Some(data) => fuse.data(data),

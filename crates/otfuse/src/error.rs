@@ -9,8 +9,6 @@ use otfuse_fusion::{FusionError, PruneError};
 use otfuse_runtime::dataset::DatasetError;
 use otfuse_runtime::{DeviceError, RuntimeError};
 
-use crate::{ArchitectureError, VerifyError};
-
 /// The result of all that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -130,12 +128,6 @@ impl From<DeviceError> for Error {
     }
 }
 
-impl From<ArchitectureError> for Error {
-    fn from(error: ArchitectureError) -> Self {
-        Self::input(&error).hint(error.hint())
-    }
-}
-
 impl From<PruneError> for Error {
     fn from(error: PruneError) -> Self {
         Self::input(&error).hint(match error {
@@ -167,23 +159,6 @@ impl From<RuntimeError> for Error {
             _ => "`otfuse inspect` shows the network's inputs and outputs",
         });
         Self { node, ..found }
-    }
-}
-
-impl From<VerifyError> for Error {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Runtime(error @ RuntimeError::Unsupported { .. }) => {
-                Self::from(error).hint("the network cannot be run here, so that its neuron groups cannot be proved")
-            }
-            VerifyError::Runtime(error) => error.into(),
-            error @ VerifyError::Inference(_) => {
-                Self::input(error).hint("the shapes in the network contradict each other: export it again")
-            }
-            error @ VerifyError::NotFinite { .. } => {
-                Self::input(error).hint("the weights may be damaged, or of a training run that diverged")
-            }
-        }
     }
 }
 

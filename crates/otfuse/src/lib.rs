@@ -130,4 +130,6 @@ pub use train::{
     DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
     UsedTraining, distill, finetune, schedule, train, untrained,
 };
-pub use verify::{TOLERANCE, Verification, Verified, VerifyError, random_inputs, random_orders, verify, verify_graph, verify_groups};
+pub use verify::{
+    TOLERANCE, Verification, Verified, VerifyError, random_inputs, random_orders, verify, verify_graph, verify_groups,
+};

@@ -110,9 +110,8 @@ impl Registry {
         self.add(option, path, Place::File)?;
         // A folder that is made too need not be there yet.
         let resolved = resolved(path);
-        let is_inside = |at: &usize| {
-            self.known[*at].place == Place::Folder && resolved.starts_with(&self.known[*at].resolved)
-        };
+        let is_inside =
+            |at: &usize| self.known[*at].place == Place::Folder && resolved.starts_with(&self.known[*at].resolved);
         if self.folders.iter().any(is_inside) { Ok(()) } else { Ok(check_target(path)?) }
     }
 
@@ -209,7 +208,9 @@ impl Registry {
         if let Some(at) = same.or(inside.filter(|&at| collides(at))) {
             let other = &self.known[at];
             return Err(match (place, other.place) {
-                (Place::Input, _) => overlap(&other.given, &Entry { role: role.into(), given: path.into(), resolved, place }),
+                (Place::Input, _) => {
+                    overlap(&other.given, &Entry { role: role.into(), given: path.into(), resolved, place })
+                }
                 (_, Place::Input) => overlap(path, other),
                 _ => {
                     let message = format!("{}: `{role}` and `{}` are the same file", path.display(), other.role);

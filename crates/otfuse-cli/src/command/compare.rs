@@ -42,11 +42,8 @@ impl Compare {
         if let Some(path) = &self.csv {
             registry.output("csv", path)?;
         }
-        let options = CompareOptions {
-            aligning: self.aligning.options(),
-            limit: self.limit,
-            layer_samples: self.layer_samples,
-        };
+        let options =
+            CompareOptions { aligning: self.aligning.options(), limit: self.limit, layer_samples: self.layer_samples };
         let found = compare(&models, &options, data.as_ref(), &session.context)?;
         self.pages.write(&found, &registry)?;
         if let Some(path) = &self.csv {

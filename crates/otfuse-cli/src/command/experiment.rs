@@ -38,11 +38,8 @@ pub struct Experiment {
 impl Experiment {
     /// Runs the command.
     pub fn run(&self, session: &Session) -> Result<()> {
-        let changes = Changes {
-            variant: self.variant.as_deref(),
-            set: &self.set,
-            seeds: self.seeds.map(|seeds| seeds as usize),
-        };
+        let changes =
+            Changes { variant: self.variant.as_deref(), set: &self.set, seeds: self.seeds.map(|seeds| seeds as usize) };
         let planned = read(&self.file, &changes)?;
         if self.dry_run {
             return session.print(&planned.1.lines(), |lines| lines.join("\n"));

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport, MarginalName,
-    MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry, RepairName,
-    ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
+    Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport,
+    MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
+    RepairName, ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
 };
 
 use super::sweep;

@@ -9,7 +9,7 @@ use otfuse_fusion::{Aligned, Merge, ModelAlignment};
 use otfuse_graph::{Graph, ValueId};
 
 use super::report::FuseReport;
-use crate::evaluate::{Evaluations, EvaluatedModel};
+use crate::evaluate::{EvaluatedModel, Evaluations};
 use crate::files::shown;
 use crate::measure::{Measured, probabilities};
 use crate::{Context, Error, Model, Registry, Result, Samples};

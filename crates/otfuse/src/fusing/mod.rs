@@ -24,7 +24,9 @@ use crate::error::fusion_error;
 use crate::measure::Clock;
 use crate::prune::warn_of_skipped;
 use crate::verify::{broken, verify_groups};
-use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, VerifyError};
+use crate::{
+    Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, VerifyError,
+};
 
 pub use comparison::{Comparison, Parent};
 pub use fused::Fused;
@@ -195,8 +197,9 @@ impl Fuse {
     fn planned(&self, context: &Context) -> Result<FusePlan> {
         let (mut models, mut options) = (self.models.clone(), self.options.clone());
         let first = Plan::resolve(&options, &models, self.purpose())?;
-        let is_free =
-            options.anchor.is_none() && matches!(options.preset, None | Some(PresetName::Converged)) && models.len() > 2;
+        let is_free = options.anchor.is_none()
+            && matches!(options.preset, None | Some(PresetName::Converged))
+            && models.len() > 2;
         let samples = match &self.source {
             Some(source) => Prepared::of(&first, || source.train(), is_free)?,
             None => Prepared::default(),
@@ -361,7 +364,8 @@ pub(crate) struct Group {
 impl Group {
     /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite.
     pub(crate) fn open(models: &[Model], narrow: Option<&Graph>, plan: &Plan) -> Result<Self> {
-        let found = Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
+        let found =
+            Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
         found.networks.check_finite().map_err(|error| found.error(&error))?;
         Ok(found)
     }
@@ -475,8 +479,7 @@ impl Group {
         if !self.networks.equal_sizes() {
             return Ok(None);
         }
-        let settings =
-            otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
+        let settings = otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
         let found = align_all(&self.networks, &settings, None, &|_| context.flow());
         found.map(Some).map_err(|error| self.error(&error))
     }

@@ -154,7 +154,12 @@ impl Plan {
 
 /// Lets networks that are too large for the context's memory be matched by one forward sweep and not be repaired, where
 /// the options leave that open and there are no samples: later sweeps and repairs hold whole networks, in single precision.
-pub(crate) fn spare_memory(options: &mut FuseOptions, models: &[Model], has_data: bool, context: &Context) -> Result<()> {
+pub(crate) fn spare_memory(
+    options: &mut FuseOptions,
+    models: &[Model],
+    has_data: bool,
+    context: &Context,
+) -> Result<()> {
     let mut largest = 0;
     for model in models {
         largest = largest.max(model.graph()?.parameter_count());
@@ -164,8 +169,7 @@ pub(crate) fn spare_memory(options: &mut FuseOptions, models: &[Model], has_data
         && !has_data
         && options.width_budget.is_none()
         && options.target_width.is_none_or(|width| width <= 1.0);
-    let (sweeps, repairs) =
-        (options.sweeps.is_none(), options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto);
+    let (sweeps, repairs) = (options.sweeps.is_none(), options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto);
     if (largest as u64).saturating_mul(BYTES_A_WEIGHT) <= context.memory_limit() || !is_free || !(sweeps || repairs) {
         return Ok(());
     }
@@ -203,8 +207,9 @@ fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: Repai
     if let Some(importance) = options.importance
         && !(importance >= 0.0 && importance.is_finite())
     {
-        return Err(Error::input(format!("`importance` {importance}: expected a number from 0 on"))
-            .hint("the default is 4"));
+        return Err(
+            Error::input(format!("`importance` {importance}: expected a number from 0 on")).hint("the default is 4")
+        );
     }
     if let Some(share) = options.activation_share
         && !(0.0..=1.0).contains(&share)
