@@ -24,10 +24,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("align a.onnx b.onnx -o out.onnx --save-alignment plan.json", &["out.onnx", "plan.json"]),
     ("apply known.json a.onnx -o out.onnx", &["out.onnx"]),
     ("compare a.onnx b.onnx --report page.html --csv groups.csv", &["page.html", "groups.csv"]),
-    (
-        "interpolate a.onnx b.onnx --data npz:data.npz --report page.html --csv points.csv",
-        &["page.html", "points.csv"],
-    ),
+    ("interpolate a.onnx b.onnx --data npz:data.npz --report page.html --csv points.csv", &["page.html", "points.csv"]),
     ("prune a.onnx -o out.onnx", &["out.onnx"]),
     ("eval a.onnx --data npz:data.npz --report page.html", &["page.html"]),
     ("inspect a.onnx --svg a.svg --dot a.dot", &["a.svg", "a.dot"]),

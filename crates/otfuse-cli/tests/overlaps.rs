@@ -67,11 +67,7 @@ const CASES: &[Case] = &[
         outputs: &["page.html", "figures"],
         inputs: &["ext.onnx.data", "data.npz"],
     },
-    Case {
-        line: "inspect a.onnx --svg {0} --dot {1}",
-        outputs: &["drawing.svg", "drawing.dot"],
-        inputs: &["a.onnx"],
-    },
+    Case { line: "inspect a.onnx --svg {0} --dot {1}", outputs: &["drawing.svg", "drawing.dot"], inputs: &["a.onnx"] },
     Case { line: "run a.onnx --inputs x.npz -o {0}", outputs: &["y.npz"], inputs: &["a.onnx", "x.npz"] },
     Case { line: "convert ext.onnx {0}", outputs: &["out.pt"], inputs: &["ext.onnx", "ext.onnx.data"] },
     Case {

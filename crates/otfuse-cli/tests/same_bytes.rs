@@ -3,8 +3,8 @@
 mod workbench;
 
 use otfuse::{
-    AlignOptions, CompareOptions, Context, Dataset, Fuse, InterpolateOptions, Model, SplitName, align, compare, evaluate,
-    interpolate, verify,
+    AlignOptions, CompareOptions, Context, Dataset, Fuse, InterpolateOptions, Model, SplitName, align, compare,
+    evaluate, interpolate, verify,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -95,10 +95,7 @@ fn verify_and_evaluate() {
     let samples = Dataset::open(&spec).and_then(|data| data.samples(SplitName::Test, None)).expect("samples");
     let found = evaluate(&[&a, &b], &samples, true, &context).expect("evaluated");
     let paths = (bench.text("a.onnx"), bench.text("b.onnx"));
-    assert_eq!(
-        json(&found),
-        bench.succeed(&["eval", &paths.0, &paths.1, "--data", &spec, "--ensemble", "--json"])
-    );
+    assert_eq!(json(&found), bench.succeed(&["eval", &paths.0, &paths.1, "--data", &spec, "--ensemble", "--json"]));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 /// The lines of the first Rust example behind `heading`, those that documentation hides left out.
 fn example(text: &str, heading: &str) -> Vec<String> {
     let behind = text.split_once(heading).expect("the heading").1;
-    let lines = behind.lines().map(|line| line.strip_prefix("//!").map_or(line, |line| line.strip_prefix(' ').unwrap_or(line)));
+    let lines =
+        behind.lines().map(|line| line.strip_prefix("//!").map_or(line, |line| line.strip_prefix(' ').unwrap_or(line)));
     let mut lines = lines.skip_while(|line| !line.starts_with("```"));
     lines.next();
     lines.take_while(|line| !line.starts_with("```")).filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
