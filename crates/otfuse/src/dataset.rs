@@ -87,6 +87,11 @@ impl Dataset {
         Self { part: None, ..self.clone() }
     }
 
+    /// Whether this is a part of a data set.
+    pub(crate) fn is_part(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// The training samples.
     ///
     /// # Errors

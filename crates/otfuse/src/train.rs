@@ -153,8 +153,13 @@ impl TrainData {
     /// # Errors
     /// Samples that cannot be read.
     pub fn of(data: &Dataset, options: &TrainOptions) -> Result<Self> {
-        let watched = options.watch_test.unwrap_or(false).then(|| data.whole().test()).transpose()?;
-        Ok(Self { train: data.samples(SplitName::Train, options.limit)?, watched, test: data.test_if_any()? })
+        let (train, test) = (data.samples(SplitName::Train, options.limit)?, data.test_if_any()?);
+        let watched = match (options.watch_test.unwrap_or(false), &test) {
+            (false, _) => None,
+            (true, Some(test)) if !data.is_part() => Some(test.clone()),
+            (true, _) => Some(data.whole().test()?),
+        };
+        Ok(Self { train, watched, test })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `otfuse train`.
 
 use clap::Args;
-use otfuse::{Registry, Result, SplitName, TrainData, train, untrained};
+use otfuse::{Registry, Result, TrainData, train, untrained};
 
 use super::training::Training;
 use crate::session::Session;
@@ -23,9 +23,9 @@ impl Train {
         let mut registry = Registry::new();
         registry.input("architecture", self.arch.as_ref())?;
         let (options, dataset) = (self.training.options(), self.training.data.required(&mut registry)?);
-        let model = untrained(&self.arch, &dataset.samples(SplitName::Train, options.limit)?, &options)?;
-        let state = self.training.register(&model, &mut registry)?;
         let data = TrainData::of(&dataset, &options)?;
+        let model = untrained(&self.arch, &data.train, &options)?;
+        let state = self.training.register(&model, &mut registry)?;
         let trained = train(&model, &data, &options, &state, &session.context)?;
         self.training.finish(trained, registry, session)
     }
