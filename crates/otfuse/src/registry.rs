@@ -68,6 +68,20 @@ impl Registry {
         Self::default()
     }
 
+    /// Writes one network made of others, in the way of `like`, and nothing else.
+    pub(crate) fn alone(
+        models: &[&Model],
+        like: &Model,
+        path: &Path,
+        stage: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let mut registry = Self::new();
+        models.iter().try_for_each(|model| registry.model(model))?;
+        registry.result("output", path, like)?;
+        stage(&registry)?;
+        registry.commit()
+    }
+
     /// A file that is read, or a folder, all files of which are. What is not there is no input.
     ///
     /// # Errors

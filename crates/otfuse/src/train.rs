@@ -426,6 +426,15 @@ impl Trained {
         self.model.write(&self.graph, registry.outputs(), path)
     }
 
+    /// Writes the network, whole or not at all.
+    ///
+    /// # Errors
+    /// A path that cannot be written, or is the network that the training began with.
+    pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let (model, path) = (self.model.clone(), path.as_ref());
+        Registry::alone(&[&model], &model, path, |registry| self.write(registry, path))
+    }
+
     /// Removes the state of the training, which is of no use once the network is written.
     pub fn forget_state(&self) {
         if let Some(state) = &self.state {

@@ -358,7 +358,7 @@ impl FusePlan {
             comparison: measured,
         };
         context.check()?;
-        Ok(Fused { anchor, outcome, report, alignments })
+        Ok(Fused { anchor, models: self.models, outcome, report, alignments })
     }
 
     /// The anchor with a share of its neurons, which becomes the anchor: it gives the result its shape, and has no part in
