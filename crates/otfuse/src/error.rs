@@ -183,7 +183,18 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
         | FusionError::Shape { tensor, .. } => Some(tensor.clone()),
         _ => None,
     };
-    Error { tensor, ..Error::input(with_paths(&error.to_string(), paths, anchor)).hint(hint) }
+    let model = match error {
+        FusionError::Architecture { model, .. }
+        | FusionError::PinnedSize { model, .. }
+        | FusionError::Shape { model, .. }
+        | FusionError::NotFinite { model, .. }
+        | FusionError::Activations { model, .. }
+        | FusionError::Analysis { model, .. }
+        | FusionError::Transport { model, .. } => Some(*model),
+        _ => None,
+    };
+    let file = model.and_then(|model| paths.get(model)).cloned();
+    Error { tensor, file, ..Error::input(with_paths(&error.to_string(), paths, anchor)).hint(hint) }
 }
 
 /// The text with the path of each model behind its number, and of the anchor where it has none.
