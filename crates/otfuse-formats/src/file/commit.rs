@@ -77,7 +77,8 @@ impl Move {
     /// Keeps a file that is to be replaced under a second name.
     fn keep_file(&self, last: bool) -> Result<Older, FormatError> {
         match fs::symlink_metadata(&self.target) {
-            Err(_) => return Ok(Older::Nothing),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Older::Nothing),
+            Err(source) => return Err(FormatError::Io { path: self.path.clone(), action: "replace", source }),
             // Made since the output was staged.
             Ok(found) if found.is_dir() => {
                 return Err(FormatError::NotAFile { path: self.path.clone(), found: "a directory" });
