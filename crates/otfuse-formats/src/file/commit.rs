@@ -38,10 +38,12 @@ pub(super) fn commit(moves: &[Move]) -> Result<(), FormatError> {
         match step.make(&mut temporaries, index + 1 == moves.len()) {
             Ok(older) => done.push((step, older)),
             Err(error) => {
-                let restored = done.into_iter().rev().fold(Ok(()), |all, (step, older)| all.and(step.undo(older)));
+                // All are brought back, also behind one that cannot be.
+                let undone = done.into_iter().rev().map(|(step, older)| step.undo(older));
+                let failed: Vec<FormatError> = undone.filter_map(Result::err).collect();
                 drop(temporaries);
                 temporary::discard(moves.iter().map(|step| step.temporary.as_path()));
-                return Err(restored.err().unwrap_or(error));
+                return Err(failed.into_iter().next().unwrap_or(error));
             }
         }
     }
