@@ -36,6 +36,12 @@ impl ArchitectureError {
     }
 }
 
+impl From<ArchitectureError> for crate::Error {
+    fn from(error: ArchitectureError) -> Self {
+        Self::input(&error).hint(error.hint())
+    }
+}
+
 /// A network before training: `mlp:400-200-100`, `vgg11-nobias`, `resnet20:0.5` and others (see [`NetworkSpec`]), for
 /// samples of a shape (channels, height, width for convolutional networks), with PyTorch's usual random weights.
 ///
