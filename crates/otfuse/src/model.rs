@@ -170,8 +170,14 @@ impl Model {
     }
 
     /// Every file that it was read from.
-    pub fn files(&self) -> Vec<PathBuf> {
-        self.0.file.as_ref().map_or_else(|_| vec![self.0.path.clone()], File::files)
+    ///
+    /// # Errors
+    /// A folder that can no longer be listed.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        match &self.0.file {
+            Ok(file) => Ok(file.files()?),
+            Err(_) => Ok(vec![self.0.path.clone()]),
+        }
     }
 
     /// Stages `graph`, this network with other weights, to be written to `path`; the extension chooses the format.

@@ -105,7 +105,7 @@ impl Registry {
     /// As [`input`](Self::input).
     pub fn model(&mut self, model: &Model) -> Result<()> {
         self.input("network", model.path())?;
-        model.files().iter().try_for_each(|file| self.input("network", file))
+        model.files()?.iter().try_for_each(|file| self.input("network", file))
     }
 
     /// Everything that samples are read from.

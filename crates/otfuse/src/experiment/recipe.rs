@@ -1,7 +1,7 @@
 //! How a network of an experiment is made.
 
 use otfuse_formats::catalogue::NetworkSpec;
-use otfuse_formats::hf::TransformerSpec;
+use otfuse_formats::untrained::TransformerSpec;
 use serde_json::Value;
 
 use super::file::{Data, Network};
