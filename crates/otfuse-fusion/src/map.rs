@@ -59,6 +59,15 @@ impl GroupMap {
     }
 }
 
+/// The maps of groups that are not within others.
+pub(crate) fn whole_maps(maps: &[Option<GroupMap>]) -> Vec<Option<NeuronMap>> {
+    let whole = |map: &Option<GroupMap>| match map {
+        Some(GroupMap::Whole(map)) => Some(map.clone()),
+        _ => None,
+    };
+    maps.iter().map(whole).collect()
+}
+
 impl NeuronMap {
     /// The maps of a plan from `a` to `b`. With `published_scaling` consumers are divided by `b` as well.
     pub fn new(plan: &TransportPlan, a: &Marginals, b: &Marginals, published_scaling: bool) -> Self {
