@@ -7,27 +7,8 @@ use otfuse_graph::{AxisLayout, Graph, GroupId, NodeId, Observation, Operator, Ro
 use crate::error::FusionError;
 use crate::features::{is_linear, neuron_rows};
 use crate::networks::Networks;
+use crate::settings::{ActivationPoint, ActivationStatistic};
 use crate::transform::{Leaf, Mapper};
-
-/// Where activations are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum ActivationPoint {
-    /// Behind the weighted sum, its bias, batch normalisation and residual addition, before the nonlinearity.
-    #[default]
-    PreActivation,
-    /// Behind the nonlinearity.
-    PostActivation,
-}
-
-/// What is kept of activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum ActivationStatistic {
-    /// All of them: every sample and position is a feature.
-    #[default]
-    Raw,
-    /// Mean and standard deviation over samples and positions.
-    Moments,
-}
 
 /// The activations of one model's neuron groups on some samples.
 #[derive(Clone, Debug, Default)]

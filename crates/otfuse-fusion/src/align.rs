@@ -1,54 +1,32 @@
 //! Aligning one model to the anchor: a forward sweep, then sweeps until nothing changes if the settings ask for them.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use otfuse_graph::GroupId;
-use otfuse_transport::{Features, Marginals, Problem, TransportError, TransportPlan, cost_matrix};
 use rayon::prelude::*;
 
 use crate::activations::Activations;
-use crate::alignment::{GroupAlignment, ModelAlignment, SavedPlan, matched_fraction, termination_name};
+use crate::alignment::{AlignedModel, ModelAlignment};
 use crate::error::FusionError;
-use crate::family::{Family, FamilyWeights};
-use crate::features::WeightFeatures;
-use crate::map::{GroupMap, NeuronMap};
-use crate::matching::{Converged, Nested, Start, Views, converge, identity_map};
+use crate::map::whole_maps;
+use crate::matching::{Nested, Start, Views, converge, identity_map};
 use crate::networks::Networks;
 use crate::observer::{Observer, Progress};
-use crate::residual::{Residual, weigh};
-use crate::settings::{FeatureSource, MarginalKind, Settings, SweepStart};
+use crate::settings::{Settings, SweepStart};
+use crate::sweep::{Sweep, sweep_forward};
 
-/// Everything about a model after its alignment.
-pub(crate) struct AlignedModel {
-    pub maps: Vec<Option<GroupMap>>,
-    pub alignment: ModelAlignment,
-}
-
-impl AlignedModel {
-    pub fn new(model: usize, anchor: usize, found: Converged) -> Self {
-        let groups = found.groups.into_iter().flatten().collect();
-        let (sweeps, converged) = (found.objective.len() - 1, found.converged);
-        let alignment = ModelAlignment { model, anchor, groups, sweeps, converged, objective: found.objective };
-        Self { maps: found.maps.into_iter().map(|map| map.map(GroupMap::Whole)).collect(), alignment }
-    }
-
-    /// The maps of a network without groups within groups.
-    pub fn whole_maps(&self) -> Vec<Option<NeuronMap>> {
-        self.maps.iter().map(whole).collect()
-    }
-}
-
-fn whole(map: &Option<GroupMap>) -> Option<NeuronMap> {
-    match map {
-        Some(GroupMap::Whole(map)) => Some(map.clone()),
-        _ => None,
-    }
+/// What one model's alignment goes by.
+struct Task<'a> {
+    networks: &'a Networks,
+    model: usize,
+    settings: &'a Settings,
+    activations: Option<&'a [Activations]>,
+    observer: &'a Observer<'a>,
+    /// Whether the sweeps begin with every neuron where it is.
+    from_identity: bool,
 }
 
 /// Aligns one model to the anchor; with `views`, of networks without groups within groups, in sweeps.
 ///
-/// Several starts run side by side; of those the one with the lowest objective is taken, the first one if equal.
+/// Of several starts the one with the lowest objective is taken, the first one if equal.
 pub(crate) fn align(
     networks: &Networks,
     model: usize,
@@ -57,30 +35,23 @@ pub(crate) fn align(
     views: Option<&Views<'_>>,
     observer: &Observer<'_>,
 ) -> Result<AlignedModel, FusionError> {
-    let Some(views) = views else {
-        if settings.sweeps() {
-            return align_nested(networks, model, settings, activations, observer);
+    let is_as_wide = |group: GroupId| networks.size(model, group) == networks.size(networks.anchor(), group);
+    let from_identity = settings.sweeps()
+        && settings.matching.start == SweepStart::Identity
+        && networks.groups().iter().all(|(id, _)| is_as_wide(id));
+    let task = Task { networks, model, settings, activations, observer, from_identity };
+    if !settings.sweeps() {
+        return task.forward();
+    }
+    let starts = 0..settings.matching.starts.max(1) as u64;
+    let seed = |start: u64| settings.matching.seed.wrapping_add(start);
+    let runs: Vec<AlignedModel> = match views {
+        Some(views) => {
+            starts.into_par_iter().map(|start| task.converged(views, seed(start))).collect::<Result<_, _>>()?
         }
-        let (sweep, groups) = sweep_forward(networks, model, settings, activations, observer)?;
-        let groups = groups.into_iter().map(|(_, alignment)| alignment).collect();
-        let alignment = ModelAlignment { groups, ..ModelAlignment::new(model, networks.anchor()) };
-        return Ok(AlignedModel { maps: sweep.maps, alignment });
+        None => starts.map(|start| task.nested(seed(start))).collect::<Result<_, _>>()?,
     };
-    let matching = &settings.matching;
-    let from_identity = matching.start == SweepStart::Identity
-        && networks.groups().iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor(), id));
-    let run = |index: usize| -> Result<Converged, FusionError> {
-        let start = if from_identity {
-            Start::identity(networks)
-        } else {
-            let (sweep, _) = sweep_forward(networks, model, settings, activations, observer)?;
-            Start { maps: sweep.maps.iter().map(whole).collect(), plans: sweep.plans }
-        };
-        let seed = matching.seed.wrapping_add(index as u64);
-        converge(views, networks, settings, model, None, start, seed, observer)
-    };
-    let runs: Vec<Converged> = (0..matching.starts.max(1)).into_par_iter().map(run).collect::<Result<_, _>>()?;
-    let last = |run: &Converged| run.objective.last().copied().unwrap_or(f64::INFINITY);
+    let last = |run: &AlignedModel| run.alignment.objective.last().copied().unwrap_or(f64::INFINITY);
     let best = runs.into_iter().reduce(|best, run| if last(&run) < last(&best) { run } else { best });
     let best = best.ok_or(FusionError::TooFewModels { found: 0 })?;
     if from_identity {
@@ -88,341 +59,46 @@ pub(crate) fn align(
             observer.tell(Progress::Aligned { model, group })?;
         }
     }
-    Ok(AlignedModel::new(model, networks.anchor(), best))
+    Ok(best)
 }
 
-/// [`align`] in sweeps, for networks with groups within groups.
-fn align_nested(
-    networks: &Networks,
-    model: usize,
-    settings: &Settings,
-    activations: Option<&[Activations]>,
-    observer: &Observer<'_>,
-) -> Result<AlignedModel, FusionError> {
-    let matching = &settings.matching;
-    let from_identity = matching.start == SweepStart::Identity
-        && networks.groups().iter().all(|(id, _)| networks.size(model, id) == networks.size(networks.anchor(), id));
-    let run = |index: usize| {
+impl Task<'_> {
+    /// The forward sweep alone.
+    fn forward(&self) -> Result<AlignedModel, FusionError> {
+        let Self { networks, model, settings, activations, observer, .. } = *self;
+        let (sweep, groups) = sweep_forward(networks, model, settings, activations, observer)?;
+        let groups = groups.into_iter().map(|(_, alignment)| alignment).collect();
+        let alignment = ModelAlignment { groups, ..ModelAlignment::new(model, networks.anchor()) };
+        Ok(AlignedModel { maps: sweep.maps, alignment })
+    }
+
+    /// Sweeps over networks without groups within groups.
+    fn converged(&self, views: &Views<'_>, seed: u64) -> Result<AlignedModel, FusionError> {
+        let Self { networks, model, settings, activations, observer, from_identity } = *self;
+        let start = if from_identity {
+            Start::identity(networks)
+        } else {
+            let (sweep, _) = sweep_forward(networks, model, settings, activations, observer)?;
+            Start { maps: whole_maps(&sweep.maps), plans: sweep.plans }
+        };
+        let found = converge(views, networks, settings, model, None, start, seed, observer)?;
+        Ok(found.into_aligned(model, networks.anchor()))
+    }
+
+    /// Sweeps over networks with groups within groups.
+    fn nested(&self, seed: u64) -> Result<AlignedModel, FusionError> {
+        let Self { networks, model, settings, activations, observer, from_identity } = *self;
         let count = networks.groups().len();
-        let (sweep, alignments) = if from_identity {
+        let mut alignments = vec![None; count];
+        let sweep = if from_identity {
             let identity = networks.groups().iter().map(|(group, _)| identity_map(networks, group).unzip());
             let (maps, plans) = identity.unzip();
-            (Sweep::new(networks, model, settings, activations, maps, plans), vec![None; count])
+            Sweep::new(networks, model, settings, activations, maps, plans)
         } else {
             let (sweep, found) = sweep_forward(networks, model, settings, activations, observer)?;
-            let mut alignments = vec![None; count];
             found.into_iter().for_each(|(group, alignment)| alignments[group.index()] = Some(alignment));
-            (sweep, alignments)
+            sweep
         };
-        Nested::new(networks, sweep.changing(), alignments).run(matching.seed.wrapping_add(index as u64), observer)
-    };
-    let runs: Vec<_> = (0..matching.starts.max(1)).map(run).collect::<Result<_, FusionError>>()?;
-    let last = |objective: &[f64]| objective.last().copied().unwrap_or(f64::INFINITY);
-    let best =
-        runs.into_iter().reduce(|best, run| if last(&run.objective) < last(&best.objective) { run } else { best });
-    let best = best.ok_or(FusionError::TooFewModels { found: 0 })?;
-    if from_identity {
-        for (group, _) in networks.groups().iter() {
-            observer.tell(Progress::Aligned { model, group })?;
-        }
+        Nested::new(networks, sweep.changing(), alignments).run(seed, observer)
     }
-    let (sweeps, converged, objective) = (best.objective.len() - 1, best.converged, best.objective);
-    let anchor = networks.anchor();
-    let alignment = ModelAlignment { model, anchor, groups: best.groups, sweeps, converged, objective };
-    Ok(AlignedModel { maps: best.maps, alignment })
-}
-
-/// One forward sweep over the groups in topological order (algorithm 1 of the paper): features, costs, plan, map. A group
-/// within another comes after it.
-fn sweep_forward<'a>(
-    networks: &'a Networks,
-    model: usize,
-    settings: &'a Settings,
-    activations: Option<&'a [Activations]>,
-    observer: &Observer<'_>,
-) -> Result<(Sweep<'a>, Vec<(GroupId, GroupAlignment)>), FusionError> {
-    let count = networks.groups().len();
-    let (maps, plans) = (vec![None; count], vec![None; count]);
-    let mut sweep = Sweep::new(networks, model, settings, activations, maps, plans);
-    let mut alignments = Vec::with_capacity(count);
-    for (id, group) in networks.groups().iter() {
-        let pending = group.within.into_iter().chain([id]).filter(|group| sweep.maps[group.index()].is_none());
-        for group in pending.collect::<Vec<_>>() {
-            let name = networks.group_name(group);
-            let failure = |source| FusionError::Transport { model, group: group.index(), member: name.clone(), source };
-            let (map, alignment) = match networks.groups().group(group).within {
-                Some(outer) => sweep.match_inside(group, outer, &name)?,
-                None => {
-                    let (own, of_anchor) = sweep.tables(group)?;
-                    let sizes = (networks.size(model, group), networks.size(networks.anchor(), group));
-                    let matched = match_group(&own, &of_anchor, sizes, settings).map_err(failure)?;
-                    let alignment = matched.alignment(&name, sizes);
-                    sweep.plans[group.index()] = Some(matched.plan);
-                    (GroupMap::Whole(matched.map), alignment)
-                }
-            };
-            sweep.maps[group.index()] = Some(map);
-            alignments.push((group, alignment));
-            observer.tell(Progress::Aligned { model, group })?;
-        }
-    }
-    Ok((sweep, alignments))
-}
-
-/// The maps found so far.
-pub(crate) struct Sweep<'a> {
-    pub networks: &'a Networks,
-    pub model: usize,
-    pub settings: &'a Settings,
-    pub activations: Option<&'a [Activations]>,
-    pub maps: Vec<Option<GroupMap>>,
-    /// Plans of the groups that are not within others.
-    pub plans: Vec<Option<TransportPlan>>,
-    /// The family seen last, and which of its neighbours were ready then.
-    remembered: Mutex<Option<Remembered>>,
-    /// Whether a map stays as it is once it is found.
-    remembers: bool,
-}
-
-/// A family in a model and in the anchor.
-type Families = (FamilyWeights, FamilyWeights);
-
-/// The families of a group's heads, under the group and what was known of the maps around it.
-type Remembered = ((GroupId, Vec<bool>), Arc<Families>);
-
-/// Tables of features of the neurons of a group, one row each.
-pub(crate) type Tables = Vec<Vec<f32>>;
-
-impl<'a> Sweep<'a> {
-    fn new(
-        networks: &'a Networks,
-        model: usize,
-        settings: &'a Settings,
-        activations: Option<&'a [Activations]>,
-        maps: Vec<Option<GroupMap>>,
-        plans: Vec<Option<TransportPlan>>,
-    ) -> Self {
-        let remembered = Mutex::new(None);
-        Self { networks, model, settings, activations, maps, plans, remembered, remembers: true }
-    }
-
-    /// From now on maps may change that were found before.
-    pub fn changing(self) -> Self {
-        Self { remembers: false, ..self }
-    }
-
-    fn ready(&self, group: GroupId) -> bool {
-        self.maps[group.index()].is_some()
-    }
-
-    /// The features of a group's neurons in the model and in the anchor.
-    pub fn tables(&self, group: GroupId) -> Result<(Tables, Tables), FusionError> {
-        let Self { networks, model, settings, .. } = *self;
-        let anchor = networks.anchor();
-        let family = Family::of(networks, group);
-        if let Some(family) = family {
-            let families = self.remembered(&family)?;
-            let (own, of_anchor) = &*families;
-            return Ok((own.outer_tables(), of_anchor.outer_tables()));
-        }
-        let is_stream = settings.residual != Residual::Sums && !networks.terms(group).is_empty();
-        let of = |model: usize, maps: &[Option<GroupMap>]| -> Result<Tables, FusionError> {
-            let mut tables = match self.recorded(model)? {
-                Some(found) if is_stream => found.terms(group).to_vec(),
-                Some(found) => found.tables(group).to_vec(),
-                None => WeightFeatures { networks, settings, model, maps }.of(group, &|other| self.ready(other)),
-            };
-            if is_stream {
-                weigh(&mut tables, networks.size(model, group), settings.residual);
-            }
-            Ok(tables)
-        };
-        Ok((of(model, &self.maps)?, of(anchor, &[])?))
-    }
-
-    /// The activations of a model, if the settings ask for them.
-    fn recorded(&self, model: usize) -> Result<Option<&Activations>, FusionError> {
-        if self.settings.features == FeatureSource::Weights {
-            return Ok(None);
-        }
-        let found = self.activations.and_then(|all| all.get(model));
-        found.map(Some).ok_or(FusionError::Activations { model, problem: "no activations were given".into() })
-    }
-
-    /// [`families`](Self::families), once for a family while its neighbours stay as they are.
-    fn remembered(&self, family: &Family) -> Result<Arc<Families>, FusionError> {
-        let ready = family.neighbours(self.networks).into_iter().map(|group| self.ready(group)).collect();
-        let key = (family.outer(), ready);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((found, families)) = &*remembered
-            && *found == key
-            && self.remembers
-        {
-            return Ok(Arc::clone(families));
-        }
-        let families = Arc::new(self.families(family)?);
-        *remembered = Some((key, Arc::clone(&families)));
-        Ok(families)
-    }
-
-    /// A family in the model and in the anchor; by weights too where its activations are not observed.
-    fn families(&self, family: &Family) -> Result<Families, FusionError> {
-        let Self { networks, model, settings, .. } = *self;
-        let anchor = networks.anchor();
-        if let (Some(own), Some(of_anchor)) = (self.recorded(model)?, self.recorded(anchor)?) {
-            let leaves = (own.family(family.outer()), of_anchor.family(family.outer()));
-            if !leaves.0.is_empty() && !leaves.1.is_empty() {
-                return Ok((family.observed(leaves.0), family.observed(leaves.1)));
-            }
-        }
-        let ready = |other: GroupId| self.ready(other);
-        let of = |model, maps| family.weights(networks, settings, model, maps, &ready);
-        Ok((of(model, &self.maps), of(anchor, &[])))
-    }
-
-    /// Matches the neurons within each pair of outer neurons that share mass.
-    pub fn match_inside(
-        &self,
-        group: GroupId,
-        outer: GroupId,
-        name: &str,
-    ) -> Result<(GroupMap, GroupAlignment), FusionError> {
-        let Self { networks, model, settings, .. } = *self;
-        let failure = |source| FusionError::Transport { model, group: group.index(), member: name.to_owned(), source };
-        let sizes = (networks.size(model, group), networks.size(networks.anchor(), group));
-        let family = Family::of(networks, group);
-        let (Some(GroupMap::Whole(map)), Some(family)) = (&self.maps[outer.index()], family) else {
-            return Err(failure(TransportError::Empty { what: "outer neurons" }));
-        };
-        debug_assert_eq!(family.outer(), outer);
-        let families = self.remembered(&family)?;
-        let (own, of_anchor) = &*families;
-        let is_known = |inner: GroupId| self.ready(inner);
-        let entries = map.producer.entries();
-        let matched: Vec<((usize, usize), f64, Matched)> = entries
-            .into_par_iter()
-            .map(|(source, target, factor)| {
-                let pair = |inner: GroupId| self.maps[inner.index()].clone();
-                let none = |_: GroupId| None;
-                let places = (source, target);
-                let own = own.inner_tables(&family, group, source, &pair, &is_known, places);
-                let of_anchor = of_anchor.inner_tables(&family, group, target, &none, &is_known, places);
-                Ok(((source, target), factor, match_group(&own, &of_anchor, sizes, settings)?))
-            })
-            .collect::<Result<_, TransportError>>()
-            .map_err(failure)?;
-        let alignment = joined(&matched, name, sizes, networks.size(networks.anchor(), outer));
-        let pairs: BTreeMap<_, _> = matched.into_iter().map(|(pair, _, matched)| (pair, matched.map)).collect();
-        Ok((GroupMap::Within { outer, targets: sizes.1, pairs }, alignment))
-    }
-}
-
-/// A solved problem.
-pub(crate) struct Matched {
-    pub map: NeuronMap,
-    pub plan: TransportPlan,
-    cost: f64,
-    gap: f64,
-    termination: &'static str,
-}
-
-impl Matched {
-    pub fn alignment(&self, name: &str, (size, anchor_size): (usize, usize)) -> GroupAlignment {
-        GroupAlignment {
-            name: name.to_owned(),
-            size,
-            anchor_size,
-            cost: self.cost,
-            gap: self.gap,
-            termination: self.termination.to_owned(),
-            matched_fraction: matched_fraction(&self.plan),
-            plan: SavedPlan::from(&self.plan),
-        }
-    }
-}
-
-/// The alignments within all pairs of outer neurons as one: neuron `i` of outer neuron `o` counts as `o * size + i`, and
-/// costs are means over the anchor's outer neurons.
-fn joined(
-    matched: &[((usize, usize), f64, Matched)],
-    name: &str,
-    (size, anchor_size): (usize, usize),
-    outer: usize,
-) -> GroupAlignment {
-    let mean = |value: &dyn Fn(&Matched) -> f64| {
-        matched.iter().map(|(_, share, matched)| share * value(matched)).sum::<f64>() / outer.max(1) as f64
-    };
-    let mut termination = "optimal";
-    let mut permutation = vec![None; matched.len() * size];
-    let mut entries = Vec::new();
-    for ((source, target), share, matched) in matched {
-        if matched.termination != "optimal" {
-            termination = matched.termination;
-        }
-        for (i, j, mass) in matched.plan.entries().filter(|entry| entry.2 > 0.0) {
-            entries.push((source * size + i, target * anchor_size + j, mass * share / outer.max(1) as f64));
-            if let (TransportPlan::Permutation(_), Some(slot)) = (&matched.plan, permutation.get_mut(source * size + i))
-            {
-                *slot = Some(target * anchor_size + j);
-            }
-        }
-    }
-    let is_permutation = matched.len() == outer && entries.len() == permutation.len();
-    let permutation: Option<Vec<usize>> = permutation.into_iter().collect();
-    GroupAlignment {
-        name: name.to_owned(),
-        size,
-        anchor_size,
-        cost: mean(&|matched| matched.cost),
-        gap: mean(&|matched| matched.gap),
-        termination: termination.to_owned(),
-        matched_fraction: mean(&|matched| matched_fraction(&matched.plan)),
-        plan: match permutation.filter(|_| is_permutation) {
-            Some(permutation) => SavedPlan::Permutation(permutation),
-            None => SavedPlan::Entries(entries),
-        },
-    }
-}
-
-pub(crate) fn match_group(
-    own: &[Vec<f32>],
-    of_anchor: &[Vec<f32>],
-    (n, m): (usize, usize),
-    settings: &Settings,
-) -> Result<Matched, TransportError> {
-    let (left, right) = (Features::joined(n, &slices(own))?, Features::joined(m, &slices(of_anchor))?);
-    let cost = cost_matrix(settings.ground_cost, &left, &right)?;
-    let (a, b) = (marginals(own, n, settings.marginals)?, marginals(of_anchor, m, settings.marginals)?);
-    let problem = Problem::new(cost, a, b)?;
-    let solution = settings.solver.solve(&problem)?;
-    Ok(Matched {
-        map: NeuronMap::new(&solution.plan, problem.a(), problem.b(), settings.published_scaling),
-        cost: solution.cost,
-        gap: solution.gap,
-        termination: termination_name(solution.termination),
-        plan: solution.plan,
-    })
-}
-
-pub(crate) fn slices(tables: &[Vec<f32>]) -> Vec<&[f32]> {
-    tables.iter().map(Vec::as_slice).collect()
-}
-
-/// The mass of each neuron. Neurons without any weight share theirs evenly if there is nothing else.
-pub(crate) fn marginals(tables: &[Vec<f32>], neurons: usize, kind: MarginalKind) -> Result<Marginals, TransportError> {
-    if kind == MarginalKind::Uniform {
-        return Marginals::uniform(neurons);
-    }
-    let norm = |neuron: usize| -> f64 {
-        let rows = tables.iter().flat_map(|table| {
-            let width = table.len() / neurons;
-            table[neuron * width..(neuron + 1) * width].iter().map(|&value| f64::from(value))
-        });
-        match kind {
-            MarginalKind::L2 => rows.map(|value| value * value).sum::<f64>().sqrt(),
-            _ => rows.map(f64::abs).sum(),
-        }
-    };
-    let norms: Vec<f64> = (0..neurons).map(norm).collect();
-    if norms.iter().all(|&norm| norm == 0.0) { Marginals::uniform(neurons) } else { Marginals::from_weights(&norms) }
 }

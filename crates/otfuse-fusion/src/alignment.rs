@@ -3,6 +3,8 @@
 use otfuse_transport::{Termination, TransportPlan};
 use serde::{Deserialize, Serialize};
 
+use crate::map::GroupMap;
+
 /// How one model's neurons were matched with the anchor's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelAlignment {
@@ -28,6 +30,12 @@ impl ModelAlignment {
     pub(crate) fn new(model: usize, anchor: usize) -> Self {
         Self { model, anchor, groups: Vec::new(), sweeps: 0, converged: false, objective: Vec::new() }
     }
+}
+
+/// Everything about a model after its alignment.
+pub(crate) struct AlignedModel {
+    pub maps: Vec<Option<GroupMap>>,
+    pub alignment: ModelAlignment,
 }
 
 /// How the neurons of one group were matched.

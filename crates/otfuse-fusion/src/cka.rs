@@ -1,6 +1,6 @@
 //! How alike two layers represent the same samples: linear centred kernel alignment.
 
-use gemm::{Parallelism, gemm};
+use otfuse_transport::matrix::{Matrix, Update, product};
 
 /// Columns that are worked on at once.
 const COLUMNS: usize = 1024;
@@ -36,7 +36,9 @@ impl Gram {
             for row in block.chunks_exact_mut(columns) {
                 row.iter_mut().zip(&means).for_each(|(value, mean)| *value -= mean);
             }
-            add_product(&mut values, &block, samples, columns);
+            let block = Matrix::row_major(&block, columns);
+            let shape = [samples, columns, samples];
+            product(&mut values, samples, shape, block, block.transposed(), Update::Add);
         }
         values.iter().all(|value| value.is_finite()).then_some(Self { samples, values })
     }
@@ -51,36 +53,6 @@ impl Gram {
         let product = |a: &Self, b: &Self| a.values.iter().zip(&b.values).map(|(a, b)| a * b).sum::<f64>();
         let scale = (product(self, self) * product(other, other)).sqrt();
         (scale > 0.0 && scale.is_finite()).then(|| (product(self, other) / scale).clamp(0.0, 1.0))
-    }
-}
-
-/// `sum += block block'` for a row-major block.
-fn add_product(sum: &mut [f64], block: &[f64], rows: usize, columns: usize) {
-    assert!(sum.len() >= rows * rows && block.len() >= rows * columns, "matrices as large as their shapes");
-    // SAFETY: the slices hold rows x rows and rows x columns elements at the strides given, checked above; `sum` is
-    // borrowed mutably and does not overlap `block`.
-    unsafe {
-        gemm(
-            rows,
-            rows,
-            columns,
-            sum.as_mut_ptr(),
-            1,
-            rows as isize,
-            true,
-            block.as_ptr(),
-            1,
-            columns as isize,
-            block.as_ptr(),
-            columns as isize,
-            1,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
     }
 }
 

@@ -8,8 +8,8 @@ use otfuse_graph::{AxisLayout, Graph, GroupId, Tensor, ValueId};
 use rayon::prelude::*;
 
 use crate::activations::Activations;
-use crate::align::{AlignedModel, align};
-use crate::alignment::ModelAlignment;
+use crate::align::align;
+use crate::alignment::{AlignedModel, ModelAlignment};
 use crate::average::{average, averaged};
 use crate::axis::AxisMaps;
 use crate::error::FusionError;
@@ -162,7 +162,12 @@ pub fn align_all(
     if settings.alignment == Alignment::None {
         check_shapes(networks)?;
         let maps = vec![Vec::new(); networks.len()];
-        return Ok(Aligned { networks: networks.clone(), maps, alignments: Vec::new(), alignment_time: start.elapsed() });
+        return Ok(Aligned {
+            networks: networks.clone(),
+            maps,
+            alignments: Vec::new(),
+            alignment_time: start.elapsed(),
+        });
     }
     // Networks with groups within groups are swept without views.
     let nested = networks.groups().iter().any(|(_, group)| group.within.is_some());

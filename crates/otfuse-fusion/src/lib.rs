@@ -31,15 +31,17 @@ mod merge;
 mod networks;
 mod normalization;
 mod observer;
+mod pairing;
 mod partial;
 mod prune;
 mod repair;
 mod residual;
 mod scores;
 mod settings;
+mod sweep;
 mod transform;
 
-pub use activations::{ActivationPoint, ActivationStatistic, Activations};
+pub use activations::Activations;
 pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use cka::Gram;
 pub use error::FusionError;
@@ -55,5 +57,6 @@ pub use repair::{
 };
 pub use residual::Residual;
 pub use settings::{
-    Alignment, Consensus, FeatureSource, MarginalKind, Matching, Members, Settings, SweepOrder, SweepStart,
+    ActivationPoint, ActivationStatistic, Alignment, Consensus, FeatureSource, MarginalKind, Matching, Members,
+    Settings, SweepOrder, SweepStart,
 };

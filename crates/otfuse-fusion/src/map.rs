@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use gemm::{Parallelism, gemm};
 use otfuse_graph::GroupId;
+use otfuse_transport::matrix::{Matrix, Update, product};
 use otfuse_transport::{Marginals, TransportPlan};
 
 /// A map from `sources` neurons to `targets` neurons.
@@ -57,6 +57,15 @@ impl GroupMap {
             Self::Within { pairs, .. } => pairs.get(&(source, target)),
         }
     }
+}
+
+/// The maps of groups that are not within others.
+pub(crate) fn whole_maps(maps: &[Option<GroupMap>]) -> Vec<Option<NeuronMap>> {
+    let whole = |map: &Option<GroupMap>| match map {
+        Some(GroupMap::Whole(map)) => Some(map.clone()),
+        _ => None,
+    };
+    maps.iter().map(whole).collect()
 }
 
 impl NeuronMap {
@@ -153,46 +162,19 @@ impl LinearMap {
             }
             Kind::Dense { factors, .. } if inner == 1 => {
                 // One product for all: (outer x sources) times (sources x targets).
-                multiply((outer, targets, self.sources), &mut result, data, (factors, 1, self.sources));
+                let (left, right) = (Matrix::row_major(data, self.sources), Matrix::row_major(factors, self.sources));
+                let shape = [outer, self.sources, targets];
+                product(&mut result, targets, shape, left, right.transposed(), Update::Replace);
             }
             Kind::Dense { factors, .. } => {
+                let left = Matrix::row_major(factors, self.sources);
                 for (from, to) in blocks {
-                    multiply((targets, inner, self.sources), to, factors, (from, inner, 1));
+                    let right = Matrix::row_major(from, inner);
+                    product(to, inner, [targets, self.sources, inner], left, right, Update::Replace);
                 }
             }
         }
         result
-    }
-}
-
-/// `result = left * right` for a row-major `m x k` left side and a right side with the given row and column strides.
-fn multiply((m, n, k): (usize, usize, usize), result: &mut [f32], left: &[f32], right: (&[f32], usize, usize)) {
-    let (right, row_stride, column_stride) = right;
-    assert!(result.len() >= m * n && left.len() >= m * k && right.len() >= n * k, "matrices as large as their shapes");
-    // SAFETY: the three slices hold m x n, m x k and k x n elements at the strides given, checked above; `result` is
-    // borrowed mutably and overlaps neither side.
-    unsafe {
-        gemm(
-            m,
-            n,
-            k,
-            result.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            left.as_ptr(),
-            1,
-            k as isize,
-            right.as_ptr(),
-            column_stride as isize,
-            row_stride as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
     }
 }
 

@@ -187,7 +187,8 @@ impl Networks {
         loop {
             let node = graph.node(id);
             let moves = node.operator.keeps_elements();
-            let next = node.output(0).filter(|_| moves).and_then(|output| Some((output, self.shared.readers.get(&output)?)));
+            let next =
+                node.output(0).filter(|_| moves).and_then(|output| Some((output, self.shared.readers.get(&output)?)));
             match next.and_then(|(output, readers)| Some((output, readers.first()?.0))) {
                 Some((output, reader)) => (id, value) = (reader, output),
                 None => return (id, value),
@@ -199,8 +200,7 @@ impl Networks {
     pub fn group_name(&self, group: GroupId) -> String {
         let members = &self.shared.groups.group(group).members;
         let producer = members.iter().find(|member| member.role == Role::Producer).or(members.first());
-        producer
-            .map_or_else(String::new, |member: &Member| self.reference().value(member.initializer).name.clone())
+        producer.map_or_else(String::new, |member: &Member| self.reference().value(member.initializer).name.clone())
     }
 }
 

@@ -3,7 +3,7 @@
 use otfuse_transport::{GroundCost, GroundMetric, Solver};
 
 use crate::error::FusionError;
-use crate::{ActivationPoint, ActivationStatistic, Residual};
+use crate::residual::Residual;
 
 /// As many sweeps as no run needs that gets anywhere.
 const MAX_SWEEPS: usize = 100;
@@ -20,6 +20,26 @@ pub enum Alignment {
     Transport,
     /// Not at all: neurons are merged index by index ("vanilla"), which needs equal shapes.
     None,
+}
+
+/// Where activations are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ActivationPoint {
+    /// Behind the weighted sum, its bias, batch normalisation and residual addition, before the nonlinearity.
+    #[default]
+    PreActivation,
+    /// Behind the nonlinearity.
+    PostActivation,
+}
+
+/// What is kept of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ActivationStatistic {
+    /// All of them: every sample and position is a feature.
+    #[default]
+    Raw,
+    /// Mean and standard deviation over samples and positions.
+    Moments,
 }
 
 /// What describes a neuron.

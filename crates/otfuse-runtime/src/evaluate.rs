@@ -35,7 +35,8 @@ impl Probabilities {
     /// The most probable class of each sample or token, the first of equal ones.
     pub fn best(&self) -> Vec<usize> {
         let rows = self.logarithms.chunks_exact(self.classes.max(1));
-        rows.map(|row| (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })).collect()
+        rows.map(|row| (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }))
+            .collect()
     }
 
     /// The number of classes.

@@ -98,7 +98,8 @@ impl Executable {
     /// Computes the values of `wanted` from inner values that are known already; what stands before these is not run.
     ///
     /// # Errors
-    /// A value that does not follow from those given; operands that do not fit, with the node's name.
+    /// A value that does not follow from those given or is none of the graph's; operands that do not fit, with the node's
+    /// name.
     pub fn run_from(
         &self,
         known: &[(ValueId, Tensor)],
@@ -110,7 +111,7 @@ impl Executable {
     /// Replaces a constant tensor.
     ///
     /// # Errors
-    /// Integers that do not fit 64 bits.
+    /// Integers that do not fit 64 bits; a value that the graph does not have.
     pub fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
         on_device!(&mut self.program, program => program.replace(id, tensor))
     }

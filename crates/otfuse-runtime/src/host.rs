@@ -56,7 +56,8 @@ impl Host {
     }
 
     /// At most so many nodes are executed from now on, those of bodies of loops and branches included, over everything
-    /// that runs with this host and its clones; the next one is [`RuntimeError::Budget`]. The count begins anew.
+    /// that runs with this host and its clones; the next one is [`RuntimeError::Budget`]. A pass over a network or body that
+    /// executes no node counts as one. The count begins anew.
     #[must_use]
     pub fn with_steps(mut self, allowed: u64) -> Self {
         self.limits.steps = Some(Arc::new(Steps { used: AtomicU64::new(0), allowed }));
@@ -66,7 +67,7 @@ impl Host {
     /// At most so many bytes of values may be alive behind a node of one running program; more are
     /// [`RuntimeError::Budget`]. Inputs and inner values count as they are held, 4 bytes for a float and 8 for an integer or
     /// truth value, also where two of them share their memory. Constants do not, nor what an operator takes while it
-    /// computes. The body of a loop or branch is a program of its own.
+    /// computes. The body of a loop or branch is a program of its own; what a loop collects of its steps counts outside.
     #[must_use]
     pub fn with_memory(mut self, bytes: u64) -> Self {
         self.limits.memory = Some(bytes);
@@ -141,10 +142,12 @@ impl Limits {
 
     /// To be asked with the bytes that are alive behind a node.
     pub(crate) fn hold(&self, node: &str, bytes: u64) -> Result<(), RuntimeError> {
-        match self.memory {
-            Some(allowed) if bytes > allowed => Err(Self::exceeded(node, "bytes", bytes, allowed)),
-            _ => Ok(()),
-        }
+        self.beyond(bytes).map_or(Ok(()), |allowed| Err(Self::exceeded(node, "bytes", bytes, allowed)))
+    }
+
+    /// How many bytes are allowed, if these are more.
+    pub(crate) fn beyond(&self, bytes: u64) -> Option<u64> {
+        self.memory.filter(|&allowed| bytes > allowed)
     }
 
     fn exceeded(node: &str, resource: &'static str, asked: u64, allowed: u64) -> RuntimeError {

@@ -1,5 +1,7 @@
 //! Data sets in files.
 
+mod shared;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -104,13 +106,8 @@ fn cifar_batches() {
 }
 
 #[test]
-#[allow(clippy::print_stderr)]
 fn mnist_compressed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mnist");
-    if !folder.is_dir() {
-        eprintln!("skipped: ../shared is absent");
-        return;
-    }
+    let Some(folder) = shared::shared("data/mnist") else { return };
     let test = load("mnist", &folder, Split::Test, None).unwrap();
     assert_eq!((test.len(), test.sample_shape()), (10_000, &[1, 28, 28][..]));
     assert_eq!(test.labels()[..4], [7, 2, 1, 0]);
@@ -232,7 +229,30 @@ fn sentences_are_filled_up() {
     assert_eq!((train.samples([1]), train.labels()), (vec![2.0, 5.0, 3.0, 0.0], &[1, 0][..]));
     let test = spec.load(Split::Test, None, None).unwrap();
     assert_eq!((test.samples([0]), test.labels(), test.classes()), (vec![2.0, 1.0, 1.0, 3.0], &[0][..], 2));
+    // A damaged table is no table without labels.
+    std::fs::write(folder.0.join("test.tsv"), "").unwrap();
+    let error = spec.load(Split::Test, None, None).unwrap_err().to_string();
+    assert!(error.contains("test.tsv: header: expected the columns 'label'"), "{error}");
     std::fs::write(folder.0.join("train.tsv"), "label\tsentence\n1\tgood\nx\tbad\n").unwrap();
     let error = spec.load(Split::Train, None, None).unwrap_err().to_string();
     assert!(error.contains("train.tsv: line 3: expected a label from 0"), "{error}");
+}
+
+#[test]
+#[cfg(unix)]
+fn files_that_cannot_be_asked_about_are_not_absent() {
+    let folder = Folder::new("circle");
+    // A link to itself.
+    for name in ["train.csv", "test_batch.bin", "train-labels-idx1-ubyte"] {
+        std::os::unix::fs::symlink(name, folder.0.join(name)).unwrap();
+    }
+    for (kind, split) in [("csv", Split::Train), ("cifar10", Split::Test), ("mnist", Split::Train)] {
+        let error = load(kind, &folder.0, split, None).unwrap_err();
+        assert!(matches!(error, DatasetError::Read { .. }), "{kind}: {error}");
+    }
+    // A link to nothing is there and holds nothing.
+    std::fs::remove_file(folder.0.join("train.csv")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.0.join("train.csv")).unwrap();
+    let error = load("csv", &folder.0, Split::Train, None).unwrap_err();
+    assert!(matches!(error, DatasetError::Missing { .. }), "{error}");
 }

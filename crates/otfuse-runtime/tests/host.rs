@@ -68,40 +68,95 @@ fn cancelled_hosts_run_nothing() {
     assert_eq!(executable.run(&inputs(&chain()), &[]), Err(RuntimeError::Cancelled));
 }
 
-/// A loop that takes long to end by itself.
-fn long() -> Graph {
+/// What the steps of a loop do.
+#[derive(Clone, Copy, PartialEq)]
+enum Steps {
+    /// A node each.
+    Compute,
+    /// Nothing.
+    Idle,
+    /// Nothing, and leave their state behind.
+    Collect,
+}
+
+/// A loop of so many steps over a state of 10 floats.
+fn repeated(kind: Steps, most: i64) -> Graph {
     let mut body = GraphBuilder::new("body");
     body.input_of("step", DataType::I64, Vec::new());
     let condition = body.input_of("condition", DataType::Bool, Vec::new());
     let state = body.input("state", &[Some(10)]);
-    let next = body.node(Operator::Unary(Unary::Tanh), &[state]);
+    let next = if kind == Steps::Compute { body.node(Operator::Unary(Unary::Tanh), &[state]) } else { state };
     body.output(condition);
     body.output(next);
+    if kind == Steps::Collect {
+        body.output(state);
+    }
     let body = Body { graph: Arc::new(body.finish().unwrap()), captures: Vec::new() };
     let mut b = GraphBuilder::new("long");
-    let most = b.constant(Tensor::from_i64(&[], vec![1 << 24]));
+    let most = b.constant(Tensor::from_i64(&[], vec![most]));
     let truth = b.constant(Tensor::new(DataType::Bool, Vec::new(), vec![1].into()).unwrap());
     let x = b.input("x", &[Some(10)]);
-    let last = b.node(Operator::Loop { body, states: 1 }, &[most, truth, x]);
-    b.output(last);
+    let outputs = if kind == Steps::Collect { 2 } else { 1 };
+    let inputs = [most, truth, x].map(Some).to_vec();
+    let found = b.node_with_options(Operator::Loop { body, states: 1 }, inputs, outputs);
+    found.into_iter().for_each(|value| b.output(value));
     b.finish().unwrap()
+}
+
+fn run_loop(graph: &Graph, host: &Host) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+    let x = Tensor::from_f32(&[10], vec![0.5; 10]);
+    run_graph(graph, BTreeMap::from([("x".to_owned(), x)]), host)
 }
 
 #[test]
 fn bodies_of_loops_are_limited() {
-    let graph = long();
-    let x = Tensor::from_f32(&[10], vec![0.5; 10]);
-    let run = |host: &Host| run_graph(&graph, BTreeMap::from([("x".to_owned(), x.clone())]), host);
-    let error = run(&Host::default().with_steps(1000)).unwrap_err();
-    assert!(matches!(error, RuntimeError::Budget { resource: "steps", asked: 1001, .. }), "{error}");
-    let host = Host::default();
-    let handle = host.cancellation();
-    std::thread::scope(|scope| {
-        let running = scope.spawn(|| run(&host));
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        handle.cancel();
-        assert_eq!(running.join().unwrap(), Err(RuntimeError::Cancelled));
-    });
+    for kind in [Steps::Compute, Steps::Idle] {
+        let graph = repeated(kind, 1 << 24);
+        let error = run_loop(&graph, &Host::default().with_steps(1000)).unwrap_err();
+        assert!(matches!(error, RuntimeError::Budget { resource: "steps", asked: 1001, .. }), "{error}");
+        let host = Host::default();
+        let handle = host.cancellation();
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run_loop(&graph, &host));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            handle.cancel();
+            assert_eq!(running.join().unwrap(), Err(RuntimeError::Cancelled));
+        });
+    }
+}
+
+#[test]
+fn what_loops_collect_is_memory() {
+    // 8 steps leave 40 bytes each; the state of 40 bytes is alive beside them in the end.
+    let graph = repeated(Steps::Collect, 8);
+    let found = run_loop(&graph, &Host::default().with_memory(400)).unwrap();
+    assert_eq!(found[1].1.shape(), [8, 10]);
+    let endless = repeated(Steps::Collect, 1 << 24);
+    let error = run_loop(&endless, &Host::default().with_memory(400)).unwrap_err();
+    assert!(matches!(error, RuntimeError::Budget { resource: "bytes", allowed: 400, .. }), "{error}");
+    assert!(run_loop(&repeated(Steps::Idle, 1000), &Host::default().with_memory(400)).is_ok());
+}
+
+#[test]
+fn ids_of_other_graphs_are_errors() {
+    let (small, large) = (chain(), repeated(Steps::Compute, 1));
+    let mut b = GraphBuilder::new("larger");
+    let mut x = b.input("x", &[Some(10)]);
+    for _ in 0..20 {
+        x = b.relu(x);
+    }
+    b.output(x);
+    let other = b.finish().unwrap().outputs()[0];
+    let tensor = Tensor::from_f32(&[10], vec![0.5; 10]);
+    for graph in [small, large] {
+        let mut executable = Executable::new(&graph, &Host::default()).unwrap();
+        let error = executable.run_from(&[(other, tensor.clone())], graph.outputs()).unwrap_err();
+        assert!(matches!(error, RuntimeError::UnknownInput { .. }), "{error}");
+        let error = executable.run_from(&[], &[other]).unwrap_err();
+        assert!(matches!(error, RuntimeError::NotComputed { .. }), "{error}");
+        assert!(executable.run(&[(other, tensor.clone())], &[]).is_err());
+        assert!(executable.replace(other, &tensor).is_err());
+    }
 }
 
 fn sendable<T: Send + Sync>() {}

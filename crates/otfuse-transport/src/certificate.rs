@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_length};
 use crate::kernels::Kernels;
 use crate::problem::Problem;
 use crate::solution::{Potentials, Solution};
+use crate::value::CostValue;
 
 /// How far a solution is from satisfying the optimality conditions of the linear programme. All zero (but for rounding)
 /// proves that the plan is optimal.

@@ -1,26 +1,11 @@
 //! The cost of moving one unit of mass from a row to a column.
 
-use std::fmt::Debug;
-
 use crate::error::{TransportError, check_length, check_shape};
 use crate::kernels::Kernels;
+use crate::value::CostValue;
 
 /// The largest magnitude of a cost: sums of differences of such costs along any path stay finite.
 const LARGEST: f64 = 1e300;
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
-}
-
-/// How a cost is stored: `f64`, or `f32` where memory counts.
-///
-/// Solvers compute in `f64` in either case and never copy the matrix: a solution is exact for the stored costs.
-pub trait CostValue: Copy + PartialEq + Debug + Default + Into<f64> + Send + Sync + sealed::Sealed + 'static {}
-
-impl CostValue for f32 {}
-impl CostValue for f64 {}
 
 /// A dense `n x m` matrix of costs between `-1e300` and `1e300`, row-major, in double or single precision.
 ///

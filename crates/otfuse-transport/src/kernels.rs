@@ -2,9 +2,8 @@
 //! instruction set; the one to use is chosen at run time (`pulp`). No loop uses fused multiply-add and all have a fixed
 //! number of lanes, so results do not depend on the machine.
 
+use crate::value::CostValue;
 use pulp::Arch;
-
-use crate::cost::CostValue;
 
 /// Independent accumulators of a reduction: two AVX-512 or four AVX2 registers.
 const LANES: usize = 16;

@@ -66,9 +66,10 @@ mod sinkhorn;
 mod solution;
 mod solver;
 mod support;
+mod value;
 
 pub use certificate::{Certificate, certificate};
-pub use cost::{CostMatrix, CostValue};
+pub use cost::CostMatrix;
 pub use error::TransportError;
 pub use features::Features;
 pub use ground::cost_matrix;
@@ -82,3 +83,4 @@ pub use rounding::round_to_feasible;
 pub use sinkhorn::{Epsilon, SinkhornSettings};
 pub use solution::{Potentials, Solution, Termination};
 pub use solver::Solver;
+pub use value::CostValue;

@@ -1,9 +1,10 @@
 //! How much mass goes from every row to every column.
 
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_length, check_shape};
 use crate::kernels::Kernels;
 use crate::permutation::Permutation;
+use crate::value::CostValue;
 
 /// A transport plan of `n` rows and `m` columns, in the form that suits it.
 #[derive(Debug, Clone, PartialEq)]

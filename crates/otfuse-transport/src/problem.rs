@@ -1,8 +1,9 @@
 //! What is to be solved.
 
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_length};
 use crate::marginals::Marginals;
+use crate::value::CostValue;
 
 /// A transport problem: costs and the two marginals, of matching sizes.
 #[derive(Debug, Clone, PartialEq)]

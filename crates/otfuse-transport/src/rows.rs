@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::error::TransportError;
 use crate::features::Features;
 use crate::ground::costs;
 use crate::metric::GroundCost;
+use crate::value::CostValue;
 
 /// Costs of which some rows at a time can be had.
 pub(crate) trait Rows: Sync {

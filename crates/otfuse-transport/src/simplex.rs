@@ -14,14 +14,14 @@ mod start;
 mod tree;
 
 use crate::certificate::feasible_rows;
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::error::TransportError;
 use crate::kernels::Kernels;
 use crate::plan::{SparsePlan, TransportPlan};
 use crate::problem::Problem;
 use crate::solution::{Potentials, Solution, Termination};
-use crate::solver::finish;
 use crate::support::Support;
+use crate::value::CostValue;
 use tree::Tree;
 
 /// Rows that are priced before the best arc enters: more give fewer pivots, each of which costs more.
@@ -51,7 +51,7 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
     let plan = TransportPlan::Sparse(SparsePlan::new(rows, columns, entries)?);
     let g = support.extend_columns(problem.cost(), &tree.row_potential, &tree.column_potential);
     let f = feasible_rows(problem.cost(), &g);
-    finish(problem, plan, Potentials { f, g }, termination)
+    Solution::exact(problem, plan, Potentials { f, g }, termination)
 }
 
 /// Pivots until no arc has a negative reduced cost.

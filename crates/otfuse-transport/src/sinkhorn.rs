@@ -15,13 +15,14 @@ mod scaling;
 mod side;
 
 use crate::certificate::feasible_rows;
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::error::TransportError;
 use crate::plan::{DensePlan, TransportPlan};
 use crate::problem::Problem;
 use crate::rounding::round;
 use crate::solution::{Potentials, Solution, Termination};
 use crate::support::Support;
+use crate::value::CostValue;
 use scaling::Scaling;
 use side::Side;
 

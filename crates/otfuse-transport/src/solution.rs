@@ -2,6 +2,8 @@
 
 use crate::error::{TransportError, check_length};
 use crate::plan::TransportPlan;
+use crate::problem::Problem;
+use crate::value::CostValue;
 
 /// A plan, what it costs, and how good it is known to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,20 @@ pub struct Solution {
     pub gap: f64,
     /// How the solver ended.
     pub termination: Termination,
+}
+
+impl Solution {
+    /// Completes an exact solution: its cost and the gap to its (feasible) potentials.
+    pub(crate) fn exact<T: CostValue>(
+        problem: &Problem<T>,
+        plan: TransportPlan,
+        potentials: Potentials,
+        termination: Termination,
+    ) -> Result<Self, TransportError> {
+        let cost = plan.cost(problem.cost())?;
+        let gap = (cost - potentials.value(problem.a().as_slice(), problem.b().as_slice())).max(0.0);
+        Ok(Self { plan, cost, potentials, gap, termination })
+    }
 }
 
 /// Dual variables `f` of the rows and `g` of the columns.

@@ -2,7 +2,7 @@
 
 use crate::assignment::assign;
 use crate::certificate::feasible_rows;
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_length};
 use crate::permutation::Permutation;
 use crate::plan::TransportPlan;
@@ -10,6 +10,7 @@ use crate::problem::Problem;
 use crate::simplex;
 use crate::sinkhorn::{self, SinkhornSettings};
 use crate::solution::{Potentials, Solution, Termination};
+use crate::value::CostValue;
 
 /// How to solve a [`Problem`].
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -95,11 +96,11 @@ fn solve_assignment<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
             Some(permutation) => TransportPlan::Permutation(keep_in_place(cost, permutation)?),
             None => solution.plan,
         };
-        return finish(problem, plan, solution.potentials, solution.termination);
+        return Solution::exact(problem, plan, solution.potentials, solution.termination);
     };
     let plan = TransportPlan::Permutation(keep_in_place(cost, Permutation::new(columns)?)?);
     let f = feasible_rows(cost, &assignment.prices);
-    finish(problem, plan, Potentials { f, g: assignment.prices }, Termination::Optimal)
+    Solution::exact(problem, plan, Potentials { f, g: assignment.prices }, Termination::Optimal)
 }
 
 /// The identity if it costs no more than `columns`, so that things that are alike stay where they are.
@@ -107,16 +108,4 @@ fn keep_in_place<T: CostValue>(cost: &CostMatrix<T>, columns: Permutation) -> Re
     // Summing differences row by row keeps the comparison exact where all costs are alike.
     let excess: f64 = columns.iter().enumerate().map(|(row, &column)| cost.get(row, row) - cost.get(row, column)).sum();
     if excess <= 0.0 { Permutation::identity(cost.rows()) } else { Ok(columns) }
-}
-
-/// Completes an exact solution: its cost and the gap to its (feasible) potentials.
-pub(crate) fn finish<T: CostValue>(
-    problem: &Problem<T>,
-    plan: TransportPlan,
-    potentials: Potentials,
-    termination: Termination,
-) -> Result<Solution, TransportError> {
-    let cost = plan.cost(problem.cost())?;
-    let gap = (cost - potentials.value(problem.a().as_slice(), problem.b().as_slice())).max(0.0);
-    Ok(Solution { plan, cost, potentials, gap, termination })
 }

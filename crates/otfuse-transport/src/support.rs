@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::problem::Problem;
+use crate::value::CostValue;
 
 /// A problem reduced to the rows and columns that carry mass; borrowed where all do.
 pub(crate) struct Support<'a, T: CostValue> {

@@ -88,6 +88,7 @@ impl Dataset {
     }
 
     /// Whether this is a part of a data set.
+    #[cfg(feature = "training")]
     pub(crate) fn is_part(&self) -> bool {
         self.part.is_some()
     }

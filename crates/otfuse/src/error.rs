@@ -87,6 +87,7 @@ impl Error {
     }
 
     /// With where in a file or list it is, in front of the message.
+    #[cfg(feature = "experiment")]
     #[must_use]
     pub(crate) fn within(mut self, place: &str) -> Self {
         if self.kind != ErrorKind::Cancelled {

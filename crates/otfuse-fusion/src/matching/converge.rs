@@ -3,19 +3,16 @@
 use std::collections::HashSet;
 
 use otfuse_graph::GroupId;
-use otfuse_transport::{Features, Permutation, Potentials, Problem, Solution, TransportPlan, cost_matrix};
+use otfuse_transport::{Permutation, Potentials, TransportPlan};
 
-use super::{Views, orders};
-use crate::align::{marginals, slices};
-use crate::alignment::{GroupAlignment, SavedPlan, matched_fraction, termination_name};
+use super::{NEGLIGIBLE, Views, orders};
+use crate::alignment::{AlignedModel, GroupAlignment, ModelAlignment, SavedPlan, matched_fraction};
 use crate::error::FusionError;
-use crate::map::NeuronMap;
+use crate::map::{GroupMap, NeuronMap};
 use crate::networks::Networks;
 use crate::observer::{Observer, Progress};
+use crate::pairing::{Matched, pairing};
 use crate::settings::{Settings, SweepOrder};
-
-/// A smaller gain than this share of a group's costs is no gain but rounding.
-const NEGLIGIBLE: f64 = 1e-9;
 
 /// Where the sweeps begin.
 pub(crate) struct Start {
@@ -43,6 +40,20 @@ pub(crate) struct Converged {
     pub objective: Vec<f64>,
     /// Whether the last sweep changed nothing.
     pub converged: bool,
+}
+
+impl Converged {
+    pub fn into_aligned(self, model: usize, anchor: usize) -> AlignedModel {
+        let alignment = ModelAlignment {
+            model,
+            anchor,
+            groups: self.groups.into_iter().flatten().collect(),
+            sweeps: self.objective.len() - 1,
+            converged: self.converged,
+            objective: self.objective,
+        };
+        AlignedModel { maps: self.maps.into_iter().map(|map| map.map(GroupMap::Whole)).collect(), alignment }
+    }
 }
 
 struct Sweeps<'a> {
@@ -114,47 +125,39 @@ impl Sweeps<'_> {
         let sizes = (networks.size(self.model, group), networks.size(anchor, group));
         let failed = |source| FusionError::Transport { model: self.model, group: index, member: name.clone(), source };
         let solve = || {
-            let (left, right) =
-                (Features::joined(sizes.0, &slices(&own))?, Features::joined(sizes.1, &slices(&expected))?);
-            let cost = cost_matrix(self.settings.ground_cost, &left, &right)?;
-            let kind = self.settings.marginals;
-            let problem = Problem::new(cost, marginals(&own, sizes.0, kind)?, marginals(&expected, sizes.1, kind)?)?;
-            let solution = match &self.potentials[index] {
-                Some(start) => self.settings.solver.solve_from(&problem, start)?,
-                None => self.settings.solver.solve(&problem)?,
-            };
+            let problem = pairing(&own, &expected, sizes, self.settings)?;
+            let matched = Matched::new(&problem, self.potentials[index].as_ref(), self.settings)?;
             let before = self.found.plans[index].as_ref().map(|plan| plan.cost(problem.cost())).transpose()?;
-            let scale = problem.cost().max_abs();
-            Ok((solution, before, scale, problem))
+            Ok((matched, before, problem.cost().max_abs()))
         };
-        let (solution, before, scale, problem) = solve().map_err(failed)?;
+        let (matched, before, scale) = solve().map_err(failed)?;
+        let is_permutation = matched.plan.is_permutation();
         let is_better = match (&self.found.plans[index], before) {
-            (Some(TransportPlan::Permutation(_)), Some(before)) if solution.plan.is_permutation() => {
-                solution.cost < before - NEGLIGIBLE * scale
+            (Some(TransportPlan::Permutation(_)), Some(before)) if is_permutation => {
+                // A smaller gain than this share of the group's costs is no gain but rounding.
+                matched.cost < before - NEGLIGIBLE * scale
             }
-            (Some(old), Some(_)) => old != &solution.plan && differs(old, &solution.plan),
+            (Some(old), Some(_)) => old != &matched.plan && differs(old, &matched.plan),
             _ => true,
         };
-        let map = NeuronMap::new(&solution.plan, problem.a(), problem.b(), self.settings.published_scaling);
-        let changes = is_better && self.try_map(group, map, &solution);
-        self.found.groups[index] = Some(self.describe(&name, sizes, &solution, changes, before));
+        let mut alignment = matched.alignment(&name, sizes);
+        let changes = is_better && self.try_map(group, matched.map, is_permutation);
         if changes {
-            self.found.plans[index] = Some(solution.plan);
-        }
-        if let Some(alignment) = &mut self.found.groups[index]
-            && let Some(plan) = &self.found.plans[index]
-        {
+            self.found.plans[index] = Some(matched.plan);
+        } else if let (Some(plan), Some(before)) = (&self.found.plans[index], before) {
+            alignment.cost = before;
             alignment.plan = SavedPlan::from(plan);
             alignment.matched_fraction = matched_fraction(plan);
         }
-        self.potentials[index] = Some(solution.potentials);
+        self.found.groups[index] = Some(alignment);
+        self.potentials[index] = Some(matched.potentials);
         Ok(changes)
     }
 
     /// Takes the new map; where the costs depended on the old one, only if the objective itself falls.
-    fn try_map(&mut self, group: GroupId, map: NeuronMap, solution: &Solution) -> bool {
+    fn try_map(&mut self, group: GroupId, map: NeuronMap, is_permutation: bool) -> bool {
         let index = group.index();
-        if !(self.views.is_paired_with_itself(group) && solution.plan.is_permutation()) {
+        if !(self.views.is_paired_with_itself(group) && is_permutation) {
             self.found.maps[index] = Some(map);
             return true;
         }
@@ -167,26 +170,6 @@ impl Sweeps<'_> {
             self.found.maps[index] = old;
         }
         falls
-    }
-
-    fn describe(
-        &self,
-        name: &str,
-        sizes: (usize, usize),
-        solution: &Solution,
-        changed: bool,
-        before: Option<f64>,
-    ) -> GroupAlignment {
-        GroupAlignment {
-            name: name.to_owned(),
-            size: sizes.0,
-            anchor_size: sizes.1,
-            cost: if changed { solution.cost } else { before.unwrap_or(solution.cost) },
-            gap: solution.gap,
-            termination: termination_name(solution.termination).to_owned(),
-            matched_fraction: matched_fraction(&solution.plan),
-            plan: SavedPlan::from(&solution.plan),
-        }
     }
 }
 

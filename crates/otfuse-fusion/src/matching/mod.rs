@@ -18,8 +18,33 @@ mod order;
 mod realign;
 mod views;
 
-pub(crate) use converge::{Converged, Start, converge};
+pub(crate) use converge::{Start, converge};
 pub(crate) use nested::{Nested, identity_map};
 pub(crate) use order::orders;
 pub(crate) use realign::realign;
 pub(crate) use views::Views;
+
+use otfuse_graph::Role;
+
+/// A smaller relative gain is no gain but rounding.
+const NEGLIGIBLE: f64 = 1e-9;
+
+fn squared_norm(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum()
+}
+
+/// The rows of `own` neurons on an axis of a tensor whose squared distances count `weight` times, as features. Neurons that
+/// are merged send out the sum of what they sent.
+fn weighed(mut rows: Vec<f32>, weight: f64, role: Role, (own, of_anchor): (usize, usize)) -> Vec<f32> {
+    let merged = if role == Role::Consumer { own as f64 / of_anchor.max(1) as f64 } else { 1.0 };
+    let factor = (weight.sqrt() * merged) as f32;
+    if factor != 1.0 {
+        rows.iter_mut().for_each(|value| *value *= factor);
+    }
+    rows
+}
+
+/// The squared distance of two tensors.
+fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+}

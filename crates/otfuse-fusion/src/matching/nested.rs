@@ -6,22 +6,20 @@
 //! objective, so what lowers it is kept and what does not is not: with permutations the objective falls with every change.
 
 use otfuse_graph::{AxisLayout, GroupId, Role, ValueId};
-use otfuse_transport::{Features, Marginals, Permutation, TransportError, TransportPlan, cost_matrix};
+use otfuse_transport::{Marginals, Permutation, TransportError, TransportPlan};
 use rayon::prelude::*;
 
-use super::orders;
-use crate::align::{Matched, Sweep, Tables, match_group, slices};
-use crate::alignment::{GroupAlignment, SavedPlan, matched_fraction};
+use super::{NEGLIGIBLE, orders, squared_distance, squared_norm, weighed};
+use crate::alignment::{AlignedModel, GroupAlignment, ModelAlignment, SavedPlan, matched_fraction};
 use crate::error::FusionError;
 use crate::features::neuron_rows;
 use crate::map::{GroupMap, NeuronMap};
 use crate::networks::Networks;
 use crate::observer::{Observer, Progress};
+use crate::pairing::{Matched, Tables, costs};
 use crate::settings::{Members, SweepOrder};
+use crate::sweep::Sweep;
 use crate::transform::Mapper;
-
-/// A smaller relative gain is no gain but rounding.
-const NEGLIGIBLE: f64 = 1e-9;
 
 /// A smaller relative change of the objective by plans that are no permutations is none.
 const STEADY: f64 = 1e-4;
@@ -35,14 +33,6 @@ pub(crate) struct Nested<'s> {
     /// The factor of each weight's squared distances, by its place in the graph.
     factors: Vec<f64>,
     networks: &'s Networks,
-}
-
-/// What the sweeps found.
-pub(crate) struct NestedResult {
-    pub maps: Vec<Option<GroupMap>>,
-    pub groups: Vec<GroupAlignment>,
-    pub objective: Vec<f64>,
-    pub converged: bool,
 }
 
 impl<'s> Nested<'s> {
@@ -71,7 +61,7 @@ impl<'s> Nested<'s> {
     }
 
     /// Sweeps until nothing changes, or as often as the settings allow.
-    pub fn run(mut self, seed: u64, observer: &Observer<'_>) -> Result<NestedResult, FusionError> {
+    pub fn run(mut self, seed: u64, observer: &Observer<'_>) -> Result<AlignedModel, FusionError> {
         let settings = self.sweep.settings;
         let count = self.networks.groups().len();
         let is_random = settings.matching.order == SweepOrder::Random;
@@ -98,8 +88,15 @@ impl<'s> Nested<'s> {
             }
         }
         self.describe_rest()?;
-        let groups = self.alignments.into_iter().flatten().collect();
-        Ok(NestedResult { maps: self.sweep.maps, groups, objective, converged })
+        let alignment = ModelAlignment {
+            model: self.sweep.model,
+            anchor: self.networks.anchor(),
+            groups: self.alignments.into_iter().flatten().collect(),
+            sweeps: objective.len() - 1,
+            converged,
+            objective,
+        };
+        Ok(AlignedModel { maps: self.sweep.maps, alignment })
     }
 
     /// The squared distances between the anchor's weights and the model's mapped ones, of those that carry `group`.
@@ -121,8 +118,7 @@ impl<'s> Nested<'s> {
             .map(|&id| {
                 let mapped = crate::average::mapped(self.networks, *model, id, maps);
                 let expected = self.networks.tensor(self.networks.anchor(), id).to_f32().unwrap_or_default();
-                let squares = mapped.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
-                self.factors[id.index()] * squares.sum::<f64>()
+                self.factors[id.index()] * squared_distance(&mapped, &expected)
             })
             .collect();
         distances.iter().sum()
@@ -171,7 +167,7 @@ impl<'s> Nested<'s> {
             let (own, of_anchor) = this.sweep.tables(outer)?;
             let sizes = this.sizes(outer);
             let name = this.networks.group_name(outer);
-            let matched = match_group(&own, &of_anchor, sizes, this.sweep.settings)
+            let matched = Matched::of(&own, &of_anchor, sizes, this.sweep.settings)
                 .map_err(|source| this.failure(outer, source))?;
             this.alignments[outer.index()] = Some(matched.alignment(&name, sizes));
             let mut are_permutations = matched.plan.is_permutation();
@@ -218,7 +214,7 @@ impl<'s> Nested<'s> {
         let sizes = self.sizes(group);
         let own = self.tables(group, self.sweep.model, &self.sweep.maps);
         let of_anchor = self.tables(group, self.networks.anchor(), &[]);
-        let matched = match_group(&own, &of_anchor, sizes, self.sweep.settings);
+        let matched = Matched::of(&own, &of_anchor, sizes, self.sweep.settings);
         Ok((matched.map_err(|source| self.failure(group, source))?, sizes))
     }
 
@@ -272,15 +268,8 @@ impl<'s> Nested<'s> {
         let neurons = layouts[axis].neurons(group, &size);
         let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
         let (own, of_anchor) = (networks.size(model, group), networks.size(networks.anchor(), group));
-        let mut rows = neuron_rows(&data, outer, &neurons, inner, own);
-        // Neurons that are merged send out the sum of what they sent.
-        let is_consumer = networks.role(id, axis) == Role::Consumer;
-        let merged = if is_consumer { own as f64 / of_anchor.max(1) as f64 } else { 1.0 };
-        let factor = (self.factors[id.index()].sqrt() * merged) as f32;
-        if factor != 1.0 {
-            rows.iter_mut().for_each(|value| *value *= factor);
-        }
-        Some(rows)
+        let rows = neuron_rows(&data, outer, &neurons, inner, own);
+        Some(weighed(rows, self.factors[id.index()], networks.role(id, axis), (own, of_anchor)))
     }
 
     /// Describes groups that stayed where a start without costs had them: whole ones at what that costs, those inside of
@@ -297,12 +286,8 @@ impl<'s> Nested<'s> {
                 Some(plan) if !has_inside => {
                     let own = self.tables(group, self.sweep.model, &self.sweep.maps);
                     let of_anchor = self.tables(group, self.networks.anchor(), &[]);
-                    let cost = || {
-                        let left = Features::joined(sizes.0, &slices(&own))?;
-                        let right = Features::joined(sizes.1, &slices(&of_anchor))?;
-                        plan.cost(&cost_matrix(self.sweep.settings.ground_cost, &left, &right)?)
-                    };
-                    cost().map_err(|source| self.failure(group, source))?
+                    let costs = costs(&own, &of_anchor, sizes, self.sweep.settings.ground_cost);
+                    costs.and_then(|costs| plan.cost(&costs)).map_err(|source| self.failure(group, source))?
                 }
                 _ => 0.0,
             };
@@ -339,8 +324,4 @@ pub(crate) fn identity_map(networks: &Networks, group: GroupId) -> Option<(Group
         }
     };
     Some((map, plan))
-}
-
-fn squared_norm(values: &[f32]) -> f64 {
-    values.iter().map(|&value| f64::from(value).powi(2)).sum()
 }

@@ -1,14 +1,12 @@
 //! Three and more models without a privileged one.
 
-use super::{Start, Views, converge};
-use crate::align::AlignedModel;
+use super::{NEGLIGIBLE, Start, Views, converge, squared_distance};
+use crate::alignment::AlignedModel;
 use crate::error::FusionError;
+use crate::map::whole_maps;
 use crate::networks::Networks;
 use crate::observer::Observer;
 use crate::settings::Settings;
-
-/// A smaller relative gain is no gain but rounding.
-const NEGLIGIBLE: f64 = 1e-9;
 
 /// Aligns each model in turn to the mean of all others, until the sum of squared distances to the mean stops falling (Git
 /// Re-Basin, algorithm 3, "MergeMany"). The anchor stays where it is: only the order of the neurons depends on it.
@@ -24,7 +22,8 @@ pub(crate) fn realign(
     if networks.len() < 3 {
         return Ok(());
     }
-    let maps_of = |found: &[Option<AlignedModel>], model: usize| found[model].as_ref().map(|found| found.whole_maps());
+    let maps_of =
+        |found: &[Option<AlignedModel>], model: usize| found[model].as_ref().map(|found| whole_maps(&found.maps));
     let mut mapped: Vec<Vec<Vec<f32>>> =
         (0..networks.len()).map(|model| views.all_mapped(model, &maps_of(found, model).unwrap_or_default())).collect();
     let mut spread = spread_of(views, &mapped);
@@ -32,13 +31,13 @@ pub(crate) fn realign(
         for model in (0..networks.len()).filter(|&model| model != networks.anchor()) {
             let Some(before) = &found[model] else { continue };
             let reference = mean(mapped.iter().enumerate().filter(|(other, _)| *other != model).map(|(_, all)| all));
-            let start = Start { maps: before.whole_maps(), plans: vec![None; before.maps.len()] };
+            let start = Start { maps: whole_maps(&before.maps), plans: vec![None; before.maps.len()] };
             let seed = settings.matching.seed;
             let better = converge(views, networks, settings, model, Some(&reference), start, seed, observer)?;
             let last = |objective: &[f64]| objective.last().copied().unwrap_or(f64::INFINITY);
             if last(&better.objective) < better.objective[0] {
                 mapped[model] = views.all_mapped(model, &better.maps);
-                found[model] = Some(AlignedModel::new(model, networks.anchor(), better));
+                found[model] = Some(better.into_aligned(model, networks.anchor()));
             }
         }
         let now = spread_of(views, &mapped);
@@ -70,12 +69,7 @@ fn spread_of(views: &Views<'_>, mapped: &[Vec<Vec<f32>>]) -> f64 {
     let centre = mean(mapped.iter());
     let distance = |model: &Vec<Vec<f32>>| -> f64 {
         let tensors = model.iter().zip(&centre).zip(&views.views);
-        tensors
-            .map(|((values, centre), view)| {
-                let squares = values.iter().zip(centre).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
-                view.weight * squares.sum::<f64>()
-            })
-            .sum()
+        tensors.map(|((values, centre), view)| view.weight * squared_distance(values, centre)).sum()
     };
     mapped.iter().map(distance).sum()
 }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use otfuse_graph::{AxisLayout, Graph, GroupId, NodeId, Operator, Role, ValueId};
 use rayon::prelude::*;
 
+use super::{squared_distance, squared_norm, weighed};
 use crate::activations::Activations;
 use crate::axis::AxisMaps;
 use crate::features::neuron_rows;
@@ -186,14 +187,7 @@ impl<'a> Views<'a> {
         let neurons = tensor.layouts[axis].neurons(group, &size);
         let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
         let (own, of_anchor) = (self.networks.size(model, group), self.networks.size(anchor, group));
-        let mut rows = neuron_rows(&data, outer, &neurons, inner, own);
-        // Neurons that are merged send out the sum of what they sent.
-        let merged = if tensor.roles[axis] == Role::Consumer { own as f64 / of_anchor.max(1) as f64 } else { 1.0 };
-        let factor = (tensor.weight.sqrt() * merged) as f32;
-        if factor != 1.0 {
-            rows.iter_mut().for_each(|value| *value *= factor);
-        }
-        rows
+        weighed(neuron_rows(&data, outer, &neurons, inner, own), tensor.weight, tensor.roles[axis], (own, of_anchor))
     }
 
     /// A tensor with its axes mapped, and its new shape. The group on the axis that is left out keeps its neurons there.
@@ -251,16 +245,11 @@ impl<'a> Views<'a> {
                     Some(reference) => reference[view].as_slice(),
                     None => self.views[view].models[anchor].1.as_ref(),
                 };
-                let squares = mapped.iter().zip(expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
-                self.views[view].weight * squares.sum::<f64>()
+                self.views[view].weight * squared_distance(&mapped, expected)
             })
             .collect();
         distances.iter().sum()
     }
-}
-
-fn squared_norm(values: &[f32]) -> f64 {
-    values.iter().map(|&value| f64::from(value).powi(2)).sum()
 }
 
 /// The running statistics of batch normalisations.

@@ -122,6 +122,8 @@ mod tests {
     fn other_than_two_models_are_refused() {
         let error = Slerp.check(&[0.2, 0.3, 0.5]).unwrap_err();
         assert!(matches!(error, FusionError::Merge { method: "slerp", .. }), "{error}");
-        assert!(Slerp.check(&[1.0]).is_err() && Slerp.check(&[0.0, 0.0]).is_err() && Slerp.check(&[2.0, -1.0]).is_err());
+        assert!(
+            Slerp.check(&[1.0]).is_err() && Slerp.check(&[0.0, 0.0]).is_err() && Slerp.check(&[2.0, -1.0]).is_err()
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Least squares with a ridge, rows streamed.
 
-use gemm::{Parallelism, gemm};
+use otfuse_transport::matrix::{Matrix, Update, product};
 use rayon::prelude::*;
 
 use super::cholesky;
@@ -119,8 +119,7 @@ impl NormalEquations {
         let added = ridge * scale + f64::MIN_POSITIVE;
         (0..d).for_each(|i| factor[i * d + i] += added);
         if scale > 0.0 {
-            cholesky::factorize(&mut factor, d)?;
-            cholesky::solve(&factor, d, &mut step, m);
+            cholesky::solve(&mut factor, d, &mut step, m)?;
         } else {
             step.fill(0.0);
         }
@@ -151,16 +150,8 @@ fn multiply(left: &[f64], right: &[f64], d: usize, m: usize) -> Vec<f64> {
     result.par_chunks_mut((64 * m).max(1)).enumerate().for_each(|(index, block)| {
         let rows = block.len() / m;
         let left = &left[index * 64 * d..(index * 64 + rows) * d];
-        assert!(right.len() == d * m && left.len() == rows * d, "matrices as large as their shapes");
-        // SAFETY: the slices hold rows x m, rows x d and d x m elements, checked above; `block` overlaps neither.
-        unsafe {
-            let (to, a, b) = (block.as_mut_ptr(), left.as_ptr(), right.as_ptr());
-            let (d_stride, m_stride) = (d as isize, m as isize);
-            let none = Parallelism::None;
-            gemm(
-                rows, m, d, to, 1, m_stride, false, a, 1, d_stride, b, 1, m_stride, 0.0, 1.0, false, false, false, none,
-            );
-        }
+        let (left, right) = (Matrix::row_major(left, d), Matrix::row_major(right, m));
+        product(block, m, [rows, d, m], left, right, Update::Replace);
     });
     result
 }
@@ -178,14 +169,8 @@ fn add_product(
     for start in (0..rows).step_by(CHUNK) {
         let count = CHUNK.min(rows - start);
         let (left, right) = (&left[start * left_stride..], &right[start * right_stride..]);
-        assert!(left.len() >= (count - 1) * left_stride + a && right.len() >= (count - 1) * right_stride + b, "rows");
-        // SAFETY: `sums` holds a x b elements, and the last row that is read of either side is within its slice, checked
-        // above; `sums` overlaps neither.
-        unsafe {
-            let (to, l, r) = (sums.as_mut_ptr(), left.as_ptr(), right.as_ptr());
-            let (ls, rs, none) = (left_stride as isize, right_stride as isize, Parallelism::None);
-            gemm(a, b, count, to, 1, b as isize, false, l, ls, 1, r, 1, rs, 0.0, 1.0, false, false, false, none);
-        }
+        let (left, right) = (Matrix::row_major(left, left_stride), Matrix::row_major(right, right_stride));
+        product(&mut sums, b, [a, count, b], left.transposed(), right, Update::Replace);
         for (row, sums) in sums.chunks_exact(b).enumerate() {
             let to = &mut to[row * to_stride..row * to_stride + b];
             to.iter_mut().zip(sums).for_each(|(to, &sum)| *to += f64::from(sum));

@@ -173,7 +173,8 @@ mod tests {
             for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
                 let mut sum = 0.0;
                 for tap in 0..shape[1] * 9 {
-                    let (channel, down, along) = (first + tap / 9, row * stride + tap % 9 / 3, column * stride + tap % 3);
+                    let (channel, down, along) =
+                        (first + tap / 9, row * stride + tap % 9 / 3, column * stride + tap % 3);
                     if (pad..height + pad).contains(&down) && (pad..width + pad).contains(&along) {
                         let at = ((sample * channels + channel) * height + down - pad) * width + along - pad;
                         sum += weight[output * shape[1] * 9 + tap] * x[at];

@@ -1,15 +1,17 @@
 //! Layer by layer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use otfuse_graph::{Graph, GraphEditor, GroupId, Tensor, ValueId};
+use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
 use super::choice::{Repair, RepairError};
+use super::ensemble::ensemble_logits;
+use super::moments::Moments;
 use super::normal_equations::{Fit, NormalEquations};
 use super::patches::Product;
 use super::runner::{RunError, Runner};
-use super::shares::ensemble_logits;
+use super::shares::Shares;
 use super::stream::{Stream, ancestors};
 use super::unit::LinearUnit;
 use crate::error::FusionError;
@@ -20,28 +22,22 @@ use crate::networks::Networks;
 const ROWS_PER_INPUT: usize = 16;
 const LEAST_ROWS: usize = 65_536;
 
+/// Batches from which a neuron's deviation is taken for its importance.
+const IMPORTANCE_BATCHES: usize = 2;
+
 /// A fused network on its way.
 pub(super) struct Refit<'a> {
-    pub(super) networks: &'a Networks,
-    pub(super) fusion: &'a Fusion,
+    networks: &'a Networks,
+    fusion: &'a Fusion,
     kind: Repair,
-    pub(super) fused: Stream<'a>,
+    fused: Stream<'a>,
     /// The models that count, each with its averaging weight.
-    pub(super) parents: Vec<(usize, f64, Stream<'a>)>,
-    /// Shares of the parents in the neurons of groups, as the first layer found them.
-    pub(super) known: HashMap<GroupId, Vec<Vec<f64>>>,
+    parents: Vec<(usize, f64, Stream<'a>)>,
+    shares: Shares<'a>,
     /// The number of classes that the samples have.
     classes: usize,
     /// New tensors by the anchor's ids.
     tensors: BTreeMap<ValueId, Tensor>,
-}
-
-/// Mean and variance of each channel.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Moments {
-    count: f64,
-    sums: Vec<f64>,
-    squares: Vec<f64>,
 }
 
 impl<'a> Refit<'a> {
@@ -68,15 +64,12 @@ impl<'a> Refit<'a> {
         if kind != Repair::BatchNorm {
             for (model, &weight) in fusion.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
                 let stream = Stream::new(networks.graph(model), runner);
-                parents.push((
-                    model,
-                    weight,
-                    stream.map_err(|source| RepairError::Runtime { model, source })?,
-                ));
+                parents.push((model, weight, stream.map_err(|source| RepairError::Runtime { model, source })?));
             }
         }
-        let (known, classes) = (HashMap::new(), runner.classes());
-        Ok(Self { networks, fusion, kind, fused, parents, known, classes, tensors })
+        let of_parents = parents.iter().map(|(model, weight, _)| (*model, *weight)).collect();
+        let (shares, classes) = (Shares::new(networks, fusion, of_parents), runner.classes());
+        Ok(Self { networks, fusion, kind, fused, parents, shares, classes, tensors })
     }
 
     pub fn run(mut self, observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Graph, RepairError> {
@@ -127,7 +120,7 @@ impl<'a> Refit<'a> {
     }
 
     /// The axis of a layer's outputs on its values.
-    pub(super) fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
+    fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
         let anchor = self.networks.reference();
         match Product::of(&anchor.node(unit.node).operator) {
             Product::Convolution(_) => 1,
@@ -141,9 +134,8 @@ impl<'a> Refit<'a> {
         let mut moments = Moments::default();
         for batch in 0..self.fused.batches() {
             let values = self.fused.peek(batch, &[value]).map_err(|source| self.of_fused(source))?;
-            if let Some(tensor) = values.get(&value) {
-                moments.add(tensor, self.channel_axis(unit, tensor.shape()));
-            }
+            let tensor = floats(values, value).map_err(|source| self.of_fused(source))?;
+            moments.add(&tensor, self.channel_axis(unit, tensor.shape()));
         }
         Ok(moments)
     }
@@ -158,7 +150,7 @@ impl<'a> Refit<'a> {
     /// Sets mean and standard deviation of every neuron to the mean of its parents'.
     fn renormalize(&mut self, unit: &LinearUnit) -> Result<(), RepairError> {
         let found = self.fused_moments(unit, unit.output)?;
-        let channels = found.sums.len();
+        let channels = found.channels();
         let (mut means, mut deviations) = (vec![0.0; channels], vec![0.0; channels]);
         for parent in 0..self.parents.len() {
             let mut moments = Moments::default();
@@ -210,13 +202,12 @@ impl<'a> Refit<'a> {
     }
 
     /// A value of a parent on one batch, its neurons in the anchor's order; `value` is the anchor's id.
-    pub(super) fn parent_value(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
+    fn parent_value(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
         let (model, _, stream) = &self.parents[parent];
         let id = self.networks.value(*model, value);
         let failed = |source| RepairError::Runtime { model: *model, source };
-        let mut values = stream.peek(batch, &[id]).map_err(failed)?;
-        let missing = || failed(format!("the value {value:?} is not computed").into());
-        let tensor = values.remove(&id).ok_or_else(missing)?;
+        let values = stream.peek(batch, &[id]).map_err(failed)?;
+        let tensor = floats(values, id).map_err(failed)?;
         Ok(self.fusion.aligned(self.networks, *model, value, &tensor))
     }
 
@@ -252,12 +243,15 @@ impl<'a> Refit<'a> {
         for batch in 0..self.fused.batches() {
             let values = self.fused.peek(batch, &wanted).map_err(|source| self.of_fused(source))?;
             let mut target = self.target(unit, batch, observed, &shares)?;
-            if let Some(other) = residual.and_then(|(_, other)| values.get(&other)).and_then(Tensor::to_f32) {
+            if let Some((_, other)) = residual {
+                let other = floats(values.clone(), other).map_err(|source| self.of_fused(source))?;
+                let other = other.to_f32().unwrap_or_default();
                 target.1.iter_mut().zip(other).for_each(|(target, other)| *target -= other);
             }
             let target = Tensor::from_f32(&target.0, target.1);
+            let input = floats(values, unit.input).map_err(|source| self.of_fused(source))?;
             for (group, equations) in equations.iter_mut().enumerate() {
-                let rows = product.rows(&values[&unit.input], &target, &shape, group, per_batch);
+                let rows = product.rows(&input, &target, &shape, group, per_batch);
                 if let Some(rows) = rows {
                     equations.add(&rows.inputs, &rows.outputs);
                 }
@@ -277,6 +271,22 @@ impl<'a> Refit<'a> {
             fits.push(equations.solve(&start, ridge, has_shift).ok_or_else(singular)?);
         }
         self.take(unit, &fits, depth, outputs)
+    }
+
+    /// Each parent's share in each channel of a layer.
+    fn shares(&mut self, unit: &LinearUnit, observed: ValueId, power: f64) -> Result<Vec<Vec<f64>>, RepairError> {
+        let mut moments = Vec::with_capacity(self.parents.len());
+        let mut axis = 0;
+        for parent in 0..self.parents.len() {
+            let mut of_parent = Moments::default();
+            for batch in 0..self.fused.batches().min(IMPORTANCE_BATCHES) {
+                let tensor = self.parent_value(parent, batch, observed)?;
+                axis = self.channel_axis(unit, tensor.shape());
+                of_parent.add(&tensor, axis);
+            }
+            moments.push(of_parent.variances());
+        }
+        Ok(self.shares.of(observed, axis, &moments, power))
     }
 
     /// The mean of the parents' aligned values on one batch, by shares; for the logits of a classifier those of the
@@ -393,31 +403,17 @@ impl<'a> Refit<'a> {
     }
 }
 
+/// A value that was computed.
+fn floats(mut values: BTreeMap<ValueId, Tensor>, id: ValueId) -> Result<Tensor, RunError> {
+    let tensor = values.remove(&id).ok_or_else(|| format!("the value {id:?} is not computed"))?;
+    if tensor.data_type().is_float() {
+        Ok(tensor)
+    } else {
+        Err(format!("the value {id:?} is computed as {}, not as floats", tensor.data_type()).into())
+    }
+}
+
 /// The neuron that an element of a layer's weight belongs to.
 fn neuron_of(unit: &LinearUnit, index: usize, depth: usize, outputs: usize) -> usize {
     if unit.output_axis == 0 { index / depth } else { index % outputs }
-}
-
-impl Moments {
-    pub(super) fn add(&mut self, tensor: &Tensor, axis: usize) {
-        let (shape, values) = (tensor.shape(), tensor.to_f32().unwrap_or_default());
-        let (channels, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>().max(1));
-        self.sums.resize(channels, 0.0);
-        self.squares.resize(channels, 0.0);
-        self.count += (values.len() / channels.max(1)) as f64;
-        for (index, chunk) in values.chunks_exact(inner).enumerate() {
-            let channel = index % channels;
-            self.sums[channel] += chunk.iter().map(|&value| f64::from(value)).sum::<f64>();
-            self.squares[channel] += chunk.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        }
-    }
-
-    fn means(&self) -> Vec<f64> {
-        self.sums.iter().map(|sum| sum / self.count.max(1.0)).collect()
-    }
-
-    pub(super) fn variances(&self) -> Vec<f64> {
-        let mean_squares = self.squares.iter().map(|square| square / self.count.max(1.0));
-        self.means().iter().zip(mean_squares).map(|(mean, square)| (square - mean * mean).max(0.0)).collect()
-    }
 }

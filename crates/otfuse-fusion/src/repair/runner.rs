@@ -36,11 +36,7 @@ pub trait Loaded {
     ///
     /// # Errors
     /// A value that does not follow from those given; operands that do not fit.
-    fn run_from(
-        &self,
-        known: &[(ValueId, Tensor)],
-        wanted: &[ValueId],
-    ) -> Result<BTreeMap<ValueId, Tensor>, RunError>;
+    fn run_from(&self, known: &[(ValueId, Tensor)], wanted: &[ValueId]) -> Result<BTreeMap<ValueId, Tensor>, RunError>;
 
     /// Replaces a constant tensor.
     ///

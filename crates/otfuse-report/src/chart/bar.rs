@@ -51,20 +51,31 @@ impl BarGroup {
     }
 }
 
-impl Chart for BarChart {
-    fn title(&self) -> &str {
-        &self.title
-    }
+/// Where everything of a chart stands.
+struct Layout<'c> {
+    frame: Frame<'c>,
+    /// The ends of the axes.
+    x: (f64, f64),
+    y: (f64, f64),
+    /// Names of the groups as they are drawn.
+    names: Vec<String>,
+    /// The width of a group.
+    slot: f64,
+    /// Whether the names are read from below.
+    is_upright: bool,
+    /// Of the whole chart.
+    height: u32,
+}
 
-    fn to_svg(&self) -> Result<String, ReportError> {
-        let legend = Legend::new(self.series.iter().map(String::as_str));
+impl BarChart {
+    /// Below the legend, which ends at `top`.
+    fn layout(&self, top: u32) -> Layout<'_> {
         let names: Vec<String> = self.groups.iter().map(|group| short(&clean(&group.name), 24)).collect();
         let longest = names.iter().map(|name| width(name)).max().unwrap_or(0);
         let slot = f64::from(WIDTH - 116) / self.groups.len().max(1) as f64;
         let is_upright = f64::from(longest) > slot - 6.0;
         let below = if is_upright { longest + 8 } else { 8 };
-        let height = legend.bottom + 360 + below;
-        let mut canvas = Canvas::new(&self.title, height)?;
+        let height = top + 360 + below;
         let ends = self.groups.iter().flat_map(BarGroup::drawn).flat_map(|(_, value, error)| {
             let error = error.unwrap_or(0.0).abs();
             [value - error, value + error]
@@ -78,22 +89,22 @@ impl Chart for BarChart {
         };
         let x = (0.0, self.groups.len().max(1) as f64);
         // Below the axis there is room for its label; the names of the groups stand between.
-        let frame = Frame {
-            place: (8, legend.bottom, WIDTH - 16, height - 24 - below + 16),
-            left: 76,
-            x_label: "",
-            y_label: &self.y_label,
-        };
-        let count = self.series.len().max(1) as f64;
-        let mut bottom = 0;
+        let place = (8, top, WIDTH - 16, height - 24 - below + 16);
+        let frame = Frame { place, left: 76, x_label: "", y_label: &self.y_label };
+        Layout { frame, x, y, names, slot, is_upright, height }
+    }
+
+    /// The axes, and the names of the groups.
+    fn draw_axes(&self, canvas: &mut Canvas<'_>, layout: &Layout<'_>) -> Result<(), ReportError> {
+        let Layout { frame, x, y, .. } = layout;
         canvas.layer("axes", |area| {
-            frame.bars(area, x, y)?;
+            frame.bars(area, *x, *y)?;
             let plot = frame.plot(area, x.0..x.1, y.0..y.1)?;
-            bottom = plot.backend_coord(&(0.0, y.0)).1;
-            let step = (f64::from(SIZE + 2) / slot).ceil().max(1.0) as usize;
-            for (index, name) in names.iter().enumerate().step_by(if is_upright { step } else { 1 }) {
+            let bottom = plot.backend_coord(&(0.0, y.0)).1;
+            let step = (f64::from(SIZE + 2) / layout.slot).ceil().max(1.0) as usize;
+            for (index, name) in layout.names.iter().enumerate().step_by(if layout.is_upright { step } else { 1 }) {
                 let center = plot.backend_coord(&(index as f64 + 0.5, y.0)).0;
-                let text = match is_upright {
+                let text = match layout.is_upright {
                     true => Text::new(name.as_str(), (center, bottom + 8), upright(SIZE)),
                     false => Text::new(name.as_str(), (center - width(name) as i32 / 2, bottom + 8), style(SIZE)),
                 };
@@ -101,45 +112,66 @@ impl Chart for BarChart {
             }
             let label = short(&clean(&self.x_label), 80);
             let left = (WIDTH + 76) as i32 / 2 - width(&label) as i32 / 2;
-            let text = Text::new(label, (left, height as i32 - 24), style(SIZE));
+            let text = Text::new(label, (left, layout.height as i32 - 24), style(SIZE));
             area.draw(&text).map_err(|error| error.to_string())
+        })
+    }
+
+    /// The bars of a series, and what shows their values.
+    fn draw_series(&self, canvas: &mut Canvas<'_>, layout: &Layout<'_>, series: usize) -> Result<(), ReportError> {
+        let Layout { frame, x, y, .. } = layout;
+        let count = self.series.len().max(1) as f64;
+        let mut places = Vec::new();
+        canvas.layer("bars", |area| {
+            let mut plot = frame.plot(area, x.0..x.1, y.0..y.1)?;
+            let ink = color::series(series);
+            for (index, group) in self.groups.iter().enumerate() {
+                for (_, value, error) in group.drawn().filter(|&(found, ..)| found == series) {
+                    let left = index as f64 + 0.1 + 0.8 * series as f64 / count;
+                    let right = left + 0.76 / count;
+                    let bar = Rectangle::new([(left, 0.0), (right, value)], ink.filled());
+                    plot.draw_series([bar]).map_err(|error| error.to_string())?;
+                    if let Some(error) = error {
+                        let center = 0.5 * (left + right);
+                        let (low, high) = (value - error, value + error);
+                        let bar = ErrorBar::new_vertical(center, low, value, high, color::INK.filled(), 8);
+                        plot.draw_series([bar]).map_err(|error| error.to_string())?;
+                    }
+                    let ends = [plot.backend_coord(&(left, 0.0)), plot.backend_coord(&(right, value))];
+                    places.push((ends, group, value, error));
+                }
+            }
+            Ok::<(), String>(())
         })?;
+        for ([(left, zero), (right, top)], group, value, error) in places {
+            let error = error.map_or_else(String::new, |error| format!(" ± {}", shown(error)));
+            let text = format!("{}, {}: {}{error}", group.name, self.series[series], shown(value));
+            let (top, bottom) = (top.min(zero) - 4, top.max(zero) + 4);
+            canvas.push(&format!(
+                "<rect class=\"value\" x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" fill-opacity=\"0\">\
+                 <title>{}</title></rect>",
+                (right - left).max(1),
+                bottom - top,
+                escape(&text)
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Chart for BarChart {
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn to_svg(&self) -> Result<String, ReportError> {
+        let legend = Legend::new(self.series.iter().map(String::as_str));
+        let layout = self.layout(legend.bottom);
+        let mut canvas = Canvas::new(&self.title, layout.height)?;
+        self.draw_axes(&mut canvas, &layout)?;
         for series in 0..self.series.len() {
             canvas.open(&format!("series data-series=\"{series}\""));
-            let mut places = Vec::new();
-            canvas.layer("bars", |area| {
-                let mut plot = frame.plot(area, x.0..x.1, y.0..y.1)?;
-                let ink = color::series(series);
-                for (index, group) in self.groups.iter().enumerate() {
-                    for (_, value, error) in group.drawn().filter(|&(found, ..)| found == series) {
-                        let left = index as f64 + 0.1 + 0.8 * series as f64 / count;
-                        let right = left + 0.76 / count;
-                        let bar = Rectangle::new([(left, 0.0), (right, value)], ink.filled());
-                        plot.draw_series([bar]).map_err(|error| error.to_string())?;
-                        if let Some(error) = error {
-                            let center = 0.5 * (left + right);
-                            let (low, high) = (value - error, value + error);
-                            let bar = ErrorBar::new_vertical(center, low, value, high, color::INK.filled(), 8);
-                            plot.draw_series([bar]).map_err(|error| error.to_string())?;
-                        }
-                        let ends = [plot.backend_coord(&(left, 0.0)), plot.backend_coord(&(right, value))];
-                        places.push((ends, group, value, error));
-                    }
-                }
-                Ok::<(), String>(())
-            })?;
-            for ([(left, zero), (right, top)], group, value, error) in places {
-                let error = error.map_or_else(String::new, |error| format!(" ± {}", shown(error)));
-                let text = format!("{}, {}: {}{error}", group.name, self.series[series], shown(value));
-                let (top, bottom) = (top.min(zero) - 4, top.max(zero) + 4);
-                canvas.push(&format!(
-                    "<rect class=\"value\" x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" fill-opacity=\"0\">\
-                     <title>{}</title></rect>",
-                    (right - left).max(1),
-                    bottom - top,
-                    escape(&text)
-                ));
-            }
+            self.draw_series(&mut canvas, &layout, series)?;
             canvas.close();
         }
         legend.draw(&mut canvas, |area, index, (left, top)| {

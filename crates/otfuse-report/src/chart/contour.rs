@@ -48,33 +48,43 @@ pub struct Mark {
     pub y: f64,
 }
 
-impl Chart for ContourMap {
-    fn title(&self) -> &str {
-        &self.title
-    }
+/// What the bands lie between.
+struct Levels {
+    low: f64,
+    /// Where the last colour begins.
+    high: f64,
+    /// The largest value.
+    largest: f64,
+}
 
-    fn to_svg(&self) -> Result<String, ReportError> {
-        let (columns, rows) = (self.x.len(), self.y.len());
-        let (expected, found) = (columns * rows, self.values.len());
-        if expected != found || columns < 2 || rows < 2 {
-            return Err(ReportError::Shape { chart: self.title.clone(), expected: expected.max(4), found });
-        }
-        let x = (self.x[0], self.x[columns - 1]);
-        let y = (self.y[0], self.y[rows - 1]);
+/// A value of the grid: where it is drawn, where it is, and what it is.
+type Target = ((i32, i32), f64, f64, f64);
+
+/// The first and the last of some places.
+fn ends(places: &[f64]) -> (f64, f64) {
+    (places[0], places[places.len() - 1])
+}
+
+impl ContourMap {
+    fn levels(&self) -> Levels {
         let finite = self.values.iter().copied().filter(|value| value.is_finite());
-        let (low, largest) = finite
-            .clone()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, largest) =
+            finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         let (low, largest) = if low <= largest { (low, largest) } else { (0.0, 1.0) };
         let high = self.ceiling.filter(|ceiling| *ceiling > low).map_or(largest, |ceiling| ceiling.min(largest));
         let high = if high > low { high } else { range([low]).1 };
-        let level = |band: usize| low + (high - low) * band as f64 / BANDS as f64;
-        let share = |value: f64| (((value - low) / (high - low) * BANDS as f64).floor() + 0.5) / BANDS as f64;
+        Levels { low, high, largest }
+    }
 
-        let height = TOP + 500;
-        let mut canvas = Canvas::new(&self.title, height)?;
-        let place = (8, TOP, WIDTH - 100, height - 8);
-        let frame = Frame { place, left: 76, x_label: &self.x_label, y_label: &self.y_label };
+    /// Fills the bands; where the values of the grid stand.
+    fn draw_bands(
+        &self,
+        canvas: &mut Canvas<'_>,
+        frame: &Frame<'_>,
+        &Levels { low, high, .. }: &Levels,
+    ) -> Result<Vec<Target>, ReportError> {
+        let (columns, rows) = (self.x.len(), self.y.len());
+        let (x, y) = (ends(&self.x), ends(&self.y));
         // Values in the middle of cells: the library's polygons reach half a cell beyond the outermost ones.
         let (x_step, y_step) = ((x.1 - x.0) / (columns - 1) as f64, (y.1 - y.0) / (rows - 1) as f64);
         let builder = ContourBuilder::new(columns, rows, true)
@@ -85,6 +95,7 @@ impl Chart for ContourMap {
         let margin = 1e-9 * (high - low);
         let values: Vec<f64> =
             self.values.iter().map(|&value| if value.is_finite() { value.min(high) } else { high }).collect();
+        let level = |band: usize| low + (high - low) * band as f64 / BANDS as f64;
         let mut levels: Vec<f64> = (0..=BANDS).map(level).collect();
         levels[0] -= margin;
         levels[BANDS] += margin;
@@ -121,16 +132,12 @@ impl Chart for ContourMap {
             canvas.push(&format!("<path fill=\"{fill}\" stroke=\"{fill}\" fill-rule=\"evenodd\" d=\"{path}\"/>"));
         }
         canvas.close();
-        canvas.layer("axes", |area| frame.axes(area, x, MOST, y))?;
-        canvas.open("values");
-        for ((left, top), x_value, y_value, value) in targets {
-            let text = format!("{} at {}, {}", shown(value), shown(x_value), shown(y_value));
-            canvas.push(&format!(
-                "<circle class=\"value\" cx=\"{left}\" cy=\"{top}\" r=\"9\" fill-opacity=\"0\"><title>{}</title></circle>",
-                escape(&text)
-            ));
-        }
-        canvas.close();
+        Ok(targets)
+    }
+
+    /// The points with a name.
+    fn draw_marks(&self, canvas: &mut Canvas<'_>, frame: &Frame<'_>) -> Result<(), ReportError> {
+        let (x, y) = (ends(&self.x), ends(&self.y));
         canvas.layer("marks", |area| {
             let plot = frame.plot(area, x.0..x.1, y.0..y.1)?;
             for mark in &self.marks {
@@ -156,7 +163,40 @@ impl Chart for ContourMap {
                 area.draw(&Text::new(name, (x, top - 8), letters)).map_err(text)?;
             }
             Ok::<(), String>(())
-        })?;
+        })
+    }
+}
+
+impl Chart for ContourMap {
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn to_svg(&self) -> Result<String, ReportError> {
+        let (columns, rows) = (self.x.len(), self.y.len());
+        let (expected, found) = (columns * rows, self.values.len());
+        if expected != found || columns < 2 || rows < 2 {
+            return Err(ReportError::Shape { chart: self.title.clone(), expected: expected.max(4), found });
+        }
+        let levels = self.levels();
+        let height = TOP + 500;
+        let mut canvas = Canvas::new(&self.title, height)?;
+        let place = (8, TOP, WIDTH - 100, height - 8);
+        let frame = Frame { place, left: 76, x_label: &self.x_label, y_label: &self.y_label };
+        let targets = self.draw_bands(&mut canvas, &frame, &levels)?;
+        canvas.layer("axes", |area| frame.axes(area, ends(&self.x), MOST, ends(&self.y)))?;
+        canvas.open("values");
+        for ((left, top), x_value, y_value, value) in targets {
+            let text = format!("{} at {}, {}", shown(value), shown(x_value), shown(y_value));
+            canvas.push(&format!(
+                "<circle class=\"value\" cx=\"{left}\" cy=\"{top}\" r=\"9\" fill-opacity=\"0\"><title>{}</title></circle>",
+                escape(&text)
+            ));
+        }
+        canvas.close();
+        self.draw_marks(&mut canvas, &frame)?;
+        let Levels { low, high, largest } = levels;
+        let share = |value: f64| (((value - low) / (high - low) * BANDS as f64).floor() + 0.5) / BANDS as f64;
         heat::key(&mut canvas, &self.value_label, (low, high), share)?;
         let names: Vec<&str> = self.marks.iter().map(|mark| mark.name.as_str()).collect();
         let description = format!(

@@ -7,6 +7,7 @@ use otfuse_formats::safetensors::read_safetensors;
 use otfuse_formats::{FormatError, StateDict};
 use otfuse_graph::{DataType, Tensor};
 
+use super::read::is_folder;
 use super::{DatasetError, Raw, Samples, Split};
 
 const SAMPLES: [&str; 4] = ["x", "images", "inputs", "data"];
@@ -25,7 +26,7 @@ pub(super) enum Source<'a> {
 impl<'a> Source<'a> {
     /// A NumPy archive, or a folder of `.npy` files.
     pub(super) fn numpy(path: &'a Path) -> Result<Self, DatasetError> {
-        if path.is_dir() {
+        if is_folder(path)? {
             return Ok(Self::Folder(path));
         }
         Ok(Self::Archive(NpzArchive::open(path)?))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read::{open_first, read_up_to, without};
+use super::read::{files_of, open_first, read_up_to, without};
 use super::{DatasetError, Raw, Samples, Split};
 
 const PIXELS: usize = 3 * 32 * 32;
@@ -28,7 +28,7 @@ pub(super) fn load(directory: &Path, cifar: Cifar, split: Split, limit: Option<u
     let names = batches(cifar, split);
     let label_bytes = if cifar == Cifar::Ten { 1 } else { 2 };
     let record = label_bytes + PIXELS;
-    let existing: Vec<String> = names.iter().filter(|name| directory.join(name).is_file()).cloned().collect();
+    let existing = files_of(directory, &names)?;
     if existing.is_empty() {
         return Err(without(directory, split, names, &batches(cifar, split.other())));
     }

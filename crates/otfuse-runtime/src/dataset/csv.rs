@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::read::{open_first, read_up_to, without};
+use super::read::{files_of, is_folder, open_first, read_up_to, without};
 use super::{DatasetError, Raw, Samples, Split};
 
 /// Names of the column of labels.
@@ -16,11 +16,12 @@ const MOST_BYTES: usize = 1 << 34;
 /// on, all other columns are numbers that stay as they are.
 pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
     let of_split = |split: Split| vec![format!("{split}.csv"), format!("{split}.csv.gz")];
-    let (folder, names) = match (path.is_dir(), path.file_name()) {
+    let is_folder = is_folder(path)?;
+    let (folder, names) = match (is_folder, path.file_name()) {
         (false, Some(file)) => (path.parent().unwrap_or(Path::new("")), vec![file.to_string_lossy().into_owned()]),
         _ => (path, of_split(split)),
     };
-    if path.is_dir() && !names.iter().any(|name| folder.join(name).is_file()) {
+    if is_folder && files_of(folder, &names)?.is_empty() {
         return Err(without(folder, split, names, &of_split(split.other())));
     }
     let (path, mut reader) = open_first(folder, &names)?;

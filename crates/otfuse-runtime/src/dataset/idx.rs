@@ -3,14 +3,14 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::read::{open_first, read_up_to, without};
+use super::read::{files_of, open_first, read_up_to, without};
 use super::{DatasetError, Raw, Samples, Split};
 
 pub(super) fn load(directory: &Path, split: Split, limit: Option<usize>) -> Result<Raw, DatasetError> {
     let prefix = prefix(split);
     let of_split = |split| [names(split, "labels", 1), names(split, "images", 3)].concat();
     let expected = of_split(split);
-    if !expected.iter().any(|name| directory.join(name).is_file()) {
+    if files_of(directory, &expected)?.is_empty() {
         return Err(without(directory, split, expected, &of_split(split.other())));
     }
     let (labels, _) = read(directory, &names(split, "labels", 1), 1, limit)?;

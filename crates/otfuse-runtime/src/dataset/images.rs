@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
-use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
+use super::read::is_folder;
 use super::{DatasetError, Raw, Samples, Split};
 
 /// Endings of files that are read; their content says what they are.
@@ -67,19 +67,18 @@ struct Classes {
 impl Classes {
     /// Of a folder of splits that lacks one, the other split alone.
     fn find(folder: &Path, split: Split) -> Result<Self, DatasetError> {
-        let folders = entries(folder)?;
-        let one_of = |names: &[&str]| {
-            let is =
-                |path: &&PathBuf| path.is_dir() && names.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
-            folders.iter().find(is)
-        };
-        let absent = |there: &Path, expected: &[&str]| {
+        let there = entries(folder)?;
+        let folders = folders(&there)?;
+        let is_one_of =
+            |path: &Path, names: &[&str]| names.iter().any(|name| path.file_name() == Some(OsStr::new(name)));
+        let one_of = |names: &[&str]| folders.iter().copied().find(|path| is_one_of(path, names));
+        let absent = |other: &Path, expected: &[&str]| {
             // Something of that name which is no folder that can be entered is no absence.
-            if let Some(other) = folders.iter().find(|path| expected.iter().any(|name| path.ends_with(name))) {
+            if let Some(other) = there.iter().find(|path| is_one_of(path, expected)) {
                 return none(other, "a folder with a folder for each class", "something else");
             }
             let expected = expected.iter().map(|name| format!("a folder {name}")).collect();
-            let found = there.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let found = other.file_name().unwrap_or_default().to_string_lossy().into_owned();
             DatasetError::AbsentSplit { path: folder.to_owned(), split, expected, found }
         };
         match (one_of(&TRAIN), one_of(&TEST)) {
@@ -142,20 +141,31 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(found)
 }
 
+/// Those of some paths that are folders.
+fn folders(paths: &[PathBuf]) -> Result<Vec<&Path>, DatasetError> {
+    let mut found = Vec::new();
+    for path in paths {
+        if is_folder(path)? {
+            found.push(path.as_path());
+        }
+    }
+    Ok(found)
+}
+
 /// The names of the classes and the images of each. Files beside the folders of classes are left alone.
 fn classes(folder: &Path) -> Result<(Vec<String>, Vec<Vec<PathBuf>>), DatasetError> {
     let (mut names, mut files) = (Vec::new(), Vec::new());
-    for class in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let images = entries(&class)?;
+    for class in folders(&entries(folder)?)? {
+        let images = entries(class)?;
         if images.is_empty() {
             let hint = "remove the folder, or put the images of the class into it";
-            return Err(content(&class, "class", "at least one image".into(), "none".into(), hint));
+            return Err(content(class, "class", "at least one image".into(), "none".into(), hint));
         }
         for path in &images {
             let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-            if path.is_dir() || !ENDINGS.contains(&ending.as_str()) {
-                let found =
-                    if path.is_dir() { "a folder".into() } else { format!("a file with the ending '{ending}'") };
+            let is_folder = is_folder(path)?;
+            if is_folder || !ENDINGS.contains(&ending.as_str()) {
+                let found = if is_folder { "a folder".into() } else { format!("a file with the ending '{ending}'") };
                 let hint = "convert it, or move it out of the folder of the class";
                 return Err(content(path, "image", "a png, jpeg or webp file".into(), found, hint));
             }
@@ -178,7 +188,7 @@ fn decoded(path: &Path) -> Result<DynamicImage, DatasetError> {
     };
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(failure)?;
     let mut decoder = reader.into_decoder().map_err(broken)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = decoder.orientation().map_err(broken)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);
     Ok(image)

@@ -17,13 +17,15 @@ mod normalization;
 mod partition;
 mod read;
 mod spec;
+mod split;
 mod text;
 mod vocabulary;
 
 pub use error::DatasetError;
 pub use normalization::Normalization;
 pub use partition::Partition;
-pub use spec::{DataKind, DataSpec, Split};
+pub use spec::{DataKind, DataSpec};
+pub use split::Split;
 pub use vocabulary::{TextUnit, Vocabulary};
 
 /// Vocabularies from here on would have ids that float32 does not hold exactly.

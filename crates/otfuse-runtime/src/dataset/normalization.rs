@@ -30,7 +30,7 @@ impl Normalization {
         Self::new(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
     }
 
-    fn new(mean: &[f32], deviation: &[f32]) -> Self {
+    pub(super) fn new(mean: &[f32], deviation: &[f32]) -> Self {
         Self { mean: mean.to_vec(), deviation: deviation.to_vec() }
     }
 

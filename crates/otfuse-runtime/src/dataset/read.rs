@@ -1,7 +1,7 @@
 //! Reading files, compressed or not.
 
 use std::collections::HashSet;
-use std::fs::{DirEntry, File};
+use std::fs::{DirEntry, File, Metadata};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,47 @@ use flate2::read::MultiGzDecoder;
 
 use super::{DatasetError, Split};
 
+/// Whether a file is there, behind links too.
+///
+/// # Errors
+/// What cannot be asked about: only what is absent is not there.
+pub(super) fn is_file(path: &Path) -> Result<bool, DatasetError> {
+    Ok(found(path)?.is_some_and(|metadata| metadata.is_file()))
+}
+
+/// Whether a folder is there, as [`is_file`].
+pub(super) fn is_folder(path: &Path) -> Result<bool, DatasetError> {
+    Ok(found(path)?.is_some_and(|metadata| metadata.is_dir()))
+}
+
+/// Those of some names that are files in a folder.
+pub(super) fn files_of(directory: &Path, names: &[String]) -> Result<Vec<String>, DatasetError> {
+    let mut files = Vec::new();
+    for name in names {
+        if is_file(&directory.join(name))? {
+            files.push(name.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn found(path: &Path) -> Result<Option<Metadata>, DatasetError> {
+    match path.metadata() {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(unreadable(path)(error)),
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
 /// The first of some files that exists, opened; files that end in `.gz` are decompressed.
 pub(super) fn open_first(directory: &Path, names: &[String]) -> Result<(PathBuf, Box<dyn Read>), DatasetError> {
     for name in names {
         let path = directory.join(name);
-        if path.is_file() {
+        if is_file(&path)? {
             let file = File::open(&path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
             let reader: Box<dyn Read> = if name.ends_with(".gz") {
                 Box::new(MultiGzDecoder::new(BufReader::new(file)))
@@ -31,7 +67,10 @@ pub(super) fn open_first(directory: &Path, names: &[String]) -> Result<(PathBuf,
 pub(super) fn without(directory: &Path, split: Split, expected: Vec<String>, others: &[String]) -> DatasetError {
     let directory = directory.to_owned();
     // Also what is no regular file: something that is there is never said to be absent.
-    let is_there = |name: &String| directory.join(name).symlink_metadata().is_ok();
+    let is_there = |name: &String| match directory.join(name).symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => !is_absence(&error),
+    };
     if expected.iter().any(is_there) {
         return DatasetError::Missing { directory, expected };
     }

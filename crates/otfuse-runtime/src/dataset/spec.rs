@@ -9,40 +9,8 @@ use super::cifar::Cifar;
 #[cfg(feature = "images")]
 use super::images;
 use super::read::files_below;
+use super::split::Split;
 use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, text};
-
-/// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// Samples to train on.
-    Train,
-    /// Samples held out.
-    Test,
-}
-
-impl Split {
-    /// `train` or `test`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        }
-    }
-
-    /// The other split.
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Train => Self::Test,
-            Self::Test => Self::Train,
-        }
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 impl FromStr for Split {
     type Err = DatasetError;
@@ -113,9 +81,8 @@ impl DataKind {
             Self::Mnist => Normalization::mnist(),
             Self::Cifar10 => Normalization::cifar10(),
             // The statistics of the files' training images.
-            Self::FashionMnist => Normalization::parse("0.2860/0.3530").unwrap_or_else(|_| Normalization::none()),
-            Self::Cifar100 => Normalization::parse("0.5071,0.4865,0.4409/0.2673,0.2564,0.2762")
-                .unwrap_or_else(|_| Normalization::none()),
+            Self::FashionMnist => Normalization::new(&[0.2860], &[0.3530]),
+            Self::Cifar100 => Normalization::new(&[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762]),
             Self::Digits
             | Self::Npz
             | Self::Npy

@@ -58,7 +58,7 @@ pub(super) fn load_sentences(
 ) -> Result<Dataset, DatasetError> {
     let names = |table: &str| [format!("{table}.tsv"), format!("{table}.tsv.gz")];
     let (of_train, of_test) = (names("train").to_vec(), [names("test"), names("dev")].concat());
-    let training = Sentences::read(folder, "train.tsv").map_err(|error| match error {
+    let training = Sentences::read(folder, "train.tsv").map_err(|error| match error.into_error() {
         DatasetError::Missing { .. } if split == Split::Train => without(folder, split, of_train.clone(), &of_test),
         error => error,
     })?;
@@ -86,18 +86,40 @@ pub(super) fn load_sentences(
     Dataset::from_tokens(name, length, values, labels, classes, vocabulary)
 }
 
-/// The table of the test split: that of the validation samples where the other is missing or has no labels.
+/// The table of the test split: that of the validation samples where the other is missing or has no column of labels.
 fn test_sentences(folder: &Path, of_test: Vec<String>, of_train: &[String]) -> Result<Sentences, DatasetError> {
     let unlabelled = match Sentences::read(folder, "test.tsv") {
         Ok(test) => return Ok(test),
-        Err(DatasetError::Missing { .. }) => None,
-        Err(error) if matches!(&error, DatasetError::Content { subject, .. } if subject == "header") => Some(error),
-        Err(error) => return Err(error),
+        Err(Unread::Failed(DatasetError::Missing { .. })) => None,
+        Err(Unread::Failed(error)) => return Err(error),
+        Err(Unread::Unlabelled(error)) => Some(error),
     };
-    match (Sentences::read(folder, "dev.tsv"), unlabelled) {
+    match (Sentences::read(folder, "dev.tsv").map_err(Unread::into_error), unlabelled) {
         (Err(DatasetError::Missing { .. }), Some(error)) => Err(error),
         (Err(DatasetError::Missing { .. }), None) => Err(without(folder, Split::Test, of_test, of_train)),
         (dev, _) => dev,
+    }
+}
+
+/// Why there is no table of sentences and labels.
+enum Unread {
+    /// A table of sentences alone.
+    Unlabelled(DatasetError),
+    /// None at all.
+    Failed(DatasetError),
+}
+
+impl Unread {
+    fn into_error(self) -> DatasetError {
+        match self {
+            Self::Unlabelled(error) | Self::Failed(error) => error,
+        }
+    }
+}
+
+impl From<DatasetError> for Unread {
+    fn from(error: DatasetError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -109,22 +131,24 @@ struct Sentences {
 
 impl Sentences {
     /// A table with a header that names a column `label` and one `sentence`, `content` or `text`, separated by tabs.
-    fn read(folder: &Path, name: &str) -> Result<Self, DatasetError> {
+    fn read(folder: &Path, name: &str) -> Result<Self, Unread> {
         let (path, text) = read(folder, &[name.to_owned(), format!("{name}.gz")])?;
         let mut table = Self { path, rows: Vec::new() };
         let mut lines = text.lines().enumerate();
         let header: Vec<&str> = lines.next().map_or("", |(_, line)| line).split('\t').map(str::trim).collect();
         let column = |names: &[&str]| header.iter().position(|field| names.contains(field));
-        let (Some(label), Some(sentence)) = (column(&["label"]), column(&["sentence", "content", "text"])) else {
+        let (label, sentence) = (column(&["label"]), column(&["sentence", "content", "text"]));
+        let (Some(label), Some(sentence)) = (label, sentence) else {
             let expected = "the columns 'label' and 'sentence' (or 'content', 'text'), separated by tabs";
-            return Err(table.wrong("header", expected, &format!("'{}'", header.join("', '"))));
+            let error = table.wrong("header", expected, &format!("'{}'", header.join("', '")));
+            return Err(if sentence.is_some() { Unread::Unlabelled(error) } else { Unread::Failed(error) });
         };
         for (row, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
             let fields: Vec<&str> = line.split('\t').collect();
             let subject = format!("line {}", row + 1);
             let (Some(label), Some(sentence)) = (fields.get(label), fields.get(sentence)) else {
                 let expected = format!("{} columns", header.len());
-                return Err(table.wrong(&subject, &expected, &fields.len().to_string()));
+                return Err(table.wrong(&subject, &expected, &fields.len().to_string()).into());
             };
             let label: u32 = label.trim().parse().ok().filter(|&label| label < MOST_CLASSES).ok_or_else(|| {
                 table.wrong(&subject, &format!("a label from 0 to {}", MOST_CLASSES - 1), &format!("'{label}'"))

@@ -8,6 +8,7 @@ use super::integers::Integers;
 use super::program::Program;
 use super::value::{Operands, Value};
 use crate::RuntimeBackend;
+use crate::host::Limits;
 
 /// More steps than any network takes: a limit on what a malformed one can ask for.
 const MOST_STEPS: i64 = 1 << 24;
@@ -37,6 +38,33 @@ impl<'a, B: RuntimeBackend> Runner<'a, B> {
         let found = self.program.compute(given, self.body.graph.outputs()).map_err(Fault::Inner)?;
         let missing = || Fault::Backend("a body gave too few outputs".into());
         self.body.graph.outputs().iter().map(|id| found.get(id).cloned().ok_or_else(missing)).collect()
+    }
+}
+
+/// What the steps of a loop leave behind.
+struct Results<B: RuntimeBackend> {
+    /// The elements of each result so far.
+    elements: Vec<Vec<Value<B>>>,
+    limits: Limits,
+    /// The bytes alive outside of the loop and in the elements.
+    bytes: u64,
+}
+
+impl<B: RuntimeBackend> Results<B> {
+    fn new(count: usize, operands: &Operands<B>) -> Self {
+        Self { elements: vec![Vec::new(); count], limits: operands.limits.clone(), bytes: operands.held }
+    }
+
+    /// Adds the elements of a step.
+    fn push(&mut self, found: impl Iterator<Item = Value<B>>) -> Outcome<()> {
+        for (elements, element) in self.elements.iter_mut().zip(found) {
+            self.bytes = self.bytes.saturating_add(element.bytes());
+            elements.push(element);
+        }
+        match self.limits.beyond(self.bytes) {
+            Some(allowed) => Err(Fault::Bytes { asked: self.bytes, allowed }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -70,7 +98,7 @@ pub(super) fn repeat<B: RuntimeBackend>(
         None => Value::Integers(Integers::new(DataType::Bool, Vec::new(), vec![1])),
     };
     let mut carried = (0..states).map(|state| operands.value(2 + state)).collect::<Outcome<Vec<_>>>()?;
-    let mut results: Vec<Vec<Value<B>>> = vec![Vec::new(); body.graph.outputs().len().saturating_sub(1 + states)];
+    let mut results = Results::new(body.graph.outputs().len().saturating_sub(1 + states), operands);
     let mut step = 0;
     while step < most && truth(&condition)? {
         let number = Value::Integers(Integers::new(DataType::I64, Vec::new(), vec![step]));
@@ -78,14 +106,14 @@ pub(super) fn repeat<B: RuntimeBackend>(
         let mut found = runner.run(own)?.into_iter();
         condition = found.next().ok_or_else(|| Fault::Backend("a body without a condition".into()))?;
         carried = found.by_ref().take(states).collect();
-        results.iter_mut().zip(found).for_each(|(result, element)| result.push(element));
+        results.push(found)?;
         step += 1;
         if step == MOST_STEPS {
             return Err(Fault::new("steps", format!("fewer than {MOST_STEPS}"), "more"));
         }
     }
     let first = Direction { axis: 0, reverse: false };
-    for (at, result) in results.into_iter().enumerate() {
+    for (at, result) in results.elements.into_iter().enumerate() {
         carried.push(stacked(body, 1 + states + at, result, first, operands)?);
     }
     Ok(carried)
@@ -105,7 +133,7 @@ pub(super) fn scan<B: RuntimeBackend>(scan: &Scan, operands: &mut Operands<B>) -
     if let Some((other, axis, _)) = sequences.iter().find(|(other, axis, _)| other.shape()[*axis] != steps) {
         return Err(Fault::new("a sequence", format!("{steps} elements"), other.shape()[*axis]));
     }
-    let mut results: Vec<Vec<Value<B>>> = vec![Vec::new(); scan.outputs.len()];
+    let mut results = Results::new(scan.outputs.len(), operands);
     for step in 0..steps {
         let elements = sequences.iter().map(|(sequence, axis, reverse)| {
             element(sequence.clone(), *axis, if *reverse { steps - 1 - step } else { step })
@@ -113,9 +141,9 @@ pub(super) fn scan<B: RuntimeBackend>(scan: &Scan, operands: &mut Operands<B>) -
         let own = carried.into_iter().chain(elements).collect();
         let mut found = runner.run(own)?.into_iter();
         carried = found.by_ref().take(states).collect();
-        results.iter_mut().zip(found).for_each(|(result, element)| result.push(element));
+        results.push(found)?;
     }
-    for (at, (result, &direction)) in results.into_iter().zip(&scan.outputs).enumerate() {
+    for (at, (result, &direction)) in results.elements.into_iter().zip(&scan.outputs).enumerate() {
         carried.push(stacked(&scan.body, states + at, result, direction, operands)?);
     }
     Ok(carried)

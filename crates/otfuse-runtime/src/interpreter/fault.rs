@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     Backend(String),
     /// A network inside of the operator failed; the error names the inner node.
     Inner(RuntimeError),
+    /// More bytes than the host's limits allow.
+    Bytes { asked: u64, allowed: u64 },
     /// Not executed, for a reason.
     Unsupported(&'static str),
 }
@@ -29,6 +31,7 @@ impl Fault {
                 RuntimeError::Operand { node, operator, subject, expected, found }
             }
             Self::Inner(error) => error,
+            Self::Bytes { asked, allowed } => RuntimeError::Budget { node, resource: "bytes", asked, allowed },
             Self::Backend(message) => RuntimeError::Backend { node, operator, message },
             Self::Unsupported(reason) => RuntimeError::Unsupported { node, operator, reason: reason.into() },
         }

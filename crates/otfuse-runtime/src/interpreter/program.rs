@@ -120,6 +120,10 @@ impl<B: RuntimeBackend> Program<B> {
     fn uploaded(&self, known: &[(ValueId, Tensor)]) -> Result<Vec<(ValueId, Value<B>)>, RuntimeError> {
         let mut given = Vec::with_capacity(known.len());
         for (id, tensor) in known {
+            if id.index() >= self.constants.len() {
+                let expected = self.graph.inputs().iter().map(|&id| self.name(id)).collect();
+                return Err(RuntimeError::UnknownInput { input: format!("{id:?}"), expected });
+            }
             let value = Value::from_tensor(tensor, &self.device).map_err(|_| RuntimeError::Input {
                 input: self.name(*id),
                 expected: "integers below 2^63".into(),
@@ -143,8 +147,12 @@ impl<B: RuntimeBackend> Program<B> {
     /// Replaces a constant tensor.
     ///
     /// # Errors
-    /// Integers that do not fit 64 bits.
+    /// Integers that do not fit 64 bits; a value that the graph does not have.
     pub(crate) fn replace(&mut self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
+        if id.index() >= self.constants.len() {
+            let (expected, found) = ("a value of the network".into(), "one of another".into());
+            return Err(RuntimeError::Constant { value: format!("{id:?}"), expected, found });
+        }
         let value = self.upload(id, tensor)?;
         self.set_constant(id, value);
         Ok(())
@@ -207,6 +215,10 @@ impl<B: RuntimeBackend> Program<B> {
         constants: &Constants<'_, B>,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
         let plan = self.plans.of(&self.graph, wanted, inputs.iter().map(|(id, _)| *id))?;
+        if plan.steps.is_empty() {
+            // So that a loop whose body computes nothing ends by its limits too.
+            self.limits.begin(self.graph.name())?;
+        }
         let mut reads = plan.reads.clone();
         let mut values = Alive::new(reads.len(), self.limits.counts_bytes());
         inputs.into_iter().for_each(|(id, value)| values.put(id, value));
@@ -265,7 +277,8 @@ impl<B: RuntimeBackend> Program<B> {
             };
             operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
         }
-        Ok(Operands { values: operands, device: self.device.clone(), limits: self.limits.clone() })
+        let (device, limits) = (self.device.clone(), self.limits.clone());
+        Ok(Operands { values: operands, device, limits, held: values.bytes })
     }
 
     /// The floats of a constant, on the device.

@@ -80,6 +80,8 @@ pub(crate) struct Operands<B: Backend> {
     pub(crate) device: Device<B>,
     /// For networks inside of the operator.
     pub(crate) limits: Limits,
+    /// The bytes that are alive outside of the operator; 0 unless they are counted.
+    pub(crate) held: u64,
 }
 
 impl<B: Backend> Operands<B> {

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
+use otfuse_transport::matrix::{Matrix, Update, product};
 use rayon::prelude::*;
 
 use super::direct;
 use super::forward::unfolded;
 use super::parallel;
-use super::product::{Matrix, product};
 use super::scratch::{Scratch, sized};
 use super::shape::ConvolutionShape;
 use super::tile::{Tile, Tiling};
@@ -63,14 +63,9 @@ fn add_group(
         let channels = start..inputs.min(start + tiling.channels());
         let width = channels.len() * taps;
         let unfolded = sized(&mut scratch.unfolded, width * positions);
-        product(
-            unfolded,
-            positions,
-            [positions, outputs.len(), width],
-            Matrix { data: rows, row_step: 1, column_step: step },
-            Matrix { data: &weight[outputs.start * depth + start * taps..], row_step: depth, column_step: 1 },
-            false,
-        );
+        let left = Matrix::row_major(&weight[outputs.start * depth + start * taps..], depth).transposed();
+        let right = Matrix::row_major(rows, step);
+        product(unfolded, positions, [width, outputs.len(), positions], left, right, Update::Replace);
         let channels = group * inputs + channels.start..group * inputs + channels.end;
         if tile.is_pointwise() {
             tile.unpad(unfolded, &channels, result, first);
@@ -163,24 +158,15 @@ fn partial_gradient(
 ) -> Vec<f32> {
     let (outputs, width) = (shape.group_outputs(), channels.len() * shape.taps());
     let mut result = vec![0.0; width * outputs];
-    let mut accumulate = false;
+    let mut update = Update::Replace;
     for tile in parts.flat_map(|part| tiling.of_part(part)) {
         let positions = tile.positions();
         let unfolded = unfolded(&tile, input, channels, &mut scratch.padded, &mut scratch.unfolded);
         let first = tile.images.start * shape.output_plane() + tile.offset() * tile.images.len();
-        product(
-            &mut result,
-            outputs,
-            [outputs, positions, width],
-            Matrix {
-                data: &turned[first * shape.out_channels + group * outputs..],
-                row_step: 1,
-                column_step: shape.out_channels,
-            },
-            Matrix { data: unfolded, row_step: 1, column_step: positions },
-            accumulate,
-        );
-        accumulate = true;
+        let turned = Matrix::row_major(&turned[first * shape.out_channels + group * outputs..], shape.out_channels);
+        let unfolded = Matrix::row_major(unfolded, positions);
+        product(&mut result, outputs, [width, positions, outputs], unfolded, turned, update);
+        update = Update::Add;
     }
     result
 }

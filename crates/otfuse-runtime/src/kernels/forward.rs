@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use otfuse_transport::matrix::{Matrix, Update, product};
 use rayon::prelude::*;
 
 use super::direct;
 use super::parallel;
-use super::product::{Matrix, product};
 use super::scratch::{Scratch, sized};
 use super::shape::ConvolutionShape;
 use super::tile::{Tile, Tiling};
@@ -108,14 +108,9 @@ impl Work<'_> {
             let unfolded = unfolded(tile, self.input, &channels, &mut scratch.padded, &mut scratch.unfolded);
             let width = channels.len() * self.shape.taps();
             let weight = &self.weight[outputs.start * depth + start * self.shape.taps()..];
-            product(
-                rows,
-                step,
-                [positions, width, outputs.len()],
-                Matrix { data: unfolded, row_step: 1, column_step: positions },
-                Matrix { data: weight, row_step: 1, column_step: depth },
-                start > 0 || self.bias.is_some(),
-            );
+            let (left, right) = (Matrix::row_major(weight, depth), Matrix::row_major(unfolded, positions));
+            let update = if start > 0 || self.bias.is_some() { Update::Add } else { Update::Replace };
+            product(rows, step, [outputs.len(), width, positions], left, right, update);
         }
     }
 }

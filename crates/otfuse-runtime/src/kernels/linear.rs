@@ -1,9 +1,9 @@
 //! Linear layers: products of matrices, divided among threads.
 
+use otfuse_transport::matrix::{Matrix, Update, product};
 use rayon::prelude::*;
 
 use super::parallel;
-use super::product::{Matrix, product};
 use super::transpose::{BLOCK, transpose};
 
 /// Multiplications of a unit of work; fewer are not worth another thread.
@@ -48,19 +48,25 @@ impl LinearShape {
     }
 }
 
-/// `left right`, column by column, where `left` is `height x depth` and `right` `depth x width`; to each column, `first` is
-/// added. Parts of the columns are computed on all threads. The number of threads has no part in how many they are, so
-/// that results do not depend on it.
-fn divided([height, depth, width]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, first: Option<&[f32]>) -> Vec<f32> {
+/// `left right`, row-major, where `left` is `height x depth` and `right` `depth x width`; to each row, `first` is added.
+/// Parts of the rows are computed on all threads. The number of threads has no part in how many they are, so that results
+/// do not depend on it.
+fn divided(
+    [height, depth, width]: [usize; 3],
+    left: Matrix<'_, f32>,
+    right: Matrix<'_, f32>,
+    first: Option<&[f32]>,
+) -> Vec<f32> {
     let units = (height * depth * width / UNIT).clamp(1, UNITS);
-    let part = width.div_ceil(units).next_multiple_of(LANES);
+    let part = height.div_ceil(units).next_multiple_of(LANES);
     let mut result = vec![0.0; height * width];
-    parallel::for_each(result.par_chunks_mut(part * height).enumerate(), |(at, result)| {
+    parallel::for_each(result.par_chunks_mut(part * width).enumerate(), |(at, result)| {
         if let Some(first) = first {
-            result.chunks_exact_mut(height).for_each(|column| column.copy_from_slice(first));
+            result.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(first));
         }
-        let right = Matrix { data: &right.data[at * part * right.column_step..], ..right };
-        product(result, height, [height, depth, result.len() / height], left, right, first.is_some());
+        let left = Matrix { data: &left.data[at * part * left.row_step..], ..left };
+        let update = if first.is_some() { Update::Add } else { Update::Replace };
+        product(result, width, [result.len() / width, depth, width], left, right, update);
     });
     result
 }
@@ -69,14 +75,12 @@ fn divided([height, depth, width]: [usize; 3], left: Matrix<'_>, right: Matrix<'
 pub(super) fn forward(shape: &LinearShape, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let &LinearShape { rows, inputs, outputs } = shape;
     if rows >= outputs {
-        let left = Matrix { data: weight, row_step: inputs, column_step: 1 };
-        let right = Matrix { data: x, row_step: 1, column_step: inputs };
-        return divided([outputs, inputs, rows], left, right, bias);
+        let (left, right) = (Matrix::row_major(x, inputs), Matrix::row_major(weight, inputs).transposed());
+        return divided([rows, inputs, outputs], left, right, bias);
     }
     // Parts of the outputs, which lie apart in the result: its transpose is computed.
-    let left = Matrix { data: x, row_step: inputs, column_step: 1 };
-    let right = Matrix { data: weight, row_step: 1, column_step: inputs };
-    let columns = divided([rows, inputs, outputs], left, right, None);
+    let (left, right) = (Matrix::row_major(weight, inputs), Matrix::row_major(x, inputs).transposed());
+    let columns = divided([outputs, inputs, rows], left, right, None);
     let mut result = vec![0.0; rows * outputs];
     let part = if rows * outputs < COPIES { rows } else { BLOCK };
     parallel::for_each(result.par_chunks_mut(part * outputs).enumerate(), |(at, result)| {
@@ -95,15 +99,12 @@ pub(super) fn forward(shape: &LinearShape, x: &[f32], weight: &[f32], bias: Opti
 /// The gradient by the input, `gradient W`.
 pub(super) fn input_gradient(shape: &LinearShape, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
     let &LinearShape { rows, inputs, outputs } = shape;
-    let left = Matrix { data: weight, row_step: 1, column_step: inputs };
-    let right = Matrix { data: gradient, row_step: 1, column_step: outputs };
-    divided([inputs, outputs, rows], left, right, None)
+    divided([rows, outputs, inputs], Matrix::row_major(gradient, outputs), Matrix::row_major(weight, inputs), None)
 }
 
 /// The gradient by the weights, `gradient^t x`.
 pub(super) fn weight_gradient(shape: &LinearShape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
     let &LinearShape { rows, inputs, outputs } = shape;
-    let left = Matrix { data: x, row_step: 1, column_step: inputs };
-    let right = Matrix { data: gradient, row_step: outputs, column_step: 1 };
-    divided([inputs, rows, outputs], left, right, None)
+    let (left, right) = (Matrix::row_major(gradient, outputs).transposed(), Matrix::row_major(x, inputs));
+    divided([outputs, rows, inputs], left, right, None)
 }

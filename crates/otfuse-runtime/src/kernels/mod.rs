@@ -16,7 +16,6 @@ mod forward;
 mod linear;
 mod parallel;
 mod pooling;
-mod product;
 mod scratch;
 mod shape;
 mod tile;

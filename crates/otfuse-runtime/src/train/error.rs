@@ -38,3 +38,8 @@ pub enum TrainError {
     #[error(transparent)]
     Graph(#[from] GraphError),
 }
+
+/// Fails unless a setting is in its range.
+pub(super) fn check(setting: &'static str, expected: &'static str, found: f64, holds: bool) -> Result<(), TrainError> {
+    if holds { Ok(()) } else { Err(TrainError::Setting { setting, expected, found }) }
+}

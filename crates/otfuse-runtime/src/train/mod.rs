@@ -34,9 +34,9 @@ use crate::dataset::Dataset;
 use crate::device::Kind;
 use crate::{Cpu, Evaluation, Executable, Host, RuntimeBackend, evaluate};
 use batches::{Source, hold_out};
+use error::check;
 use model::{Model, Objective, numbers};
 use optimizer::Step;
-use settings::check;
 use state::Position;
 
 /// How far training is.

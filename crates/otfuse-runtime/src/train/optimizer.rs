@@ -3,8 +3,7 @@
 use burn_backend::Scalar;
 use burn_backend::tensor::FloatTensor;
 
-use super::TrainError;
-use super::settings::check;
+use super::error::{TrainError, check};
 use crate::{Descent, RuntimeBackend};
 
 /// A method of stochastic gradient descent, defined as PyTorch's of the same name.

@@ -2,8 +2,7 @@
 
 use std::f64::consts::PI;
 
-use super::TrainError;
-use super::settings::check;
+use super::error::{TrainError, check};
 
 /// A schedule of the learning rate, as PyTorch's of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]

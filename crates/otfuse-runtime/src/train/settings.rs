@@ -1,7 +1,7 @@
 //! How a network is trained.
 
-use super::TrainError;
 use super::augment::Augmentation;
+use super::error::{TrainError, check};
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
 
@@ -50,11 +50,6 @@ impl Default for TrainSettings {
             seed: 0,
         }
     }
-}
-
-/// Fails unless a setting is in its range.
-pub(super) fn check(setting: &'static str, expected: &'static str, found: f64, holds: bool) -> Result<(), TrainError> {
-    if holds { Ok(()) } else { Err(TrainError::Setting { setting, expected, found }) }
 }
 
 impl TrainSettings {

@@ -1,7 +1,7 @@
 //! The few columns of a row that matter.
 
-use crate::cost::CostValue;
 use crate::kernels::Kernels;
+use crate::value::CostValue;
 
 /// A list of more than this many times what was wanted is no list: the row is read in full.
 const CROWDED: usize = 4;

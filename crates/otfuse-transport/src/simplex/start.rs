@@ -1,7 +1,8 @@
 //! A first feasible tree.
 
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::kernels::Kernels;
+use crate::value::CostValue;
 
 /// An arc of the tree: row, column, flow in perturbed units.
 pub(super) type Arc = (usize, usize, i64);

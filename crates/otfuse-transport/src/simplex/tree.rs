@@ -1,7 +1,8 @@
 //! The spanning tree of a basis.
 
 use super::start::Arc;
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
+use crate::value::CostValue;
 
 /// The column at the root.
 pub(super) const ROOT_COLUMN: usize = 0;

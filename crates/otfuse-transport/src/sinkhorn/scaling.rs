@@ -4,8 +4,9 @@ use rayon::prelude::*;
 
 use super::anderson::Anderson;
 use super::side::Side;
-use crate::cost::{CostMatrix, CostValue};
+use crate::cost::CostMatrix;
 use crate::kernels::Kernels;
+use crate::value::CostValue;
 
 /// Rows in a task. Fixed, so that the order of additions does not depend on the number of threads.
 const TILE: usize = 32;
