@@ -28,7 +28,7 @@ pub(crate) struct View<'a> {
 
 /// All tensors that matching compares, in the anchor's structure.
 pub(crate) struct Views<'a> {
-    networks: &'a Networks,
+    pub networks: &'a Networks,
     pub views: Vec<View<'a>>,
     /// For every group the views that carry it and the axis that does.
     carriers: Vec<Vec<(usize, usize)>>,
