@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--folder")
     parser.add_argument("--fuse", default="", help="further options of otfuse fuse")
     arguments = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "-p", "otfuse", "--bins", "--example", "synthetic_llama"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "-p", "otfuse-cli", "--bins", "--example", "synthetic_llama"], cwd=ROOT, check=True)
     folder = pathlib.Path(arguments.folder or tempfile.mkdtemp(prefix="otfuse-memory-"))
     models = [folder / "a", folder / "b"]
     for seed, model in enumerate(models):

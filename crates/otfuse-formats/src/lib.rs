@@ -1,21 +1,41 @@
-//! Reads and writes neural networks and arrays: PyTorch checkpoints, safetensors and NumPy files.
+//! Neural networks as files, and back: bytes become a [`Graph`](otfuse_graph::Graph) with its weights, and a graph with
+//! other weights becomes a file of the form that it came in.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`model`] | [`Model::open`] and [`Model::save`] over all formats |
+//! | [`onnx`] | networks with their graphs |
+//! | [`hf`] | Hugging Face folders: graphs drawn from `config.json` |
+//! | [`catalogue`] | graphs for state dicts of well-known architectures, sizes read off the tensors |
+//! | [`untrained`] | networks by name and sizes, before training |
+//! | [`pytorch`], [`safetensors`] | named tensors ([`state_dict`]) in files |
+//! | [`npz`] | arrays of NumPy |
+//! | [`file`](mod@file) | memory maps, and outputs that are put in place together or not at all |
+//!
+//! Each layer knows those below it: formats of tensors, then graphs, then `model`, then `untrained`. Every error names its
+//! file ([`FormatError`], [`ModelError`]) and has a hint for the user.
 
 mod archive;
 pub mod catalogue;
 mod contents;
 mod error;
 pub mod file;
+mod format;
 pub mod hf;
 mod mapped;
 pub mod model;
 pub mod npz;
 pub mod onnx;
 pub mod pytorch;
+mod read;
 pub mod safetensors;
 pub mod state_dict;
+pub mod untrained;
 
 pub use catalogue::Family;
 pub use error::FormatError;
 pub use file::{Outputs, abandon_outputs};
-pub use model::{Architecture, Format, Model, ModelError, Source, Tensors};
-pub use state_dict::{StateDict, read_state_dict};
+pub use format::Format;
+pub use model::{Architecture, Model, ModelError, Source, Tensors};
+pub use read::read_state_dict;
+pub use state_dict::StateDict;

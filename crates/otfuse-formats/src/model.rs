@@ -3,7 +3,6 @@
 mod architecture;
 mod error;
 mod files;
-mod format;
 mod matching;
 mod state_dict;
 
@@ -20,9 +19,9 @@ use crate::pytorch::write_pytorch_of;
 use crate::safetensors::write_safetensors_of;
 use crate::{FormatError, StateDict, catalogue, read_state_dict};
 
+pub use crate::format::Format;
 pub use architecture::Architecture;
 pub use error::{ModelError, TensorProblem};
-pub use format::Format;
 pub use state_dict::StateDictSource;
 use state_dict::{Binding, Streamed, filled};
 

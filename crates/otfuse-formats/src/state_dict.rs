@@ -1,35 +1,13 @@
 //! The named tensors of a checkpoint.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 use otfuse_graph::Tensor;
 
-use crate::file::{describe_start, open_mapped};
 use crate::mapped::lent;
-use crate::{FormatError, pytorch, safetensors};
-
-/// Reads a state dict from a PyTorch file, a safetensors file or the index of a sharded safetensors model; the
-/// content decides which it is. `key` chooses among several state dicts in a PyTorch file.
-///
-/// # Errors
-/// Any [`FormatError`]; [`FormatError::UnknownFormat`] if the file is of neither format.
-pub fn read_state_dict(path: &Path, key: Option<&str>) -> Result<StateDict, FormatError> {
-    let bytes = open_mapped(path)?;
-    // The length of a safetensors header may begin like a pickle, but not the other way round.
-    if safetensors::looks_like_safetensors(&bytes) {
-        safetensors::read_safetensors_bytes(path, &bytes)
-    } else if pytorch::looks_like_pytorch(&bytes) {
-        pytorch::read_pytorch_bytes(path, &bytes, key)
-    } else if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
-        safetensors::read_sharded_safetensors(path)
-    } else {
-        let expected = "a PyTorch file (zip archive, pickle or tar archive), safetensors or a safetensors index".into();
-        Err(FormatError::UnknownFormat { path: path.into(), expected, found: describe_start(&bytes) })
-    }
-}
 
 /// Named tensors in the order of the file, and where in the file they were found.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -38,6 +38,6 @@ fn what_is_staged_goes_and_nothing_follows() {
     abandon_outputs();
     let left: Vec<_> =
         fs::read_dir(folder.path()).expect("readable").map(|entry| entry.expect("entry").path()).collect();
-    assert_eq!(left, [old.clone()]);
+    assert_eq!(left, std::slice::from_ref(&old));
     assert_eq!(fs::read(&old).expect("readable"), b"before");
 }

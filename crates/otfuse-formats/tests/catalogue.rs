@@ -1,10 +1,10 @@
 //! The families on state dicts of zeros, made from names and shapes, and on third-party files.
-#![allow(clippy::print_stderr)]
 
-use std::path::{Path, PathBuf};
+mod support;
 
 use otfuse_formats::{Family, Model, ModelError, StateDict, read_state_dict};
 use otfuse_graph::{DataType, Dim, Facts, Graph, NeuronGroups, Tensor};
+use support::shared;
 
 #[derive(Default)]
 struct Names {
@@ -218,14 +218,6 @@ fn what_does_not_fit_is_named() {
     }
 }
 
-fn shared(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models").join(name);
-    if !path.exists() {
-        eprintln!("skipped: ../shared/models/{name} is absent");
-    }
-    path.exists().then_some(path)
-}
-
 #[test]
 fn third_party_networks() {
     let files = [
@@ -245,7 +237,7 @@ fn third_party_networks() {
         ("mnist-burn/mnist.safetensors", Family::Sequential, vec![1, 28, 28], 4),
     ];
     for (name, family, input, groups) in files {
-        let Some(path) = shared(name) else { continue };
+        let Some(path) = shared(&format!("models/{name}")) else { continue };
         let dict = read_state_dict(&path, None).expect("readable");
         assert_eq!(checked(family, &dict, 10), (input, groups), "{name}");
         let error = Model::open(&path, None).expect_err("no architecture");
@@ -257,12 +249,12 @@ fn third_party_networks() {
 
 #[test]
 fn the_order_of_a_third_party_network_is_that_of_its_onnx_file() {
-    let Some(onnx) = shared("mnist-burn/mnist.onnx") else { return };
+    let Some(onnx) = shared("models/mnist-burn/mnist.onnx") else { return };
     let original = Model::open(&onnx, None).expect("readable").graph;
     let mut expected = nodes(&original);
     assert_eq!(expected.pop().as_deref(), Some("LogSoftmax"));
     for name in ["mnist-burn/mnist.pt", "mnist-burn/mnist.safetensors"] {
-        let Some(path) = shared(name) else { continue };
+        let Some(path) = shared(&format!("models/{name}")) else { continue };
         let dict = read_state_dict(&path, None).expect("readable");
         assert_eq!(nodes(&Family::Sequential.build(&dict).expect("a network")), expected, "{name}");
         let file = otfuse_formats::Architecture::File(onnx.clone());

@@ -2,20 +2,14 @@
 
 #![allow(clippy::print_stderr)]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use otfuse_formats::onnx::{open_onnx, proto::ModelProto};
 use otfuse_graph::Operator;
 use prost::Message;
-
-fn collection() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/onnx");
-    if !folder.is_dir() {
-        eprintln!("skipped: ../shared is absent");
-        return None;
-    }
-    Some(folder)
-}
+use support::shared;
 
 fn models(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -33,7 +27,7 @@ fn models(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_model_is_read_or_refused_with_a_reason() {
-    let Some(folder) = collection() else { return };
+    let Some(folder) = shared("onnx") else { return };
     let (mut read, mut opaque, mut refused) = (0, 0, Vec::new());
     for path in models(&folder) {
         match open_onnx(&path) {
@@ -56,7 +50,7 @@ fn every_model_is_read_or_refused_with_a_reason() {
 
 #[test]
 fn the_messages_lose_no_field() {
-    let Some(folder) = collection() else { return };
+    let Some(folder) = shared("onnx") else { return };
     for path in models(&folder) {
         let bytes = std::fs::read(&path).expect("a readable file");
         let model = ModelProto::decode(bytes.as_slice()).expect("a model");

@@ -46,7 +46,7 @@ pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use cka::Gram;
 pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, align_all, fuse};
-pub use merge::{Mean, Merge, Slerp, Source};
+pub use merge::*;
 pub use networks::Networks;
 pub use observer::Progress;
 pub use partial::fuse_partially;

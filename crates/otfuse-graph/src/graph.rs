@@ -1,9 +1,13 @@
-//! The network as a value.
+//! The network as a value. Operators are part of it: those of control flow hold networks themselves.
+
+pub(crate) mod operator;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::GraphError;
-use crate::{DataType, NodeId, Operator, Shape, Tensor, ValueId};
+use crate::{DataType, NodeId, Shape, Tensor, ValueId};
+
+use self::operator::Operator;
 
 /// A tensor that flows through the graph.
 #[derive(Clone, Debug, PartialEq)]

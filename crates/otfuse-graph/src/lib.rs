@@ -12,7 +12,6 @@ mod fold;
 mod graph;
 mod id;
 mod infer;
-mod operator;
 mod stacked;
 mod symmetry;
 mod tensor;
@@ -23,14 +22,14 @@ pub use dim::{Dim, Shape};
 pub use editor::GraphEditor;
 pub use error::GraphError;
 pub use fold::{FoldError, fold_constants};
-pub use graph::{Declared, Graph, Node, Value};
-pub use id::{NodeId, ValueId};
-pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
-pub use operator::{
+pub use graph::operator::{
     Aspect, Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Direction, Gemm,
     GridMode, GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind,
     Recurrent, Reduce, ReduceKind, Resize, ResizeMode, Scan, ScatterReduction, Scores, Unary, Variadic, Window,
 };
+pub use graph::{Declared, Graph, Node, Value};
+pub use id::{NodeId, ValueId};
+pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
 pub use stacked::join_stacked;
 pub use symmetry::{
     AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,

@@ -115,11 +115,7 @@ impl Loaded for OnSamples<'_> {
         Ok(batches)
     }
 
-    fn run_from(
-        &self,
-        known: &[(ValueId, Tensor)],
-        wanted: &[ValueId],
-    ) -> Result<BTreeMap<ValueId, Tensor>, RunError> {
+    fn run_from(&self, known: &[(ValueId, Tensor)], wanted: &[ValueId]) -> Result<BTreeMap<ValueId, Tensor>, RunError> {
         Ok(self.executable.run_from(known, wanted)?)
     }
 

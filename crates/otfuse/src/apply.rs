@@ -26,6 +26,7 @@ pub struct ApplyOptions {
 
 /// A network in its new order.
 pub struct Applied {
+    model: Model,
     like: Model,
     /// The network.
     pub graph: Graph,
@@ -81,7 +82,7 @@ pub fn apply(alignment: &Path, model: &Model, options: &ApplyOptions) -> Result<
     let aligned = Aligned::from_alignments(&networks, &[found], options.published_scaling).map_err(failure)?;
     let graph = aligned.average(&Mean, &[1.0, 0.0]).map_err(failure)?;
     let report = ApplyReport { model: model.shown(), output: String::new(), groups, moved };
-    Ok(Applied { like: like.clone(), graph, report })
+    Ok(Applied { model: model.clone(), like: like.clone(), graph, report })
 }
 
 impl Applied {
@@ -92,6 +93,15 @@ impl Applied {
     pub fn write(&mut self, registry: &Registry, path: &Path) -> Result<()> {
         self.report.output = shown(path);
         self.like.write(&self.graph, registry.outputs(), path)
+    }
+
+    /// Writes the network, whole or not at all.
+    ///
+    /// # Errors
+    /// A path that cannot be written, or is one of the networks.
+    pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let (model, like, path) = (self.model.clone(), self.like.clone(), path.as_ref());
+        Registry::alone(&[&model, &like], &like, path, |registry| self.write(registry, path))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use otfuse_formats::Model;
 use otfuse_formats::catalogue::{NetworkSpec, SpecError};
-use otfuse_formats::hf::{Fill, Task, TransformerSpec};
+use otfuse_formats::hf::Fill;
+use otfuse_formats::untrained::{Task, TransformerSpec, UntrainedError};
 use otfuse_graph::GraphError;
 use otfuse_runtime::dataset::{Dataset, TextUnit};
 use otfuse_runtime::{Start, filled, initialised};
@@ -13,10 +14,16 @@ use otfuse_runtime::{Start, filled, initialised};
 pub enum ArchitectureError {
     /// The name is not understood, or the network does not take such samples.
     #[error(transparent)]
-    Spec(#[from] SpecError),
+    Spec(#[from] UntrainedError),
     /// The network is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),
+}
+
+impl From<SpecError> for ArchitectureError {
+    fn from(error: SpecError) -> Self {
+        Self::Spec(error.into())
+    }
 }
 
 impl ArchitectureError {
@@ -26,6 +33,12 @@ impl ArchitectureError {
             Self::Spec(error) => error.hint(),
             Self::Graph(_) => "choose other widths".into(),
         }
+    }
+}
+
+impl From<ArchitectureError> for crate::Error {
+    fn from(error: ArchitectureError) -> Self {
+        Self::input(&error).hint(error.hint())
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::experiment::file::{Named, typed};
 use crate::experiment::options::{Given, PART};
+use crate::experiment::typed::{Named, typed};
 use crate::{DataOptions, Error, FuseOptions, MethodName, Result};
 
 /// A fusion as a file describes it.

@@ -68,8 +68,9 @@ impl Dataset {
             (None, None) => None,
             (partition, _) => {
                 let (given, missing) = if partition.is_some() { ("partition", "part") } else { ("part", "partition") };
-                return Err(Error::input(format!("`{given}` needs `{missing}`"))
-                    .hint("for example `partition` iid:2 `part` 0"));
+                return Err(
+                    Error::input(format!("`{given}` needs `{missing}`")).hint("for example `partition` iid:2 `part` 0")
+                );
             }
         };
         Ok(Self { text: spec.to_owned(), spec: parsed, normalization, part })
@@ -84,6 +85,12 @@ impl Dataset {
     #[must_use]
     pub fn whole(&self) -> Self {
         Self { part: None, ..self.clone() }
+    }
+
+    /// Whether this is a part of a data set.
+    #[cfg(feature = "training")]
+    pub(crate) fn is_part(&self) -> bool {
+        self.part.is_some()
     }
 
     /// The training samples.

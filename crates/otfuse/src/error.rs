@@ -9,8 +9,6 @@ use otfuse_fusion::{FusionError, PruneError};
 use otfuse_runtime::dataset::DatasetError;
 use otfuse_runtime::{DeviceError, RuntimeError};
 
-use crate::{ArchitectureError, VerifyError};
-
 /// The result of all that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -89,6 +87,7 @@ impl Error {
     }
 
     /// With where in a file or list it is, in front of the message.
+    #[cfg(feature = "experiment")]
     #[must_use]
     pub(crate) fn within(mut self, place: &str) -> Self {
         if self.kind != ErrorKind::Cancelled {
@@ -130,12 +129,6 @@ impl From<DeviceError> for Error {
     }
 }
 
-impl From<ArchitectureError> for Error {
-    fn from(error: ArchitectureError) -> Self {
-        Self::input(&error).hint(error.hint())
-    }
-}
-
 impl From<PruneError> for Error {
     fn from(error: PruneError) -> Self {
         Self::input(&error).hint(match error {
@@ -170,23 +163,6 @@ impl From<RuntimeError> for Error {
     }
 }
 
-impl From<VerifyError> for Error {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Runtime(error @ RuntimeError::Unsupported { .. }) => {
-                Self::from(error).hint("the network cannot be run here, so that its neuron groups cannot be proved")
-            }
-            VerifyError::Runtime(error) => error.into(),
-            error @ VerifyError::Inference(_) => {
-                Self::input(error).hint("the shapes in the network contradict each other: export it again")
-            }
-            error @ VerifyError::NotFinite { .. } => {
-                Self::input(error).hint("the weights may be damaged, or of a training run that diverged")
-            }
-        }
-    }
-}
-
 /// What to do about networks that do not fit together; the models are named by their files.
 pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize) -> Error {
     let hint = match error {
@@ -208,7 +184,18 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
         | FusionError::Shape { tensor, .. } => Some(tensor.clone()),
         _ => None,
     };
-    Error { tensor, ..Error::input(with_paths(&error.to_string(), paths, anchor)).hint(hint) }
+    let model = match error {
+        FusionError::Architecture { model, .. }
+        | FusionError::PinnedSize { model, .. }
+        | FusionError::Shape { model, .. }
+        | FusionError::NotFinite { model, .. }
+        | FusionError::Activations { model, .. }
+        | FusionError::Analysis { model, .. }
+        | FusionError::Transport { model, .. } => Some(*model),
+        _ => None,
+    };
+    let file = model.and_then(|model| paths.get(model)).cloned();
+    Error { tensor, file, ..Error::input(with_paths(&error.to_string(), paths, anchor)).hint(hint) }
 }
 
 /// The text with the path of each model behind its number, and of the anchor where it has none.

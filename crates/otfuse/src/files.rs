@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use otfuse_formats::FormatError;
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Model, Result};
+use crate::{Error, Result};
 
 /// Bytes of a file that are hashed at a time.
 const HASHED: usize = 1 << 20;
@@ -41,17 +41,6 @@ pub(crate) fn hash(path: &Path) -> Result<String> {
         }
         digest.update(&piece[..length]);
     }
-}
-
-/// The hashes of several models, side by side.
-pub(crate) fn hashes(models: &[Model]) -> Result<Vec<String>> {
-    std::thread::scope(|scope| {
-        let running: Vec<_> = models.iter().map(|model| scope.spawn(|| model.sha256().map(str::to_owned))).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<String>>| {
-            thread.join().unwrap_or_else(|_| Err(Error::run("hashing the inputs failed")))
-        };
-        running.into_iter().map(join).collect()
-    })
 }
 
 /// SHA-256 of bytes in hexadecimal.

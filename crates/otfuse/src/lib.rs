@@ -5,23 +5,37 @@
 //! command line. All of it works in a [`Context`] and fails with one [`Error`]. The other crates of the workspace stand
 //! behind it ([`graph`], [`formats`], [`transport`], [`fusion`], [`runtime`]), for those who build their own.
 //!
-//! ```
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let path = |name: &str| folder.path().join(name);
-//! # for (name, seed) in [("a.onnx", 1), ("b.onnx", 2)] {
-//! #     let graph = otfuse::runtime::mlp(&[4, 8, 3], seed)?;
-//! #     otfuse::formats::onnx::write_onnx(&graph, &path(name))?;
-//! # }
-//! use otfuse::{Context, Fuse, Model};
+//! ```standalone_crate
+//! use otfuse::{Context, Dataset, Fuse, Model};
 //!
-//! let context = Context::new();
-//! let a = Model::open(path("a.onnx"))?;
-//! let b = Model::open(path("b.onnx"))?;
-//! let fused = Fuse::new([&a, &b]).run(&context)?;
-//! assert_eq!(fused.report.groups[0].size, 8);
-//! fused.save(path("fused.onnx"))?;
-//! # Ok(())
+//! fn main() -> Result<(), otfuse::Error> {
+//! #   let _folder = prepared();
+//!     let context = Context::new();
+//!     let a = Model::open("a.onnx")?;
+//!     let b = Model::open("b.onnx")?;
+//!
+//!     // What `otfuse fuse a.onnx b.onnx -o fused.onnx` does, to the byte: proved, aligned, averaged, repaired.
+//!     let fused = Fuse::new([&a, &b]).run(&context)?;
+//!     fused.save("fused.onnx")?;
+//!     println!("{} neuron groups matched", fused.report.groups.len());
+//!
+//!     // With 1,000 unlabelled training samples, and measured on test samples.
+//!     let data = Dataset::open("digits")?;
+//!     let fitted = Fuse::new([&a, &b]).samples(data.train()?).run(&context)?;
+//!     println!("{:?}", fitted.evaluate(&data.test()?, &context)?);
+//!     fitted.save("fitted.onnx")
+//! }
+//! #
+//! # /// A folder with two networks, from now on the one that names are relative to.
+//! # fn prepared() -> tempfile::TempDir {
+//! #     let folder = tempfile::tempdir().expect("a folder");
+//! #     std::env::set_current_dir(folder.path()).expect("its own");
+//! #     for (name, seed) in [("a.onnx", 1), ("b.onnx", 2)] {
+//! #         let graph = otfuse::runtime::mlp(&[64, 16, 10], seed).expect("a network");
+//! #         let proto = otfuse::formats::onnx::to_proto(&graph).expect("sound");
+//! #         otfuse::formats::onnx::write_onnx(name.as_ref(), proto, &Default::default()).expect("written");
+//! #     }
+//! #     folder
 //! # }
 //! ```
 //!
@@ -29,6 +43,7 @@
 //! `experiment` (experiments from YAML files; both others with it), `images` (folders of images as data), `cuda`, `wgpu`.
 
 mod activations;
+mod align;
 mod apply;
 mod architecture;
 mod card;
@@ -64,6 +79,7 @@ mod train;
 mod verify;
 
 pub use activations::{RecordError, SampleRunner, record_activations};
+pub use align::{align, aligning};
 pub use apply::{Applied, ApplyOptions, ApplyReport, apply};
 pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use card::{card, card_path};
@@ -114,4 +130,6 @@ pub use train::{
     DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
     UsedTraining, distill, finetune, schedule, train, untrained,
 };
-pub use verify::{TOLERANCE, Verification, Verified, VerifyError, random_inputs, random_orders, verify, verify_graph, verify_groups};
+pub use verify::{
+    TOLERANCE, Verification, Verified, VerifyError, random_inputs, random_orders, verify, verify_graph, verify_groups,
+};

@@ -9,7 +9,7 @@ use otfuse_formats::model::{Architecture, Format, Model as File, ModelError};
 use otfuse_graph::{Facts, Graph, NeuronGroups};
 
 use crate::files::{hash, shown};
-use crate::{Context, Error, Result, Verified};
+use crate::{Error, Result};
 
 /// A network that was read from a file or folder. Cheap to clone; weights stay in the mapped file until they are used.
 ///
@@ -113,9 +113,10 @@ impl Model {
     /// # Errors
     /// A network whose shapes contradict each other.
     pub fn groups(&self) -> Result<&NeuronGroups> {
-        let found = self.0.groups.get_or_init(|| {
-            NeuronGroups::of(self.graph()?).map_err(|error| Error::input(error).of(&self.0.path))
-        });
+        let found = self
+            .0
+            .groups
+            .get_or_init(|| NeuronGroups::of(self.graph()?).map_err(|error| Error::input(error).of(&self.0.path)));
         found.as_ref().map_err(Clone::clone)
     }
 
@@ -169,8 +170,14 @@ impl Model {
     }
 
     /// Every file that it was read from.
-    pub fn files(&self) -> Vec<PathBuf> {
-        self.0.file.as_ref().map_or_else(|_| vec![self.0.path.clone()], File::files)
+    ///
+    /// # Errors
+    /// A folder that can no longer be listed.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        match &self.0.file {
+            Ok(file) => Ok(file.files()?),
+            Err(_) => Ok(vec![self.0.path.clone()]),
+        }
     }
 
     /// Stages `graph`, this network with other weights, to be written to `path`; the extension chooses the format.
@@ -186,12 +193,15 @@ impl Model {
         let file = self.file()?;
         Ok(file.save(&file.graph, path.as_ref())?)
     }
+}
 
-    /// Proves the network's neuron groups with a seed for orders and inputs; see [`verify`](crate::verify()).
-    ///
-    /// # Errors
-    /// A network that cannot be analysed or run.
-    pub fn verify(&self, context: &Context) -> Result<Verified> {
-        crate::verify(self, 0, context)
-    }
+/// The hashes of several models, side by side.
+pub(crate) fn hashes(models: &[Model]) -> Result<Vec<String>> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = models.iter().map(|model| scope.spawn(|| model.sha256().map(str::to_owned))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<String>>| {
+            thread.join().unwrap_or_else(|_| Err(Error::run("hashing the inputs failed")))
+        };
+        running.into_iter().map(join).collect()
+    })
 }

@@ -160,11 +160,8 @@ impl Pruned {
     /// # Errors
     /// A path that cannot be written, or is the network itself.
     pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let mut registry = Registry::new();
-        registry.model(&self.model)?;
-        registry.result("output", path.as_ref(), &self.model)?;
-        self.write(&registry, path.as_ref())?;
-        registry.commit()
+        let (model, path) = (self.model.clone(), path.as_ref());
+        Registry::alone(&[&model], &model, path, |registry| self.write(registry, path))
     }
 }
 

@@ -68,17 +68,31 @@ impl Registry {
         Self::default()
     }
 
+    /// Writes one network made of others, in the way of `like`, and nothing else.
+    pub(crate) fn alone(
+        models: &[&Model],
+        like: &Model,
+        path: &Path,
+        stage: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let mut registry = Self::new();
+        models.iter().try_for_each(|model| registry.model(model))?;
+        registry.result("output", path, like)?;
+        stage(&registry)?;
+        registry.commit()
+    }
+
     /// A file that is read, or a folder, all files of which are. What is not there is no input.
     ///
     /// # Errors
     /// A file that is to be written too.
     pub fn input(&mut self, role: &str, path: &Path) -> Result<()> {
         if path.is_dir() {
-            let mut files: Vec<PathBuf> = fs::read_dir(path)
-                .map_err(|error| Error::input(format!("{}: {error}", path.display())))?
-                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-                .filter(|path| path.is_file())
-                .collect();
+            let listed = fs::read_dir(path).and_then(|entries| {
+                entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<PathBuf>>>()
+            });
+            let mut files = listed.map_err(|error| Error::input(error).of(path))?;
+            files.retain(|path| path.is_file());
             files.sort();
             return files.iter().try_for_each(|file| self.add(role, file, Place::Input));
         }
@@ -91,7 +105,7 @@ impl Registry {
     /// As [`input`](Self::input).
     pub fn model(&mut self, model: &Model) -> Result<()> {
         self.input("network", model.path())?;
-        model.files().iter().try_for_each(|file| self.input("network", file))
+        model.files()?.iter().try_for_each(|file| self.input("network", file))
     }
 
     /// Everything that samples are read from.
@@ -108,7 +122,11 @@ impl Registry {
     /// One that cannot be written, is read, or is written by another option too.
     pub fn output(&mut self, option: &str, path: &Path) -> Result<()> {
         self.add(option, path, Place::File)?;
-        Ok(check_target(path)?)
+        // A folder that is made too need not be there yet.
+        let resolved = resolved(path);
+        let is_inside =
+            |at: &usize| self.known[*at].place == Place::Folder && resolved.starts_with(&self.known[*at].resolved);
+        if self.folders.iter().any(is_inside) { Ok(()) } else { Ok(check_target(path)?) }
     }
 
     /// A network that will be written in the way of `like`: a file and what may go beside it, or a folder.
@@ -125,10 +143,10 @@ impl Registry {
         beside.iter().filter(|file| *file != path).try_for_each(|file| self.add(option, file, Place::File))
     }
 
-    /// A folder into which files will be written whose names are not known yet.
+    /// A folder into which charts will be written whose names are not known yet.
     ///
     /// # Errors
-    /// One that holds an input or is a file.
+    /// One that is a file, or holds an input that may be named as a chart is.
     pub fn figures(&mut self, option: &str, folder: &Path) -> Result<()> {
         if folder.exists() && !folder.is_dir() {
             let message = format!("{}: expected a folder, found a file", folder.display());
@@ -188,9 +206,9 @@ impl Registry {
         };
         let same = self.same(path, &resolved).find(|&at| collides(at));
         let nested = |folder: (Place, &Path), file: (Place, &Path)| match folder.0 {
-            Place::Folder => file.1.starts_with(folder.1),
-            // Figures may lie beside other outputs, not beside what is read.
-            Place::Into => file.0 == Place::Input && file.1.parent() == Some(folder.1),
+            // Other outputs may lie in a folder that is made.
+            Place::Folder => file.0 == Place::Input && file.1.starts_with(folder.1),
+            Place::Into => file.0 == Place::Input && file.1.parent() == Some(folder.1) && is_figure(file.1),
             Place::Input | Place::File => false,
         };
         let this = (place, resolved.as_path());
@@ -204,7 +222,9 @@ impl Registry {
         if let Some(at) = same.or(inside.filter(|&at| collides(at))) {
             let other = &self.known[at];
             return Err(match (place, other.place) {
-                (Place::Input, _) => overlap(&other.given, &Entry { role: role.into(), given: path.into(), resolved, place }),
+                (Place::Input, _) => {
+                    overlap(&other.given, &Entry { role: role.into(), given: path.into(), resolved, place })
+                }
                 (_, Place::Input) => overlap(path, other),
                 _ => {
                     let message = format!("{}: `{role}` and `{}` are the same file", path.display(), other.role);
@@ -225,6 +245,12 @@ impl Registry {
         self.known.push(Entry { role: role.into(), given: path.into(), resolved, place });
         Ok(())
     }
+}
+
+/// Whether a chart may be written to a file of this name.
+fn is_figure(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    ["svg", "png", "csv"].iter().any(|kind| extension.eq_ignore_ascii_case(kind))
 }
 
 fn overlap(output: &Path, input: &Entry) -> Error {

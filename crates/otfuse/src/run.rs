@@ -50,8 +50,7 @@ pub fn run(model: &Model, inputs: &Path, context: &Context) -> Result<RunOutputs
     let outputs = context.install(|| run_graph(graph, inputs, context.host()));
     let outputs = outputs.map_err(|error| Error::from(error).of(model.path()))?;
     let shape = |(name, tensor): &(String, Tensor)| ArrayShape { name: name.clone(), shape: tensor.shape().to_vec() };
-    let report =
-        RunReport { path: model.shown(), output: String::new(), outputs: outputs.iter().map(shape).collect() };
+    let report = RunReport { path: model.shown(), output: String::new(), outputs: outputs.iter().map(shape).collect() };
     Ok(RunOutputs { outputs, report })
 }
 

@@ -153,8 +153,13 @@ impl TrainData {
     /// # Errors
     /// Samples that cannot be read.
     pub fn of(data: &Dataset, options: &TrainOptions) -> Result<Self> {
-        let watched = options.watch_test.unwrap_or(false).then(|| data.whole().test()).transpose()?;
-        Ok(Self { train: data.samples(SplitName::Train, options.limit)?, watched, test: data.test_if_any()? })
+        let (train, test) = (data.samples(SplitName::Train, options.limit)?, data.test_if_any()?);
+        let watched = match (options.watch_test.unwrap_or(false), &test) {
+            (false, _) => None,
+            (true, Some(test)) if !data.is_part() => Some(test.clone()),
+            (true, _) => Some(data.whole().test()?),
+        };
+        Ok(Self { train, watched, test })
     }
 }
 
@@ -419,6 +424,15 @@ impl Trained {
     pub fn write(&mut self, registry: &Registry, path: &Path) -> Result<()> {
         self.report.output = shown(path);
         self.model.write(&self.graph, registry.outputs(), path)
+    }
+
+    /// Writes the network, whole or not at all.
+    ///
+    /// # Errors
+    /// A path that cannot be written, or is the network that the training began with.
+    pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let (model, path) = (self.model.clone(), path.as_ref());
+        Registry::alone(&[&model], &model, path, |registry| self.write(registry, path))
     }
 
     /// Removes the state of the training, which is of no use once the network is written.

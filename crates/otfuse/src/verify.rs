@@ -60,6 +60,23 @@ pub enum VerifyError {
     },
 }
 
+impl From<VerifyError> for Error {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Runtime(error @ RuntimeError::Unsupported { .. }) => {
+                Self::from(error).hint("the network cannot be run here, so that its neuron groups cannot be proved")
+            }
+            VerifyError::Runtime(error) => error.into(),
+            error @ VerifyError::Inference(_) => {
+                Self::input(error).hint("the shapes in the network contradict each other: export it again")
+            }
+            error @ VerifyError::NotFinite { .. } => {
+                Self::input(error).hint("the weights may be damaged, or of a training run that diverged")
+            }
+        }
+    }
+}
+
 /// The outcome of a proof of a network in a file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verified {
@@ -113,6 +130,16 @@ pub fn verify(model: &Model, seed: u64, context: &Context) -> Outcome<Verified> 
     })
 }
 
+impl Model {
+    /// Proves the network's neuron groups with a seed for orders and inputs; see [`verify`](crate::verify()).
+    ///
+    /// # Errors
+    /// A network that cannot be analysed or run.
+    pub fn verify(&self, context: &Context) -> Outcome<Verified> {
+        verify(self, 0, context)
+    }
+}
+
 /// Says which group is broken.
 pub(crate) fn broken(graph: &Graph, verification: &Verification) -> Error {
     let group = verification.broken_group.map(|index| {
@@ -145,12 +172,7 @@ pub fn verify_graph(graph: &Graph, seed: u64, host: &Host) -> Result<Verificatio
 ///
 /// # Errors
 /// As there.
-pub fn verify_groups(
-    graph: &Graph,
-    groups: NeuronGroups,
-    seed: u64,
-    host: &Host,
-) -> Result<Verification, VerifyError> {
+pub fn verify_groups(graph: &Graph, groups: NeuronGroups, seed: u64, host: &Host) -> Result<Verification, VerifyError> {
     let facts = Facts::of(graph)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let inputs = random_inputs(graph, &facts, &mut random);

@@ -1,7 +1,8 @@
 //! Networks from scratch: names and shapes of PyTorch's modules, read back from files, the same bytes for the same seed.
-#![allow(clippy::print_stdout)]
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::PathBuf;
 
 use otfuse::architecture;
 use otfuse::formats::catalogue::NetworkSpec;
@@ -58,11 +59,7 @@ fn networks_are_built_and_read_back() {
 
 #[test]
 fn names_and_shapes_are_those_of_published_checkpoints() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models");
-    if !folder.is_dir() {
-        println!("skipped: {} is absent", folder.display());
-        return;
-    }
+    let Some(folder) = support::shared("models") else { return };
     let files = [
         ("vgg11-nobias", "cifar10-vgg11/vgg11_seed0.pt", vec![3, 32, 32]),
         ("resnet20", "cifar10-resnet/bognev/resnet20.th", vec![3, 32, 32]),

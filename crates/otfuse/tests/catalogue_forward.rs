@@ -4,7 +4,7 @@ use std::path::Path;
 
 use otfuse::formats::npz::read_npz;
 use otfuse::formats::{Architecture, Model};
-use otfuse::runtime::run_graph;
+use otfuse::runtime::{Host, run_graph};
 
 /// Network, architecture.
 const NETWORKS: [(&str, &str); 16] = [
@@ -38,8 +38,7 @@ fn logits_are_those_of_pytorch() {
         let model = Model::open(&folder.join(format!("{name}.pt")), Some(&architecture)).expect("a network");
         let arrays = read_npz(&folder.join(format!("{name}.npz"))).expect("golden arrays");
         let inputs = [("input".to_owned(), arrays.get("input").expect("inputs").clone())].into();
-        let found = run_graph(&model.graph, inputs, &otfuse_runtime::Host::default())
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = run_graph(&model.graph, inputs, &Host::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let [(output, found)] = found.as_slice() else { panic!("{name}: {} outputs", found.len()) };
         let expected = arrays.get("logits").expect("logits");
         assert_eq!((output.as_str(), found.shape()), ("logits", expected.shape()), "{name}");

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use otfuse::architecture;
+use otfuse::fusion::{PruneSettings, prune};
 use otfuse::graph::{Conv, Graph, GraphBuilder, GraphEditor, NeuronGroups, Operator, Role, Tensor, Window, select};
-use otfuse::runtime::{initialised, run_graph};
-use otfuse::{PruneSettings, architecture, prune};
+use otfuse::runtime::{Host, initialised, run_graph};
 
 /// The network with the neurons' outgoing weights zero where `chosen` does not keep them.
 fn silenced(graph: &Graph, groups: &NeuronGroups, chosen: &[Vec<usize>]) -> Graph {
@@ -33,8 +34,7 @@ fn outputs(graph: &Graph, shape: &[usize]) -> Vec<f32> {
     let values = (0..count).map(|index| ((index * 37 % 101) as f32 - 50.0) / 40.0).collect();
     let name = graph.value(graph.inputs()[0]).name.clone();
     let found =
-        run_graph(graph, BTreeMap::from([(name, Tensor::from_f32(shape, values))]), &otfuse_runtime::Host::default())
-            .expect("it runs");
+        run_graph(graph, BTreeMap::from([(name, Tensor::from_f32(shape, values))]), &Host::default()).expect("it runs");
     found.into_iter().flat_map(|(_, tensor)| tensor.to_f32().expect("floats")).collect()
 }
 

@@ -1,12 +1,14 @@
 //! Fusing a third-party network with a permuted copy of it gives the network back. Skipped where `../shared` is absent.
-#![allow(clippy::print_stderr)]
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::ops::ControlFlow::Continue;
 
 use otfuse::formats::Model;
+use otfuse::fusion::{Mean, Networks, Settings, fuse};
 use otfuse::graph::{Facts, Graph, NeuronGroups, Tensor, permute};
-use otfuse::runtime::run_graph;
-use otfuse::{Networks, Settings, fuse, random_inputs, random_orders};
+use otfuse::runtime::{Host, run_graph};
+use otfuse::{random_inputs, random_orders};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -47,9 +49,9 @@ fn error_of_recovery(graph: &Graph) -> f32 {
     let orders = random_orders(&groups, &mut random);
     let copy = permute(graph, &groups, &orders).unwrap();
     let networks = Networks::new(&[&copy, graph], 1).unwrap();
-    let fused = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap().graph;
+    let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap().graph;
     let inputs = random_inputs(graph, &Facts::of(graph).unwrap(), &mut random);
-    let outputs = |graph: &Graph| run_graph(graph, inputs.clone(), &otfuse_runtime::Host::default()).unwrap();
+    let outputs = |graph: &Graph| run_graph(graph, inputs.clone(), &Host::default()).unwrap();
     let mut worst = 0.0_f32;
     for ((_, expected), (_, found)) in outputs(graph).iter().zip(&outputs(&fused)) {
         let [expected, found] = [expected, found].map(|tensor: &Tensor| tensor.to_f32().unwrap());
@@ -61,11 +63,7 @@ fn error_of_recovery(graph: &Graph) -> f32 {
 
 #[test]
 fn a_permuted_copy_of_a_third_party_network_fuses_into_the_network() {
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/onnx");
-    if !folder.exists() {
-        eprintln!("skipped: ../shared/onnx is absent");
-        return;
-    }
+    let Some(folder) = support::shared("onnx") else { return };
     let mut failed = Vec::new();
     for file in FILES {
         let model = Model::open(&folder.join(file), None).unwrap();

@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow::Continue;
 
+use otfuse::fusion::{Mean, Networks, Repair, Settings, balance, fuse, repair};
 use otfuse::graph::{Graph, GraphEditor, Operator, Tensor};
 use otfuse::runtime::dataset::Dataset;
-use otfuse::runtime::{Device, run_graph};
-use otfuse::{Mean, Networks, Repair, SampleRunner, Settings, architecture, balance, fuse, repair};
+use otfuse::runtime::{Host, run_graph};
+use otfuse::{SampleRunner, architecture};
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 
@@ -34,8 +35,8 @@ fn weights_before_a_normalisation_keep_their_norms() {
     let (a, b) = (network(1), network(2));
     let size: usize = SHAPE.iter().product();
     let samples = Dataset::from_floats("noise", SHAPE.to_vec(), noise(40 * size), vec![0; 40], 10).expect("samples");
-    let device = Device::default();
-    let runner = SampleRunner::new(&samples, &device);
+    let host = Host::default();
+    let runner = SampleRunner::new(&samples, &host);
     let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0 };
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
@@ -58,7 +59,7 @@ fn weights_before_a_normalisation_keep_their_norms() {
 
 fn outputs(graph: &Graph, batch: &Tensor) -> Vec<f32> {
     let name = graph.value(graph.inputs()[0]).name.clone();
-    let found = run_graph(graph, [(name, batch.clone())].into(), &otfuse_runtime::Host::default()).expect("runs");
+    let found = run_graph(graph, [(name, batch.clone())].into(), &Host::default()).expect("runs");
     found[0].1.to_f32().expect("floats")
 }
 

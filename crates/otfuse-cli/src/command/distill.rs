@@ -1,53 +1,65 @@
 //! `otfuse distill`.
 
-use otfuse_runtime::train::Distillation;
-use otfuse_runtime::{Device, Executable};
+use std::path::PathBuf;
 
-use super::{finetune, train};
-use crate::architecture_for;
-use crate::cli::arguments::Distill;
-use crate::cli::failure::runtime_failure;
-use crate::cli::models::{check_new_output, check_output, open_finite};
-use crate::cli::output::Output;
-use crate::cli::training::Report;
-use crate::cli::{Failure, training};
+use clap::Args;
+use otfuse::{DistillOptions, Error, Registry, Result, Student, TrainData, distill, untrained};
 
-/// Runs the command.
-pub fn run(arguments: &Distill, output: &Output) -> Result<(), Failure> {
-    output.result(&execute(arguments)?, training::text)
+use super::training::Training;
+use crate::arguments::Reading;
+use crate::session::Session;
+
+/// `distill`.
+#[derive(Args, Debug)]
+pub struct Distill {
+    /// The networks to follow; the mean of their probabilities counts
+    #[arg(required = true, value_name = "TEACHER")]
+    teachers: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+    /// Architecture of a student from scratch, as for `train`
+    #[arg(long, value_name = "ARCH")]
+    student: Option<String>,
+    /// A network to begin with in place of --student: a parent, or a fused network
+    #[arg(long, value_name = "MODEL")]
+    start: Option<PathBuf>,
+    /// What scores are divided by before they become probabilities [default: 4]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
+    /// Weight of the teachers in the loss, 0 to 1; the labels have the rest [default: 0.9]
+    #[arg(long, value_name = "W")]
+    teacher_weight: Option<f64>,
+    #[command(flatten)]
+    training: Training,
 }
 
-/// Trains, and writes the network.
-pub fn execute(arguments: &Distill) -> Result<Report, Failure> {
-    let training = &arguments.training;
-    let mut inputs = arguments.teachers.clone();
-    inputs.extend(arguments.start.clone());
-    if arguments.start.is_some() {
-        check_output(&training.output, &inputs, arguments.start.as_deref())?;
+impl Distill {
+    /// Runs the command.
+    pub fn run(&self, session: &Session) -> Result<()> {
+        let mut registry = Registry::new();
+        let teachers = self.reading.open_all(&self.teachers, &mut registry)?;
+        let (options, dataset) = (self.training.options(), self.training.data.required(&mut registry)?);
+        let data = TrainData::of(&dataset, &options)?;
+        let student = match (&self.start, &self.student) {
+            (Some(path), None) => Student::Start(self.reading.open(path, &mut registry)?),
+            (None, Some(architecture)) => {
+                registry.input("architecture", architecture.as_ref())?;
+                Student::New(untrained(architecture, &data.train, &options)?)
+            }
+            _ => {
+                return Err(Error::input("expected one of --student ARCH and --start MODEL").hint(
+                    "--student vgg11 begins from scratch, --start MODEL with the weights of a parent or a fused network",
+                ));
+            }
+        };
+        let (Student::Start(model) | Student::New(model)) = &student;
+        let state = self.training.register(model, &mut registry)?;
+        let following = DistillOptions {
+            student: self.student.clone(),
+            temperature: self.temperature,
+            teacher_weight: self.teacher_weight,
+        };
+        let trained = distill(&teachers, &student, &data, &following, &options, &state, &session.context)?;
+        self.training.finish(trained, registry, session)
     }
-    let samples = training.samples()?;
-    let student = match (&arguments.start, &arguments.student) {
-        (Some(path), None) => open_finite(path, &arguments.reading)?,
-        (None, Some(spec)) => {
-            let student = architecture_for(spec, &samples, training.seed);
-            let student = student.map_err(|error| Failure::input(&error).hint(error.hint()))?;
-            check_new_output(&training.output, &student)?;
-            student
-        }
-        _ => {
-            return Err(Failure::input("expected one of --student ARCH and --start MODEL").hint(
-                "--student vgg11 begins from scratch, --start MODEL with the weights of a parent or a fused network",
-            ));
-        }
-    };
-    let mut teachers = Vec::with_capacity(arguments.teachers.len());
-    for path in &arguments.teachers {
-        let teacher = open_finite(path, &arguments.reading)?;
-        let executable = Executable::new(&teacher.graph, &Device::default());
-        teachers.push(executable.map_err(|error| runtime_failure(&error).of(path))?);
-    }
-    let distillation =
-        Distillation { teachers: &teachers, temperature: arguments.temperature, weight: arguments.teacher_weight };
-    let rate = if arguments.start.is_some() { finetune::RATE } else { train::RATE };
-    training::run(&student, training, rate, Some(distillation), &samples)
 }

@@ -1,105 +1,65 @@
 //! `otfuse eval`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use otfuse_runtime::dataset::Dataset;
-use otfuse_runtime::{Device, Evaluation, Executable, Probabilities, predict};
-use serde::Serialize;
+use clap::Args;
+use otfuse::{Evaluations, Measured, Model, Registry, Result, SplitName, evaluate};
 
-use crate::cli::Failure;
-use crate::cli::arguments::Eval;
-use crate::cli::failure::runtime_failure;
-use crate::cli::models::{count, dataset, open_finite, shown};
-use crate::cli::output::{Output, table};
-use crate::cli::pages::evaluation_page;
-use crate::cli::progress::Progress;
+use crate::arguments::{Data, Pages, Reading};
+use crate::choice::choice;
+use crate::session::Session;
+use crate::table::{count, percent, table};
 
-#[derive(Serialize)]
-struct Report {
-    data: String,
-    models: Vec<Row>,
-    ensemble: Option<Row>,
+/// `eval`.
+#[derive(Args, Debug)]
+pub struct Eval {
+    /// The networks
+    #[arg(required = true, value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    data: Data,
+    /// Also evaluate the mean of all networks' probabilities
+    #[arg(long)]
+    ensemble: bool,
+    /// Which part of the data set
+    #[arg(long, value_parser = choice::<SplitName>(), default_value = "test")]
+    split: SplitName,
+    /// Use only the first N samples
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    pages: Pages,
 }
 
-#[derive(Serialize)]
-struct Row {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    accuracy: f64,
-    loss: f64,
-    /// Of language models.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    perplexity: Option<f64>,
-    samples: usize,
-}
-
-impl Row {
-    fn new(path: Option<&Path>, evaluation: &Evaluation, is_language: bool) -> Self {
-        Self {
-            path: path.map(shown),
-            accuracy: evaluation.accuracy,
-            loss: evaluation.loss,
-            perplexity: is_language.then(|| evaluation.perplexity()),
-            samples: evaluation.samples,
-        }
+impl Eval {
+    /// Runs the command.
+    pub fn run(&self, session: &Session) -> Result<()> {
+        let mut registry = Registry::new();
+        let data = self.data.required(&mut registry)?;
+        let models = self.reading.open_all(&self.models, &mut registry)?;
+        self.pages.register(&mut registry)?;
+        let samples = data.samples(self.split, self.limit)?;
+        let models: Vec<&Model> = models.iter().collect();
+        let found = evaluate(&models, &samples, self.ensemble, &session.context)?;
+        self.pages.write(&found, &registry)?;
+        registry.commit()?;
+        session.print(&found, text)
     }
 }
 
-/// Runs the command.
-pub fn run(arguments: &Eval, output: &Output) -> Result<(), Failure> {
-    arguments.pages.check(&arguments.models)?;
-    let dataset = dataset(&arguments.data, arguments.split, arguments.limit)?;
-    let (mut rows, mut members) = (Vec::new(), Vec::new());
-    for path in &arguments.models {
-        let model = open_finite(path, &arguments.reading)?;
-        let failure = |error| runtime_failure(&error).of(path);
-        let probabilities = probabilities(&model.graph, &dataset).map_err(failure)?;
-        let evaluation = probabilities.evaluate(&dataset).map_err(failure)?;
-        rows.push(Row::new(Some(path), &evaluation, dataset.is_language()));
-        if arguments.ensemble {
-            let expected = members.first().map_or(probabilities.classes(), Probabilities::classes);
-            if probabilities.classes() != expected {
-                let found = probabilities.classes();
-                let message = format!("--ensemble: expected {expected} classes as in the first network, found {found}");
-                return Err(Failure::input(message).of(path).hint("`otfuse inspect` shows each network's output"));
-            }
-            members.push(probabilities);
-        }
-    }
-    let ensemble = if arguments.ensemble {
-        let mean =
-            Probabilities::mean(&members).ok_or_else(|| Failure::input("--ensemble: the networks' outputs differ"))?;
-        let evaluation = mean.evaluate(&dataset).map_err(Failure::input)?;
-        Some(Row::new(None, &evaluation, dataset.is_language()))
-    } else {
-        None
-    };
-    let report = Report { data: dataset.name().to_owned(), models: rows, ensemble };
-    arguments.pages.write(&report, evaluation_page)?;
-    output.result(&report, text)
-}
-
-/// The probabilities that a network gives to the samples.
-pub fn probabilities(
-    graph: &otfuse_graph::Graph,
-    dataset: &Dataset,
-) -> Result<Probabilities, otfuse_runtime::RuntimeError> {
-    let executable = Executable::new(graph, &Device::default())?;
-    let bar = Progress::new("evaluating", dataset.len());
-    predict(&executable, dataset, &mut |done, total| bar.at(done, total))
-}
-
-fn text(report: &Report) -> String {
-    let row = |name: &str, row: &Row| {
-        let perplexity = row.perplexity.map(|perplexity| format!("{perplexity:.3}"));
-        let cells = [name.to_owned(), format!("{:.2} %", 100.0 * row.accuracy), format!("{:.4}", row.loss)];
+fn text(found: &Evaluations) -> String {
+    let row = |name: &str, measured: &Measured| {
+        let perplexity = measured.perplexity.map(|perplexity| format!("{perplexity:.3}"));
+        let cells = [name.to_owned(), percent(measured.accuracy), format!("{:.4}", measured.loss)];
         cells.into_iter().chain(perplexity).collect()
     };
-    let rows = report.models.iter().map(|model| row(model.path.as_deref().unwrap_or_default(), model));
-    let rows = rows.chain(report.ensemble.iter().map(|ensemble| row("ensemble", ensemble)));
-    let samples = report.models.first().map_or(0, |model| model.samples);
-    let is_language = report.models.iter().any(|model| model.perplexity.is_some());
+    let rows = found.models.iter().map(|model| row(&model.path, &model.measured));
+    let rows = rows.chain(found.ensemble.iter().map(|ensemble| row("ensemble", ensemble)));
+    let samples = found.models.first().map_or(0, |model| model.measured.samples);
+    let is_language = found.models.iter().any(|model| model.measured.perplexity.is_some());
     let columns = &["model", "accuracy", "loss", "perplexity"][..if is_language { 4 } else { 3 }];
     let table = table(columns, &["accuracy", "loss", "perplexity"], rows);
-    format!("{table}\n{} of {}", count(samples, "sample"), report.data)
+    format!("{table}\n{} of {}", count(samples, "sample"), found.data)
 }

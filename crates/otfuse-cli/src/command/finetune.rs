@@ -1,24 +1,34 @@
 //! `otfuse finetune`.
 
-use crate::cli::arguments::Finetune;
-use crate::cli::models::{check_output, open_finite};
-use crate::cli::output::Output;
-use crate::cli::training::Report;
-use crate::cli::{Failure, training};
+use std::path::PathBuf;
 
-/// Learning rate of sgd: lower than for a network from scratch.
-pub const RATE: f64 = 0.01;
+use clap::Args;
+use otfuse::{Registry, Result, TrainData, finetune};
 
-/// Runs the command.
-pub fn run(arguments: &Finetune, output: &Output) -> Result<(), Failure> {
-    output.result(&execute(arguments)?, training::text)
+use super::training::Training;
+use crate::arguments::Reading;
+use crate::session::Session;
+
+/// `finetune`.
+#[derive(Args, Debug)]
+pub struct Finetune {
+    /// The network
+    model: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    training: Training,
 }
 
-/// Trains, and writes the network.
-pub fn execute(arguments: &Finetune) -> Result<Report, Failure> {
-    let training = &arguments.training;
-    check_output(&training.output, std::slice::from_ref(&arguments.model), Some(&arguments.model))?;
-    let model = open_finite(&arguments.model, &arguments.reading)?;
-    let samples = training.samples()?;
-    training::run(&model, training, RATE, None, &samples).map_err(|failure| failure.of(&arguments.model))
+impl Finetune {
+    /// Runs the command.
+    pub fn run(&self, session: &Session) -> Result<()> {
+        let mut registry = Registry::new();
+        let model = self.reading.open(&self.model, &mut registry)?;
+        let (options, dataset) = (self.training.options(), self.training.data.required(&mut registry)?);
+        let state = self.training.register(&model, &mut registry)?;
+        let data = TrainData::of(&dataset, &options)?;
+        let trained = finetune(&model, &data, &options, &state, &session.context)?;
+        self.training.finish(trained, registry, session)
+    }
 }

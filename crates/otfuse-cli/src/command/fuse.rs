@@ -1,398 +1,317 @@
 //! `otfuse fuse`.
 
-use std::cell::Cell;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use otfuse_formats::model::Model;
-use otfuse_fusion::{Aligned, ModelAlignment, align_all, fuse_partially};
-use otfuse_graph::{Graph, ValueId};
-use serde::Serialize;
-
-use crate::cli::Failure;
-use crate::cli::arguments::{
-    CostName, Fuse, MarginalName, MethodName, ModeName, PointName, PresetName, RepairName, SolverName, StatisticName,
+use clap::Args;
+use otfuse::{
+    Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport,
+    MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
+    RepairName, ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
 };
-use crate::cli::card;
-use crate::cli::comparison::Comparison;
-use crate::cli::failure::fusion_failure;
-use crate::cli::fusing::{Plan, cost_of, mend, mode_of, point_of, prove, repair_of, spare_memory};
-use crate::cli::models::{check_output, count, file_failure, hashes, is_folder, open, save, save_streamed, shown};
-use crate::cli::order::{Canonical, canonical_order};
-use crate::cli::output::{Output, table};
-use crate::cli::pages::{fusion_page, json};
-use crate::cli::progress::Progress;
-use crate::cli::residual::ResidualName;
 
-/// What was fused, how, and what came out.
-#[derive(Serialize)]
-pub struct Report {
-    method: MethodName,
-    settings: Resolved,
-    models: Vec<Input>,
-    output: String,
-    groups: Vec<Group>,
-    sweeps: Vec<Sweeps>,
-    /// All networks on labelled samples, where there are any.
-    comparison: Option<Comparison>,
-    seconds: Seconds,
+use super::sweep;
+use crate::arguments::{Data, Pages, Reading};
+use crate::choice::{choice, said};
+use crate::session::Session;
+use crate::table::{count, percent, sizes, table};
+
+/// `fuse`.
+#[derive(Args, Debug)]
+pub struct Fuse {
+    /// The networks, two or more; or a file CONFIG.yml that names them and options, as mergekit writes it
+    #[arg(required = true, num_args = 1.., value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)
+    #[arg(short, long, value_name = "OUT", required_unless_present = "sweep")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    options: Options,
+    /// Write what was matched with what, as JSON
+    #[arg(long, value_name = "FILE")]
+    save_alignment: Option<PathBuf>,
+    #[command(flatten)]
+    pages: Pages,
+    /// Write a model card beside the result, OUT.README.md; a folder has one always, README.md
+    #[arg(long)]
+    card: bool,
+    /// Measure instead of writing a result: align two models once, and evaluate averages with N weights of the second
+    /// one from 0 to 1, or with these weights, on the test samples of --data
+    #[arg(long, value_name = "N|W,W,..", requires = "data", conflicts_with_all = [
+        "output", "report", "figures", "card", "aligned_only", "save_alignment", "weights", "t", "method", "width_budget",
+        "target_width",
+    ])]
+    sweep: Option<String>,
+    /// Write the measurements of --sweep as comma-separated values
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    csv: Option<PathBuf>,
+    /// Use only the first N test samples in --sweep
+    #[arg(long, value_name = "N", requires = "sweep")]
+    limit: Option<usize>,
 }
 
-/// How the sweeps after the first one went.
-#[derive(Serialize)]
-struct Sweeps {
-    model: usize,
-    count: usize,
-    converged: bool,
-    objective: Vec<f64>,
-}
-
-/// All settings as they were used.
-#[derive(Serialize)]
-struct Resolved {
+/// How networks are fused: see the library's options of the same names.
+#[derive(Args, Debug)]
+struct Options {
+    /// How the neurons are brought into one order [default: ot]
+    #[arg(long, value_parser = choice::<MethodName>())]
+    method: Option<MethodName>,
+    /// How aligned tensors become one [default: mean]
+    #[arg(long, value_parser = choice::<MergeName>())]
+    merge: Option<MergeName>,
+    /// The share of the second of two models, in place of --weights
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    t: Option<f64>,
+    /// What describes a neuron; auto: activations with --data and without --preset, else weights [default: auto]
+    #[arg(long, value_parser = choice::<ModeName>())]
+    mode: Option<ModeName>,
+    /// Settings that others do not override; without, converged matching on features of unit length
+    #[arg(long, value_parser = choice::<PresetName>())]
     preset: Option<PresetName>,
-    mode: ModeName,
-    residual: ResidualName,
-    cost: CostName,
-    sweeps: usize,
+    /// Distance between the features of two neurons; what the preset says
+    #[arg(long, value_parser = choice::<CostName>())]
+    cost: Option<CostName>,
+    /// Scale every neuron's features to unit length first
+    #[arg(long)]
     normalize_features: bool,
-    solver: SolverName,
+    /// Solver of the transport problems [default: exact]
+    #[arg(long, value_parser = choice::<SolverName>())]
+    solver: Option<SolverName>,
+    /// Strength of the entropy with --solver sinkhorn, as a multiple of the mean cost [default: 0.05]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: Option<f64>,
-    marginals: MarginalName,
-    anchor: usize,
+    /// Mass of each neuron [default: uniform]
+    #[arg(long, value_parser = choice::<MarginalName>())]
+    marginals: Option<MarginalName>,
+    /// The model, counted from 0, that the others are aligned to and whose shapes and format the result has; the last
+    /// one if not given
+    #[arg(long, value_name = "I")]
+    anchor: Option<usize>,
+    /// Averaging weight of each model; equal if not given
+    #[arg(long, value_name = "W,W,..", value_delimiter = ',', allow_hyphen_values = true)]
     weights: Vec<f64>,
+    /// Align the outputs of the network too, as the published code does (part of --preset paper)
+    #[arg(long)]
     align_outputs: bool,
-    bias_features: bool,
-    published_scaling: bool,
-    aligned_only: bool,
-    width_budget: Option<f64>,
-    target_width: Option<f64>,
-    repair: RepairName,
+    /// Samples for activations and repair, spread evenly over the training split [default: 1000]
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// Labelled samples, spread evenly over the test split of --data, on which parents, ensemble, plain average and fused
+    /// network are compared; 0 for none [default: 1000]
+    #[arg(long, value_name = "N")]
+    check: Option<usize>,
+    /// What is repaired after averaging; all but none and data-free need --data [default: auto]
+    #[arg(long, value_parser = choice::<RepairName>())]
+    repair: Option<RepairName>,
+    /// How strongly --repair least-squares holds weights at the averaged ones, relative to the variance of a layer's
+    /// inputs [default: 0.03]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     ridge: Option<f64>,
+    /// How much of a neuron the more important of its partners is with --repair least-squares: the power of its importance;
+    /// 0 averages all alike [default: 4]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     importance: Option<f64>,
-    samples: Option<Samples>,
-    verified: bool,
+    /// Let the worst matched neurons of two models stay apart, until each group has this many times its size: from 1, all
+    /// averaged, to 2, which computes the mean of both models' outputs. Without repair
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
+    width_budget: Option<f64>,
+    /// The width of the result, relative to the anchor's: below 1, all models are fused into a copy of the anchor from which
+    /// the least important neurons of each group were taken out; above 1 as --width-budget
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    target_width: Option<f64>,
+    /// Where activations are taken [default: pre]
+    #[arg(long, value_parser = choice::<PointName>())]
+    activation_point: Option<PointName>,
+    /// What is kept of the activations [default: raw]
+    #[arg(long, value_parser = choice::<StatisticName>())]
+    activation_features: Option<StatisticName>,
+    /// How the terms of a residual stream count in its matching: the sums behind each branch, or the terms alike, by their
+    /// share of the absolute values, or by that share for each neuron [default: sums]
+    #[arg(long, value_parser = choice::<ResidualName>())]
+    residual: Option<ResidualName>,
+    /// Write the first of two models aligned to the anchor, without averaging
+    #[arg(long)]
+    aligned_only: bool,
+    /// Do not prove the neuron groups of each model first
+    #[arg(long)]
+    no_verify: bool,
+    /// Seed of the proof and of random orders [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    sweeping: Sweeping,
 }
 
-#[derive(Serialize)]
-struct Samples {
-    data: String,
-    split: &'static str,
-    count: usize,
-    point: PointName,
-    features: StatisticName,
+/// How matching goes on after the first sweep.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Converged matching")]
+struct Sweeping {
+    /// The most sweeps over all groups after the first; 0 for the forward sweep alone. As the preset says
+    #[arg(long, value_name = "N")]
+    sweeps: Option<usize>,
+    /// Where the sweeps begin
+    #[arg(long, value_parser = choice::<StartName>())]
+    start: Option<StartName>,
+    /// Which weights describe a neuron in the sweeps
+    #[arg(long, value_parser = choice::<MembersName>())]
+    members: Option<MembersName>,
+    /// In which order a sweep visits the groups; random orders follow --seed
+    #[arg(long, value_parser = choice::<OrderName>())]
+    order: Option<OrderName>,
+    /// Runs with seeds of their own, of which the best counts
+    #[arg(long, value_name = "N")]
+    starts: Option<usize>,
+    /// Let all tensors count alike in the sweeps, whatever their norm
+    #[arg(long)]
+    balance: bool,
+    /// The activations' share in the features with --mode both, from 0 to 1 [default: 0.5]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    activation_share: Option<f64>,
+    /// What three and more models are aligned to
+    #[arg(long, value_parser = choice::<ConsensusName>())]
+    consensus: Option<ConsensusName>,
 }
 
-#[derive(Serialize)]
-struct Input {
-    path: String,
-    sha256: String,
-    parameters: usize,
-    weight: f64,
-}
-
-#[derive(Serialize)]
-struct Group {
-    model: usize,
-    name: String,
-    size: usize,
-    anchor_size: usize,
-    cost: f64,
-    gap: f64,
-    termination: String,
-    matched_fraction: f64,
-}
-
-impl Sweeps {
-    fn of(alignment: &ModelAlignment) -> Self {
-        let objective = alignment.objective.clone();
-        Self { model: alignment.model, count: alignment.sweeps, converged: alignment.converged, objective }
-    }
-}
-
-#[derive(Serialize, Default)]
-struct Seconds {
-    read: f64,
-    verify: f64,
-    activations: f64,
-    align: f64,
-    average: f64,
-    repair: f64,
-    write: f64,
-    hash: f64,
-    comparison: f64,
-}
-
-/// Seconds since the last call.
-struct Clock(Instant);
-
-impl Clock {
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        now.duration_since(std::mem::replace(&mut self.0, now)).as_secs_f64()
-    }
-}
-
-/// Runs the command.
-pub fn run(arguments: &Fuse, output: &Output) -> Result<(), Failure> {
-    if let Some(weights) = &arguments.sweep {
-        return super::sweep::run(arguments, weights, output);
-    }
-    output.result(&execute(arguments)?, text)
-}
-
-/// Where the result goes.
-struct Destination {
-    path: PathBuf,
-    is_folder: bool,
-    is_carded: bool,
-}
-
-impl Destination {
-    /// Looks whether everything that `arguments` ask for can be written, before anything is computed.
-    fn check(arguments: &Fuse, anchor: usize) -> Result<Self, Failure> {
-        let Some(path) = arguments.output.clone() else {
-            return Err(Failure::input("--output: expected a file").hint("-o FILE says where the result goes"));
-        };
-        let anchor = &arguments.models[anchor];
-        check_output(&path, &arguments.models, Some(anchor))?;
-        arguments.pages.check(&arguments.models)?;
-        let is_folder = is_folder(&path, anchor);
-        // Who opens a folder looks for its README, and the anchor's is not about this network.
-        let is_carded = arguments.card || (is_folder && !arguments.aligned_only);
-        if is_carded {
-            card::check(&path, is_folder, &arguments.models)?;
+impl Options {
+    fn typed(&self) -> FuseOptions {
+        let sweeping = &self.sweeping;
+        FuseOptions {
+            method: self.method,
+            merge: self.merge,
+            t: self.t,
+            mode: self.mode,
+            preset: self.preset,
+            cost: self.cost,
+            normalize_features: said(self.normalize_features),
+            solver: self.solver,
+            epsilon: self.epsilon,
+            sweeps: sweeping.sweeps,
+            start: sweeping.start,
+            members: sweeping.members,
+            order: sweeping.order,
+            starts: sweeping.starts,
+            balance: said(sweeping.balance),
+            activation_share: sweeping.activation_share,
+            consensus: sweeping.consensus,
+            marginals: self.marginals,
+            anchor: self.anchor,
+            weights: (!self.weights.is_empty()).then(|| self.weights.clone().into()),
+            align_outputs: said(self.align_outputs),
+            samples: self.samples,
+            check: self.check,
+            repair: self.repair,
+            ridge: self.ridge,
+            importance: self.importance,
+            width_budget: self.width_budget,
+            target_width: self.target_width,
+            activation_point: self.activation_point,
+            activation_features: self.activation_features,
+            residual: self.residual,
+            aligned_only: said(self.aligned_only),
+            no_verify: said(self.no_verify),
+            seed: self.seed,
         }
-        if let Some(alignment) = &arguments.save_alignment {
-            check_output(alignment, &arguments.models, None)?;
-            if *alignment == path {
-                let message = format!("{}: --save-alignment and --output are the same file", path.display());
-                return Err(Failure::input(message).hint("choose another name for the alignment"));
+    }
+}
+
+/// What is fused: as typed, and as a file of settings says where nothing was typed.
+struct Given {
+    models: Vec<Model>,
+    options: FuseOptions,
+    data: Option<Dataset>,
+    registry: Registry,
+}
+
+impl Fuse {
+    /// Runs the command.
+    pub fn run(&self, session: &Session) -> Result<()> {
+        let given = self.given()?;
+        match (&self.sweep, &self.output) {
+            (Some(weights), _) => self.measure(given, weights, session),
+            (None, Some(output)) => self.write(given, output, session),
+            (None, None) => Err(Error::input("`output`: expected a file").hint("-o FILE says where the result goes")),
+        }
+    }
+
+    fn given(&self) -> Result<Given> {
+        let mut registry = Registry::new();
+        let (mut paths, mut reading) = (Vec::new(), self.reading.clone());
+        let (mut options, mut data) = (self.options.typed(), DataOptions::default());
+        for path in &self.models {
+            if !path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml") {
+                paths.push(path.clone());
+                continue;
             }
+            registry.input("settings", path)?;
+            let file = FuseConfig::read(path)?;
+            paths.extend(file.models);
+            reading.arch = reading.arch.or(file.architecture);
+            options = options.or(file.options);
+            data = file.data;
         }
-        Ok(Self { path, is_folder, is_carded })
+        let models = reading.open_all(&paths, &mut registry)?;
+        let data = self.data.open(&data, &mut registry)?;
+        Ok(Given { models, options, data, registry })
     }
 
-    /// Takes the result away again.
-    fn undo(&self) {
-        // What is not there need not go.
-        let _ = match self.is_folder {
-            true => std::fs::remove_dir_all(&self.path),
-            false => std::fs::remove_file(&self.path),
-        };
+    fn write(&self, given: Given, output: &Path, session: &Session) -> Result<()> {
+        let Given { models, options, data, mut registry } = given;
+        let is_aligned_only = options.aligned_only == Some(true);
+        let mut fuse = otfuse::Fuse::new(&models).options(options);
+        if let Some(data) = &data {
+            fuse = fuse.data(data);
+        }
+        let anchor = fuse.expected_anchor()?;
+        let is_folder = anchor.writes_folder(output);
+        registry.result("output", output, anchor)?;
+        // Who opens a folder looks for its README, and the anchor's is not about this network.
+        let is_carded = self.card || (is_folder && !is_aligned_only);
+        if is_carded && !is_folder {
+            registry.output("card", &card_path(output, false))?;
+        }
+        if let Some(path) = &self.save_alignment {
+            registry.output("save-alignment", path)?;
+        }
+        self.pages.register(&mut registry)?;
+
+        let mut fused = fuse.run(&session.context)?;
+        fused.write(&registry, output, &session.context)?;
+        if let Some(path) = &self.save_alignment {
+            registry.write(path, &fused.alignments_json()?)?;
+        }
+        self.pages.write(&fused.report, &registry)?;
+        if is_carded {
+            registry.write(&card_path(output, is_folder), card(output, is_folder, &fused.report).as_bytes())?;
+        }
+        registry.commit()?;
+        session.print(&fused.report, text)
     }
-}
 
-/// Brings three and more models into an order of their own, and returns the hashes of their files if the order has them.
-fn reorder(arguments: &mut Fuse, models: &mut Vec<Model>) -> Result<Option<Vec<String>>, Failure> {
-    let Some(Canonical { order, hashes, weights }) = canonical_order(arguments, models)? else {
-        return Ok(None);
-    };
-    let mut given: Vec<Option<Model>> = std::mem::take(models).into_iter().map(Some).collect();
-    *models = order.iter().filter_map(|&model| given[model].take()).collect();
-    arguments.models = order.iter().map(|&model| arguments.models[model].clone()).collect();
-    if !arguments.weights.is_empty() {
-        arguments.weights = order.iter().map(|&model| arguments.weights[model]).collect();
-    } else if let (Some(weights), None, MethodName::Ot) = (weights, arguments.preset, arguments.method) {
-        arguments.weights = weights;
-    }
-    Ok(Some(order.iter().map(|&model| hashes[model].clone()).collect()))
-}
-
-/// Fuses, and writes the network.
-pub fn execute(arguments: &Fuse) -> Result<Report, Failure> {
-    let mut arguments = arguments.clone();
-    arguments.width_budget = arguments.width_budget.or(arguments.target_width.filter(|&width| width > 1.0));
-    let mut destination = Destination::check(&arguments, Plan::resolve(&arguments)?.anchor)?;
-    let mut seconds = Seconds::default();
-    let mut clock = Clock(Instant::now());
-    let mut models: Vec<Model> =
-        arguments.models.iter().map(|path| open(path, &arguments.reading)).collect::<Result<_, _>>()?;
-    let known_hashes = reorder(&mut arguments, &mut models)?;
-    spare_memory(&mut arguments, &models);
-    let mut plan = Plan::resolve(&arguments)?;
-    if known_hashes.is_some() {
-        // The result has the kind of its anchor, which may be another one now.
-        destination = Destination::check(&arguments, plan.anchor)?;
-    }
-    let arguments = &arguments;
-    let given_anchor = plan.anchor;
-    let anchor = &models[given_anchor];
-    let narrow = plan.narrow(arguments, &models)?;
-    let graphs: Vec<&Graph> = models.iter().map(|model| &model.graph).chain(&narrow).collect();
-    let mut paths = arguments.models.clone();
-    paths.extend(narrow.as_ref().map(|_| PathBuf::from("the anchor made narrower")));
-    let failure = |error| fusion_failure(&error, &paths, plan.anchor);
-    let networks = plan.networks(&graphs).map_err(failure)?;
-    networks.check_finite().map_err(failure)?;
-    seconds.read = clock.lap();
-
-    let verified = !arguments.no_verify && prove(&graphs, arguments)?;
-    seconds.verify = clock.lap();
-
-    let activations = plan.activations(&networks, arguments)?;
-    seconds.activations = clock.lap();
-
-    let others = graphs.len() - 1;
-    clock.lap();
-    let bar = Progress::new("aligning neuron groups", networks.groups().len() * others);
-    let aligned = align_all(&networks, &plan.settings, activations.as_deref(), &|_| bar.step()).map_err(failure)?;
-    let weights = plan.settings.normalised_weights(graphs.len()).map_err(failure)?;
-    drop(bar);
-    seconds.align = aligned.alignment_time.as_secs_f64();
-
-    clock.lap();
-    let repair = repair_of(arguments);
-    let is_as_wide = arguments.width_budget.is_none() && narrow.is_none();
-    let is_streamed = repair == RepairName::None && is_as_wide && arguments.data.data.is_none();
-    let (alignments, comparison) = if is_streamed {
-        let averaging = stream(&aligned, &weights, anchor, &destination.path)?;
-        seconds.average = averaging.as_secs_f64();
-        seconds.write = clock.lap() - seconds.average;
-        (aligned.alignments, None)
-    } else {
-        let fusion = aligned.fused(&weights).map_err(failure)?;
-        seconds.average = clock.lap();
-        let repaired = match arguments.width_budget {
-            Some(budget) => fuse_partially(&networks, &fusion, budget).map_err(failure)?,
-            None => mend(&networks, &fusion, arguments)?,
-        };
-        seconds.repair = clock.lap();
-        save(anchor, &repaired, &destination.path)?;
-        seconds.write = clock.lap();
-        let comparison = Comparison::measure(&networks, &repaired, arguments)?;
-        seconds.comparison = clock.lap();
-        (fusion.alignments, comparison)
-    };
-    if let Some(path) = &arguments.save_alignment
-        && let Err(failure) = save_alignments(path, &alignments)
-    {
-        // Both files or none.
-        destination.undo();
-        return Err(failure);
-    }
-    seconds.write += clock.lap();
-    let hashes = match known_hashes {
-        Some(hashes) => hashes,
-        None => hashes(&arguments.models)?,
-    };
-    seconds.hash = clock.lap();
-
-    if let Some(comparison) = &comparison {
-        comparison.warn();
-    }
-    // A narrower copy was the anchor of the alignment, not of the result.
-    plan.anchor = given_anchor;
-    let report = report(arguments, &plan, (&models, &hashes), (&alignments, &weights), verified, comparison, seconds);
-    arguments.pages.write(&report, fusion_page)?;
-    if destination.is_carded {
-        card::write(&destination.path, &json(&report)?)?;
-    }
-    Ok(report)
-}
-
-/// Averages and writes one weight after the other, and returns the time spent averaging.
-fn stream(aligned: &Aligned<'_, '_>, weights: &[f64], anchor: &Model, target: &Path) -> Result<Duration, Failure> {
-    let bar = Progress::new("averaging and writing", anchor.graph.initializers().count());
-    let averaging = Cell::new(Duration::ZERO);
-    let tensors = |ids: &[ValueId]| {
-        let start = Instant::now();
-        let made = aligned.tensors(ids, weights).map_err(std::io::Error::other);
-        averaging.set(averaging.get() + start.elapsed());
-        ids.iter().for_each(|_| bar.step());
-        made
-    };
-    save_streamed(anchor, &tensors, target)?;
-    Ok(averaging.get())
-}
-
-fn save_alignments(path: &Path, alignments: &[ModelAlignment]) -> Result<(), Failure> {
-    let json = serde_json::to_vec(alignments).map_err(|error| Failure::run(format!("cannot write JSON: {error}")))?;
-    otfuse_formats::file::atomic_write(path, |writer| writer.write_all(&json)).map_err(|error| file_failure(&error))
-}
-
-fn report(
-    arguments: &Fuse,
-    plan: &Plan,
-    (models, hashes): (&[Model], &[String]),
-    (alignments, weights): (&[ModelAlignment], &[f64]),
-    verified: bool,
-    comparison: Option<Comparison>,
-    seconds: Seconds,
-) -> Report {
-    let (mode, repair) = (mode_of(arguments), repair_of(arguments));
-    let uses_samples = mode != ModeName::Weights || !matches!(repair, RepairName::None | RepairName::DataFree);
-    let inputs = arguments.models.iter().zip(models).zip(weights).zip(hashes);
-    let groups = alignments.iter().flat_map(|alignment| {
-        alignment.groups.iter().map(|group| Group {
-            model: alignment.model,
-            name: group.name.clone(),
-            size: group.size,
-            anchor_size: group.anchor_size,
-            cost: group.cost,
-            gap: group.gap,
-            termination: group.termination.clone(),
-            matched_fraction: group.matched_fraction,
-        })
-    });
-    Report {
-        method: arguments.method,
-        settings: Resolved {
-            preset: arguments.preset,
-            mode,
-            residual: arguments.residual,
-            cost: cost_of(&plan.settings),
-            sweeps: plan.settings.matching.max_sweeps,
-            normalize_features: plan.settings.ground_cost.normalize,
-            solver: arguments.solver,
-            epsilon: (arguments.solver == SolverName::Sinkhorn).then_some(arguments.epsilon),
-            marginals: arguments.marginals,
-            anchor: plan.anchor,
-            // Without the narrow copy of the anchor.
-            weights: weights[..models.len()].to_vec(),
-            align_outputs: plan.align_outputs,
-            bias_features: plan.settings.bias_features,
-            published_scaling: plan.settings.published_scaling,
-            aligned_only: arguments.aligned_only,
-            width_budget: arguments.width_budget,
-            target_width: arguments.target_width,
-            repair,
-            ridge: (repair == RepairName::LeastSquares).then_some(arguments.ridge),
-            importance: (repair == RepairName::LeastSquares).then_some(arguments.importance),
-            samples: arguments.data.data.as_ref().filter(|_| uses_samples).map(|data| Samples {
-                data: data.clone(),
-                split: "train",
-                count: arguments.samples,
-                point: point_of(arguments),
-                features: arguments.activation_features,
-            }),
-            verified,
-        },
-        models: inputs
-            .map(|(((path, model), &weight), sha256)| {
-                let parameters = model.graph.parameter_count();
-                Input { path: shown(path), sha256: sha256.clone(), parameters, weight }
-            })
-            .collect(),
-        output: arguments.output.as_deref().map(shown).unwrap_or_default(),
-        groups: groups.collect(),
-        sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
-        comparison,
-        seconds,
+    fn measure(&self, given: Given, weights: &str, session: &Session) -> Result<()> {
+        let Given { models, options, data, mut registry } = given;
+        if let Some(path) = &self.csv {
+            registry.output("csv", path)?;
+        }
+        let data = data.ok_or_else(|| Error::input("`sweep` needs `data`").hint("it measures on test samples"))?;
+        let found = otfuse::sweep(&models, &options, weights, &data, self.limit, &session.context)?;
+        if let Some(path) = &self.csv {
+            registry.write(path, found.csv().as_bytes())?;
+        }
+        registry.commit()?;
+        session.print(&found, sweep::text)
     }
 }
 
-fn text(report: &Report) -> String {
+/// A fusion, or an alignment, as text.
+pub fn text(report: &FuseReport) -> String {
     let groups = report.groups.iter().map(|group| {
-        let size = match group.size == group.anchor_size {
-            true => group.size.to_string(),
-            false => format!("{} -> {}", group.size, group.anchor_size),
-        };
         vec![
             group.model.to_string(),
             group.name.clone(),
-            size,
+            sizes(group.size, group.anchor_size),
             format!("{:.5}", group.cost),
             format!("{:.0} %", 100.0 * group.matched_fraction),
             group.termination.clone(),
@@ -406,7 +325,7 @@ fn text(report: &Report) -> String {
     };
     let seconds = &report.seconds;
     let compared =
-        report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", found.text(&report.output)));
+        report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", compared(found, &report.output)));
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({}){width}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
@@ -424,4 +343,15 @@ fn text(report: &Report) -> String {
         seconds.write,
         seconds.hash,
     )
+}
+
+/// All networks on labelled samples, the fused one last.
+fn compared(comparison: &Comparison, output: &str) -> String {
+    let rows = comparison.rows().into_iter().map(|(name, measure, at)| {
+        let name = if at == "/fused" { output.to_owned() } else { name };
+        vec![name, percent(measure.accuracy), format!("{:.4}", measure.loss)]
+    });
+    let table = table(&["network", "accuracy", "loss"], &["accuracy", "loss"], rows);
+    let samples = count(comparison.samples, "sample");
+    format!("{table}\n{samples} of {}, {} split", comparison.data, comparison.split)
 }

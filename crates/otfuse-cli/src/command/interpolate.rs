@@ -1,40 +1,125 @@
-fn text(report: &Report) -> String {
-    let percent = |measure: &Measure| format!("{:.2} %", 100.0 * measure.accuracy);
-    let optional = |measure: &Option<Measure>| measure.as_ref().map_or_else(|| "-".into(), percent);
-    let rows = report.points.iter().map(|point| {
+//! `otfuse interpolate`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use otfuse::{Barriers, InterpolateOptions, Measure, MergeName, Registry, RepairName, Result, Walk, interpolate};
+
+use crate::arguments::{Aligning, Pages};
+use crate::choice::choice;
+use crate::session::Session;
+use crate::table::{count, percent, table};
+
+/// `interpolate`.
+#[derive(Args, Debug)]
+pub struct Interpolate {
+    /// The networks: two for a straight path from the first to the last, more for the simplex between all
+    #[arg(required = true, num_args = 2.., value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    #[command(flatten)]
+    aligning: Aligning,
+    /// How aligned tensors become one [default: mean]
+    #[arg(long, value_parser = choice::<MergeName>())]
+    merge: Option<MergeName>,
+    /// Points from one network to another, ends included, or for two networks the weights of the second; 11 for two
+    /// networks, 5 for more
+    #[arg(long, value_name = "N|W,W,..")]
+    steps: Option<String>,
+    /// Use only the first N test samples
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Also measure on N training samples, spread evenly over the training split
+    #[arg(long, value_name = "N")]
+    train: Option<usize>,
+    /// Also repair every point between the ends; all but none and data-free take --samples training samples
+    /// [default: none]
+    #[arg(long, value_parser = choice::<RepairName>())]
+    repair: Option<RepairName>,
+    /// How strongly --repair least-squares holds weights at the averaged ones [default: 0.03]
+    #[arg(long, value_name = "R")]
+    ridge: Option<f64>,
+    /// Also measure N x N points of the plane through the first three aligned networks, or through the first of two as it
+    /// is, aligned, and the second
+    #[arg(long, value_name = "N")]
+    plane: Option<usize>,
+    #[command(flatten)]
+    pages: Pages,
+    /// Write the points as comma-separated values
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+impl Interpolate {
+    /// Runs the command.
+    pub fn run(&self, session: &Session) -> Result<()> {
+        let mut registry = Registry::new();
+        let models = self.aligning.reading.open_all(&self.models, &mut registry)?;
+        let data = self.aligning.data.required(&mut registry)?;
+        self.pages.register(&mut registry)?;
+        if let Some(path) = &self.csv {
+            registry.output("csv", path)?;
+        }
+        let options = InterpolateOptions {
+            aligning: self.aligning.options(),
+            merge: self.merge,
+            steps: self.steps.clone(),
+            limit: self.limit,
+            train: self.train,
+            repair: self.repair,
+            ridge: self.ridge,
+            plane: self.plane,
+        };
+        let found = interpolate(&models, &options, &data, &session.context)?;
+        self.pages.write(&found, &registry)?;
+        if let Some(path) = &self.csv {
+            registry.write(path, found.csv().as_bytes())?;
+        }
+        registry.commit()?;
+        session.print(&found, text)
+    }
+}
+
+fn text(found: &Walk) -> String {
+    let accuracy = |measure: &Measure| percent(measure.accuracy);
+    let optional = |measure: &Option<Measure>| measure.as_ref().map_or_else(|| "-".into(), accuracy);
+    let rows = found.points.iter().map(|point| {
         let weights: Vec<String> = point.weights.iter().map(|weight| format!("{weight:.3}")).collect();
         vec![
             weights.join(" "),
             optional(&point.vanilla),
-            percent(&point.ensemble),
-            percent(&point.ot),
+            accuracy(&point.ensemble),
+            accuracy(&point.ot),
             optional(&point.repaired),
         ]
     });
-    let parents = report
+    let parents = found
         .models
         .iter()
-        .map(|parent| format!("{}: {}", parent.path, parent.measure.as_ref().map_or_else(String::new, percent)));
+        .map(|parent| format!("{}: {}", parent.path, parent.measure.as_ref().map_or_else(String::new, accuracy)));
     let parents: Vec<String> = parents.collect();
     let header = ["weights", "vanilla", "ensemble", "ot", "repaired"];
-    let barriers = |split: &str, barrier: &Barriers| {
-        let mut text = format!("loss barrier, {split}:");
-        for (name, barrier) in barrier.all() {
-            let weights: Vec<String> = barrier.weights.iter().map(|weight| format!("{weight:.3}")).collect();
-            let _ = write!(text, "  {name} {:.4} at {}", barrier.loss, weights.join(" "));
-        }
-        text
-    };
     let mut shown = format!(
         "{}\n{}\n\naccuracy on {} of {}\n{}",
         parents.join("\n"),
         table(&header, &header, rows),
-        count(report.samples, "sample"),
-        report.data,
-        barriers("test", &report.barrier),
+        count(found.samples, "sample"),
+        found.data,
+        barriers("test", &found.barrier),
     );
-    if let Some(train) = &report.train {
+    if let Some(train) = &found.train {
+        // Writing to a string cannot fail.
         let _ = write!(shown, "\n{}", barriers("train", &train.barrier));
     }
     shown
+}
+
+fn barriers(split: &str, barriers: &Barriers) -> String {
+    let mut text = format!("loss barrier, {split}:");
+    for (name, barrier) in barriers.all() {
+        let weights: Vec<String> = barrier.weights.iter().map(|weight| format!("{weight:.3}")).collect();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "  {name} {:.4} at {}", barrier.loss, weights.join(" "));
+    }
+    text
 }

@@ -1,18 +1,75 @@
-//! One file per command.
+//! One file per command: its arguments, and what becomes of them.
 
-pub mod align;
-pub mod compare;
-pub mod convert;
-pub mod demo;
-pub mod distill;
-pub mod eval;
-pub mod experiment;
-pub mod finetune;
-pub mod fuse;
-pub mod inspect;
-pub mod interpolate;
-pub mod prune;
-pub mod run;
-pub mod sweep;
-pub mod train;
-pub mod verify;
+mod align;
+mod apply;
+mod compare;
+mod convert;
+mod demo;
+mod distill;
+mod eval;
+mod experiment;
+mod finetune;
+mod fuse;
+mod inspect;
+mod interpolate;
+mod prune;
+mod run;
+mod sweep;
+mod train;
+mod training;
+mod verify;
+
+use clap::Subcommand;
+use otfuse::Result;
+
+use crate::session::Session;
+
+macro_rules! commands {
+    ($($(#[doc = $doc:literal])+ $module:ident::$name:ident),+ $(,)?) => {
+        /// What to do.
+        #[derive(Subcommand, Debug)]
+        pub enum Command { $($(#[doc = $doc])+ $name(Box<$module::$name>)),+ }
+
+        impl Command {
+            /// Does it.
+            pub fn run(&self, session: &Session) -> Result<()> {
+                match self { $(Self::$name(arguments) => arguments.run(session)),+ }
+            }
+        }
+    };
+}
+
+commands!(
+    /// Show a network: inputs, outputs, operators, parameters and neuron groups
+    inspect::Inspect,
+    /// Prove a network's neuron groups: permute all of them at random and compare the outputs
+    verify::Verify,
+    /// Fuse two or more networks into one
+    fuse::Fuse,
+    /// Bring a network's neurons into the order of another's, for other tools to merge
+    align::Align,
+    /// Bring a network's neurons into the order that an earlier alignment found
+    apply::Apply,
+    /// Compare networks: neurons, layers, predictions
+    compare::Compare,
+    /// Measure the networks on the way between networks, before and after alignment
+    interpolate::Interpolate,
+    /// Take the least important neurons out of a network
+    prune::Prune,
+    /// Measure accuracy and loss of networks, and of their ensemble
+    eval::Eval,
+    /// Run a network on arrays
+    run::Run,
+    /// Write a network in another format
+    convert::Convert,
+    /// Train a network from scratch
+    train::Train,
+    /// Train a network further
+    finetune::Finetune,
+    /// Train a network to follow others
+    distill::Distill,
+    /// Run an experiment: train, fuse and measure as a YAML file says
+    experiment::Experiment,
+    /// Train two small networks on embedded digits, fuse them and compare
+    demo::Demo,
+);

@@ -1,149 +1,69 @@
 //! `otfuse prune`.
 
-use otfuse_fusion::{Importance, PruneError, PruneSettings, Pruning, prune};
-use otfuse_graph::{Graph, GroupId, NeuronGroups};
-use serde::Serialize;
+use std::path::PathBuf;
 
-use super::inspect::{Pinned, pinned};
-use crate::cli::Failure;
-use crate::cli::arguments::{NormName, Prune};
-use crate::cli::models::{check_output, count, open_finite, save, shown};
-use crate::cli::output::{Output, table, warn};
+use clap::Args;
+use otfuse::{Names, NormName, PruneOptions, PruneReport, Registry, Result, brief, prune};
 
-/// What was taken out, and what is left.
-#[derive(Serialize)]
-pub struct Report {
-    path: String,
-    output: String,
-    amount: f64,
-    norm: NormName,
+use crate::arguments::Reading;
+use crate::choice::{choice, said};
+use crate::session::Session;
+use crate::table::{count, table};
+
+/// `prune`.
+#[derive(Args, Debug)]
+pub struct Prune {
+    /// The network
+    model: PathBuf,
+    /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
+    /// Share of the neurons that go; every group keeps at least two [default: 0.5]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    amount: Option<f64>,
+    /// Norm of its incoming weights that makes a neuron important [default: l1]
+    #[arg(long, value_parser = choice::<NormName>())]
+    norm: Option<NormName>,
+    /// Take the share of all groups together, the least weights first, instead of each
+    #[arg(long)]
     global: bool,
-    parameters: usize,
-    kept_parameters: usize,
-    groups: Vec<Group>,
-    pinned: Vec<Pinned>,
+    /// Only these groups: numbers as `otfuse inspect` counts them, or weights (a name, or how names begin)
+    #[arg(long, value_name = "G,G,..", value_delimiter = ',')]
+    groups: Vec<String>,
+    /// All groups but these
+    #[arg(long, value_name = "G,G,..", value_delimiter = ',')]
+    exclude: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Group {
-    index: usize,
-    name: String,
-    size: usize,
-    kept: usize,
-    /// The neurons that stay.
-    neurons: Vec<usize>,
-    /// Why nothing was taken out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    skipped: Option<String>,
-}
-
-/// Runs the command.
-pub fn run(arguments: &Prune, output: &Output) -> Result<(), Failure> {
-    output.result(&execute(arguments)?, text)
-}
-
-/// Prunes, and writes the network.
-pub fn execute(arguments: &Prune) -> Result<Report, Failure> {
-    check_output(&arguments.output, std::slice::from_ref(&arguments.model), Some(&arguments.model))?;
-    let model = open_finite(&arguments.model, &arguments.reading)?;
-    let graph = &model.graph;
-    let groups = NeuronGroups::of(graph).map_err(|error| Failure::input(error).of(&arguments.model))?;
-    let settings = PruneSettings {
-        importance: match arguments.norm {
-            NormName::L1 => Importance::L1,
-            NormName::L2 => Importance::L2,
-        },
-        amount: arguments.amount,
-        global: arguments.global,
-        groups: chosen(graph, &groups, arguments)?,
-    };
-    let pruning = prune(graph, &settings).map_err(|error| prune_failure(&error).of(&arguments.model))?;
-    save(&model, &pruning.graph, &arguments.output)?;
-    warn_of_skipped(&pruning);
-    Ok(report(arguments, graph, &groups, pruning))
-}
-
-/// Says on stderr which groups are left as they are.
-pub(crate) fn warn_of_skipped(pruning: &Pruning) {
-    for group in &pruning.groups {
-        if let Some(reason) = &group.skipped {
-            warn(&format!("the group of '{}' is left as it is: {reason}", group.name));
-        }
+impl Prune {
+    /// Runs the command.
+    pub fn run(&self, session: &Session) -> Result<()> {
+        let mut registry = Registry::new();
+        let model = self.reading.open(&self.model, &mut registry)?;
+        registry.result("output", &self.output, &model)?;
+        let options = PruneOptions {
+            amount: self.amount,
+            norm: self.norm,
+            global: said(self.global),
+            groups: Some(Names(self.groups.clone())),
+            exclude: Some(Names(self.exclude.clone())),
+        };
+        let mut pruned = prune(&model, &options, &session.context)?;
+        pruned.write(&registry, &self.output)?;
+        registry.commit()?;
+        session.print(&pruned.report, text)
     }
 }
 
-/// The user's view of an error of pruning.
-pub(crate) fn prune_failure(error: &PruneError) -> Failure {
-    Failure::input(error).hint(match error {
-        PruneError::Amount { .. } => "--amount 0.5 takes out one half of the neurons",
-        PruneError::NotFinite { .. } => "the checkpoint may come from a training run that diverged",
-        _ => "choose other groups with --groups or --exclude; `otfuse inspect` lists them",
-    })
-}
-
-/// The groups that --groups and --exclude leave.
-fn chosen(graph: &Graph, groups: &NeuronGroups, arguments: &Prune) -> Result<Option<Vec<GroupId>>, Failure> {
-    if arguments.groups.is_empty() && arguments.exclude.is_empty() {
-        return Ok(None);
-    }
-    let named = |option: &str, names: &[String]| -> Result<Vec<GroupId>, Failure> {
-        let mut found = Vec::new();
-        for name in names {
-            let of_name = of_name(graph, groups, name);
-            if of_name.is_empty() {
-                let message = format!("{option} {name}: the network has no such neuron group");
-                return Err(Failure::input(message).hint("`otfuse inspect` lists the groups with their weights"));
-            }
-            found.extend(of_name);
-        }
-        Ok(found)
-    };
-    let wanted = named("--groups", &arguments.groups)?;
-    let excluded = named("--exclude", &arguments.exclude)?;
-    let all = groups.iter().map(|(id, _)| id);
-    Ok(Some(all.filter(|id| (wanted.is_empty() || wanted.contains(id)) && !excluded.contains(id)).collect()))
-}
-
-/// The groups of a number, or whose first producer's name is or begins with this one.
-fn of_name(graph: &Graph, groups: &NeuronGroups, name: &str) -> Vec<GroupId> {
-    if let Ok(index) = name.parse::<usize>() {
-        return groups.iter().map(|(id, _)| id).filter(|id| id.index() == index).collect();
-    }
-    let produces = |id: &GroupId| {
-        let mut producers = groups.group(*id).members_as(otfuse_graph::Role::Producer);
-        producers.any(|member| graph.value(member.initializer).name.starts_with(name))
-    };
-    groups.iter().map(|(id, _)| id).filter(produces).collect()
-}
-
-fn report(arguments: &Prune, graph: &Graph, groups: &NeuronGroups, pruning: Pruning) -> Report {
-    let of_group = pruning.groups.into_iter().enumerate().map(|(index, group)| Group {
-        index,
-        name: group.name,
-        size: group.size,
-        kept: group.kept.len(),
-        neurons: group.kept,
-        skipped: group.skipped,
-    });
-    Report {
-        path: shown(&arguments.model),
-        output: shown(&arguments.output),
-        amount: arguments.amount,
-        norm: arguments.norm,
-        global: arguments.global,
-        parameters: graph.parameter_count(),
-        kept_parameters: pruning.graph.parameter_count(),
-        groups: of_group.collect(),
-        pinned: pinned(graph, groups),
-    }
-}
-
-fn text(report: &Report) -> String {
+fn text(report: &PruneReport) -> String {
     let rows = report
         .groups
         .iter()
         .map(|group| vec![group.index.to_string(), group.name.clone(), group.size.to_string(), group.kept.to_string()]);
-    let pinned = report.pinned.iter().map(|group| vec![group.size.to_string(), group.brief(), group.reason.clone()]);
+    let pinned = report.pinned.iter();
+    let pinned = pinned.map(|group| vec![group.size.to_string(), brief(&group.members), group.reason.clone()]);
     format!(
         "{}\n\npinned: left as they are\n{}\n\n{} -> {}: {} of {}",
         table(&["group", "first weight", "neurons", "kept"], &["group", "neurons", "kept"], rows),

@@ -16,18 +16,29 @@ const EXPANSION: usize = 4;
 /// From this side on networks are those for ImageNet.
 const LARGE: usize = 224;
 
+impl NetworkSpec {
+    /// The state dict of PyTorch's module for samples of a shape (channels, height, width, or any for `mlp`), in the order
+    /// and of the shapes that `load_state_dict` expects. Variances are 1, all else is 0.
+    ///
+    /// # Errors
+    /// [`SpecError::Input`] if the network does not take such samples.
+    pub fn state_dict(&self, input_shape: &[usize], classes: usize) -> Result<StateDict, SpecError> {
+        Draft::new(self).state_dict(input_shape, classes)
+    }
+}
+
 /// Modules with weights, one after the other.
-pub(super) struct Draft<'a> {
+struct Draft<'a> {
     spec: &'a NetworkSpec,
     tensors: Vec<(String, Tensor)>,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(spec: &'a NetworkSpec) -> Self {
+    fn new(spec: &'a NetworkSpec) -> Self {
         Self { spec, tensors: Vec::new() }
     }
 
-    pub(super) fn state_dict(mut self, input: &[usize], classes: usize) -> Result<StateDict, SpecError> {
+    fn state_dict(mut self, input: &[usize], classes: usize) -> Result<StateDict, SpecError> {
         if input.is_empty() || input.contains(&0) || classes == 0 {
             return Err(self.spec.input_error("samples with elements, and at least one class".into(), input));
         }

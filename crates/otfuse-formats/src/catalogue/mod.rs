@@ -10,7 +10,7 @@
 //! | `geometry` | image size, padding and pools that lead to the first linear layer's inputs |
 //! | `stages` | convolutions in a row, then linear layers |
 //! | `mlp`, `vgg`, `resnet`, `lenet`, `sequential` | the families |
-//! | `spec`, `draft` | the other way: networks by name and size, their tensors before training |
+//! | `spec`, `draft` | the other way: names with depths, options and widths, and the tensors that PyTorch's module has |
 
 mod draft;
 mod error;

@@ -1,16 +1,9 @@
-//! Networks by name and size, to be trained from scratch.
+//! Names of networks: family, depth, options and widths.
 
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
-use otfuse_graph::Graph;
-
 use super::Family;
-use super::draft::Draft;
-use crate::StateDict;
-use crate::hf::HfError;
-use crate::model::{Architecture, Format, Model, ModelError};
 
 /// Convolutions per stage of the configurations of VGG (Simonyan and Zisserman, 2015, table 1: A, B, D and E).
 const VGG: [(usize, [usize; 5]); 4] =
@@ -81,17 +74,6 @@ pub enum SpecError {
         /// What was given.
         found: String,
     },
-    /// The settings of a transformer are of no network that is drawn here.
-    #[error("the architecture '{spec}': {source}")]
-    Settings {
-        /// The network.
-        spec: String,
-        /// What is wrong with them.
-        source: Box<HfError>,
-    },
-    /// The tensors do not make a network of these sizes.
-    #[error(transparent)]
-    Model(#[from] Box<ModelError>),
 }
 
 impl SpecError {
@@ -101,9 +83,7 @@ impl SpecError {
             Self::Text { .. } => {
                 "for example mlp:400-200-100, vgg11, vgg11-nobias:0.5, resnet20, lenet, gpt2:2,64,4".into()
             }
-            Self::Settings { .. } => "choose other sizes, or correct the settings".into(),
             Self::Input { .. } => "choose another architecture, or give the shape of the samples".into(),
-            Self::Model(error) => error.hint(),
         }
     }
 }
@@ -133,42 +113,18 @@ impl NetworkSpec {
         Ok(self)
     }
 
-    /// The state dict of PyTorch's module for samples of a shape (channels, height, width, or any for `mlp`), in the order
-    /// and of the shapes that `load_state_dict` expects. Variances are 1, all else is 0.
-    ///
-    /// # Errors
-    /// [`SpecError::Input`] if the network does not take such samples.
-    pub fn state_dict(&self, input_shape: &[usize], classes: usize) -> Result<StateDict, SpecError> {
-        Draft::new(self).state_dict(input_shape, classes)
-    }
-
-    /// The network for samples of a shape, without training: all weights are 0.
-    ///
-    /// # Errors
-    /// [`SpecError::Input`] if the network does not take such samples.
-    pub fn model(&self, input_shape: &[usize], classes: usize) -> Result<Model, SpecError> {
-        let dict = self.state_dict(input_shape, classes)?;
-        let architecture = Architecture::Catalogue(self.family());
-        let path = Path::new(&self.text);
-        let model = Model::of_state_dict(path, dict, Format::PyTorch, &architecture).map_err(Box::new)?;
-        let taken = input_lengths(&model.graph);
+    /// Whether the network that the tensors make, which takes samples of shape `taken`, is made for those of `input_shape`.
+    pub(crate) fn check_input(&self, taken: &[usize], input_shape: &[usize]) -> Result<(), SpecError> {
         let fits = match self.shape {
             Shape::Mlp(_) => taken.iter().product::<usize>() == input_shape.iter().product::<usize>(),
             _ => taken == input_shape,
         };
-        if fits { Ok(model) } else { Err(self.input_error(format!("samples of shape {taken:?}"), input_shape)) }
+        if fits { Ok(()) } else { Err(self.input_error(format!("samples of shape {taken:?}"), input_shape)) }
     }
 
     pub(super) fn input_error(&self, expected: String, input_shape: &[usize]) -> SpecError {
         SpecError::Input { spec: self.text.clone(), expected, found: format!("samples of shape {input_shape:?}") }
     }
-}
-
-/// The known lengths of a network's only input behind the batch.
-fn input_lengths(graph: &Graph) -> Vec<usize> {
-    let declared = graph.inputs().first().and_then(|&input| graph.value(input).declared.as_ref());
-    let shape = declared.and_then(|declared| declared.shape.as_ref());
-    shape.into_iter().flatten().skip(1).filter_map(|dim| dim.as_known()).collect()
 }
 
 impl FromStr for NetworkSpec {

@@ -38,10 +38,12 @@ pub(super) fn commit(moves: &[Move]) -> Result<(), FormatError> {
         match step.make(&mut temporaries, index + 1 == moves.len()) {
             Ok(older) => done.push((step, older)),
             Err(error) => {
-                let restored = done.into_iter().rev().fold(Ok(()), |all, (step, older)| all.and(step.undo(older)));
+                // All are brought back, also behind one that cannot be.
+                let undone = done.into_iter().rev().map(|(step, older)| step.undo(older));
+                let failed: Vec<FormatError> = undone.filter_map(Result::err).collect();
                 drop(temporaries);
                 temporary::discard(moves.iter().map(|step| step.temporary.as_path()));
-                return Err(restored.err().unwrap_or(error));
+                return Err(failed.into_iter().next().unwrap_or(error));
             }
         }
     }
@@ -77,7 +79,8 @@ impl Move {
     /// Keeps a file that is to be replaced under a second name.
     fn keep_file(&self, last: bool) -> Result<Older, FormatError> {
         match fs::symlink_metadata(&self.target) {
-            Err(_) => return Ok(Older::Nothing),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Older::Nothing),
+            Err(source) => return Err(FormatError::Io { path: self.path.clone(), action: "replace", source }),
             // Made since the output was staged.
             Ok(found) if found.is_dir() => {
                 return Err(FormatError::NotAFile { path: self.path.clone(), found: "a directory" });

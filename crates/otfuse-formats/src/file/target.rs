@@ -33,7 +33,16 @@ pub(super) fn check_file(path: &Path) -> Result<(), FormatError> {
             let found = if metadata.is_dir() { "a directory" } else { "a device or pipe" };
             Err(FormatError::NotAFile { path: path.into(), found })
         }
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(source) => absent(path, source),
+    }
+}
+
+/// Whether an error says that nothing lies at the path: what is not there is in nobody's way.
+fn absent(path: &Path, source: io::Error) -> Result<(), FormatError> {
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),
+        _ => Err(FormatError::Io { path: path.into(), action: "open", source }),
     }
 }
 
@@ -50,7 +59,7 @@ pub(super) fn check_empty(path: &Path) -> Result<(), FormatError> {
                 None => Ok(()),
             }
         }
-        Err(_) => Ok(()),
+        Err(source) => absent(path, source),
     }
 }
 

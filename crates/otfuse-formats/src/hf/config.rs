@@ -6,7 +6,7 @@ use super::HfError;
 
 /// The settings of a network, by the names that Hugging Face gives them.
 #[derive(Clone, Debug)]
-pub(super) struct Config(pub Map<String, Value>);
+pub(crate) struct Config(pub Map<String, Value>);
 
 impl Config {
     pub fn parse(bytes: &[u8]) -> Result<Self, HfError> {

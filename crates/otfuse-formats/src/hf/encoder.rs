@@ -1,12 +1,15 @@
 //! BERT, RoBERTa and DistilBERT: encoders of text that normalise behind each block.
 
+mod heads;
+
 use otfuse_graph::{Binary, DataType, Operator, Unary, ValueId};
 use serde_json::json;
 
+use self::heads::{HeadNames, MaskedNames, SequenceHead, Sizes};
 use super::HfError;
 use super::blocks::{AttentionNames, LayerNames, MlpNames, Norm, Positions, Stack};
 use super::config::Config;
-use super::head::{Head, Vocabulary};
+use super::head::Head;
 use super::sketch::{Linear, Sketch, activation_name};
 
 /// What the families of encoders differ in.
@@ -17,6 +20,7 @@ pub(super) struct Family {
     /// The path of the layers, and the names in one.
     layers: (&'static str, LayerNames),
     fields: Fields,
+    heads: HeadNames,
     /// Whether there are token types.
     types: bool,
     /// Whether positions are counted from the first token that is no padding.
@@ -65,6 +69,16 @@ pub(super) const BERT: Family = Family {
     prefix: "bert.",
     layers: ("encoder.layer", BERT_LAYER),
     fields: BERT_FIELDS,
+    heads: HeadNames {
+        masked: MaskedNames {
+            dense: "cls.predictions.transform.dense",
+            norm: "cls.predictions.transform.LayerNorm",
+            projection: "cls.predictions.decoder",
+            bias: "cls.predictions.bias",
+            activation: None,
+        },
+        sequence: SequenceHead::Pooled,
+    },
     types: true,
     counts_tokens: false,
 };
@@ -77,6 +91,20 @@ pub(super) const ROBERTA: Family = Family {
         ("RobertaForTokenClassification", Head::TokenClassification),
     ],
     prefix: "roberta.",
+    heads: HeadNames {
+        masked: MaskedNames {
+            dense: "lm_head.dense",
+            norm: "lm_head.layer_norm",
+            projection: "lm_head.decoder",
+            bias: "lm_head.bias",
+            activation: Some("gelu"),
+        },
+        sequence: SequenceHead::Hidden {
+            dense: "classifier.dense",
+            activation: Unary::Tanh,
+            projection: "classifier.out_proj",
+        },
+    },
     counts_tokens: true,
     ..BERT
 };
@@ -113,18 +141,19 @@ pub(super) const DISTILBERT: Family = Family {
         heads: "n_heads",
         activation: "activation",
     },
+    heads: HeadNames {
+        masked: MaskedNames {
+            dense: "vocab_transform",
+            norm: "vocab_layer_norm",
+            projection: "vocab_projector",
+            bias: "vocab_projector.bias",
+            activation: None,
+        },
+        sequence: SequenceHead::Hidden { dense: "pre_classifier", activation: Unary::Relu, projection: "classifier" },
+    },
     types: false,
     counts_tokens: false,
 };
-
-/// The sizes that heads are made of.
-struct Sizes<'c> {
-    width: usize,
-    words: usize,
-    epsilon: f64,
-    activation: &'c str,
-    prefix: &'static str,
-}
 
 /// Draws a network of a family of encoders.
 pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) -> Result<(), HfError> {
@@ -157,7 +186,14 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) ->
     };
     let prefix = sketch.prefix(family.prefix, "embeddings.word_embeddings.weight");
     let epsilon = config.number("layer_norm_eps", 1e-12)?;
-    let sizes = Sizes { width, words: config.size("vocab_size")?, epsilon, activation: stack.activation, prefix };
+    let sizes = Sizes {
+        width,
+        words: config.size("vocab_size")?,
+        epsilon,
+        activation: stack.activation,
+        activation_field: activation,
+        prefix,
+    };
 
     let tokens = sketch.tokens("input_ids", "sequence");
     let attention_mask = sketch.tokens("attention_mask", "sequence");
@@ -167,11 +203,7 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) ->
     for layer in 0..config.size(layers)? {
         x = sketch.layer(x, &format!("{prefix}{}.{layer}.", family.layers.0), &stack, positions, None)?;
     }
-    match family.prefix {
-        "distilbert." => distilbert_head(sketch, config, head, &sizes, x),
-        "roberta." => roberta_head(sketch, config, head, &sizes, x),
-        _ => bert_head(sketch, config, head, &sizes, x),
-    }
+    family.heads.draw(sketch, config, head, &sizes, x)
 }
 
 /// The width of a head, which must go into the stream's evenly.
@@ -225,123 +257,4 @@ fn counted(sketch: &mut Sketch<'_>, tokens: ValueId, padding: i64) -> ValueId {
     let count = sketch.binary(Binary::Mul, count, is_token);
     let count = sketch.cast(count, DataType::I64);
     sketch.b.add(count, padding)
-}
-
-fn bert_head(
-    sketch: &mut Sketch<'_>,
-    config: &Config,
-    head: Head,
-    sizes: &Sizes<'_>,
-    x: ValueId,
-) -> Result<(), HfError> {
-    match head {
-        Head::MaskedLanguage => {
-            let names = ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"];
-            let vocabulary = ("cls.predictions.decoder", "cls.predictions.bias");
-            masked_language(sketch, config, sizes, x, names, (sizes.activation, "hidden_act"), vocabulary)
-        }
-        Head::TokenClassification => token_classes(sketch, sizes, x),
-        Head::SequenceClassification => {
-            let pooled = pooler(sketch, sizes, x)?;
-            let logits = sketch.classes(pooled, "classifier", sizes.width, Linear::BIASED)?;
-            sketch.output(logits, "logits");
-            Ok(())
-        }
-        _ => base(sketch, sizes, x),
-    }
-}
-
-fn roberta_head(
-    sketch: &mut Sketch<'_>,
-    config: &Config,
-    head: Head,
-    sizes: &Sizes<'_>,
-    x: ValueId,
-) -> Result<(), HfError> {
-    match head {
-        Head::MaskedLanguage => {
-            let names = ["lm_head.dense", "lm_head.layer_norm"];
-            let vocabulary = ("lm_head.decoder", "lm_head.bias");
-            masked_language(sketch, config, sizes, x, names, ("gelu", "hidden_act"), vocabulary)
-        }
-        Head::TokenClassification => token_classes(sketch, sizes, x),
-        Head::SequenceClassification => {
-            let first = sketch.take(x, 0, 1);
-            let hidden = sketch.linear(first, "classifier.dense", [sizes.width; 2], Linear::BIASED)?;
-            let hidden = sketch.unary(Unary::Tanh, hidden);
-            let logits = sketch.classes(hidden, "classifier.out_proj", sizes.width, Linear::BIASED)?;
-            sketch.output(logits, "logits");
-            Ok(())
-        }
-        _ => base(sketch, sizes, x),
-    }
-}
-
-fn distilbert_head(
-    sketch: &mut Sketch<'_>,
-    config: &Config,
-    head: Head,
-    sizes: &Sizes<'_>,
-    x: ValueId,
-) -> Result<(), HfError> {
-    match head {
-        Head::MaskedLanguage => {
-            let names = ["vocab_transform", "vocab_layer_norm"];
-            let vocabulary = ("vocab_projector", "vocab_projector.bias");
-            masked_language(sketch, config, sizes, x, names, (sizes.activation, "activation"), vocabulary)
-        }
-        Head::TokenClassification => token_classes(sketch, sizes, x),
-        Head::SequenceClassification => {
-            let first = sketch.take(x, 0, 1);
-            let hidden = sketch.linear(first, "pre_classifier", [sizes.width; 2], Linear::BIASED)?;
-            let hidden = sketch.b.relu(hidden);
-            let logits = sketch.classes(hidden, "classifier", sizes.width, Linear::BIASED)?;
-            sketch.output(logits, "logits");
-            Ok(())
-        }
-        _ => base(sketch, sizes, x),
-    }
-}
-
-fn base(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<(), HfError> {
-    sketch.output(x, "last_hidden_state");
-    if sketch.contains(&format!("{}pooler.dense.weight", sizes.prefix)) {
-        let pooled = pooler(sketch, sizes, x)?;
-        sketch.output(pooled, "pooler_output");
-    }
-    Ok(())
-}
-
-fn pooler(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<ValueId, HfError> {
-    let first = sketch.take(x, 0, 1);
-    let path = format!("{}pooler.dense", sizes.prefix);
-    let pooled = sketch.linear(first, &path, [sizes.width; 2], Linear::BIASED)?;
-    Ok(sketch.unary(Unary::Tanh, pooled))
-}
-
-fn token_classes(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<(), HfError> {
-    let logits = sketch.classes(x, "classifier", sizes.width, Linear::BIASED)?;
-    sketch.output(logits, "logits");
-    Ok(())
-}
-
-/// A linear layer, the activation, a normalisation, and scores over the vocabulary.
-fn masked_language(
-    sketch: &mut Sketch<'_>,
-    config: &Config,
-    sizes: &Sizes<'_>,
-    x: ValueId,
-    [dense, norm]: [&str; 2],
-    (activation, field): (&str, &str),
-    (projection, bias): (&str, &str),
-) -> Result<(), HfError> {
-    let Sizes { width, words, prefix, .. } = *sizes;
-    let x = sketch.linear(x, dense, [width; 2], Linear::BIASED)?;
-    let x = sketch.activation(x, activation, field)?;
-    let x = sketch.layer_norm(x, norm, width, sizes.epsilon)?;
-    let embeddings = format!("{prefix}embeddings.word_embeddings.weight");
-    let vocabulary = Vocabulary { embeddings: &embeddings, projection, bias: Some(bias), words, width };
-    let logits = sketch.scores(x, config, &vocabulary)?;
-    sketch.output(logits, "logits");
-    Ok(())
 }

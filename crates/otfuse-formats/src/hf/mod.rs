@@ -14,9 +14,7 @@ mod error;
 mod head;
 mod rotary;
 mod sketch;
-mod spec;
 mod t5;
-mod tokenizer;
 mod vision;
 mod weights;
 
@@ -24,15 +22,15 @@ use std::path::{Path, PathBuf};
 
 use otfuse_graph::Graph;
 
+pub(crate) use self::config::Config;
+pub(crate) use self::draft::Draft;
 pub use self::draft::Fill;
 pub use self::error::HfError;
-pub use self::spec::{Task, TransformerSpec};
 pub(crate) use self::weights::write_folder;
 pub use self::weights::{HfIndex, HfWeights};
 pub use crate::file::check_folder_target;
 
-use self::config::{Config, missing, unfit};
-use self::draft::Draft;
+use self::config::{missing, unfit};
 use self::sketch::Sketch;
 use crate::StateDict;
 use crate::file::open_mapped;
@@ -100,36 +98,41 @@ pub(crate) fn settings_file(settings: &Path) -> PathBuf {
     if settings.is_dir() { settings.join(CONFIG_FILE) } else { settings.into() }
 }
 
-/// The graph of a network of these settings and weights, and which tensor each initializer is.
+/// The network of these settings and weights.
 fn draw(config: &Config, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
-    let family = config.text("model_type")?.unwrap_or_default();
-    let (graph, bindings, _) = draw_into(Sketch::new(family, dict), config)?;
-    Ok((graph, bindings))
+    let mut sketch = Sketch::new(config.text("model_type")?.unwrap_or_default(), dict);
+    draw_into(&mut sketch, config)?;
+    sketch.finish()
+}
+
+/// The network of these settings before training, with the tensors that it asks for.
+#[allow(clippy::type_complexity)]
+pub(crate) fn draft(config: &Config, classes: usize) -> Result<(Graph, Vec<(String, String)>, Draft), HfError> {
+    let empty = StateDict::new();
+    let mut sketch = Sketch::new(config.text("model_type")?.unwrap_or_default(), &empty);
+    sketch.draft = Some(Draft::of_classes(classes));
+    draw_into(&mut sketch, config)?;
+    let draft = sketch.draft.take().ok_or_else(|| HfError::Graph { found: "no tensors".into() })?;
+    let (graph, bindings) = sketch.finish()?;
+    Ok((graph, bindings, draft))
 }
 
 /// Draws a network of these settings.
-#[allow(clippy::type_complexity)]
-fn draw_into(
-    mut sketch: Sketch<'_>,
-    config: &Config,
-) -> Result<(Graph, Vec<(String, String)>, Option<Draft>), HfError> {
+fn draw_into(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfError> {
     let families = "bert, distilbert, roberta, vit, gpt2, llama, mistral, qwen2, qwen3 or t5";
     let family = config.text("model_type")?.ok_or_else(|| missing("model_type", families))?;
     config.refuse("quantization_config")?;
     match family {
-        "bert" => encoder::draw(&mut sketch, config, &encoder::BERT)?,
-        "distilbert" => encoder::draw(&mut sketch, config, &encoder::DISTILBERT)?,
-        "roberta" => encoder::draw(&mut sketch, config, &encoder::ROBERTA)?,
-        "vit" => vision::draw(&mut sketch, config)?,
-        "gpt2" => decoder::draw_gpt2(&mut sketch, config)?,
-        "llama" => decoder::draw(&mut sketch, config, &decoder::LLAMA)?,
-        "mistral" => decoder::draw(&mut sketch, config, &decoder::MISTRAL)?,
-        "qwen2" => decoder::draw(&mut sketch, config, &decoder::QWEN2)?,
-        "qwen3" => decoder::draw(&mut sketch, config, &decoder::QWEN3)?,
-        "t5" => t5::draw(&mut sketch, config)?,
-        other => return Err(unfit("model_type", families, &other.into())),
+        "bert" => encoder::draw(sketch, config, &encoder::BERT),
+        "distilbert" => encoder::draw(sketch, config, &encoder::DISTILBERT),
+        "roberta" => encoder::draw(sketch, config, &encoder::ROBERTA),
+        "vit" => vision::draw(sketch, config),
+        "gpt2" => decoder::draw_gpt2(sketch, config),
+        "llama" => decoder::draw(sketch, config, &decoder::LLAMA),
+        "mistral" => decoder::draw(sketch, config, &decoder::MISTRAL),
+        "qwen2" => decoder::draw(sketch, config, &decoder::QWEN2),
+        "qwen3" => decoder::draw(sketch, config, &decoder::QWEN3),
+        "t5" => t5::draw(sketch, config),
+        other => Err(unfit("model_type", families, &other.into())),
     }
-    let draft = sketch.draft.take();
-    let (graph, bindings) = sketch.finish()?;
-    Ok((graph, bindings, draft))
 }

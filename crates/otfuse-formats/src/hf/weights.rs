@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -45,11 +45,16 @@ pub struct HfIndex {
 impl HfWeights {
     /// Finds and reads the weights of a folder.
     pub(super) fn open(folder: &Path) -> Result<(Self, StateDict), HfError> {
-        let path = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
-        if let Some(path) = path(SINGLE) {
+        let path = |name: &str| -> Result<Option<PathBuf>, FormatError> {
+            let path = folder.join(name);
+            let found = path.try_exists();
+            let found = found.map_err(|source| FormatError::Io { path: path.clone(), action: "open", source })?;
+            Ok(found.then_some(path))
+        };
+        if let Some(path) = path(SINGLE)? {
             return Ok((Self::Single, read_safetensors(&path)?));
         }
-        if let Some(path) = path(INDEX) {
+        if let Some(path) = path(INDEX)? {
             let dict = read_sharded_safetensors(&path)?;
             let index = serde_json::from_slice(&open_mapped(&path)?).map_err(|error| FormatError::Malformed {
                 path,
@@ -59,7 +64,7 @@ impl HfWeights {
             })?;
             return Ok((Self::Sharded(index), dict));
         }
-        if let Some(path) = path(PICKLE) {
+        if let Some(path) = path(PICKLE)? {
             return Ok((Self::Pickle, read_state_dict(&path, None)?));
         }
         Err(HfError::MissingFile { expected: "model.safetensors, model.safetensors.index.json or pytorch_model.bin" })
@@ -126,11 +131,15 @@ pub(crate) fn write_folder(
             }
         }
         HfFiles::Folder(source) => {
-            let io = |source| FormatError::Io { path: target.into(), action: "copy the other files to", source };
-            for entry in fs::read_dir(source).map_err(io)? {
-                let path = entry.map_err(io)?.path();
+            let unlisted = |error| FormatError::Io { path: source.clone(), action: "list", source: error };
+            for entry in fs::read_dir(source).map_err(unlisted)? {
+                let path = entry.map_err(unlisted)?.path();
                 if path.is_file() && !holds_weights(&path) {
-                    let bytes = fs::read(&path).map_err(io)?;
+                    let bytes = fs::read(&path).map_err(|source| FormatError::Io {
+                        path: path.clone(),
+                        action: "read",
+                        source,
+                    })?;
                     let name = path.file_name().unwrap_or_default();
                     outputs.write(&target.join(name), |file| file.write_all(&bytes))?;
                 }

@@ -1,9 +1,11 @@
 //! Which files a network comes from, and which it is written to.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Architecture, Format, Model, Source};
+use crate::FormatError;
 use crate::hf::{HfFiles, settings_file};
 use crate::onnx::data_path;
 
@@ -11,7 +13,10 @@ impl Model {
     /// Every file that this network was read from or that is copied when it is written: the file, those that hold its
     /// tensors or that its index names, all of a folder of Hugging Face, and those of the architecture. Paths are as
     /// they were opened, in their order, each once and only if it is there.
-    pub fn files(&self) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// [`FormatError::Io`] if a folder of Hugging Face can no longer be listed.
+    pub fn files(&self) -> Result<Vec<PathBuf>, FormatError> {
         let mut files = Vec::new();
         match &self.source {
             Source::Onnx(template) => {
@@ -30,7 +35,7 @@ impl Model {
             }
             Source::HuggingFace(source) => {
                 if let HfFiles::Folder(folder) = &source.files {
-                    files.extend(files_in(folder));
+                    files.extend(files_in(folder)?);
                     files.extend(source.weights.files().into_iter().map(|name| folder.join(name)));
                 }
             }
@@ -38,7 +43,7 @@ impl Model {
         files.retain(|file| file.is_file());
         files.sort();
         files.dedup();
-        files
+        Ok(files)
     }
 
     /// Every path that [`save`](Self::save) to `path` may create: the file, the one beside it that takes the tensors of
@@ -52,7 +57,9 @@ impl Model {
 }
 
 /// The files of a folder, without those of folders in it, which are not copied.
-fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
+    let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut paths = list().map_err(|source| FormatError::Io { path: folder.into(), action: "list", source })?;
+    paths.retain(|path| path.is_file());
+    Ok(paths)
 }

@@ -68,7 +68,7 @@ pub(super) fn fill(
         editor.set_tensor(id, tensor);
     }
     let graph = editor.finish().map_err(|error| {
-        let source = Box::new(crate::onnx::OnnxError::Graph(error));
+        let source = Box::new(crate::error::OnnxError::Graph(error));
         crate::FormatError::Onnx { path: architecture.into(), source }
     })?;
     Ok((graph, bindings))

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::error::OnnxError;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_type};
+use crate::error::OnnxError;
 
 /// Reads attributes and remembers which ones were asked for: a node with others means something unknown.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use otfuse_graph::{DataType, GraphEditor, Operator, Tensor, ValueId};
 
 use super::attributes::Attributes;
-use super::error::OnnxError;
 use super::hints::Hints;
+use crate::error::OnnxError;
 
 /// What a node was read as.
 #[derive(Debug)]

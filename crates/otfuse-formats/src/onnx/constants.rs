@@ -3,10 +3,10 @@
 use otfuse_graph::Tensor;
 
 use super::attributes::Attributes;
-use super::error::OnnxError;
 use super::external::ExternalFiles;
 use super::proto::{GraphProto, NodeProto};
 use super::tensor::{self, Constant};
+use crate::error::OnnxError;
 
 /// A constant and the value that it defines.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use otfuse_graph::{Body, Direction, GraphEditor, Operator, Scan, ValueId};
 
 use super::attributes::Attributes;
-use super::error::OnnxError;
 use super::external::ExternalFiles;
 use super::hints::Hints;
 use super::names;
 use super::proto::{GraphProto, NodeProto};
 use super::reader::{Reader, declarations, fold};
+use crate::error::OnnxError;
 
 /// Integers up to so many elements are known inside of a body as well: axes, shapes, indices. Weights are not copied, as
 /// they may change.

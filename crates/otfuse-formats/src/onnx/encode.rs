@@ -6,8 +6,8 @@ use bytes::Bytes;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::error::OnnxError;
 use super::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
+use crate::error::OnnxError;
 
 /// No message of the format may be larger: lengths in it are 32-bit integers.
 const MOST_BYTES: usize = i32::MAX as usize;

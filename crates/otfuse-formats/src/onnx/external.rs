@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::error::OnnxError;
 use super::proto::TensorProto;
+use crate::error::OnnxError;
 use crate::file::open_mapped;
 
 /// The data files of a model, each mapped into memory once.

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `proto/` | the messages of the format |
 //! | `reader` | a model becomes a graph: constants, then nodes in the file's order |
+//! | `attributes`, `call`, `hints` | one node on its way into the graph |
 //! | `operators/` | each family of operators: every version's attributes in, the newest form's out |
 //! | `control` | the bodies of control flow |
 //! | `template` | the network's tensors back into the file that it came from |
 //! | `writer` | a network as a file of its own |
 //! | `disk` | files in and out |
+//! | `external` | tensors in files beside the model |
 //! | `encode` | the file's bytes, large tensors in a file beside it |
 
 mod attributes;
@@ -18,7 +20,6 @@ mod control;
 mod data_type;
 mod disk;
 mod encode;
-mod error;
 mod external;
 mod hints;
 mod names;
@@ -31,10 +32,10 @@ mod template;
 mod tensor;
 mod writer;
 
+pub use crate::error::OnnxError;
 pub(crate) use disk::data_path;
 pub use disk::{open_onnx, write_onnx, write_onnx_to};
 pub use encode::{EncodedModel, ExternalData, WriteOptions, encode_onnx};
-pub use error::OnnxError;
 pub use operators::{FIRST_VERSIONS, first_version};
 pub use reader::{OnnxModel, read_onnx};
 pub use template::Template;

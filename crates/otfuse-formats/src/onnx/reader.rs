@@ -12,13 +12,13 @@ use prost::Message;
 use super::attributes::Attributes;
 use super::call::{Binding, Call, Reading};
 use super::constants::{self, is_constant, is_onnx_domain};
-use super::error::OnnxError;
 use super::external::ExternalFiles;
 use super::hints::Hints;
 use super::proto::{GraphProto, ModelProto, NodeProto};
 use super::template::Template;
 use super::tensor::Constant;
 use super::{names, operators, shape};
+use crate::error::OnnxError;
 
 /// An ONNX model: its network, and the file around it.
 #[derive(Clone, Debug)]

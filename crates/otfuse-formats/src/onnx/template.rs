@@ -7,10 +7,10 @@ use otfuse_graph::{ConvTranspose, Graph, Node, Operator, Tensor};
 
 use super::call::{Binding, Target};
 use super::constants::is_constant;
-use super::error::OnnxError;
 use super::proto::{AttributeProto, GraphProto, ModelProto, attribute_type};
 use super::readers::Readers;
 use super::{names, shape, tensor};
+use crate::error::OnnxError;
 
 /// Everything of a file but its tensors: names, versions, metadata, operators without a counterpart in the graph.
 ///
@@ -148,7 +148,11 @@ impl Template {
                     let place =
                         attributes.and_then(|all| all.iter_mut().find(|a| a.name.as_deref() == Some(attribute)));
                     if let Some(place) = place.filter(|_| !tensor::same(&tensor, &binding.tensor)) {
-                        set_attribute(place, &tensor);
+                        set_attribute(place, &tensor).ok_or_else(|| OnnxError::Template {
+                            place: format!("tensor '{}'", binding.value),
+                            expected: format!("numbers for the attribute '{attribute}'"),
+                            found: format!("{tensor:?}"),
+                        })?;
                     }
                 }
                 Target::TrailingAxes { count } => {
@@ -232,11 +236,13 @@ fn value_names<'a>(graph: &'a Graph, ids: &[Option<otfuse_graph::ValueId>]) -> V
     names
 }
 
-fn set_attribute(attribute: &mut AttributeProto, tensor: &Tensor) {
+/// `None` if the tensor does not hold numbers of the attribute's type.
+fn set_attribute(attribute: &mut AttributeProto, tensor: &Tensor) -> Option<()> {
     match attribute.r#type {
-        Some(attribute_type::FLOAT) => attribute.f = tensor.to_f32().and_then(|values| values.first().copied()),
-        _ => attribute.ints = tensor.to_i64().unwrap_or_default(),
+        Some(attribute_type::FLOAT) => attribute.f = Some(*tensor.to_f32()?.first()?),
+        _ => attribute.ints = tensor.to_i64()?,
     }
+    Some(())
 }
 
 /// Writes changed tensors into the `Constant` nodes that hold them, and names those nodes' values.

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use otfuse_graph::{DataType, Tensor};
 
 use super::data_type;
-use super::error::OnnxError;
 use super::external::ExternalFiles;
 use super::proto::TensorProto;
+use crate::error::OnnxError;
 use crate::mapped::lent;
 
 /// What a `TensorProto` is read as.

@@ -2,10 +2,10 @@
 
 use otfuse_graph::{DataType, Facts, Graph, ValueId};
 
-use super::error::OnnxError;
 use super::operators::{self, BASE_VERSION};
 use super::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
 use super::{shape, tensor};
+use crate::error::OnnxError;
 
 /// A network as an ONNX model of IR version 8 and opset 18, or the first later ones that have all its operators.
 ///

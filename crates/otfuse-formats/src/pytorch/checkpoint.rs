@@ -231,8 +231,9 @@ fn tar_storages(
     }
     if position < bytes.len() {
         let (views, _) = load(blame, "storage views", arena, bytes, position, &none)?;
-        let views = arena.sequence(views).unwrap_or_default().to_vec();
-        for view in views {
+        let listed = arena.sequence(views).map(<[_]>::to_vec);
+        let listed = listed.ok_or_else(|| blame.malformed("storage views", "a list", arena.describe(views)))?;
+        for view in listed {
             let resolved = match arena.sequence(view) {
                 Some(&[key, root, offset, length]) => arena.key(key).zip(arena.key(root)).and_then(|(key, root)| {
                     let Value::Storage(storage) = arena.get(*objects.get(&root)?) else { return None };

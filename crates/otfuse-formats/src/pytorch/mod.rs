@@ -19,7 +19,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use self::checkpoint::Checkpoint;
-use self::pickle::{Arena, Value, ValueId};
+use self::pickle::{Arena, Value, ValueId, is_foreign_tensor};
 use self::search::Found;
 use self::view::Builder;
 use crate::FormatError;
@@ -100,7 +100,7 @@ pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Resu
         for &(name, value) in arena.entries(chosen.value).unwrap_or_default() {
             match (arena.text(name), arena.get(value)) {
                 (Some(name), Value::Tensor(reference)) => insert(name, *reference)?,
-                (Some(name), _) if search::is_foreign_tensor(&arena, value) => {
+                (Some(name), _) if is_foreign_tensor(&arena, value) => {
                     let found = arena.describe(value);
                     return Err(blame.unsupported(format_args!("tensor {name:?}"), "a dense tensor", found));
                 }

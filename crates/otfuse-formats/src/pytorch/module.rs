@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::pickle::{Arena, TensorReference, Value, ValueId};
-use super::search::is_foreign_tensor;
+use super::pickle::{Arena, TensorReference, Value, ValueId, is_foreign_tensor};
 use crate::FormatError;
 use crate::error::Blame;
 use crate::state_dict::Ignored;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::module;
-use super::pickle::{Arena, Value, ValueId};
+use super::pickle::{Arena, Value, ValueId, is_foreign_tensor};
 use crate::FormatError;
 use crate::error::Blame;
 use crate::state_dict::{Ignored, MAX_IGNORED};
@@ -273,12 +273,6 @@ fn is_array(arena: &Arena, value: ValueId) -> bool {
         Value::Tensor(tensor) => arena.sequence(tensor.size).is_some_and(|size| !size.is_empty()),
         _ => is_foreign_tensor(arena, value),
     }
-}
-
-/// Whether a value is a sparse, quantised or other special tensor, which PyTorch would rebuild and this crate cannot.
-pub(super) fn is_foreign_tensor(arena: &Arena, value: ValueId) -> bool {
-    let Value::Object(object) = arena.get(value) else { return false };
-    arena.class(object.class).is_some_and(|(module, name)| module == "torch._utils" && name.starts_with("_rebuild"))
 }
 
 /// Whether a value is of a kind that the search walks into.

@@ -68,7 +68,7 @@ fn header(dict: &StateDict, offsets: &BTreeMap<&str, (usize, usize)>) -> serde_j
         map.serialize_entry(METADATA_KEY, metadata)?;
     }
     for (name, tensor) in dict.iter() {
-        let data_offsets = offsets.get(name).copied().unwrap_or_default();
+        let data_offsets = offsets[name];
         let info = TensorInfo { dtype: dtype(tensor.data_type()), shape: tensor.shape().to_vec(), data_offsets };
         map.serialize_entry(name, &info)?;
     }

@@ -39,14 +39,20 @@ pub fn golden() -> Golden {
     serde_json::from_str(&text).expect("golden data")
 }
 
-/// The folder of third-party models; says so where it is absent.
-pub fn shared_models() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models");
-    if !path.is_dir() {
-        eprintln!("skipped: ../shared is absent");
-        return None;
+/// A third-party file or folder below `../shared`, seen from the checkout. Where it is absent, says so on stderr, and the
+/// test is to go on without it: what was skipped must be seen. With `OTFUSE_REQUIRE_SHARED=1` nothing may be skipped.
+///
+/// # Panics
+/// If it is absent and `OTFUSE_REQUIRE_SHARED` is 1.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
+    if found.exists() {
+        return Some(found);
     }
-    Some(path)
+    let is_required = std::env::var_os("OTFUSE_REQUIRE_SHARED").is_some_and(|value| value == "1");
+    assert!(!is_required, "../shared/{path} is absent, and OTFUSE_REQUIRE_SHARED is 1");
+    eprintln!("skipped: ../shared/{path} is absent");
+    None
 }
 
 /// A folder to write into: the one that `OTFUSE_WRITTEN` names, whose files `golden/check_written.py` then checks

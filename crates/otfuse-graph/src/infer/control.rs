@@ -5,7 +5,8 @@ use super::fact::Fact;
 use super::scope::Scope;
 use crate::{Body, Scan};
 
-/// What a body says of its outputs by itself.
+/// What a body says of its outputs by itself. Nothing, where its shapes do not fit: a branch that is never taken, or a
+/// loop that never runs, does no harm.
 fn outputs(body: &Body) -> Vec<Fact> {
     let facts = Facts::of(&body.graph).ok();
     let fact = |&id: &crate::ValueId| {

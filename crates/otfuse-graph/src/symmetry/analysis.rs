@@ -1,15 +1,22 @@
-//! From axis rules to neuron groups.
+//! What is known of the axes of every value while the rules are applied.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use crate::symmetry::group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
-use crate::symmetry::layout::{BlockId, Blocks, Layout};
-use crate::symmetry::rules::Packed;
-use crate::symmetry::{Mutation, PinReason, nesting, rules};
-use crate::{Dim, Facts, Graph, InferenceError, Node, NodeId, Operator, ValueId};
+use crate::symmetry::PinReason;
+use crate::symmetry::group::Role;
+use crate::symmetry::layout::{Blocks, Layout};
+use crate::{Dim, Facts, Graph, Node, NodeId, Operator, ValueId};
 
 /// Where the axes of a value come from, if it is a weight or a rearranged weight.
 type Origin = (ValueId, Vec<Option<usize>>);
+
+/// A value whose axis `axis` counts things with axes of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed {
+    pub(crate) axis: usize,
+    /// For each thing the layouts of all axes but `axis`.
+    pub(crate) things: Vec<Vec<Layout>>,
+}
 
 /// The state of the analysis that axis rules work on.
 pub(crate) struct Analysis<'a> {
@@ -30,27 +37,10 @@ pub(crate) struct Analysis<'a> {
     pub(crate) packed: HashMap<ValueId, Packed>,
 }
 
-impl NeuronGroups {
-    /// Finds the neuron groups of a graph: each operator states how its axes map, union-find over these statements
-    /// yields the groups. Axes of the network's inputs and outputs are pinned, and so is what an operator without a
-    /// rule touches. About linear in the size of the graph.
-    pub fn of(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, true, None))
-    }
-
-    /// As [`of`](Self::of), with the axes of the network's outputs free. Reordering such a group reorders the outputs.
-    pub fn with_free_outputs(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, false, None))
-    }
-
-    /// As [`of`](Self::of) with a wrong rule, for tests of what proves the rules.
-    #[doc(hidden)]
-    pub fn mutated(graph: &Graph, mutation: &Mutation) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, true, Some(mutation)))
-    }
-
-    fn analyse(graph: &Graph, facts: &Facts, pin_outputs: bool, mutation: Option<&Mutation>) -> Self {
-        let mut analysis = Analysis {
+impl<'a> Analysis<'a> {
+    /// The axes of inputs and initializers; rules give those of all else.
+    pub(crate) fn of_sources(graph: &'a Graph, facts: &'a Facts) -> Self {
+        let mut analysis = Self {
             graph,
             facts,
             blocks: Blocks::default(),
@@ -64,28 +54,30 @@ impl NeuronGroups {
             packed: HashMap::new(),
         };
         analysis.enter_sources();
-        for (id, node) in graph.nodes() {
-            analysis.node = Some(id);
-            for &input in node.inputs.iter().flatten() {
-                analysis.first_reader.entry(input).or_insert(id);
-                if let Some((weight, _)) = analysis.origins.get(&input) {
-                    analysis.first_reader.entry(*weight).or_insert(id);
-                }
-            }
-            match mutation.filter(|mutation| mutation.operator == node.operator.name()) {
-                Some(mutation) => mutation.apply(&mut analysis, node),
-                None => rules::apply(&mut analysis, node),
-            }
-            analysis.note_uniform(node);
-        }
-        if pin_outputs {
-            analysis.pin_outputs();
-        }
-        analysis.collect()
+        analysis
     }
-}
 
-impl Analysis<'_> {
+    /// Makes a node the current one: what is pinned from now on is pinned by it.
+    pub(crate) fn begin(&mut self, id: NodeId, node: &Node) {
+        self.node = Some(id);
+        for &input in node.inputs.iter().flatten() {
+            self.first_reader.entry(input).or_insert(id);
+            if let Some((weight, _)) = self.origins.get(&input) {
+                self.first_reader.entry(*weight).or_insert(id);
+            }
+        }
+    }
+
+    /// The first node that reads a value, or what is a rearrangement of it.
+    pub(crate) fn first_reader(&self, value: ValueId) -> Option<NodeId> {
+        self.first_reader.get(&value).copied()
+    }
+
+    /// The layouts of a value's axes as its own operator gave them; none if its rank is unknown.
+    pub(crate) fn own_axes(&self, value: ValueId) -> &[Layout] {
+        self.axes.get(&value).map_or(&[], Vec::as_slice)
+    }
+
     fn enter_sources(&mut self) {
         for &input in self.graph.inputs() {
             let Some(shape) = self.facts.shape(input) else { continue };
@@ -108,7 +100,8 @@ impl Analysis<'_> {
         }
     }
 
-    fn pin_outputs(&mut self) {
+    /// Pins the axes of the network's outputs.
+    pub(crate) fn pin_outputs(&mut self) {
         for &output in self.graph.outputs() {
             let name = self.graph.value(output).name.clone();
             for (axis, layout) in self.axes.get(&output).cloned().unwrap_or_default().iter().enumerate() {
@@ -127,7 +120,7 @@ impl Analysis<'_> {
     }
 
     /// Follows values whose elements are all equal through what only moves elements.
-    fn note_uniform(&mut self, node: &Node) {
+    pub(crate) fn note_uniform(&mut self, node: &Node) {
         let reads_uniform = || node.input(0).is_some_and(|input| self.uniform.contains(&input));
         let is_constant = matches!(node.operator, Operator::ConstantOfShape { .. });
         if is_constant || node.operator.copies_elements() && reads_uniform() {
@@ -227,129 +220,9 @@ impl Analysis<'_> {
         }
     }
 
-    fn role(&self, weight: ValueId, axis: usize) -> Role {
+    /// Whether an axis of a weight makes neurons or reads them.
+    pub(crate) fn role(&self, weight: ValueId, axis: usize) -> Role {
         let consumed = self.consumed.contains(&(weight, axis));
         if consumed && !self.produced.contains(&(weight, axis)) { Role::Consumer } else { Role::Producer }
     }
-
-    fn collect(self) -> NeuronGroups {
-        let mut members: BTreeMap<BlockId, Vec<Member>> = BTreeMap::new();
-        let mut order: HashMap<BlockId, usize> = HashMap::new();
-        for (id, _) in self.graph.initializers().filter(|(id, _)| self.graph.is_weight(*id)) {
-            let Some(&node) = self.first_reader.get(&id) else {
-                continue;
-            };
-            for (axis, layout) in self.axes.get(&id).into_iter().flatten().enumerate() {
-                for block in self.blocks.leaves(layout) {
-                    let rank = order.len();
-                    order.entry(block).or_insert(rank);
-                    let member = Member { initializer: id, axis, role: self.role(id, axis), node };
-                    members.entry(block).or_default().push(member);
-                }
-            }
-        }
-        let (mut free, mut pinned) = (Vec::new(), Vec::new());
-        for (block, mut members) in members {
-            members.sort_by_key(|member| (member.node, member.initializer, member.axis));
-            members.dedup();
-            let Some(size) = self.blocks.size(&Layout::Block(block)).as_known() else {
-                continue;
-            };
-            match self.blocks.pin_reason(block) {
-                None => free.push((block, NeuronGroup { size, within: None, members, observations: Vec::new() })),
-                Some(PinReason::Position) => {}
-                Some(reason) => pinned.push(PinnedGroup { size, members, reason: reason.clone() }),
-            }
-        }
-        let first = |members: &[Member]| {
-            let producer = members.iter().find(|member| member.role == Role::Producer);
-            producer.or(members.first()).map(|member| (member.node, member.initializer, member.axis))
-        };
-        free.sort_by_key(|(block, group)| (first(&group.members), order[block]));
-        pinned.sort_by_key(|group| first(&group.members));
-        let ids: HashMap<BlockId, GroupId> =
-            free.iter().enumerate().map(|(index, (block, _))| (*block, GroupId::new(index))).collect();
-        let within = self.within(&ids);
-        let mut groups: Vec<NeuronGroup> = free.into_iter().map(|(_, group)| group).collect();
-        for (group, outer) in groups.iter_mut().zip(within) {
-            group.within = outer;
-        }
-
-        let layouts = self
-            .graph
-            .initializers()
-            .filter_map(|(id, _)| {
-                let axes: Option<Vec<_>> = self.axes[&id].iter().map(|axis| self.axis_layout(axis, &ids)).collect();
-                Some((id, axes?))
-            })
-            .collect();
-        for (node, value) in
-            self.graph.nodes().flat_map(|(id, node)| node.outputs.iter().flatten().map(move |v| (id, *v)))
-        {
-            for (axis, layout) in self.axes.get(&value).into_iter().flatten().enumerate() {
-                let Some(layout) = self.axis_layout(layout, &ids) else {
-                    continue;
-                };
-                for group in BTreeSet::from_iter(layout.groups()) {
-                    let observation = Observation { value, axis, layout: layout.clone(), node };
-                    groups[group.index()].observations.push(observation);
-                }
-            }
-        }
-        NeuronGroups { groups, pinned, layouts }
-    }
-
-    /// The group that each group is within, one level deep.
-    fn within(&self, ids: &HashMap<BlockId, GroupId>) -> Vec<Option<GroupId>> {
-        let free: BTreeSet<BlockId> = ids.keys().copied().collect();
-        let candidates = nesting::candidates(self, &free);
-        let mut by_group: Vec<(GroupId, BTreeSet<GroupId>)> = candidates
-            .iter()
-            .map(|(block, outer)| (ids[block], outer.iter().map(|outer| ids[outer]).collect()))
-            .collect();
-        by_group.sort();
-        let mut within: Vec<Option<GroupId>> = vec![None; ids.len()];
-        // Those that are within nothing first: they are what others can be within.
-        let is_outermost = |group: GroupId| by_group.iter().any(|(found, outer)| *found == group && outer.is_empty());
-        for (group, outer) in &by_group {
-            within[group.index()] = outer.iter().copied().find(|&outer| is_outermost(outer));
-        }
-        within
-    }
-
-    /// The layout in terms of groups; `None` if a length is unknown.
-    fn axis_layout(&self, layout: &Layout, ids: &HashMap<BlockId, GroupId>) -> Option<AxisLayout> {
-        let resolved = self.blocks.resolve(layout);
-        let length = self.blocks.size(&resolved).as_known();
-        let parts = match &resolved {
-            Layout::Block(block) => {
-                return match ids.get(block) {
-                    Some(&group) => Some(AxisLayout::Group(group)),
-                    None => length.map(AxisLayout::Fixed),
-                };
-            }
-            Layout::Sequence(parts) | Layout::Product(parts) => {
-                parts.iter().map(|part| self.axis_layout(part, ids)).collect::<Option<Vec<_>>>()?
-            }
-        };
-        if parts.iter().all(AxisLayout::is_fixed) {
-            return length.map(AxisLayout::Fixed);
-        }
-        Some(match resolved {
-            Layout::Sequence(_) => AxisLayout::Sequence(join_fixed(parts, |a, b| a + b)),
-            _ => AxisLayout::Product(join_fixed(parts, |a, b| a * b)),
-        })
-    }
-}
-
-/// Neighbouring fixed parts made one.
-fn join_fixed(parts: Vec<AxisLayout>, join: impl Fn(usize, usize) -> usize) -> Vec<AxisLayout> {
-    let mut joined: Vec<AxisLayout> = Vec::with_capacity(parts.len());
-    for part in parts {
-        match (joined.last_mut(), &part) {
-            (Some(AxisLayout::Fixed(before)), AxisLayout::Fixed(length)) => *before = join(*before, *length),
-            _ => joined.push(part),
-        }
-    }
-    joined
 }

@@ -4,6 +4,7 @@
 //! and [`permute`] reorders a network accordingly.
 
 mod analysis;
+mod collect;
 mod group;
 mod layout;
 mod mutation;

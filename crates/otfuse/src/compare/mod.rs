@@ -115,12 +115,7 @@ pub fn compare(
     context.install(|| compared(models, options, data, context))
 }
 
-fn compared(
-    models: &[Model],
-    options: &CompareOptions,
-    data: Option<&Dataset>,
-    context: &Context,
-) -> Result<Likeness> {
+fn compared(models: &[Model], options: &CompareOptions, data: Option<&Dataset>, context: &Context) -> Result<Likeness> {
     let fuse = options.aligning.fusing(data.is_some());
     let plan = Plan::resolve(&fuse, models, Purpose::Fuse { has_data: data.is_some() })?;
     let layer_samples = options.layer_samples.unwrap_or(256);

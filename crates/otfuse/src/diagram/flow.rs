@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use otfuse_graph::{Facts, Graph, Node, NodeId, Operator, ValueId};
+use otfuse_graph::{Binary, Facts, Graph, Node, NodeId, Operator, ValueId, Variadic};
 
 /// The flow of features through a graph.
 pub(super) struct Flow<'g> {
@@ -156,5 +156,22 @@ impl<'g> Flow<'g> {
             }
             region.push(last);
         }
+    }
+}
+
+/// Whether an operator only moves elements. Looking rows up in a table is a step of its own.
+pub(super) fn is_moving(operator: &Operator) -> bool {
+    operator.copies_elements() && !matches!(operator, Operator::Gather { .. }) || matches!(operator, Operator::Pad(_))
+}
+
+/// Whether an operator joins features.
+pub(super) fn joins(operator: &Operator) -> Option<&'static str> {
+    match operator {
+        Operator::Binary(Binary::Add) | Operator::Variadic(Variadic::Sum) => Some("+"),
+        Operator::Binary(Binary::Mul) => Some("\u{d7}"),
+        Operator::Binary(Binary::Sub) => Some("\u{2212}"),
+        Operator::Binary(Binary::Div) => Some("\u{f7}"),
+        Operator::Concat { .. } => Some("concatenate"),
+        _ => None,
     }
 }

@@ -2,8 +2,7 @@
 
 use otfuse_graph::{Cell, Facts, GroupId, NodeId, Operator, PoolKind, ReduceKind, Unary, ValueId};
 
-use super::flow::Flow;
-use super::units::{is_moving, joins};
+use super::flow::{Flow, is_moving, joins};
 
 /// The most characters of a name.
 const MOST: usize = 60;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use otfuse_graph::{Binary, Facts, Graph, GroupId, NeuronGroups, NodeId, Operator, Role, Unary, ValueId, Variadic};
+use otfuse_graph::{Binary, Facts, Graph, GroupId, NeuronGroups, NodeId, Operator, Role, Unary, ValueId};
 
-use super::flow::Flow;
+use super::flow::{Flow, is_moving};
 use super::labels::Labels;
 use super::{Unit, UnitKind};
 
@@ -371,21 +371,4 @@ fn retain_connected(units: Vec<Unit>) -> Vec<Unit> {
         Unit { inputs, ..unit.clone() }
     };
     kept.iter().map(|&at| moved(&units[at])).collect()
-}
-
-/// Whether an operator only moves elements. Looking rows up in a table is a step of its own.
-pub(super) fn is_moving(operator: &Operator) -> bool {
-    operator.copies_elements() && !matches!(operator, Operator::Gather { .. }) || matches!(operator, Operator::Pad(_))
-}
-
-/// Whether an operator joins features.
-pub(super) fn joins(operator: &Operator) -> Option<&'static str> {
-    match operator {
-        Operator::Binary(Binary::Add) | Operator::Variadic(Variadic::Sum) => Some("+"),
-        Operator::Binary(Binary::Mul) => Some("\u{d7}"),
-        Operator::Binary(Binary::Sub) => Some("\u{2212}"),
-        Operator::Binary(Binary::Div) => Some("\u{f7}"),
-        Operator::Concat { .. } => Some("concatenate"),
-        _ => None,
-    }
 }

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::typed::{Named, suggestion, typed};
 use super::variables::{Variables, substituted};
 use crate::{Error, Result};
-
-/// Values by name, in the order of the file.
-pub type Named = Map<String, Value>;
 
 /// An experiment as it is written; `docs/experiments.md` explains every field.
 #[derive(Clone, Debug, Deserialize)]
@@ -189,14 +187,17 @@ fn chosen(file: &mut File, name: &str) -> Result<String> {
         if name == "full" {
             return Ok("as the file has it".into());
         }
-        return Err(Error::input(format!("--variant {name}: there is none of this name"))
+        return Err(Error::input(format!("`variant` {name}: there is none of this name"))
             .hint(format!("the file has: full {}", known.join(" "))));
     };
     for (key, value) in variant.variables {
         if !file.variables.contains_key(&key) {
             let known = file.variables.keys().map(String::as_str);
-            return Err(Error::input(format!("variants.{name}.variables: unknown variable '{key}'"))
-                .hint(suggestion(&key, known, "the file's variables are")));
+            return Err(Error::input(format!("variants.{name}.variables: unknown variable '{key}'")).hint(suggestion(
+                &key,
+                known,
+                "the file's variables are",
+            )));
         }
         file.variables.insert(key, value);
     }
@@ -213,35 +214,6 @@ fn chosen(file: &mut File, name: &str) -> Result<String> {
         file.data = data;
     }
     Ok(variant.about)
-}
-
-/// What helps where nothing more is known.
-pub(crate) const HINT: &str = "see docs/experiments.md";
-
-/// A value as a type; errors name the place, and the nearest name for one that is unknown.
-pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value, place: &str) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let at = error.path().to_string();
-        let at = if at == "." { String::new() } else { format!("{at}: ") };
-        let reason = error.inner().to_string();
-        let mut quoted = reason.split('`').skip(1).step_by(2);
-        let hint = match (reason.starts_with("unknown field"), quoted.next()) {
-            (true, Some(found)) => suggestion(found, quoted, "known here:"),
-            _ => HINT.into(),
-        };
-        Error::input(format!("{place}{at}{reason}")).hint(hint)
-    })
-}
-
-/// The known name nearest to the one found, or all of them.
-pub(crate) fn suggestion<'a>(found: &str, known: impl Iterator<Item = &'a str>, otherwise: &str) -> String {
-    let known: Vec<&str> = known.collect();
-    let near = known.iter().map(|name| (strsim::jaro_winkler(found, name), name));
-    match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((likeness, name)) if likeness > 0.75 => format!("did you mean '{name}'?"),
-        _ if known.is_empty() => "remove it".into(),
-        _ => format!("{otherwise} {}", known.join(", ")),
-    }
 }
 
 #[cfg(test)]

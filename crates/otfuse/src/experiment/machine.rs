@@ -76,11 +76,8 @@ impl Record {
             self.command, self.version, self.date, self.processor, self.threads
         );
         for time in &self.times {
-            let seconds: Vec<String> = time
-                .seconds
-                .iter()
-                .map(|(stage, seconds)| format!("{stage} {seconds:.2}"))
-                .collect();
+            let seconds: Vec<String> =
+                time.seconds.iter().map(|(stage, seconds)| format!("{stage} {seconds:.2}")).collect();
             let point = if time.point.is_empty() { String::new() } else { format!(", {}", time.point) };
             let _ = writeln!(text, "- {}{point}, seed {}: {}", time.network, time.seed, seconds.join(", "));
         }

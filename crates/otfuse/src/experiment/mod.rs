@@ -12,6 +12,7 @@ pub(crate) mod recipe;
 pub mod result;
 pub(crate) mod store;
 pub(crate) mod table;
+pub(crate) mod typed;
 pub(crate) mod variables;
 pub(crate) mod work;
 

@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::file::{Named, suggestion, typed};
+use super::typed::{HINT, Named, suggestion, typed};
 use super::variables::shown;
 use crate::{DataOptions, Error, Result};
 
@@ -36,7 +36,7 @@ impl<'a> Given<'a> {
         let taken: Named = keys.iter().filter_map(|key| self.rest.remove_entry(*key)).collect();
         typed(Value::Object(taken), "options.").map_err(|error| {
             let hint = format!("`otfuse {} --help` says what it takes", self.of);
-            if error.hint.as_deref() == Some(super::file::HINT) { error.hint(hint) } else { error }
+            if error.hint.as_deref() == Some(HINT) { error.hint(hint) } else { error }
         })
     }
 

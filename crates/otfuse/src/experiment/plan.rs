@@ -5,12 +5,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::file::{Data, Experiment, File, Named, Network, suggestion, typed};
+use super::file::{Data, Experiment, File, Network};
 use super::recipe::{Recipe, Work};
+use super::typed::{Named, suggestion, typed};
 use super::variables::substituted;
-use crate::{Error, Result};
 use crate::files::{count, hash, hash_of};
 use crate::{DataOptions, Dataset, SplitName};
+use crate::{Error, Result};
 
 /// Changes where units of work made by older versions are not to be used any more.
 const VERSION: u32 = 1;

@@ -1,11 +1,12 @@
 //! How a network of an experiment is made.
 
 use otfuse_formats::catalogue::NetworkSpec;
-use otfuse_formats::hf::TransformerSpec;
+use otfuse_formats::untrained::TransformerSpec;
 use serde_json::Value;
 
-use super::file::{Data, Named, Network, typed};
+use super::file::{Data, Network};
 use super::options::{Given, PART, words};
+use super::typed::{Named, typed};
 use crate::{DataOptions, DistillOptions, Error, FuseOptions, PruneOptions, Result, TrainOptions};
 
 /// How a network is made.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::file::{Named, suggestion};
+use super::typed::{Named, suggestion};
 use crate::{Error, Result};
 
 /// Values by name.
@@ -18,10 +18,10 @@ impl Variables {
     /// Replaces a value that the file has: `NAME=VALUE`, the value as in YAML.
     pub fn set(&mut self, change: &str) -> Result<()> {
         let (name, text) = change.split_once('=').ok_or_else(|| {
-            Error::input(format!("--set {change}: expected NAME=VALUE")).hint("for example --set epochs=3")
+            Error::input(format!("`set` {change}: expected NAME=VALUE")).hint("for example `set` epochs=3")
         })?;
         if !self.0.contains_key(name) {
-            return Err(Error::input(format!("--set {change}: the file has no variable '{name}'")).hint(suggestion(
+            return Err(Error::input(format!("`set` {change}: the file has no variable '{name}'")).hint(suggestion(
                 name,
                 self.0.keys().map(String::as_str),
                 "its variables are",

@@ -252,8 +252,9 @@ impl<'a> Worker<'a> {
             return Ok(found.clone());
         }
         if matches!(task.recipe, Recipe::Ensemble { .. }) {
-            return Err(Error::input(format!("{} is an ensemble, not a network", task.described.name))
-                .hint("name its members"));
+            return Err(
+                Error::input(format!("{} is an ensemble, not a network", task.described.name)).hint("name its members")
+            );
         }
         let (model, context) = (self.network(task)?, self.context);
         let found = probabilities(model.graph()?, self.test()?, context)?;

@@ -9,7 +9,7 @@ use otfuse_fusion::{Aligned, Merge, ModelAlignment};
 use otfuse_graph::{Graph, ValueId};
 
 use super::report::FuseReport;
-use crate::evaluate::{Evaluations, EvaluatedModel};
+use crate::evaluate::{EvaluatedModel, Evaluations};
 use crate::files::shown;
 use crate::measure::{Measured, probabilities};
 use crate::{Context, Error, Model, Registry, Result, Samples};
@@ -18,6 +18,7 @@ use crate::{Context, Error, Model, Registry, Result, Samples};
 /// they are asked for, one after the other, so that networks of any size take little memory.
 pub struct Fused {
     pub(super) anchor: Model,
+    pub(super) models: Vec<Model>,
     pub(super) outcome: Outcome,
     /// What was fused, how, and what came out.
     pub report: FuseReport,
@@ -58,15 +59,10 @@ impl Fused {
     /// # Errors
     /// A path that cannot be written or is one of the parents.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let mut registry = Registry::new();
-        registry.model(&self.anchor)?;
-        for model in &self.report.models {
-            registry.input("network", model.path.as_ref())?;
-        }
-        registry.result("output", path, &self.anchor)?;
-        self.stage(registry.outputs(), path, &Context::new())?;
-        registry.commit()
+        let (models, path) = (self.models.iter().collect::<Vec<_>>(), path.as_ref());
+        Registry::alone(&models, &self.anchor, path, |registry| {
+            self.stage(registry.outputs(), path, &Context::new()).map(|_| ())
+        })
     }
 
     /// Stages the network to be written together with all else that the registry knows.

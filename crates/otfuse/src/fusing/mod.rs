@@ -6,6 +6,8 @@ mod order;
 pub(crate) mod plan;
 mod report;
 
+use std::borrow::Borrow;
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use otfuse_fusion::{
@@ -24,7 +26,9 @@ use crate::error::fusion_error;
 use crate::measure::Clock;
 use crate::prune::warn_of_skipped;
 use crate::verify::{broken, verify_groups};
-use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, VerifyError};
+use crate::{
+    Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, VerifyError,
+};
 
 pub use comparison::{Comparison, Parent};
 pub use fused::Fused;
@@ -78,6 +82,25 @@ impl Source {
     }
 }
 
+/// Training samples, read once where several need them.
+struct Training<'s> {
+    source: &'s Source,
+    samples: OnceCell<Samples>,
+}
+
+impl<'s> Training<'s> {
+    fn of(source: &'s Source) -> Self {
+        Self { source, samples: OnceCell::new() }
+    }
+
+    fn samples(&self) -> Result<&Samples> {
+        match self.samples.get() {
+            Some(samples) => Ok(samples),
+            None => self.source.train().map(|samples| self.samples.get_or_init(|| samples)),
+        }
+    }
+}
+
 /// Samples as far as they are needed, out of a data set that is read once.
 #[derive(Default)]
 pub(crate) struct Prepared {
@@ -88,12 +111,17 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn of(plan: &Plan, train: impl FnOnce() -> Result<Samples>, is_ordered: bool) -> Result<Self> {
+    pub(crate) fn of<S: Borrow<Samples>>(
+        plan: &Plan,
+        train: impl FnOnce() -> Result<S>,
+        is_ordered: bool,
+    ) -> Result<Self> {
         let needs_all = plan.repair.needs_samples() || is_ordered;
         if !plan.records() && !needs_all {
             return Ok(Self::default());
         }
         let train = train()?;
+        let train = train.borrow();
         Ok(Self {
             matching: plan.records().then(|| train.spread(plan.matching_samples)),
             all: needs_all.then(|| train.spread(plan.samples)),
@@ -195,13 +223,15 @@ impl Fuse {
     fn planned(&self, context: &Context) -> Result<FusePlan> {
         let (mut models, mut options) = (self.models.clone(), self.options.clone());
         let first = Plan::resolve(&options, &models, self.purpose())?;
-        let is_free =
-            options.anchor.is_none() && matches!(options.preset, None | Some(PresetName::Converged)) && models.len() > 2;
-        let samples = match &self.source {
-            Some(source) => Prepared::of(&first, || source.train(), is_free)?,
+        let is_free = options.anchor.is_none()
+            && matches!(options.preset, None | Some(PresetName::Converged))
+            && models.len() > 2;
+        let read = self.source.as_ref().map(Training::of);
+        let samples = match &read {
+            Some(read) => Prepared::of(&first, || read.samples(), is_free)?,
             None => Prepared::default(),
         };
-        let checked = self.checked(first.check)?;
+        let checked = self.checked(first.check, read.as_ref())?;
         if is_free && let Some(found) = canonical_order(&models, samples.all.as_ref(), context)? {
             models = found.order.iter().map(|&model| models[model].clone()).collect();
             let is_plain = options.preset.is_none() && options.method.is_none_or(|method| method == MethodName::Ot);
@@ -220,14 +250,15 @@ impl Fuse {
     }
 
     /// The samples to compare on: the test samples, or the training samples of a data set that has no others.
-    fn checked(&self, count: usize) -> Result<Option<Checked>> {
+    fn checked(&self, count: usize, read: Option<&Training<'_>>) -> Result<Option<Checked>> {
         if let Some(samples) = &self.compared {
             return Ok(Some(Checked { samples: samples.clone(), split: "test" }));
         }
-        let Some(Source::Data(data)) = self.source.as_ref().filter(|_| count > 0) else { return Ok(None) };
+        let Some(read) = read.filter(|_| count > 0) else { return Ok(None) };
+        let Source::Data(data) = read.source else { return Ok(None) };
         Ok(Some(match data.test_if_any()? {
             Some(samples) => Checked { samples: samples.spread(count), split: "test" },
-            None => Checked { samples: data.train()?.spread(count), split: "train" },
+            None => Checked { samples: read.samples()?.spread(count), split: "train" },
         }))
     }
 
@@ -327,7 +358,7 @@ impl FusePlan {
             comparison: measured,
         };
         context.check()?;
-        Ok(Fused { anchor, outcome, report, alignments })
+        Ok(Fused { anchor, models: self.models, outcome, report, alignments })
     }
 
     /// The anchor with a share of its neurons, which becomes the anchor: it gives the result its shape, and has no part in
@@ -361,7 +392,8 @@ pub(crate) struct Group {
 impl Group {
     /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite.
     pub(crate) fn open(models: &[Model], narrow: Option<&Graph>, plan: &Plan) -> Result<Self> {
-        let found = Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
+        let found =
+            Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
         found.networks.check_finite().map_err(|error| found.error(&error))?;
         Ok(found)
     }
@@ -475,8 +507,7 @@ impl Group {
         if !self.networks.equal_sizes() {
             return Ok(None);
         }
-        let settings =
-            otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
+        let settings = otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
         let found = align_all(&self.networks, &settings, None, &|_| context.flow());
         found.map(Some).map_err(|error| self.error(&error))
     }

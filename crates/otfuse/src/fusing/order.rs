@@ -4,8 +4,8 @@ use otfuse_fusion::Networks;
 use otfuse_graph::Graph;
 use otfuse_runtime::Probabilities;
 
-use crate::files::hashes;
 use crate::measure::probabilities;
+use crate::model::hashes;
 use crate::{Context, ErrorKind, Model, Result, Samples};
 
 /// How strongly the share of samples on which a model differs from the others' ensemble speaks against it.

@@ -19,6 +19,8 @@ const MATCHING_SAMPLES: usize = 500;
 const BYTES_A_WEIGHT: u64 = 8;
 /// How strongly least squares holds weights at the averaged ones, if nothing else is said.
 const RIDGE: f64 = 0.03;
+/// Strength of the entropy, as a multiple of the mean cost.
+const EPSILON: f64 = 0.05;
 
 /// Options as they are used.
 pub(crate) struct Plan {
@@ -89,46 +91,11 @@ impl Plan {
         let (mode, repair) = (mode_of(options, purpose), repair_of(options, width_budget, purpose));
         check_samples(options, mode, repair, has_data)?;
         check_numbers(options, width_budget, repair)?;
-        let weights = weights(options, count, anchor)?;
-        let base = base(options);
-        let point = match options.mode.unwrap_or(ModeName::Auto) {
-            ModeName::Auto => PointName::Post,
-            _ => options.activation_point.unwrap_or(PointName::Pre),
-        };
-        let statistic = options.activation_features.unwrap_or(StatisticName::Raw);
-        let (solver, marginals) =
-            (options.solver.unwrap_or(SolverName::Exact), options.marginals.unwrap_or(MarginalName::Uniform));
-        let epsilon = options.epsilon.unwrap_or(0.05);
-        let method = options.method.unwrap_or(MethodName::Ot);
-        let residual = options.residual.unwrap_or(ResidualName::Sums);
+        let (point, statistic) = recorded(options);
         let settings = Settings {
-            alignment: match method {
-                MethodName::Ot => Alignment::Transport,
-                MethodName::Average => Alignment::None,
-            },
+            weights: weights(options, count, anchor)?,
             features: features(mode, point, statistic, options.activation_share.unwrap_or(0.5)),
-            residual: match residual {
-                ResidualName::Sums => Residual::Sums,
-                ResidualName::Uniform => Residual::Uniform,
-                ResidualName::Scaled => Residual::Scaled,
-                ResidualName::Neurons => Residual::Neurons,
-            },
-            ground_cost: ground_cost(options, &base),
-            solver: match solver {
-                SolverName::Exact => Solver::Exact,
-                SolverName::Sinkhorn => Solver::Sinkhorn(SinkhornSettings {
-                    epsilon: Epsilon::RelativeToMean(epsilon),
-                    ..SinkhornSettings::default()
-                }),
-            },
-            marginals: match marginals {
-                MarginalName::Uniform => MarginalKind::Uniform,
-                MarginalName::L1 => MarginalKind::L1,
-                MarginalName::L2 => MarginalKind::L2,
-            },
-            weights,
-            matching: matching(options, &base.matching),
-            ..base
+            ..settings(options)
         };
         let paths: Vec<_> = models.iter().map(|model| model.path().to_owned()).collect();
         let merge = options.merge.unwrap_or(MergeName::Mean);
@@ -138,10 +105,10 @@ impl Plan {
         let is_paper = options.preset == Some(PresetName::Paper);
         let samples = options.samples.unwrap_or(1000);
         Ok(Self {
-            settings,
             merge,
             anchor,
-            align_outputs: (is_paper || options.align_outputs.unwrap_or(false)) && method == MethodName::Ot,
+            align_outputs: (is_paper || options.align_outputs.unwrap_or(false))
+                && settings.alignment == Alignment::Transport,
             mode,
             point,
             statistic,
@@ -154,13 +121,14 @@ impl Plan {
                 _ => samples,
             },
             check: options.check.unwrap_or(1000),
-            solver,
-            epsilon,
-            marginals,
-            residual,
+            solver: options.solver.unwrap_or(SolverName::Exact),
+            epsilon: options.epsilon.unwrap_or(EPSILON),
+            marginals: options.marginals.unwrap_or(MarginalName::Uniform),
+            residual: options.residual.unwrap_or(ResidualName::Sums),
             width_budget,
             narrow: options.target_width.filter(|&width| width < 1.0),
             seed: options.seed.unwrap_or(0),
+            settings,
         })
     }
 
@@ -186,7 +154,12 @@ impl Plan {
 
 /// Lets networks that are too large for the context's memory be matched by one forward sweep and not be repaired, where
 /// the options leave that open and there are no samples: later sweeps and repairs hold whole networks, in single precision.
-pub(crate) fn spare_memory(options: &mut FuseOptions, models: &[Model], has_data: bool, context: &Context) -> Result<()> {
+pub(crate) fn spare_memory(
+    options: &mut FuseOptions,
+    models: &[Model],
+    has_data: bool,
+    context: &Context,
+) -> Result<()> {
     let mut largest = 0;
     for model in models {
         largest = largest.max(model.graph()?.parameter_count());
@@ -196,8 +169,7 @@ pub(crate) fn spare_memory(options: &mut FuseOptions, models: &[Model], has_data
         && !has_data
         && options.width_budget.is_none()
         && options.target_width.is_none_or(|width| width <= 1.0);
-    let (sweeps, repairs) =
-        (options.sweeps.is_none(), options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto);
+    let (sweeps, repairs) = (options.sweeps.is_none(), options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto);
     if (largest as u64).saturating_mul(BYTES_A_WEIGHT) <= context.memory_limit() || !is_free || !(sweeps || repairs) {
         return Ok(());
     }
@@ -235,8 +207,9 @@ fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: Repai
     if let Some(importance) = options.importance
         && !(importance >= 0.0 && importance.is_finite())
     {
-        return Err(Error::input(format!("`importance` {importance}: expected a number from 0 on"))
-            .hint("the default is 4"));
+        return Err(
+            Error::input(format!("`importance` {importance}: expected a number from 0 on")).hint("the default is 4")
+        );
     }
     if let Some(share) = options.activation_share
         && !(0.0..=1.0).contains(&share)
@@ -288,6 +261,47 @@ fn weights(options: &FuseOptions, models: usize, anchor: usize) -> Result<Vec<f6
         weights[anchor] = 0.0;
     }
     Ok(weights)
+}
+
+/// Where activations are taken, and what is kept of them.
+fn recorded(options: &FuseOptions) -> (PointName, StatisticName) {
+    let point = match options.mode.unwrap_or(ModeName::Auto) {
+        ModeName::Auto => PointName::Post,
+        _ => options.activation_point.unwrap_or(PointName::Pre),
+    };
+    (point, options.activation_features.unwrap_or(StatisticName::Raw))
+}
+
+/// How the models are aligned; features and weights aside.
+fn settings(options: &FuseOptions) -> Settings {
+    let base = base(options);
+    Settings {
+        alignment: match options.method.unwrap_or(MethodName::Ot) {
+            MethodName::Ot => Alignment::Transport,
+            MethodName::Average => Alignment::None,
+        },
+        residual: match options.residual.unwrap_or(ResidualName::Sums) {
+            ResidualName::Sums => Residual::Sums,
+            ResidualName::Uniform => Residual::Uniform,
+            ResidualName::Scaled => Residual::Scaled,
+            ResidualName::Neurons => Residual::Neurons,
+        },
+        ground_cost: ground_cost(options, &base),
+        solver: match options.solver.unwrap_or(SolverName::Exact) {
+            SolverName::Exact => Solver::Exact,
+            SolverName::Sinkhorn => Solver::Sinkhorn(SinkhornSettings {
+                epsilon: Epsilon::RelativeToMean(options.epsilon.unwrap_or(EPSILON)),
+                ..SinkhornSettings::default()
+            }),
+        },
+        marginals: match options.marginals.unwrap_or(MarginalName::Uniform) {
+            MarginalName::Uniform => MarginalKind::Uniform,
+            MarginalName::L1 => MarginalKind::L1,
+            MarginalName::L2 => MarginalKind::L2,
+        },
+        matching: matching(options, &base.matching),
+        ..base
+    }
 }
 
 /// The settings of the preset, or those of the product.

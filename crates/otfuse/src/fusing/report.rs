@@ -249,12 +249,7 @@ impl FuseReport {
         let mut inputs = Vec::with_capacity(models.len());
         for (model, &weight) in models.iter().zip(&settings.weights) {
             let parameters = model.graph()?.parameter_count();
-            inputs.push(FusedModel {
-                path: model.shown(),
-                sha256: model.sha256()?.to_owned(),
-                parameters,
-                weight,
-            });
+            inputs.push(FusedModel { path: model.shown(), sha256: model.sha256()?.to_owned(), parameters, weight });
         }
         let groups = alignments.iter().flat_map(|alignment| {
             alignment.groups.iter().map(|group| FusedGroup {

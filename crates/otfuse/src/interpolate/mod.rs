@@ -102,12 +102,7 @@ pub struct WalkSeconds {
 ///
 /// # Errors
 /// Networks of several architectures, samples that do not fit, too many points.
-pub fn interpolate(
-    models: &[Model],
-    options: &InterpolateOptions,
-    data: &Dataset,
-    context: &Context,
-) -> Result<Walk> {
+pub fn interpolate(models: &[Model], options: &InterpolateOptions, data: &Dataset, context: &Context) -> Result<Walk> {
     context.install(|| walked(models, options, data, context))
 }
 
@@ -176,7 +171,9 @@ fn samples(options: &InterpolateOptions, plan: &Plan, data: &Dataset) -> Result<
     let mut splits = vec![Split::new(data.samples(SplitName::Test, options.limit)?)];
     let Some(count) = options.train else { return Ok((splits, Prepared::of(plan, || data.train(), false)?)) };
     if count == 0 {
-        return Err(Error::input("`train` 0: at least one sample is needed").hint("leave it out to measure test samples"));
+        return Err(
+            Error::input("`train` 0: at least one sample is needed").hint("leave it out to measure test samples")
+        );
     }
     let train = data.train()?;
     splits.push(Split::new(train.spread(count)));

@@ -3,6 +3,7 @@
 use otfuse_report::{BarChart, BarGroup, Block, Cell, Figure, Grid, Page, ReportError, Section};
 
 use super::{Paged, short_hash};
+#[cfg(feature = "training")]
 use crate::demo::Demo;
 use crate::evaluate::Evaluations;
 use crate::fusing::{Comparison, FuseReport, FusedGroup};
@@ -65,6 +66,7 @@ impl Paged for Evaluations {
     }
 }
 
+#[cfg(feature = "training")]
 impl Paged for Demo {
     fn page(&self) -> Result<Page, ReportError> {
         let rows = self.rows.iter().enumerate().map(|(at, row)| Row {

@@ -3,12 +3,13 @@
 mod networks;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow::Continue;
 
 use networks::{ALL, Recipe, Structure, build, groups};
-use otfuse::formats as _;
+use otfuse::fusion::{Mean, Networks, Repair, SavedPlan, Settings, fuse, repair};
 use otfuse::graph::{AxisLayout, Graph, GraphEditor, GroupId, NeuronGroups, Role, Tensor, permute};
-use otfuse::runtime::run_graph;
-use otfuse::{Networks, Repair, Settings, fuse, repair, verify};
+use otfuse::runtime::{Host, run_graph};
+use otfuse::verify_graph;
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -54,7 +55,7 @@ fn outputs(graph: &Graph) -> Vec<f32> {
     let count: usize = shape.iter().product();
     let values = (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0).collect();
     let inputs = BTreeMap::from([("x".to_owned(), Tensor::from_f32(&shape, values))]);
-    run_graph(graph, inputs, &otfuse_runtime::Host::default()).expect("it runs").remove(0).1.to_f32().expect("floats")
+    run_graph(graph, inputs, &Host::default()).expect("it runs").remove(0).1.to_f32().expect("floats")
 }
 
 fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) -> Result<(), TestCaseError> {
@@ -126,7 +127,7 @@ proptest! {
     #[test]
     fn permuting_every_free_group_leaves_the_outputs(recipe in recipes(), seed in any::<u64>()) {
         let graph = build(&recipe, seed);
-        let verification = verify(&graph, seed).unwrap();
+        let verification = verify_graph(&graph, seed, &Host::default()).unwrap();
         prop_assert!(verification.max_rel_error < 1e-4, "{verification:?}");
         prop_assert_eq!(verification.groups.len(), groups(recipe.structure));
     }
@@ -140,10 +141,10 @@ proptest! {
         let networks = Networks::new(&[&permuted, &graph], 1).unwrap();
         let settings =
             [Settings::paper(), Settings::default(), Settings::recommended(), Settings::converged()][preset].clone();
-        let fusion = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+        let fusion = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap();
         for (group, order) in fusion.alignments[0].groups.iter().zip(&orders) {
             // Neuron i of the copy is neuron order[i] of the original, so that this is where it has to go.
-            prop_assert_eq!(&group.plan, &otfuse::SavedPlan::Permutation(order.clone()));
+            prop_assert_eq!(&group.plan, &SavedPlan::Permutation(order.clone()));
         }
         assert_same_weights(&fusion.graph, &graph, 1e-6)?;
     }
@@ -153,9 +154,9 @@ proptest! {
         let graph = build(&recipe, seed);
         let networks = Networks::new(&vec![&graph; models], models - 1).unwrap();
         for settings in presets() {
-            let fusion = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+            let fusion = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap();
             assert_same_weights(&fusion.graph, &graph, 1e-6)?;
-            let repaired = repair(&networks, &fusion, Repair::DataFree, None, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
+            let repaired = repair(&networks, &fusion, Repair::DataFree, None, &mut |_, _| Continue(())).unwrap();
             assert_same_weights(&repaired, &graph, 1e-5)?;
         }
     }
@@ -166,7 +167,7 @@ proptest! {
         let networks = Networks::new(&[&a, &b], 1).unwrap();
         // Features of unit length have no common objective.
         for settings in [Settings::converged(), Settings::git_rebasin()] {
-            let fusion = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+            let fusion = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap();
             let alignment = &fusion.alignments[0];
             prop_assert!(alignment.converged);
             let falls = alignment.objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6));
@@ -180,7 +181,7 @@ proptest! {
         let networks = Networks::new(&[&a, &b], 1).unwrap();
         for preset in presets() {
             let settings = Settings { weights: vec![1.0, 0.0], ..preset };
-            let aligned = fuse(&networks, &settings, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap().graph;
+            let aligned = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap().graph;
             assert_close(&outputs(&aligned), &outputs(&a), 1e-4)?;
         }
     }
@@ -194,7 +195,7 @@ proptest! {
         let wide = widened(&graph, &analysis, copies);
         assert_close(&outputs(&wide), &outputs(&graph), 1e-4)?;
         let networks = Networks::new(&[&wide, &graph], 1).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+        let fusion = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
         assert_same_weights(&fusion.graph, &graph, 1e-5)?;
     }
 
@@ -207,7 +208,7 @@ proptest! {
             .map(|model| build(if model % 2 == 0 { &odd } else { &recipe }, seed.wrapping_add(model as u64)))
             .collect();
         let networks = Networks::new(&graphs.iter().collect::<Vec<_>>(), 1).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+        let fusion = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
         prop_assert_eq!(fusion.alignments.len(), models - 1);
         let shapes = |graph: &Graph| graph.initializers().map(|(_, tensor)| tensor.shape().to_vec()).collect::<Vec<_>>();
         prop_assert_eq!(shapes(&fusion.graph), shapes(&graphs[1]));
@@ -224,7 +225,7 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let networks = Networks::new(&graphs.iter().collect::<Vec<_>>(), 3).unwrap();
-                fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap().graph
+                fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap().graph
             })
         };
         let expected = fused(1);

@@ -8,7 +8,8 @@ mod workshop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use otfuse::graph::{AxisRule, Change, Graph, Mutation, NeuronGroups, Operator};
-use otfuse::{verify, verify_groups};
+use otfuse::runtime::Host;
+use otfuse::{verify_graph, verify_groups};
 
 /// Operators whose rules state nothing that could be spoilt: a number without axes, and elements that are all equal.
 const NOTHING_STATED: [&str; 2] = ["ConstantOfShape", "Size"];
@@ -36,7 +37,7 @@ fn is_noticed_by(graph: &Graph, mutation: &Mutation, seed: u64) -> bool {
     // A wrong rule may well contradict itself.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let groups = NeuronGroups::mutated(graph, mutation).expect("shapes that agree");
-        verify_groups(graph, groups, seed)
+        verify_groups(graph, groups, seed, &Host::default())
     }));
     !matches!(outcome, Ok(Ok(proof)) if proof.is_ok())
 }
@@ -56,7 +57,7 @@ fn every_spoilt_rule_is_noticed() {
         };
         assert!(graph.nodes().any(|(_, node)| node.operator.name() == name), "{name} is not in its network");
         for seed in SEEDS {
-            let proof = verify(&graph, seed).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let proof = verify_graph(&graph, seed, &Host::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(proof.is_ok(), "{name}: the rule itself fails by {:e}", proof.max_rel_error);
         }
         for change in [Change::Remove, Change::Shift] {

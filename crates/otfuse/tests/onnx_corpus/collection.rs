@@ -7,12 +7,7 @@ use otfuse::graph::Graph;
 
 /// The folder of the collection; where it is absent, a line that says so.
 pub fn collection() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/onnx");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: ../shared/onnx is absent");
-    None
+    crate::support::shared("onnx")
 }
 
 /// A network of the collection; panics if it cannot be read.

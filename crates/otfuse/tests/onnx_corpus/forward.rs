@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use otfuse::runtime::run_graph;
+use otfuse::runtime::{Host, run_graph};
 
 use crate::collection::{collection, network};
 use crate::golden::read;
@@ -16,7 +16,7 @@ fn outputs_are_those_of_onnxruntime() {
     for (name, golden) in goldens {
         let graph = network(&folder, &name);
         let start = std::time::Instant::now();
-        let outcome = match run_graph(&graph, golden.inputs(), &otfuse_runtime::Host::default()) {
+        let outcome = match run_graph(&graph, golden.inputs(), &Host::default()) {
             Ok(found) => golden.difference(&found),
             Err(error) => Err(error.to_string()),
         };

@@ -8,3 +8,5 @@ mod groups;
 mod operators;
 mod proof;
 mod recurrent;
+#[path = "../support/mod.rs"]
+mod support;

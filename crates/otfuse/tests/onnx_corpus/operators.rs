@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use otfuse::formats::onnx::open_onnx;
 use otfuse::graph::DataType;
-use otfuse::runtime::{RuntimeError, run_graph};
-use otfuse::{VerifyError, verify};
+use otfuse::runtime::{Host, RuntimeError, run_graph};
+use otfuse::{VerifyError, verify_graph};
 
 use crate::collection::collection;
 use crate::golden::{Golden, read};
@@ -64,7 +64,7 @@ fn outcome(path: &Path, golden: Option<&Golden>) -> (Outcome, String) {
         }
     };
     let Some(golden) = golden else {
-        return match verify(&graph, 1) {
+        return match verify_graph(&graph, 1, &Host::default()) {
             Ok(_) => (Outcome::Alone, "no reference".into()),
             Err(VerifyError::Runtime(error @ RuntimeError::Unsupported { .. })) => {
                 (Outcome::Refused, error.to_string())
@@ -73,7 +73,7 @@ fn outcome(path: &Path, golden: Option<&Golden>) -> (Outcome, String) {
         };
     };
     let reference = golden.refused_by_onnxruntime.as_ref();
-    let found = match run_graph(&graph, golden.inputs(), &otfuse_runtime::Host::default()) {
+    let found = match run_graph(&graph, golden.inputs(), &Host::default()) {
         Ok(found) => found,
         Err(error @ RuntimeError::Unsupported { .. }) => return (Outcome::Refused, error.to_string()),
         Err(error) => return (Outcome::Invalid, error.to_string()),
@@ -101,7 +101,7 @@ fn tolerance(golden: &Golden) -> f64 {
 /// The neuron groups of a network, and what their proof says.
 fn proof(path: &Path) -> String {
     let Ok(model) = open_onnx(path) else { return String::new() };
-    match verify(&model.graph, 1) {
+    match verify_graph(&model.graph, 1, &Host::default()) {
         Ok(proof) if proof.is_ok() => format!("{}, proved to {:.1e}", proof.groups.len(), proof.max_rel_error),
         Ok(proof) => format!("{}, WRONG by {:.1e}", proof.groups.len(), proof.max_rel_error),
         Err(_) => "not proved".into(),

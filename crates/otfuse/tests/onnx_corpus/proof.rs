@@ -1,6 +1,7 @@
 //! The groups hold: permuting them leaves the outputs as they are.
 
-use otfuse::verify;
+use otfuse::runtime::Host;
+use otfuse::verify_graph;
 
 use crate::collection::{collection, network};
 use crate::groups::NETWORKS;
@@ -14,7 +15,7 @@ fn networks_are_verified() {
         // Outputs that do not differ at all may have been rounded alike once, but not for every order.
         let mut vacuous = true;
         for seed in [1, 2] {
-            match verify(&network(&folder, name), seed) {
+            match verify_graph(&network(&folder, name), seed, &Host::default()) {
                 Ok(proof) => {
                     let (error, perturbed) = (proof.max_rel_error, proof.perturbed);
                     eprintln!("{name}: {error:.1e}, perturbed: {perturbed}, absolute {:.1e}", proof.max_abs_error);
@@ -38,7 +39,7 @@ fn what_cannot_be_executed_is_named() {
     let Some(folder) = collection() else { return };
     let networks = [("misc/superresolution_op18.onnx", "DecodeImage", "DecodeImage")];
     for (name, operator, node) in networks {
-        let error = verify(&network(&folder, name), 1).expect_err("a refusal").to_string();
+        let error = verify_graph(&network(&folder, name), 1, &Host::default()).expect_err("a refusal").to_string();
         assert!(error.contains(operator) && error.contains(node), "{name}: {error}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use otfuse::formats::onnx::{WriteOptions, encode_onnx, open_onnx, read_onnx, to_proto};
 use otfuse::graph::{Facts, Graph, NeuronGroups, permute};
 use otfuse::random_inputs;
-use otfuse::runtime::run_graph;
+use otfuse::runtime::{Host, run_graph};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -14,7 +14,7 @@ use crate::collection::collection;
 fn outputs(graph: &Graph) -> Vec<f32> {
     let facts = Facts::of(graph).expect("shapes that agree");
     let inputs = random_inputs(graph, &facts, &mut ChaCha8Rng::seed_from_u64(3));
-    let found = run_graph(graph, inputs, &otfuse_runtime::Host::default()).expect("outputs");
+    let found = run_graph(graph, inputs, &Host::default()).expect("outputs");
     found[0].1.to_f32().expect("floats")
 }
 

@@ -1,26 +1,15 @@
 //! Folders written back, and folders that are refused.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use otfuse::formats::Model;
 use otfuse::formats::safetensors::read_safetensors;
 use otfuse::graph::DataType;
+use otfuse::{Context, Fuse};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::tiny::Tiny;
-
-fn otfuse(arguments: &[&str]) -> (Value, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_otfuse")).arg("--json").args(arguments).output().expect("it starts");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    (serde_json::from_slice(&output.stdout).unwrap_or(Value::Null), stderr)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
 
 #[test]
 fn a_fused_folder_has_the_anchors_files_names_and_types() {
@@ -33,16 +22,17 @@ fn a_fused_folder_has_the_anchors_files_names_and_types() {
             tiny.write(model, data_type);
             fs::write(model.join("tokenizer.json"), "{}").unwrap();
         }
-        let (report, stderr) = otfuse(&["fuse", text(&a), text(&b), "-o", text(&out)]);
-        assert!(report["groups"].as_array().is_some_and(|groups| !groups.is_empty()), "{stderr}");
+        let models = [&a, &b].map(|path| otfuse::Model::open(path).unwrap());
+        let fused = Fuse::new(&models).run(&Context::new()).unwrap();
+        assert!(!fused.report.groups.is_empty(), "{name}");
+        fused.save(&out).unwrap();
         assert_eq!(fs::read(out.join("config.json")).unwrap(), fs::read(b.join("config.json")).unwrap());
         assert!(out.join("tokenizer.json").exists());
         let [expected, found] = [&b, &out].map(|path| read_safetensors(&path.join("model.safetensors")).unwrap());
         assert_eq!(expected, found, "{name}");
         // What is there is not replaced.
-        let (report, stderr) = otfuse(&["fuse", text(&a), text(&b), "-o", text(&out)]);
-        assert_eq!(report, Value::Null);
-        assert!(stderr.contains("a folder with files in it"), "{stderr}");
+        let error = fused.save(&out).unwrap_err();
+        assert!(error.message.contains("a folder with files in it"), "{error}");
     }
 }
 

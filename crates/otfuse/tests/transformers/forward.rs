@@ -1,14 +1,13 @@
 //! Outputs against those of the `transformers` library.
 
-use otfuse::runtime::run_graph;
+use otfuse::runtime::{Host, run_graph};
 
 use crate::tiny::{Tiny, all};
 
 /// The largest difference between an output and what is expected.
 fn error(tiny: &Tiny) -> Result<f32, String> {
     let (_folder, model) = tiny.open();
-    let found = run_graph(&model.graph, tiny.inputs.clone(), &otfuse_runtime::Host::default())
-        .map_err(|error| error.to_string())?;
+    let found = run_graph(&model.graph, tiny.inputs.clone(), &Host::default()).map_err(|error| error.to_string())?;
     let mut worst = 0.0_f32;
     for (name, expected) in &tiny.outputs {
         let output = found.iter().find(|(found, _)| found == name).ok_or_else(|| format!("no output '{name}'"))?;

@@ -1,7 +1,8 @@
 //! The neuron groups of transformers, against what their settings say, proved by running them.
 
 use otfuse::graph::NeuronGroups;
-use otfuse::verify;
+use otfuse::runtime::Host;
+use otfuse::verify_graph;
 use serde_json::Value;
 
 use crate::tiny::{Tiny, all};
@@ -93,7 +94,7 @@ fn groups_are_those_of_the_architectures() {
 fn reordering_them_changes_nothing() {
     for tiny in all() {
         let (_folder, model) = tiny.open();
-        let verification = verify(&model.graph, 5).unwrap();
+        let verification = verify_graph(&model.graph, 5, &Host::default()).unwrap();
         assert!(verification.is_ok(), "{}: {verification:?}", tiny.name);
         assert!(!verification.perturbed, "{}", tiny.name);
     }

@@ -1,5 +1,4 @@
 //! Transformers in Hugging Face folders: what they compute, their neuron groups, fusing them, writing them back.
-#![allow(clippy::print_stderr)]
 
 mod files;
 mod forward;
@@ -8,4 +7,5 @@ mod recovery;
 mod settings;
 mod sizes;
 mod tiny;
+#[cfg(feature = "training")]
 mod training;

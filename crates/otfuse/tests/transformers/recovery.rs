@@ -1,8 +1,11 @@
 //! Fusing a transformer with a permuted copy of it gives the transformer back.
 
+use std::ops::ControlFlow::Continue;
+
+use otfuse::fusion::{Mean, Networks, Settings, fuse};
 use otfuse::graph::{Graph, NeuronGroups, Tensor, permute};
-use otfuse::runtime::run_graph;
-use otfuse::{Networks, Settings, fuse, random_orders};
+use otfuse::random_orders;
+use otfuse::runtime::{Host, run_graph};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -10,7 +13,7 @@ use crate::tiny::{Tiny, all};
 
 /// The largest difference of an output, relative to its largest absolute value.
 pub fn difference(tiny: &Tiny, a: &Graph, b: &Graph) -> f32 {
-    let outputs = |graph: &Graph| run_graph(graph, tiny.inputs.clone(), &otfuse_runtime::Host::default()).unwrap();
+    let outputs = |graph: &Graph| run_graph(graph, tiny.inputs.clone(), &Host::default()).unwrap();
     let mut worst = 0.0_f32;
     for ((_, expected), (_, found)) in outputs(a).iter().zip(&outputs(b)) {
         let [expected, found] = [expected, found].map(|tensor: &Tensor| tensor.to_f32().unwrap());
@@ -35,7 +38,7 @@ fn a_permuted_copy_fuses_into_the_network() {
         for orders in [each_its_own, alike] {
             let copy = permute(graph, &groups, &orders).unwrap();
             let networks = Networks::new(&[&copy, graph], 1).unwrap();
-            let fused = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+            let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
             let error = difference(&tiny, graph, &fused.graph);
             if error > 1e-3 {
                 let costs: Vec<String> =

@@ -2,14 +2,16 @@
 //! marginals.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow::Continue;
 
-use otfuse::graph::{Graph, GroupId, NeuronGroups, Tensor, ValueId, permute};
-use otfuse::runtime::Executable;
-use otfuse::transport::{Epsilon, SinkhornSettings, Solver};
-use otfuse::{
-    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, Matching, Networks, Residual, SavedPlan,
-    Settings, fuse, random_orders,
+use otfuse::fusion::{
+    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, Matching, Mean, Networks, Residual,
+    SavedPlan, Settings, fuse,
 };
+use otfuse::graph::{Graph, GroupId, NeuronGroups, Tensor, ValueId, permute};
+use otfuse::random_orders;
+use otfuse::runtime::{Executable, Host};
+use otfuse::transport::{Epsilon, SinkhornSettings, Solver};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -22,7 +24,7 @@ const RAW: ActivationStatistic = ActivationStatistic::Raw;
 fn activations(tiny: &Tiny, networks: &Networks) -> Vec<Activations> {
     let of = |model: usize| {
         let graph = networks.graph(model);
-        let executable = Executable::new(graph, &otfuse_runtime::Host::default()).unwrap();
+        let executable = Executable::new(graph, &Host::default()).unwrap();
         let id = |name: &str| graph.inputs().iter().copied().find(|&id| graph.value(id).name == name).unwrap();
         let inputs: Vec<(ValueId, Tensor)> =
             tiny.inputs.iter().map(|(name, tensor)| (id(name), tensor.clone())).collect();
@@ -52,7 +54,7 @@ fn failures(settings: &Settings, check: &dyn Fn(&Networks, &Fusion) -> Option<St
         let copy = permuted_copy(&model.graph, 5);
         let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
         let recorded = (settings.features != FeatureSource::Weights).then(|| activations(&tiny, &networks));
-        let fused = fuse(&networks, settings, &otfuse::Mean, recorded.as_deref(), &|_| std::ops::ControlFlow::Continue(())).unwrap();
+        let fused = fuse(&networks, settings, &Mean, recorded.as_deref(), &|_| Continue(())).unwrap();
         let error = difference(&tiny, &model.graph, &fused.graph);
         let tolerance = if matches!(settings.solver, Solver::Sinkhorn(_)) { SOFT } else { EXACT };
         if error > tolerance {
@@ -89,13 +91,16 @@ fn sweeps_from_the_identity_lower_the_objective() {
         let (_folder, model) = tiny.open();
         let copy = permuted_copy(&model.graph, 5);
         let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
-        let fused = fuse(&networks, &Settings::git_rebasin(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+        let fused = fuse(&networks, &Settings::git_rebasin(), &Mean, None, &|_| Continue(())).unwrap();
         let alignment = &fused.alignments[0];
         assert!(alignment.converged, "{}", tiny.name);
         assert_eq!(alignment.groups.len(), networks.groups().len(), "{}", tiny.name);
         let objective = &alignment.objective;
         assert!(objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)), "{}: {objective:?}", tiny.name);
-        let aligned = fuse(&networks, &Settings { weights: vec![1.0, 0.0], ..Settings::git_rebasin() }, &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(()));
+        let aligned =
+            fuse(&networks, &Settings { weights: vec![1.0, 0.0], ..Settings::git_rebasin() }, &Mean, None, &|_| {
+                Continue(())
+            });
         let error = difference(&tiny, &copy, &aligned.unwrap().graph);
         assert!(error < 1e-3, "{}: aligned it computes something else: {error:e}", tiny.name);
     }
@@ -145,7 +150,7 @@ fn soft_plans_keep_their_marginals_heads_and_channels_included() {
             let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
             let recorded = (base.features != FeatureSource::Weights).then(|| activations(&tiny, &networks));
             let settings = Settings { solver: solver(1.0), ..base.clone() };
-            let fused = fuse(&networks, &settings, &otfuse::Mean, recorded.as_deref(), &|_| std::ops::ControlFlow::Continue(())).unwrap();
+            let fused = fuse(&networks, &settings, &Mean, recorded.as_deref(), &|_| Continue(())).unwrap();
             assert_eq!(worst_marginal(&networks, &fused), None, "{}", tiny.name);
             let soft = fused.alignments[0].groups.iter().filter(|group| group.matched_fraction < 0.9).count();
             assert!(soft > 0, "{}: no plan is soft", tiny.name);

@@ -1,13 +1,14 @@
 //! Transformers of unequal sizes: fused into the anchor's, or refused with the reason.
 
 use std::fs;
+use std::ops::ControlFlow::Continue;
 use std::path::Path;
 
 use otfuse::formats::Model;
 use otfuse::formats::safetensors::read_safetensors;
+use otfuse::fusion::{FusionError, Mean, Networks, Settings, fuse};
 use otfuse::graph::{DataType, GraphEditor, NeuronGroups, Role, Tensor};
-use otfuse::runtime::run_graph;
-use otfuse::{FusionError, Networks, Settings, fuse};
+use otfuse::runtime::{Host, run_graph};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -53,7 +54,7 @@ fn widths_heads_and_inner_layers_may_differ() {
         let anchor = write(&narrow, &folder.path().join("narrow"));
         for (anchor, other, expected) in [(&anchor, &wide, "narrow"), (&wide, &anchor, "wide")] {
             let networks = Networks::new(&[&other.graph, &anchor.graph], 1).unwrap();
-            let fused = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+            let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
             let out = folder.path().join(format!("into_{expected}"));
             anchor.save(&fused.graph, &out).unwrap();
             let read = |path: &Path| read_safetensors(&path.join("model.safetensors")).unwrap();
@@ -63,12 +64,8 @@ fn widths_heads_and_inner_layers_may_differ() {
             assert_eq!(shapes(&out), shapes(&folder.path().join(expected)), "{name}");
             let config = |path: &Path| fs::read(path.join("config.json")).unwrap();
             assert_eq!(config(&out), config(&folder.path().join(expected)), "{name}");
-            let outputs = run_graph(
-                &Model::open(&out, None).unwrap().graph,
-                narrow.inputs.clone(),
-                &otfuse_runtime::Host::default(),
-            )
-            .unwrap();
+            let outputs =
+                run_graph(&Model::open(&out, None).unwrap().graph, narrow.inputs.clone(), &Host::default()).unwrap();
             for (_, output) in outputs {
                 assert!(output.to_f32().unwrap().iter().all(|value| value.is_finite()), "{name}");
             }
@@ -161,7 +158,7 @@ fn a_widened_copy_fuses_into_the_network() {
         let computed = difference(&narrow, &anchor.graph, &wide.graph);
         assert!(computed < 1e-3, "{name}: the wide network computes something else: {computed:e}");
         let networks = Networks::new(&[&wide.graph, &anchor.graph], 1).unwrap();
-        let fused = fuse(&networks, &Settings::default(), &otfuse::Mean, None, &|_| std::ops::ControlFlow::Continue(())).unwrap();
+        let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
         let error = difference(&narrow, &anchor.graph, &fused.graph);
         assert!(error < 1e-3, "{name}: {error:e}");
     }

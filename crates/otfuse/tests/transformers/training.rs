@@ -59,7 +59,7 @@ fn steps_agree_with_pytorch() {
             weight_decay: 0.1,
             ..TrainSettings::default()
         };
-        let trained = train(&graph, &samples, &settings, &otfuse_runtime::Host::default(), &mut |_| {}).unwrap();
+        let trained = train(&graph, &samples, &settings, &otfuse::runtime::Host::default(), &mut |_| {}).unwrap();
         for (epoch, loss) in trained.history.iter().zip(golden["losses"].as_array().unwrap()) {
             let expected = loss.as_f64().unwrap();
             assert!((epoch.loss - expected).abs() < 1e-4, "{spec}: expected {expected}, found {}", epoch.loss);

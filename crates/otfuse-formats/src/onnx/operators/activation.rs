@@ -3,9 +3,9 @@
 use otfuse_graph::{Node, Operator, Tensor, Unary};
 
 use super::{Written, float, int, text};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
 use crate::onnx::data_type;
-use crate::onnx::error::OnnxError;
 use crate::onnx::tensor::scalar;
 
 const PLAIN: [Unary; 32] = [

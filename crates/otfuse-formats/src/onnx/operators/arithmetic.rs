@@ -3,8 +3,8 @@
 use otfuse_graph::{Binary, Node, Operator, Variadic};
 
 use super::{Written, int, text};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 
 const BINARY: [Binary; 16] = [
     Binary::Add,

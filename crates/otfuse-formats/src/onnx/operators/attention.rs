@@ -3,8 +3,8 @@
 use otfuse_graph::{Attention, Node, Operator, Scores};
 
 use super::{Written, float, int};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 
 const SCORES: [Scores; 4] = [Scores::Products, Scores::Capped, Scores::Masked, Scores::Probabilities];
 

@@ -3,9 +3,9 @@
 use otfuse_graph::{Node, Operator, Tensor};
 
 use super::{Written, int, tensor};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
 use crate::onnx::data_type;
-use crate::onnx::error::OnnxError;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::tensor::{Constant, read as read_tensor};
 

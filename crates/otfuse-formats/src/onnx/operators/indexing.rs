@@ -3,8 +3,8 @@
 use otfuse_graph::{Node, Operator, PadMode};
 
 use super::{Written, int, text};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 use crate::onnx::tensor::scalar;
 
 const PAD_MODES: [(&str, PadMode); 4] =

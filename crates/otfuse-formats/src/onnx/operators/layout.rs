@@ -3,8 +3,8 @@
 use otfuse_graph::{Node, Operator};
 
 use super::{Written, int, sizes};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
     let operator = match call.operator {

@@ -26,9 +26,9 @@ pub use versions::{FIRST_VERSIONS, first_version};
 use otfuse_graph::{Node, Tensor};
 
 use super::call::{Call, Reading};
-use super::error::OnnxError;
 use super::proto::{AttributeProto, attribute_type};
 use super::tensor;
+use crate::error::OnnxError;
 
 /// The newest form of an operator: its attributes and the first opset that has it.
 #[derive(Debug)]

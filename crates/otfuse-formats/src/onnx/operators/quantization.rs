@@ -3,9 +3,9 @@
 use otfuse_graph::{Conv, DataType, Node, Operator};
 
 use super::{Written, int, window};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
 use crate::onnx::data_type;
-use crate::onnx::error::OnnxError;
 
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
     let operator = match call.operator {

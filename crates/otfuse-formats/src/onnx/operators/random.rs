@@ -3,9 +3,9 @@
 use otfuse_graph::{Node, Operator, Random, RandomKind};
 
 use super::{Written, float, int, sizes};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
 use crate::onnx::data_type;
-use crate::onnx::error::OnnxError;
 
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
     let Some(&kind) = RandomKind::ALL.iter().find(|kind| kind.name() == call.operator) else {

@@ -3,8 +3,8 @@
 use otfuse_graph::{Cell, Node, Operator, Recurrent, Unary, ValueId};
 
 use super::{Written, attribute, float, floats, int, text};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 use crate::onnx::proto::{AttributeProto, attribute_type};
 
 pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {

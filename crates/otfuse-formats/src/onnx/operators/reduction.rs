@@ -3,8 +3,8 @@
 use otfuse_graph::{Node, Operator, Reduce, ReduceKind};
 
 use super::{Written, int};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 
 const KINDS: [ReduceKind; 10] = [
     ReduceKind::Sum,

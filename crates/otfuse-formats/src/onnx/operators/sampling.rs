@@ -5,8 +5,8 @@ use otfuse_graph::{
 };
 
 use super::{Written, float, int, ints, text, window};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 
 const COORDINATES: [(&str, Coordinates); 6] = [
     ("half_pixel", Coordinates::HalfPixel),

@@ -3,8 +3,8 @@
 use otfuse_graph::{Node, Operator, ScatterReduction};
 
 use super::{Written, int, text};
+use crate::error::OnnxError;
 use crate::onnx::call::{Call, Reading};
-use crate::onnx::error::OnnxError;
 
 const REDUCTIONS: [(&str, ScatterReduction); 5] = [
     ("none", ScatterReduction::None),

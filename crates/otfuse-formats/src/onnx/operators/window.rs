@@ -3,8 +3,8 @@
 use otfuse_graph::{Padding, Window};
 
 use super::{sizes, text};
+use crate::error::OnnxError;
 use crate::onnx::call::Call;
-use crate::onnx::error::OnnxError;
 use crate::onnx::proto::AttributeProto;
 
 /// Reads `auto_pad`, `pads`, `strides` and `dilations`.

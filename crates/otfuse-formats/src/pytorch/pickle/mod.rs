@@ -14,6 +14,7 @@ mod text;
 mod value;
 
 pub(super) use interpreter::{PersistentIds, unpickle};
+pub(super) use reduce::is_foreign_tensor;
 pub(super) use value::{Arena, StorageReference, TensorReference, Value, ValueId};
 
 /// A pickle breaks the rules, at a byte of it.

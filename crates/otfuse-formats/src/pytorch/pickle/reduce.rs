@@ -52,6 +52,12 @@ fn tensor(arena: &Arena, callable: ValueId, arguments: &[ValueId]) -> Option<Red
     }
 }
 
+/// Whether a value is a sparse, quantised or other special tensor, which PyTorch would rebuild and this crate cannot.
+pub(crate) fn is_foreign_tensor(arena: &Arena, value: ValueId) -> bool {
+    let Value::Object(object) = arena.get(value) else { return false };
+    arena.class(object.class).is_some_and(|(module, name)| module == "torch._utils" && name.starts_with("_rebuild"))
+}
+
 /// A container of the builtin type `name`, filled from an optional iterable. The outer `None` says that `copies` is
 /// used up, the inner one that `name` is no container known here.
 #[allow(clippy::option_option)]

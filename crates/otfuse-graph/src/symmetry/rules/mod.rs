@@ -17,8 +17,6 @@ mod sampling;
 mod selection;
 mod window;
 
-pub(crate) use packed::Packed;
-
 use crate::symmetry::analysis::Analysis;
 use crate::{Node, Operator};
 

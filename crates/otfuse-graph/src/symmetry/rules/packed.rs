@@ -7,17 +7,9 @@ use std::collections::HashMap;
 
 use super::axis_index;
 use super::rearrange::chunks;
-use crate::symmetry::analysis::Analysis;
+use crate::symmetry::analysis::{Analysis, Packed};
 use crate::symmetry::layout::Layout;
 use crate::{Dim, Node, NodeId, Operator, ValueId};
-
-/// A value whose axis `axis` counts things with axes of their own.
-#[derive(Clone, Debug)]
-pub(crate) struct Packed {
-    axis: usize,
-    /// For each thing the layouts of all axes but `axis`.
-    things: Vec<Vec<Layout>>,
-}
 
 /// Applies where an operator packs or reads packed values; `None` elsewhere.
 pub(super) fn apply(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {

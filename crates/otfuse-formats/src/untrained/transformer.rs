@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::CONFIG_FILE;
-use super::config::Config;
+use super::UntrainedError;
 use crate::catalogue::SpecError;
 use crate::file::open_mapped;
+use crate::hf::{CONFIG_FILE, Config, HfError};
 
 /// A transformer by family and sizes (`gpt2:2,64,4`), or by the settings of a folder or `config.json`.
 ///
@@ -153,7 +153,7 @@ impl TransformerSpec {
     }
 
     /// The settings of the network for a task.
-    pub(super) fn config(&self, task: &Task) -> Result<Config, SpecError> {
+    pub(super) fn config(&self, task: &Task) -> Result<Config, UntrainedError> {
         let mut config = match &self.form {
             Form::Sizes { family, sizes } => sizes.config(family),
             Form::Settings(file) => {
@@ -167,25 +167,27 @@ impl TransformerSpec {
             found: format!("{}: model_type '{name}'", self.text),
             expected: Self::families().collect::<Vec<_>>().join(", "),
         })?;
-        self.fit(&mut config.0, family, task)?;
+        self.fit(&mut config, family, task)?;
         Ok(config)
     }
 
-    pub(super) fn settings_error(&self, source: super::HfError) -> SpecError {
-        SpecError::Settings { spec: self.text.clone(), source: Box::new(source) }
+    pub(super) fn settings_error(&self, source: HfError) -> UntrainedError {
+        UntrainedError::Settings { spec: self.text.clone(), source: Box::new(source) }
     }
 
     /// Settles what follows from the task: vocabulary, positions, classes.
-    fn fit(&self, config: &mut Map<String, Value>, family: &Family, task: &Task) -> Result<(), SpecError> {
+    fn fit(&self, config: &mut Config, family: &Family, task: &Task) -> Result<(), UntrainedError> {
         let wrong = |expected: &str, found: String| SpecError::Input {
             spec: self.text.clone(),
             expected: expected.into(),
             found,
         };
         let (head, classes) = match task {
-            Task::Text { .. } if family.name == "vit" => return Err(wrong("images", "text".into())),
+            Task::Text { .. } if family.name == "vit" => return Err(wrong("images", "text".into()).into()),
             Task::Images { shape, .. } if family.name != "vit" => {
-                return Err(wrong("text (data of the kinds text and sst2)", format!("samples of shape {shape:?}")));
+                return Err(
+                    wrong("text (data of the kinds text and sst2)", format!("samples of shape {shape:?}")).into()
+                );
             }
             Task::Text { classes: None, .. } => {
                 let found = "text to be continued".to_owned();
@@ -194,6 +196,8 @@ impl TransformerSpec {
             Task::Text { classes, .. } => (family.classification, *classes),
             Task::Images { classes, .. } => (family.classification, Some(*classes)),
         };
+        let known = config.optional_size(family.fields[4]).map_err(|error| self.settings_error(error))?;
+        let config = &mut config.0;
         let mut set = |field: &str, value: Value| config.insert(field.into(), value);
         set("architectures", json!([format!("{}{head}", family.class)]));
         if let Some(classes) = classes {
@@ -210,10 +214,8 @@ impl TransformerSpec {
                 // Ids of other vocabularies would lie beyond this one.
                 set("bos_token_id", Value::Null);
                 set("eos_token_id", Value::Null);
-                let positions = family.fields[4];
                 let needed = length + family.reserved;
-                let known = config.get(positions).and_then(Value::as_u64).unwrap_or(0);
-                config.insert(positions.into(), needed.max(usize::try_from(known).unwrap_or(needed)).into());
+                set(family.fields[4], known.map_or(needed, |known| needed.max(known)).into());
             }
             Task::Images { shape: [channels, height, width], .. } => {
                 let patch = PATCH[usize::from((*height).min(*width) >= LARGE)];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use otfuse_graph::{FoldError, GraphError, InferenceError};
 
-use crate::FormatError;
+use super::FormatError;
 
 /// An ONNX model could not be read or written. The fields name the node or tensor, what was expected and what found.
 #[derive(Debug, thiserror::Error)]

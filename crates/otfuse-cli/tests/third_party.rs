@@ -1,5 +1,6 @@
 //! Published figures and third-party checkpoints, through the command line. Skipped where `../shared` is absent.
-#![allow(clippy::print_stderr)]
+
+mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +12,7 @@ use otfuse::graph::Tensor;
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn shared(path: &str) -> Option<PathBuf> {
-    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
-    if found.exists() {
-        return Some(found);
-    }
-    eprintln!("skipped: ../shared/{path} is absent");
-    None
-}
+use support::shared;
 
 fn otfuse(arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_otfuse")).arg("--json").args(arguments).output().expect("it starts");

@@ -33,7 +33,8 @@ impl Format {
     }
 
     /// The format that a file's first bytes are those of. ONNX has no such mark: it is what remains.
-    pub(super) fn of_content(bytes: &Bytes) -> Self {
+    pub(crate) fn of_content(bytes: &Bytes) -> Self {
+        // The length of a safetensors header may begin like a pickle, but not the other way round.
         if safetensors::looks_like_safetensors(bytes) {
             Self::Safetensors
         } else if pytorch::looks_like_pytorch(bytes) {

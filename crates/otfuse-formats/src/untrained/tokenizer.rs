@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::spec::Task;
+use super::transformer::Task;
 
 /// The files that `AutoTokenizer` reads: every token is a piece of text between white space, or a character.
 pub(super) fn tokenizer_files(task: &Task) -> Vec<(String, Vec<u8>)> {
@@ -46,6 +46,6 @@ pub(super) fn tokenizer_files(task: &Task) -> Vec<(String, Vec<u8>)> {
             settings[name] = text(*id).into();
         }
     }
-    let bytes = |value: &Value| serde_json::to_vec_pretty(value).unwrap_or_default();
+    let bytes = |value: &Value| format!("{value:#}").into_bytes();
     vec![("tokenizer.json".into(), bytes(&tokenizer)), ("tokenizer_config.json".into(), bytes(&settings))]
 }

@@ -1,8 +1,12 @@
 //! What can go wrong with a file.
 
+mod onnx;
+
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use onnx::OnnxError;
 
 /// A file could not be read or written. Every variant names the file; the fields carry what was expected and found.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +156,7 @@ pub enum FormatError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<crate::onnx::OnnxError>,
+        source: Box<OnnxError>,
     },
 }
 
@@ -183,7 +187,9 @@ impl FormatError {
     pub fn hint(&self) -> String {
         match self {
             Self::Io { source, action, .. } => match source.kind() {
-                io::ErrorKind::NotFound if *action == "open" => "check the spelling of the path".into(),
+                io::ErrorKind::NotFound if matches!(*action, "open" | "list" | "read") => {
+                    "check the spelling of the path".into()
+                }
                 io::ErrorKind::NotFound => "create the folder first".into(),
                 io::ErrorKind::NotADirectory => "a part of the path is a file, not a folder".into(),
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),

@@ -75,7 +75,7 @@ fn trained(widths: &[usize], seed: u64) -> Graph {
     let digits = DataSpec { kind: DataKind::Digits, path: "".into(), length: None, image_size: None };
     let samples = digits.load(Split::Train, None, None).expect("embedded");
     let settings = TrainSettings { epochs: 4, batch_size: 32, learning_rate: 0.05, seed, ..TrainSettings::default() };
-    train(&mlp(widths, seed).expect("sound"), &samples, &settings, &otfuse_runtime::Host::default(), &mut |_| {})
+    train(&mlp(widths, seed).expect("sound"), &samples, &settings, &otfuse::runtime::Host::default(), &mut |_| {})
         .expect("trained")
         .graph
 }

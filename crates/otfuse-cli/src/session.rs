@@ -1,0 +1,46 @@
+//! What all commands share: how results are printed, and where the library works.
+
+use std::io::{self, ErrorKind, Write};
+
+use otfuse::{Context, Error, Result};
+use serde::Serialize;
+
+use crate::spelling::Spelling;
+use crate::terminal::Bars;
+
+/// What all commands share.
+pub struct Session {
+    json: bool,
+    /// Where the library works, and who is told of progress.
+    pub context: Context,
+}
+
+impl Session {
+    /// Results as JSON or text, networks on a device, warnings in a spelling.
+    pub fn new(json: bool, device: Option<&str>, spelling: Spelling) -> Result<Self> {
+        let context = Context::new().observer(Bars::new(spelling));
+        let context = match device {
+            Some(name) => context.device(name)?,
+            None => context,
+        };
+        Ok(Self { json, context })
+    }
+
+    /// Prints a result: as JSON, or what `text` makes of it.
+    pub fn print<T: Serialize>(&self, result: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+        let mut shown = if self.json {
+            serde_json::to_string_pretty(result).map_err(|error| Error::run(format!("cannot write JSON: {error}")))?
+        } else {
+            text(result)
+        };
+        if !shown.ends_with('\n') {
+            shown.push('\n');
+        }
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
+            // The reader has seen enough: `otfuse inspect MODEL | head`.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|error| Error::run(format!("cannot write to standard output: {error}"))),
+        }
+    }
+}
