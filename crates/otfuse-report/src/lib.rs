@@ -23,13 +23,17 @@
 //! The same values give the same bytes. Every value that is drawn has a `<title>`, which browsers show on hover; series
 //! are told apart by colour and by the shape of their marks. What is not finite is left out. A [`Page`] holds charts, tables
 //! and text as one HTML file.
+//!
+//! Cargo feature: `png` (drawings as pixels, `to_png`; on by default).
 
 mod chart;
 mod error;
 mod page;
+#[cfg(feature = "png")]
 mod png;
 
 pub use chart::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, Point, Series, Table};
 pub use error::ReportError;
 pub use page::{Block, Cell, Figure, Grid, Page, Section};
+#[cfg(feature = "png")]
 pub use png::to_png;

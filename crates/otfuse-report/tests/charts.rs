@@ -1,6 +1,6 @@
 //! Charts: the same bytes twice, well-formed whatever the names, and nothing but finite numbers in them.
 
-use otfuse_report::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, Point, Series, to_png};
+use otfuse_report::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, Point, Series};
 
 const HOSTILE: &str = "<script>alert(\"1\")</script> & 'x' \u{0}\u{1b}[31m\n]]> ${a} 名前 \u{202e}";
 
@@ -140,8 +140,11 @@ fn tables_hold_what_is_drawn() {
     assert_eq!((heat("x").table().rows.len(), heat("x").table().header.len()), (9, 13));
 }
 
+#[cfg(feature = "png")]
 #[test]
 fn drawings_become_images() {
+    use otfuse_report::to_png;
+
     let chart = line("Perte, вес, λ");
     let svg = chart.to_svg().expect("drawn");
     let image = to_png(&svg, 2.0).expect("an image");

@@ -39,8 +39,9 @@
 //! # }
 //! ```
 //!
-//! Cargo features: `training` (networks are trained, and the demo), `pages` (results as HTML pages with charts),
-//! `experiment` (experiments from YAML files; both others with it), `images` (folders of images as data), `cuda`, `wgpu`.
+//! Cargo features: `training` (networks are trained, and the demo), `pages` (results as HTML pages with charts), `png` (their
+//! charts as PNG as well; `pages` with it), `experiment` (experiments from YAML files; `training` and `pages` with it),
+//! `images` (folders of images as data), `cuda`, `wgpu`.
 
 mod activations;
 mod align;

@@ -8,7 +8,7 @@ mod interpolate;
 
 use std::path::Path;
 
-use otfuse_report::{Block, Cell, Grid, Page, ReportError, Section, to_png};
+use otfuse_report::{Block, Cell, Grid, Page, ReportError, Section};
 use serde::Serialize;
 
 use crate::compare::ComparedModel;
@@ -17,6 +17,7 @@ use crate::{Error, Registry, Result};
 pub use compare::groups_csv;
 
 /// Pixels of an image per unit of a drawing.
+#[cfg(feature = "png")]
 const PIXELS: f32 = 2.0;
 
 /// A result that can be shown as a page; its JSON stands in it whole.
@@ -39,7 +40,7 @@ pub fn page(result: &impl Paged) -> Result<Page> {
     Ok(page)
 }
 
-/// Stages a page, and every chart of it as SVG, PNG and CSV into a folder.
+/// Stages a page, and every chart of it as SVG, PNG (with the feature `png`) and CSV into a folder.
 ///
 /// # Errors
 /// A chart that cannot be drawn, a file that cannot be written.
@@ -56,9 +57,12 @@ pub fn write_page(
     if let Some(folder) = figures {
         registry.outputs().create_folder(folder)?;
         for figure in page.figures() {
-            let image = to_png(&figure.svg, PIXELS).map_err(Error::run)?;
             registry.write(&folder.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
-            registry.write(&folder.join(format!("{}.png", figure.name)), &image)?;
+            #[cfg(feature = "png")]
+            {
+                let image = otfuse_report::to_png(&figure.svg, PIXELS).map_err(Error::run)?;
+                registry.write(&folder.join(format!("{}.png", figure.name)), &image)?;
+            }
             registry.write(&folder.join(format!("{}.csv", figure.name)), figure.table.to_csv().as_bytes())?;
         }
     }
