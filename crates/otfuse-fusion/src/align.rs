@@ -81,7 +81,7 @@ impl Task<'_> {
             let (sweep, _) = sweep_forward(networks, model, settings, activations, observer)?;
             Start { maps: whole_maps(&sweep.maps), plans: sweep.plans }
         };
-        let found = converge(views, networks, settings, model, None, start, seed, observer)?;
+        let found = converge(views, settings, model, None, start, seed, observer)?;
         Ok(found.into_aligned(model, networks.anchor()))
     }
 

@@ -11,8 +11,7 @@ use crate::transform::Mapper;
 
 /// The weights of a model after its maps, in the anchor's shape.
 pub(crate) fn mapped(networks: &Networks, model: usize, id: ValueId, maps: &[Option<GroupMap>]) -> Vec<f32> {
-    let data = networks.tensor(model, id).to_f32().unwrap_or_default();
-    Mapper { networks, model, maps }.mapped(id, data, &|_| false).0
+    Mapper { networks, model, maps }.mapped(id, networks.values(model, id), &|_| false).0
 }
 
 /// Elements of a large weight that are mapped and averaged at a time, where its first axis keeps its order.

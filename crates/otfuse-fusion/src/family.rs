@@ -96,7 +96,7 @@ impl Family {
             if !groups.into_iter().all(|group| is_own(group) || ready(group)) {
                 continue;
             }
-            for leaf in mapper.leaves(id, tensor.to_f32().unwrap_or_default(), &is_own) {
+            for leaf in mapper.leaves(id, networks.values(model, id), &is_own) {
                 if leaf.groups.contains(&Some(self.outer)) {
                     let seed = parts.len() as u64;
                     parts.push(self.part(&leaf, seed));

@@ -137,7 +137,7 @@ impl WeightFeatures<'_> {
             }
             return rows;
         }
-        let mut data = tensor.to_f32().unwrap_or_default();
+        let mut data = self.networks.values(self.model, id);
         if let Some(scale) = scale {
             let inner: usize = tensor.shape()[member.axis + 1..].iter().product();
             for (index, chunk) in data.chunks_exact_mut(inner.max(1)).enumerate() {

@@ -174,6 +174,11 @@ impl Networks {
         tensor.expect("initializers were matched with initializers")
     }
 
+    /// The values of that weight; none if the anchor's is no tensor of floats, or else the model's is one too.
+    pub(crate) fn values(&self, model: usize, initializer: ValueId) -> Vec<f32> {
+        self.tensor(model, initializer).to_f32().unwrap_or_default()
+    }
+
     /// What an axis of a weight does with its neurons.
     pub(crate) fn role(&self, initializer: ValueId, axis: usize) -> Role {
         self.shared.roles.get(&(initializer, axis)).copied().unwrap_or(Role::Producer)
@@ -271,17 +276,21 @@ fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueI
     if anchor.nodes().len() != model.nodes().len() {
         return Err(count("nodes", anchor.nodes().len(), model.nodes().len()));
     }
+    // A weight that no node reads (it may be an output) has no place in the walk.
+    for (id, expected) in anchor.initializers() {
+        let name = &anchor.value(id).name;
+        if let Entry::Vacant(entry) = matched.entry(id) {
+            let found = model.find_value(name).and_then(|found| Some((found, model.initializer(found)?)));
+            let (place, found) = found.ok_or_else(|| format!("it has no tensor '{name}'"))?;
+            if found.data_type().is_float() != expected.data_type().is_float() {
+                return Err(format!("its tensor '{name}' is of {}, not {}", found.data_type(), expected.data_type()));
+            }
+            entry.insert(place);
+        }
+    }
     let outputs: Vec<ValueId> = anchor.outputs().iter().filter_map(|output| matched.get(output).copied()).collect();
     if outputs != model.outputs() {
         return Err("it has other outputs".into());
-    }
-    // A weight that no node reads (it may be an output) has no place in the walk.
-    for (id, _) in anchor.initializers() {
-        let name = &anchor.value(id).name;
-        if let Entry::Vacant(entry) = matched.entry(id) {
-            let found = model.find_value(name).filter(|&found| model.initializer(found).is_some());
-            entry.insert(found.ok_or_else(|| format!("it has no tensor '{name}'"))?);
-        }
     }
     Ok(matched)
 }

@@ -37,7 +37,7 @@ pub fn fuse_partially(networks: &Networks, fusion: &Fusion, budget: f64) -> Resu
     }
     let anchor = networks.reference();
     let partial = Partial::new(networks, fusion, budget);
-    let wide = select(anchor, &networks.groups(), &partial.chosen)?;
+    let wide = select(anchor, networks.groups(), &partial.chosen)?;
     let mut editor = GraphEditor::edit(wide);
     for (id, tensor) in anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)) {
         let (shape, values) = partial.tensor(id, tensor);

@@ -131,7 +131,11 @@ fn what_is_wrong_is_said() {
             &["0.png", "expected a png, jpeg or webp image"],
         ),
         ("a folder in a class", &|folder| save(folder, "a/b/0.png", grey(1)), &["a/b", "found a folder"]),
-        ("no test", &|folder| save(folder, "train/a/0.png", grey(1)), &["train", "a folder test beside it"]),
+        (
+            "no training images",
+            &|folder| save(folder, "test/a/0.png", grey(1)),
+            &["has no train split", "expected a folder train", "found test"],
+        ),
         (
             "other classes",
             &|folder| {

@@ -167,10 +167,13 @@ fn splits_that_are_always_there() {
     }
 }
 
+/// A kind of data set, where it is in a folder, and what is done to the folder.
+type Damage = (&'static str, &'static str, fn(&Path));
+
 /// What is missing as a whole, in half, damaged, or in the way is an error of another kind.
 #[test]
 fn other_errors_are_no_absent_splits() {
-    let cases: [(&str, &str, fn(&Path)); 21] = [
+    let cases: [Damage; 21] = [
         ("npz", "data.npz", |_| {}),
         ("npz", "data.npz", |folder| write(folder, "data.npz", "no archive")),
         ("npz", "data.npz", |folder| npz(folder, &[("z", npy("(1,)", &[1]))])),

@@ -35,7 +35,7 @@ impl DataOptions {
 ///
 /// ```
 /// let digits = otfuse::Dataset::open("digits")?;
-/// assert_eq!(digits.test()?.sample_shape(), [1, 8, 8]);
+/// assert_eq!(digits.test()?.sample_shape(), [64]);
 /// # Ok::<(), otfuse::Error>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -24,7 +24,7 @@ const MOST_LINKS: usize = 40;
 /// let model = otfuse::Model::open("a.onnx")?;
 /// registry.model(&model)?;
 /// registry.result("output", "b.onnx".as_ref(), &model)?;
-/// let pruned = otfuse::prune(&model, &otfuse::PruneOptions::default(), &context)?;
+/// let mut pruned = otfuse::prune(&model, &otfuse::PruneOptions::default(), &context)?;
 /// pruned.write(&registry, "b.onnx".as_ref())?;
 /// registry.commit()
 /// # }

@@ -72,7 +72,6 @@ struct Sweeps<'a> {
 /// place of the settings' choice.
 pub(crate) fn converge(
     views: &Views<'_>,
-    networks: &Networks,
     settings: &Settings,
     model: usize,
     reference: Option<&[Vec<f32>]>,
@@ -80,6 +79,7 @@ pub(crate) fn converge(
     seed: u64,
     observer: &Observer<'_>,
 ) -> Result<Converged, FusionError> {
+    let networks = views.networks;
     let count = networks.groups().len();
     let objective = vec![views.objective(model, &start.maps, reference, None)];
     let groups = (0..count).map(|_| None).collect();

@@ -52,7 +52,7 @@ impl<'s> Nested<'s> {
             on_axes.dedup();
             on_axes.iter().for_each(|group| carriers[group.index()].push(id));
             if settings.matching.balance && !on_axes.is_empty() {
-                let norm = |model: usize| squared_norm(&networks.tensor(model, id).to_f32().unwrap_or_default());
+                let norm = |model: usize| squared_norm(&networks.values(model, id));
                 let norms = norm(networks.anchor()) + norm(sweep.model);
                 factors[id.index()] = if norms > 0.0 { 2.0 / norms } else { 1.0 };
             }
@@ -117,7 +117,7 @@ impl<'s> Nested<'s> {
             .par_iter()
             .map(|&id| {
                 let mapped = crate::average::mapped(self.networks, *model, id, maps);
-                let expected = self.networks.tensor(self.networks.anchor(), id).to_f32().unwrap_or_default();
+                let expected = self.networks.values(self.networks.anchor(), id);
                 self.factors[id.index()] * squared_distance(&mapped, &expected)
             })
             .collect();

@@ -33,7 +33,7 @@ pub(crate) fn realign(
             let reference = mean(mapped.iter().enumerate().filter(|(other, _)| *other != model).map(|(_, all)| all));
             let start = Start { maps: whole_maps(&before.maps), plans: vec![None; before.maps.len()] };
             let seed = settings.matching.seed;
-            let better = converge(views, networks, settings, model, Some(&reference), start, seed, observer)?;
+            let better = converge(views, settings, model, Some(&reference), start, seed, observer)?;
             let last = |objective: &[f64]| objective.last().copied().unwrap_or(f64::INFINITY);
             if last(&better.objective) < better.objective[0] {
                 mapped[model] = views.all_mapped(model, &better.maps);

@@ -28,7 +28,7 @@ pub(crate) struct View<'a> {
 
 /// All tensors that matching compares, in the anchor's structure.
 pub(crate) struct Views<'a> {
-    networks: &'a Networks,
+    pub networks: &'a Networks,
     pub views: Vec<View<'a>>,
     /// For every group the views that carry it and the axis that does.
     carriers: Vec<Vec<(usize, usize)>>,
@@ -59,10 +59,8 @@ impl<'a> Views<'a> {
             if !tensor.data_type().is_float() || !carries || !wanted || done.contains(&id) {
                 continue;
             }
-            let of_model = |model| {
-                let tensor = networks.tensor(model, id);
-                (tensor.shape().to_vec(), Cow::Owned(tensor.to_f32().unwrap_or_default()))
-            };
+            let of_model =
+                |model| (networks.tensor(model, id).shape().to_vec(), Cow::Owned(networks.values(model, id)));
             views.push(View {
                 layouts: layouts.to_vec(),
                 roles: (0..layouts.len()).map(|axis| networks.role(id, axis)).collect(),

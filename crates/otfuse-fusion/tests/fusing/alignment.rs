@@ -1,6 +1,7 @@
 //! What alignment finds.
 
-use otfuse_fusion::{Alignment, Consensus, FusionError, Mean, SavedPlan, Settings};
+use otfuse_fusion::{Alignment, Consensus, FusionError, Mean, Networks, SavedPlan, Settings};
+use otfuse_graph::{Graph, GraphBuilder, Tensor};
 
 use crate::networks::{difference, fused, mlp, noisy, residual, shuffled, tensor};
 
@@ -69,4 +70,24 @@ fn without_alignment_the_result_is_the_plain_mean() {
     let wider = mlp(&[4, 7, 2], 3);
     let error = fused(&[&a, &wider], &none(), &Mean).unwrap_err();
     assert!(matches!(error, FusionError::Shape { model: 1, .. }), "{error}");
+}
+
+/// A network that gives a tensor of its own out, which no node reads.
+fn with_unread(tensor: Tensor) -> Graph {
+    let mut b = GraphBuilder::new("unread");
+    let x = b.input("x", &[None, Some(2)]);
+    let y = b.relu(x);
+    let unread = b.initializer("unread", tensor);
+    b.output(y);
+    b.output(unread);
+    b.finish().unwrap()
+}
+
+#[test]
+fn tensors_that_no_node_reads_are_of_one_type() {
+    let floats = |value| with_unread(Tensor::from_f32(&[1], vec![value]));
+    let fusion = fused(&[&floats(1.0), &floats(3.0)], &Settings::default(), &Mean).unwrap();
+    assert_eq!(tensor(&fusion.graph, "unread").1, [2.0]);
+    let error = Networks::new(&[&floats(1.0), &with_unread(Tensor::from_i64(&[1], vec![3]))], 0).unwrap_err();
+    assert!(matches!(error, FusionError::Architecture { model: 1, .. }), "{error}");
 }

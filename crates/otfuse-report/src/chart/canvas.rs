@@ -139,35 +139,29 @@ impl Frame<'_> {
 
     /// Grid, axes and their numbers, `x_count` at most beside the horizontal one.
     pub fn axes(&self, area: &Area<'_>, x: (f64, f64), x_count: usize, y: (f64, f64)) -> Result<(), String> {
-        let mut plot = self.plot(area, x.0..x.1, y.0..y.1)?;
-        let (x_ticks, y_ticks) = (super::axis::ticks(x), super::axis::ticks(y));
-        plot.configure_mesh()
-            .x_labels(x_count)
-            .y_labels(8)
-            .x_label_formatter(&x_ticks)
-            .y_label_formatter(&y_ticks)
-            .x_desc(short(&clean(self.x_label), 80))
-            .y_desc(short(&clean(self.y_label), 40))
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(GRID.mix(0.0))
-            .label_style(style(SIZE))
-            .axis_desc_style(style(SIZE))
-            .draw()
-            .map_err(|error| error.to_string())
+        self.mesh(area, x, Some(x_count), y)
     }
-}
 
-impl Frame<'_> {
     /// A vertical axis alone, with its grid.
     pub fn bars(&self, area: &Area<'_>, x: (f64, f64), y: (f64, f64)) -> Result<(), String> {
+        self.mesh(area, x, None, y)
+    }
+
+    /// Without a count there is no horizontal axis.
+    fn mesh(&self, area: &Area<'_>, x: (f64, f64), x_count: Option<usize>, y: (f64, f64)) -> Result<(), String> {
         let mut plot = self.plot(area, x.0..x.1, y.0..y.1)?;
-        let ticks = super::axis::ticks(y);
-        plot.configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .y_labels(8)
-            .y_label_formatter(&ticks)
+        let (x_ticks, y_ticks) = (super::axis::ticks(x), super::axis::ticks(y));
+        let mut mesh = plot.configure_mesh();
+        match x_count {
+            Some(count) => {
+                mesh.x_labels(count).x_label_formatter(&x_ticks).x_desc(short(&clean(self.x_label), 80));
+            }
+            None => {
+                mesh.disable_x_mesh().x_labels(0);
+            }
+        }
+        mesh.y_labels(8)
+            .y_label_formatter(&y_ticks)
             .y_desc(short(&clean(self.y_label), 40))
             .axis_style(INK)
             .bold_line_style(GRID)

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use syn::{Fields, ImplItem, Item, ItemImpl, TraitItem, Type, parse_quote};
 
-use crate::source::{Module, flat, head, ident, is_public, nearest};
+use crate::source::{Module, features, flat, head, ident, is_public};
 use crate::text::{code, signature, traits, type_text};
 
 /// The most lines of a difference that are shown.
@@ -55,10 +55,10 @@ impl<'a> Interface<'a> {
     fn gather(&mut self, module: &'a Module, inherited: &str) {
         for item in &module.items {
             match item {
-                Item::Impl(block) => self.impls.push((block, module, nearest(&block.attrs, inherited))),
+                Item::Impl(block) => self.impls.push((block, module, features(&block.attrs, inherited))),
                 Item::Mod(inner) => {
                     if let Some(child) = module.children.get(&inner.ident.to_string()) {
-                        self.gather(child, &nearest(&inner.attrs, inherited));
+                        self.gather(child, &features(&inner.attrs, inherited));
                     }
                 }
                 Item::Trait(item) if !is_public(&item.vis) => {
@@ -75,7 +75,7 @@ impl<'a> Interface<'a> {
             if !is_public(visibility) {
                 continue;
             }
-            let feature = &nearest(attributes, inherited);
+            let feature = &features(attributes, inherited);
             match item {
                 Item::Mod(inner) => {
                     let path = format!("{prefix}{}", inner.ident);
@@ -212,7 +212,7 @@ impl<'a> Interface<'a> {
                     }
                     _ => continue,
                 };
-                found.push((line, nearest(attributes, feature)));
+                found.push((line, features(attributes, feature)));
             }
         }
         found.into_iter().for_each(|(line, feature)| self.add(line, &feature));

@@ -93,11 +93,12 @@ pub fn ident(item: &Item) -> Option<String> {
     Some(ident.to_string())
 }
 
-/// The feature that something is there with: its own, else that of what it is in.
-pub fn nearest(attributes: &[Attribute], inherited: &str) -> String {
+/// The features that something is there with: those of what it is in, and its own.
+pub fn features(attributes: &[Attribute], inherited: &str) -> String {
     let cfg = attributes.iter().find(|attribute| attribute.path().is_ident("cfg"));
     match cfg.map(|cfg| &cfg.meta) {
-        Some(Meta::List(list)) => list.tokens.to_string(),
+        Some(Meta::List(list)) if inherited.is_empty() => list.tokens.to_string(),
+        Some(Meta::List(list)) => format!("{inherited}, {}", list.tokens),
         _ => inherited.to_owned(),
     }
 }
