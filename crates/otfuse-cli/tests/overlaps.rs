@@ -165,6 +165,7 @@ fn refused(bench: &Workbench, line: &str, faults: &mut Vec<String>) {
 #[test]
 fn no_output_is_an_input_or_another_output() {
     let bench = workbench();
+    fs::create_dir(bench.path("folder")).expect("a folder");
     let (mut cases, mut faults) = (0, Vec::new());
     let mut try_out = |case: &Case, given: &[(usize, &str)]| {
         let mut line = case.line.to_owned();
