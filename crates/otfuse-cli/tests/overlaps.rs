@@ -153,7 +153,12 @@ fn refused(bench: &Workbench, line: &str, faults: &mut Vec<String>) {
     let before = bench.snapshot();
     let output = bench.run(&line.split_whitespace().collect::<Vec<_>>());
     let errors = String::from_utf8_lossy(&output.stderr);
-    let said = ["is one of the inputs", "are the same file", "expected a folder, found a file"];
+    let said = [
+        "is one of the inputs",
+        "are the same file",
+        "expected a folder, found a file",
+        "expected a file, found a directory",
+    ];
     if output.status.code() != Some(2) || !said.iter().any(|text| errors.contains(text)) {
         faults.push(format!("otfuse {line}\n    {}: {errors}", output.status));
     }
