@@ -28,6 +28,8 @@
 
 mod chart;
 mod error;
+#[cfg(feature = "png")]
+mod letters;
 mod page;
 #[cfg(feature = "png")]
 mod png;
