@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     terminal::complain(&error, &spelling);
     ExitCode::from(match error.kind {
-        ErrorKind::Input => 2,
+        ErrorKind::Input | ErrorKind::Budget => 2,
         ErrorKind::Cancelled => interruption::CODE,
         _ => 1,
     })

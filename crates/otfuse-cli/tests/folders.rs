@@ -17,9 +17,9 @@ fn otfuse(folder: &Path, line: &str) -> Output {
 fn fused_folders_are_folders() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let folder = folder.path();
-    let tokens = vec![1; 12];
+    let tokens = vec![1; 16];
     let vocabulary = Vocabulary::of_characters("abcd");
-    let text = Dataset::from_tokens("text", 6, tokens.clone(), tokens, 5, vocabulary).expect("samples");
+    let text = Dataset::from_tokens("text", 8, tokens.clone(), tokens, 5, vocabulary).expect("samples");
     for (name, seed) in [("a", 1), ("b", 2)] {
         let model = architecture_for("gpt2:1,16,2", &text, seed).expect("a family");
         model.save(&model.graph, &folder.join(name)).expect("written");

@@ -153,7 +153,12 @@ fn refused(bench: &Workbench, line: &str, faults: &mut Vec<String>) {
     let before = bench.snapshot();
     let output = bench.run(&line.split_whitespace().collect::<Vec<_>>());
     let errors = String::from_utf8_lossy(&output.stderr);
-    let said = ["is one of the inputs", "are the same file", "expected a folder, found a file"];
+    let said = [
+        "is one of the inputs",
+        "are the same file",
+        "expected a folder, found a file",
+        "expected a file, found a directory",
+    ];
     if output.status.code() != Some(2) || !said.iter().any(|text| errors.contains(text)) {
         faults.push(format!("otfuse {line}\n    {}: {errors}", output.status));
     }
@@ -165,6 +170,7 @@ fn refused(bench: &Workbench, line: &str, faults: &mut Vec<String>) {
 #[test]
 fn no_output_is_an_input_or_another_output() {
     let bench = workbench();
+    fs::create_dir(bench.path("folder")).expect("a folder");
     let (mut cases, mut faults) = (0, Vec::new());
     let mut try_out = |case: &Case, given: &[(usize, &str)]| {
         let mut line = case.line.to_owned();

@@ -159,7 +159,9 @@ fn bad_training_is_refused() {
     refused(&["train", "mlp:0", "--data", "digits", "-o", "x.pt"], &["mlp"]);
     refused(&["train", "alexnet", "--data", "digits", "-o", "x.pt"], &["alexnet", "hint"]);
     refused(&["distill", "nowhere.pt", "--student", "mlp:8", "--data", "digits", "-o", "x.pt"], &["nowhere.pt"]);
-    refused(&["distill", "a.pt", "--data", "digits", "-o", "x.pt"], &["--student", "--start"]);
+    assert!(otfuse(folder, &[&TRAIN[..], &["-o", "a.pt", "--epochs", "1"]].concat()).status.success());
+    let nobody = ["distill", "a.pt", "--arch", "mlp", "--data", "digits", "-o", "x.pt"];
+    refused(&nobody, &["--student", "--start"]);
     std::fs::write(folder.join("x.pt.state"), b"not a state").unwrap();
     refused(&train(&[]), &["x.pt.state", "--restart"]);
     assert!(otfuse(folder, &train(&["--restart", "--epochs", "1"])).status.success());

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Input,
     /// A check that failed, or a run that could not be finished for no fault of the input.
     Run,
+    /// More was needed than the [`Context`](crate::Context) allows.
+    Budget,
     /// The work was cancelled through its [`Context`](crate::Context).
     Cancelled,
 }
@@ -149,7 +151,8 @@ impl From<RuntimeError> for Error {
             | RuntimeError::Budget { node, .. } => Some(node.clone()),
             _ => None,
         };
-        let found = Self::input(&error).hint(match &error {
+        let kind = if matches!(error, RuntimeError::Budget { .. }) { ErrorKind::Budget } else { ErrorKind::Input };
+        let found = Self::of_kind(kind, &error).hint(match &error {
             RuntimeError::Unsupported { .. } => {
                 "export the network with standard operators; `otfuse inspect` lists what it uses"
             }

@@ -129,6 +129,11 @@ impl Registry {
         if self.folders.iter().any(is_inside) { Ok(()) } else { Ok(check_target(path)?) }
     }
 
+    /// A file that will be written into a folder that is yet to be made.
+    pub(crate) fn expected(&mut self, option: &str, path: &Path) -> Result<()> {
+        self.add(option, path, Place::File)
+    }
+
     /// A network that will be written in the way of `like`: a file and what may go beside it, or a folder.
     ///
     /// # Errors

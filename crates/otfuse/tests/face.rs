@@ -210,7 +210,7 @@ fn budgets_are_kept_and_name_the_node() {
     for context in [Context::new().steps(7), Context::new().run_memory(50)] {
         let outcome = Fuse::new([&a, &b]).run(&context);
         let error = outcome.err().unwrap_or_else(|| panic!("{context:?} allows it"));
-        assert_eq!(error.kind, ErrorKind::Input, "{error}");
+        assert_eq!(error.kind, ErrorKind::Budget, "{error}");
         assert!(error.node.as_ref().is_some_and(|node| nodes.contains(node)), "{error}");
         assert!(error.file.as_deref() == Some(a.path()) && error.hint.is_some(), "{error}");
     }

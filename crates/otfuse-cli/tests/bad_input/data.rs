@@ -76,7 +76,7 @@ fn specifications() {
         ("imagenet:x", ["imagenet:x", "cifar10:PATH"]),
         ("mnist", ["'mnist'", "mnist:PATH"]),
         ("digits:x", ["digits:x", "expected"]),
-        ("mnist:absent", ["absent", "t10k-"]),
+        ("mnist:absent", ["absent", "check the spelling"]),
         ("mnist:empty", ["empty", "t10k-"]),
         ("fashion-mnist:empty", ["empty", "t10k-"]),
         ("cifar10:empty", ["empty", "test_batch.bin"]),
@@ -87,7 +87,7 @@ fn specifications() {
     ] {
         shop.refuses(&format!("eval a.onnx --data {data}"), &expected);
     }
-    shop.refuses("fuse a.onnx a.onnx -o out/x.onnx --mode activations --data mnist:absent", &["absent", "train-"]);
+    shop.refuses("fuse a.onnx a.onnx -o out/x.onnx --mode activations --data mnist:empty", &["empty", "train-"]);
     shop.finish(12);
 }
 

@@ -9,7 +9,7 @@ fn of_fuse() {
     shop.network("a.onnx", &perceptron(&[64, 6, 10], 1));
     shop.network("b.onnx", &perceptron(&[64, 6, 10], 2));
     shop.refuses("fuse", &["MODEL"]);
-    shop.refuses("fuse a.onnx -o out/x.onnx", &["MODEL", "2"]);
+    shop.refuses("fuse a.onnx -o out/x.onnx", &["at least two models", "found 1"]);
     shop.refuses("fuse a.onnx b.onnx", &["--output"]);
     for (options, expected) in [
         ("--anchor 2", ["--anchor 2", "models 0 to 1"]),
@@ -64,7 +64,7 @@ fn of_other_commands() {
     shop.refuses("fuse a.onnx a.onnx --sweep 0,2 --data digits", &["--sweep 0,2", "from 0 to 1"]);
     shop.refuses("fuse a.onnx a.onnx a.onnx --sweep 3 --data digits", &["two models", "3"]);
     shop.refuses("fuse a.onnx a.onnx --sweep 3 --data digits -o out/x.onnx", &["--sweep", "--output"]);
-    shop.refuses("eval a.onnx --data digits --partition iid:2", &["--part", "required"]);
+    shop.refuses("eval a.onnx --data digits --partition iid:2", &["--partition needs --part"]);
     shop.refuses("eval a.onnx --data digits --partition iid:0 --part 0", &["iid:0", "number of parts"]);
     shop.refuses("eval a.onnx --data digits --partition iid:2 --part 2", &["part 2", "from 0 to 1"]);
     shop.refuses("eval a.onnx --data digits --partition labels:0/12 --part 0", &["label 12", "below 10"]);

@@ -55,6 +55,24 @@ pub enum DataKind {
 }
 
 impl DataKind {
+    /// Whether a file in a folder of this kind may be read, by its name.
+    fn may_read(self, file: &Path) -> bool {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        match self {
+            Self::Digits => false,
+            Self::Mnist | Self::FashionMnist => ends(&["-ubyte", "-ubyte.gz"]),
+            Self::Cifar10 | Self::Cifar100 => ends(&[".bin"]),
+            Self::Npz => ends(&[".npz"]),
+            Self::Npy => ends(&[".npy"]),
+            Self::Csv => ends(&[".csv"]),
+            Self::Images => ends(&[".png", ".jpg", ".jpeg", ".webp"]),
+            Self::Safetensors => ends(&[".safetensors"]),
+            Self::Text => true,
+            Self::Sst2 => ends(&[".tsv"]),
+        }
+    }
+
     const ALL: [(Self, &'static str); 12] = [
         (Self::Digits, "digits"),
         (Self::Mnist, "mnist"),
@@ -160,14 +178,18 @@ impl fmt::Display for DataSpec {
 
 impl DataSpec {
     /// Every file that loading could read, sorted: the file, or all regular files in the folder and below, also behind
-    /// links; none of embedded data.
+    /// links, whose names are those of the kind; none of embedded data.
     ///
     /// # Errors
     /// A path where nothing is, a folder that cannot be read.
     pub fn files(&self) -> Result<Vec<PathBuf>, DatasetError> {
         match self.kind {
             DataKind::Digits => Ok(Vec::new()),
-            _ => files_below(&self.path),
+            kind => {
+                let mut files = files_below(&self.path)?;
+                files.retain(|file| *file == self.path || kind.may_read(file));
+                Ok(files)
+            }
         }
     }
 

@@ -73,10 +73,10 @@ pub fn run(
             registry.input("network", Path::new(path))?;
         }
     }
-    let store = Store::open(folder)?;
     for name in ["results.csv", "results.md", "results.json", "accuracy.svg", "epochs.svg", "run.md", "run.json"] {
-        registry.output("output", &store.result(name))?;
+        registry.expected("output", &folder.join(name))?;
     }
+    let store = Store::open(folder)?;
     let done = context.install(|| Worker::new(plan, &experiment.data, &store, context).run())?;
     let results = results(experiment, plan, &done);
     let put = |name: &str, text: &str| registry.write(&store.result(name), text.as_bytes());

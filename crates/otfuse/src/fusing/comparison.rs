@@ -58,7 +58,7 @@ impl Comparison {
     ) -> Result<Option<Self>> {
         match Self::on(networks, fused, models, on, context) {
             Ok(comparison) => Ok(Some(comparison)),
-            Err(error) if error.kind == ErrorKind::Cancelled => Err(error),
+            Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Budget) => Err(error),
             Err(error) => {
                 context.warn(&format!("the networks are not compared: {error}"));
                 Ok(None)

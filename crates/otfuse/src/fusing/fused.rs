@@ -82,6 +82,7 @@ impl Fused {
     fn stage(&self, outputs: &Outputs, path: &Path, context: &Context) -> Result<Duration> {
         let (aligned, merge, weights) = match &self.outcome {
             Outcome::Whole(graph) => {
+                context.check()?;
                 self.anchor.write(graph, outputs, path)?;
                 return Ok(Duration::ZERO);
             }

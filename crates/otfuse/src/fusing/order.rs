@@ -68,7 +68,7 @@ fn members(
             Ok(found) => members.push(found),
             Err(error) => {
                 let error = crate::Error::from(error);
-                if error.kind == ErrorKind::Cancelled {
+                if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Budget) {
                     return Err(error);
                 }
                 context.warn(&format!("all models weigh the same: {error}"));

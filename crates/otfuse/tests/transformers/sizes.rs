@@ -83,7 +83,7 @@ fn what_cannot_be_fused_is_refused_with_the_reason() {
         let folder = TempDir::new().unwrap();
         let other = write(&resized(name, lengths, settings), &folder.path().join("a"));
         let anchor = write(&Tiny::named(name), &folder.path().join("b"));
-        let error = Networks::new(&[&other.graph, &anchor.graph], 1).err().expect("a refusal");
+        let error = Networks::new(&[&other.graph, &anchor.graph], 1).expect_err("a refusal");
         assert!(matches!(error, FusionError::PinnedSize { .. } | FusionError::Architecture { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
     }
