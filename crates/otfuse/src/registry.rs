@@ -130,6 +130,7 @@ impl Registry {
     }
 
     /// A file that will be written into a folder that is yet to be made.
+    #[cfg(feature = "experiment")]
     pub(crate) fn expected(&mut self, option: &str, path: &Path) -> Result<()> {
         self.add(option, path, Place::File)
     }
