@@ -250,6 +250,8 @@ fn files_of_a_data_set() {
     let below = |path: PathBuf| path.strip_prefix(folder).unwrap().display().to_string();
     let found: Vec<String> = files(format!("images:{}", folder.display())).unwrap().into_iter().map(below).collect();
     assert_eq!(found, ["a.png", "b/1.png", "b/2/x.png"]);
+    write(folder, "train.csv.gz", "anything");
+    assert_eq!(files(format!("csv:{}", folder.display())).unwrap(), [folder.join("train.csv.gz")]);
     let file = folder.join("a.png");
     assert_eq!(files(format!("npz:{}", file.display())).unwrap(), [file]);
     assert!(files("digits".into()).unwrap().is_empty());

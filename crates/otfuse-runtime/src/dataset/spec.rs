@@ -65,7 +65,7 @@ impl DataKind {
             Self::Cifar10 | Self::Cifar100 => ends(&[".bin"]),
             Self::Npz => ends(&[".npz"]),
             Self::Npy => ends(&[".npy"]),
-            Self::Csv => ends(&[".csv"]),
+            Self::Csv => ends(&[".csv", ".csv.gz"]),
             Self::Images => ends(&[".png", ".jpg", ".jpeg", ".webp"]),
             Self::Safetensors => ends(&[".safetensors"]),
             Self::Text => true,
