@@ -69,7 +69,7 @@ impl DataKind {
             Self::Images => ends(&[".png", ".jpg", ".jpeg", ".webp"]),
             Self::Safetensors => ends(&[".safetensors"]),
             Self::Text => true,
-            Self::Sst2 => ends(&[".tsv"]),
+            Self::Sst2 => ends(&[".tsv", ".tsv.gz"]),
         }
     }
 

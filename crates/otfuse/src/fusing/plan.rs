@@ -245,8 +245,10 @@ fn weights(options: &FuseOptions, models: usize, anchor: usize) -> Result<Vec<f6
     let mut weights = options.weights.clone().unwrap_or_default().0;
     if let Some(t) = options.t {
         if models != 2 || !(0.0..=1.0).contains(&t) {
-            return Err(Error::input(format!("`t` {t}: expected a number from 0 to 1 and two models, found {models} models"))
-                .hint("`t` is the share of the second model; `weights` takes one number for each"));
+            return Err(Error::input(format!(
+                "`t` {t}: expected a number from 0 to 1 and two models, found {models} models"
+            ))
+            .hint("`t` is the share of the second model; `weights` takes one number for each"));
         }
         weights = vec![1.0 - t, t];
     }
