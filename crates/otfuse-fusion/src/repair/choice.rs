@@ -9,7 +9,7 @@ pub enum Repair {
     /// Not at all.
     #[default]
     None,
-    /// The variance of every layer from the weights alone; see [`repair_without_data`].
+    /// The variance of every layer from the weights alone; see [`repair_without_data`](super::repair_without_data).
     DataFree,
     /// The running statistics of batch normalisations from samples.
     BatchNorm,
