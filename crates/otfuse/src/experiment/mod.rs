@@ -1,6 +1,6 @@
 //! Experiments: networks trained, fused and measured as a YAML file says.
 //!
-//! [`file`] is the format; [`plan`] makes of it a list of tasks, one per network, point and seed; `work` does what `store`
+//! [`mod@file`] is the format; [`plan`] makes of it a list of tasks, one per network, point and seed; `work` does what `store`
 //! does not have yet; [`result`] takes means, `table` and `chart` write them.
 
 pub(crate) mod chart;
