@@ -24,6 +24,7 @@ use self::plan::{Plan, Purpose, spare_memory};
 use crate::activations::{RecordError, record_activations, repaired};
 use crate::error::fusion_error;
 use crate::measure::Clock;
+use crate::model::hashes;
 use crate::prune::warn_of_skipped;
 use crate::verify::{broken, verify_groups};
 use crate::{
@@ -342,6 +343,8 @@ impl FusePlan {
         }
         // A narrower copy was the anchor of the alignment, not of the result, and has no weight.
         let weights = &weights[..self.models.len()];
+        // Side by side; the report then finds them there.
+        hashes(&self.models)?;
         let settings = FuseSettings::of(&self.plan, &self.options, self.data.as_deref(), given_anchor, weights);
         let mut report =
             FuseReport::of(FuseSettings { verified, ..settings }, &self.options, &self.models, &alignments)?;
