@@ -7,6 +7,7 @@ use otfuse::pages::{Paged, write_page};
 use otfuse::{AlignOptions, CostName, DataOptions, Dataset, Error, ModeName, Model, PresetName, Registry, Result};
 
 use crate::choice::{choice, said};
+use crate::terminal::warn;
 
 /// How to read models without a graph.
 #[derive(Args, Debug, Clone)]
@@ -25,6 +26,7 @@ impl Reading {
         }
         let model = Model::open_as(path, self.arch.as_deref())?;
         registry.model(&model)?;
+        model.notes().iter().for_each(|note| warn(&format!("{}: {note}", path.display())));
         Ok(model)
     }
 

@@ -18,6 +18,7 @@
 mod archive;
 pub mod catalogue;
 mod contents;
+mod correspondence;
 mod error;
 pub mod file;
 mod format;

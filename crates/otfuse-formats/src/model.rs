@@ -3,7 +3,6 @@
 mod architecture;
 mod error;
 mod files;
-mod matching;
 mod state_dict;
 
 use std::io;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
 use crate::contents::Contents;
+use crate::correspondence::{Binding, Correspondence, correspond};
 use crate::file::{Outputs, describe_start, open_mapped};
 use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx_to};
@@ -23,7 +23,7 @@ pub use crate::format::Format;
 pub use architecture::Architecture;
 pub use error::{ModelError, TensorProblem};
 pub use state_dict::StateDictSource;
-use state_dict::{Binding, Streamed, filled};
+use state_dict::{Streamed, filled};
 
 /// A network that was read from a file.
 #[derive(Clone, Debug)]
@@ -88,27 +88,28 @@ impl Model {
         format: Format,
         architecture: &Architecture,
     ) -> Result<Self, ModelError> {
-        let (graph, bindings, template) = match architecture {
+        let (graph, bindings, template, notes) = match architecture {
             Architecture::Catalogue(family) => {
                 let graph = family
                     .build(&dict)
                     .map_err(|source| ModelError::Catalogue { path: path.into(), source: Box::new(source) })?;
                 let bindings = same_names(&graph, &dict);
-                (graph, bindings, None)
+                (graph, bindings, None, Vec::new())
             }
             Architecture::File(file) => {
                 let OnnxModel { graph, template } = open_onnx(file)?;
-                let (graph, bindings) = matching::fill(graph, &dict, path, file)?;
-                (graph, bindings, Some(template))
+                let found = correspond(graph, &template, &dict, path, file)?;
+                let Correspondence { graph, bindings, notes, is_as_read } = found;
+                (graph, bindings, Some(template).filter(|_| is_as_read), notes)
             }
             Architecture::Settings(settings) => {
                 let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
                 let (graph, bindings) = draw_with_settings(settings, &dict).map_err(failure)?;
-                (graph, bound(bindings), None)
+                (graph, bound(bindings), None, Vec::new())
             }
         };
         let architecture = architecture.clone();
-        let source = StateDictSource { dict, format, architecture, bindings, template };
+        let source = StateDictSource { dict, format, architecture, notes, bindings, template };
         Ok(Self { graph, source: Source::StateDict(Box::new(source)), path: path.into() })
     }
 
@@ -240,14 +241,14 @@ fn in_file(path: &Path, error: OnnxError) -> FormatError {
 }
 
 fn bound(names: Vec<(String, String)>) -> Vec<Binding> {
-    names.into_iter().map(|(key, initializer)| Binding { key, initializer, transposed: false }).collect()
+    names.into_iter().map(|(key, initializer)| Binding::same(&key, &initializer)).collect()
 }
 
 /// Each tensor of the state dict that is an initializer of the same name.
 fn same_names(graph: &Graph, dict: &StateDict) -> Vec<Binding> {
     let names = graph.initializers().map(|(id, _)| graph.value(id).name.clone());
     let known = names.filter(|name| dict.contains(name));
-    known.map(|name| Binding { key: name.clone(), initializer: name, transposed: false }).collect()
+    known.map(|name| Binding::same(&name, &name)).collect()
 }
 
 /// All constant tensors of a graph by their names.

@@ -124,6 +124,41 @@ impl GraphEditor {
         self.removed.insert(node);
     }
 
+    /// Says that a constant tensor is part of the architecture; see [`add_constant`](Self::add_constant).
+    pub fn fix(&mut self, value: ValueId) {
+        self.graph.fixed.insert(value);
+    }
+
+    /// Lets everything that reads `value`, the network's outputs too, read `other` instead.
+    pub fn replace(&mut self, value: ValueId, other: ValueId) {
+        let of_nodes = self.graph.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().flatten());
+        of_nodes.chain(&mut self.graph.outputs).filter(|input| **input == value).for_each(|input| *input = other);
+    }
+
+    /// Removes the nodes and constant tensors that no output of the network depends on. `O(values + edges)`.
+    pub fn remove_unread(&mut self) {
+        let mut producers: HashMap<ValueId, &Node> = HashMap::new();
+        for (_, node) in self.graph.nodes().filter(|(id, _)| !self.removed.contains(id)) {
+            producers.extend(node.outputs.iter().flatten().map(|&output| (output, node)));
+        }
+        let mut live: HashSet<ValueId> = HashSet::new();
+        let mut open: Vec<ValueId> = self.graph.outputs.clone();
+        while let Some(value) = open.pop() {
+            if live.insert(value)
+                && self.graph.initializer(value).is_none()
+                && let Some(node) = producers.get(&value)
+            {
+                open.extend(node.inputs.iter().flatten());
+            }
+        }
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            if !node.outputs.iter().flatten().any(|output| live.contains(output)) {
+                self.removed.insert(NodeId::new(index));
+            }
+        }
+        self.graph.initializers.retain(|value, _| live.contains(value));
+    }
+
     /// The graph, its invariants checked. Values that nothing reads or writes are dropped, so ids may change.
     pub fn finish(self) -> Result<Graph, GraphError> {
         let Self { mut graph, removed, .. } = self;

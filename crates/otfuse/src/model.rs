@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use otfuse_formats::Outputs;
+use otfuse_formats::{Outputs, Source};
 use otfuse_formats::model::{Architecture, Format, Model as File, ModelError};
 use otfuse_graph::{Facts, Graph, NeuronGroups};
 
@@ -167,6 +167,14 @@ impl Model {
     pub fn writes_folder(&self, path: &Path) -> bool {
         let is_folder = self.is_folder() || self.0.file.as_ref().is_ok_and(|file| file.format() == Format::HuggingFace);
         is_folder && Format::of_extension(path).is_none()
+    }
+
+    /// What is to be said of tensors that only the checkpoint or only its architecture has, a line each.
+    pub fn notes(&self) -> &[String] {
+        match self.0.file.as_ref().map(|file| &file.source) {
+            Ok(Source::StateDict(source)) => &source.notes,
+            _ => &[],
+        }
     }
 
     /// Every file that it was read from.

@@ -33,7 +33,7 @@ use crate::StateDict;
 
 pub use error::{CatalogueError, Misfit};
 use layers::Layers;
-pub(crate) use layers::{without_wrapper, without_wrappers};
+
 pub use spec::{NetworkSpec, SpecError};
 
 /// The name of every network's input.

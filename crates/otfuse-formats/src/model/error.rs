@@ -58,8 +58,6 @@ pub enum ModelError {
         problems: Vec<TensorProblem>,
         /// How many tensors differ.
         count: usize,
-        /// Whether the exporter folded batch normalisations into convolutions.
-        folded: bool,
     },
     /// The weights to be saved are not those of the network that was read.
     #[error("{}: tensor '{tensor}': expected {expected}, found {found}", path.display())]
@@ -135,12 +133,11 @@ impl ModelError {
                 format!("did you mean '{family}'? there are {} and FILE.onnx", names())
             }
             Self::UnknownArchitecture { suggestion: None, .. } => format!("there are {} and FILE.onnx", names()),
-            Self::OtherNetwork { folded: true, .. } => {
-                "the exporter folded batch normalisations into the convolutions: export again with \
-                 torch.onnx.export(..., training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)"
-                    .into()
-            }
-            Self::OtherNetwork { .. } => "export the ONNX file from the network that the state dict is of".into(),
+            Self::OtherNetwork { .. } => "export the ONNX file again from the module that the state dict is of, so that its \
+                 tensors keep their names: torch.onnx.export(module.eval(), inputs, 'net.onnx', dynamo=True, \
+                 optimize=False), before torch 2.5 torch.onnx.export(module.eval(), inputs, 'net.onnx', \
+                 training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)"
+                .into(),
             Self::Save { .. } => "save the network in the ONNX format".into(),
         }
     }

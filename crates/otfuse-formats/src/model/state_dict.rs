@@ -9,6 +9,7 @@ use otfuse_graph::{Graph, Tensor, ValueId};
 use super::{Architecture, Format, ModelError, Tensors};
 use crate::StateDict;
 use crate::contents::Contents;
+use crate::correspondence::{Binding, written};
 use crate::onnx::Template;
 
 /// A state dict that a network's weights come from and go back to.
@@ -20,21 +21,12 @@ pub struct StateDictSource {
     pub format: Format,
     /// Where the graph comes from.
     pub architecture: Architecture,
-    /// For each tensor that the graph uses, its initializer.
+    /// What is to be said of tensors that only the state dict or only the graph has.
+    pub notes: Vec<String>,
+    /// How the constants of the graph are made of the state dict's tensors.
     pub(super) bindings: Vec<Binding>,
-    /// The ONNX file that the graph comes from.
+    /// The ONNX file that the graph comes from, unless the graph is another by now.
     pub(super) template: Option<Template>,
-}
-
-/// The place of a state dict's tensor in the graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Binding {
-    /// The name in the state dict.
-    pub(super) key: String,
-    /// The name in the graph.
-    pub(super) initializer: String,
-    /// Whether the graph has it transposed.
-    pub(super) transposed: bool,
 }
 
 impl StateDictSource {
@@ -54,31 +46,51 @@ pub(super) fn filled(
     let tensors: HashMap<&str, &Tensor> =
         graph.initializers().map(|(id, tensor)| (graph.value(id).name.as_str(), tensor)).collect();
     let mut filled = dict.clone();
-    for Binding { key, initializer, transposed } in bindings {
-        let error = |expected: String, found: String| ModelError::Save {
-            path: path.into(),
-            tensor: key.clone(),
-            expected,
-            found,
-        };
-        let tensor =
-            tensors.get(initializer.as_str()).ok_or_else(|| error("a tensor of the network".into(), "none".into()))?;
-        let tensor = if *transposed { transpose(tensor) } else { Some((*tensor).clone()) };
-        let tensor = tensor.ok_or_else(|| error("2 axes".into(), "another number".into()))?;
-        let wanted = dict.get(key).map_or(tensor.data_type(), Tensor::data_type);
-        let found = tensor.data_type();
-        let tensor =
-            cast(tensor, wanted).ok_or_else(|| error(format!("{wanted} numbers"), format!("{found} numbers")))?;
+    for (key, bindings) in by_key(bindings) {
+        let found = bindings.iter().map(|binding| Some((*binding, *tensors.get(binding.initializer.as_str())?)));
+        let found: Option<Vec<(&Binding, &Tensor)>> = found.collect();
+        let parts = found.ok_or_else(|| unfit(path, key, "a tensor of the network".into(), "none".into()))?;
+        let tensor = written(key, dict, &parts).ok_or_else(|| {
+            let describe = |tensor: &Tensor| format!("{} of shape {:?}", tensor.data_type(), tensor.shape());
+            let found = parts.iter().map(|(_, tensor)| describe(tensor)).collect::<Vec<_>>().join(", ");
+            unfit(path, key, dict.get(key).map_or_else(|| "no tensor".into(), describe), found)
+        })?;
         filled.replace(key, tensor);
     }
     Ok(filled)
 }
 
+fn unfit(path: &Path, key: &str, expected: String, found: String) -> ModelError {
+    ModelError::Save { path: path.into(), tensor: key.into(), expected, found }
+}
+
+/// The bindings that each key has a part in, in the order of the first.
+fn by_key(bindings: &[Binding]) -> Vec<(&str, Vec<&Binding>)> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut found: Vec<(&str, Vec<&Binding>)> = Vec::new();
+    for binding in bindings {
+        let mut keys = binding.keys();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            let place = *places.entry(key).or_insert_with(|| {
+                found.push((key, Vec::new()));
+                found.len() - 1
+            });
+            // A tensor that stands in the graph twice is written once.
+            if binding.whole().is_none() || found[place].1.is_empty() {
+                found[place].1.push(binding);
+            }
+        }
+    }
+    found
+}
+
 /// A state dict whose tensors are made when their turn comes to be written.
 pub(super) struct Streamed<'a> {
     dict: &'a StateDict,
-    /// For each name that is bound, its initializer, and whether the graph has it transposed.
-    bound: HashMap<&'a str, (ValueId, bool)>,
+    /// For each name that is bound, its bindings with their initializers.
+    bound: HashMap<&'a str, Vec<(&'a Binding, ValueId)>>,
     tensors: &'a Tensors<'a>,
 }
 
@@ -91,15 +103,12 @@ impl<'a> Streamed<'a> {
         tensors: &'a Tensors<'a>,
         path: &Path,
     ) -> Result<Self, ModelError> {
-        let bound = bindings.iter().map(|Binding { key, initializer, transposed }| {
-            let id = graph.find_value(initializer).filter(|&id| graph.initializer(id).is_some());
-            let id = id.ok_or_else(|| ModelError::Save {
-                path: path.into(),
-                tensor: key.clone(),
-                expected: "a tensor of the network".into(),
-                found: "none".into(),
-            })?;
-            Ok((key.as_str(), (id, *transposed)))
+        let ids: HashMap<&str, ValueId> =
+            graph.initializers().map(|(id, _)| (graph.value(id).name.as_str(), id)).collect();
+        let bound = by_key(bindings).into_iter().map(|(key, bindings)| {
+            let found = bindings.into_iter().map(|binding| Some((binding, *ids.get(binding.initializer.as_str())?)));
+            let found: Option<Vec<(&Binding, ValueId)>> = found.collect();
+            Ok((key, found.ok_or_else(|| unfit(path, key, "a tensor of the network".into(), "none".into()))?))
         });
         Ok(Self { dict, bound: bound.collect::<Result<_, ModelError>>()?, tensors })
     }
@@ -111,50 +120,28 @@ impl Contents for Streamed<'_> {
     }
 
     fn tensors(&self, names: &[&str]) -> io::Result<Vec<Tensor>> {
-        let ids: Vec<ValueId> = names.iter().filter_map(|name| self.bound.get(name)).map(|(id, _)| *id).collect();
+        let bound = names.iter().filter_map(|name| self.bound.get(name));
+        let ids: Vec<ValueId> = bound.flatten().map(|(_, id)| *id).collect();
         let mut made = (self.tensors)(&ids)?.into_iter();
-        let own = |name: &str| self.dict.get(name).ok_or_else(|| io::Error::other(format!("no tensor {name:?}")));
-        names
-            .iter()
-            .map(|name| {
-                let own = own(name)?;
-                let Some((_, transposed)) = self.bound.get(name) else { return Ok(own.clone()) };
-                let tensor = made.next();
-                let tensor = tensor.and_then(|tensor| if *transposed { transpose(&tensor) } else { Some(tensor) });
-                let tensor = tensor.and_then(|tensor| cast(tensor, own.data_type()));
-                tensor.ok_or_else(|| io::Error::other(format!("tensor {name:?}: no such numbers")))
-            })
-            .collect()
+        let tensor = |name: &&str| {
+            let own = self.dict.get(name).ok_or_else(|| io::Error::other(format!("no tensor {name:?}")))?;
+            let Some(bindings) = self.bound.get(name) else { return Ok(own.clone()) };
+            let parts: Vec<(&Binding, Tensor)> =
+                bindings.iter().zip(made.by_ref()).map(|((binding, _), tensor)| (*binding, tensor)).collect();
+            let parts: Vec<(&Binding, &Tensor)> = parts.iter().map(|(binding, tensor)| (*binding, tensor)).collect();
+            let tensor = written(name, self.dict, &parts);
+            tensor.ok_or_else(|| io::Error::other(format!("tensor {name:?}: no such numbers")))
+        };
+        names.iter().map(tensor).collect()
     }
 
     fn identity(&self, name: &str) -> (usize, usize) {
-        match self.bound.get(name) {
-            Some((id, transposed)) => (id.index(), usize::MAX - usize::from(*transposed)),
+        match self.bound.get(name).map(Vec::as_slice) {
+            Some([(binding, id)]) if binding.whole().is_some() => {
+                (id.index(), usize::MAX - usize::from(binding.permutation.is_some()))
+            }
+            Some(_) => (name.as_ptr() as usize, 0),
             None => self.dict.identity(name),
         }
     }
-}
-
-/// The tensor in another floating-point type; `None` if one of the types is none.
-pub(super) fn cast(tensor: Tensor, to: otfuse_graph::DataType) -> Option<Tensor> {
-    if tensor.data_type() == to {
-        return Some(tensor);
-    }
-    let values = tensor.to_f32().filter(|_| to.is_float())?;
-    Some(Tensor::from_f32_as(to, tensor.shape(), values))
-}
-
-/// A matrix with its axes exchanged; `None` for tensors of other ranks.
-pub(super) fn transpose(tensor: &Tensor) -> Option<Tensor> {
-    let &[rows, columns] = tensor.shape() else { return None };
-    let size = tensor.data_type().size();
-    let mut bytes = Vec::with_capacity(tensor.bytes().len());
-    for column in 0..columns {
-        for row in 0..rows {
-            let start = (row * columns + column) * size;
-            bytes.extend_from_slice(&tensor.bytes()[start..start + size]);
-        }
-    }
-    tensor.release();
-    Tensor::new(tensor.data_type(), vec![columns, rows], bytes.into()).ok()
 }

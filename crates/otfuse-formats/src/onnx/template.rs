@@ -7,7 +7,7 @@ use otfuse_graph::{ConvTranspose, Graph, Node, Operator, Tensor};
 
 use super::call::{Binding, Target};
 use super::constants::is_constant;
-use super::proto::{AttributeProto, GraphProto, ModelProto, attribute_type};
+use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_type};
 use super::readers::Readers;
 use super::{names, shape, tensor};
 use crate::error::OnnxError;
@@ -28,6 +28,11 @@ pub struct Template {
 impl Template {
     pub(super) fn new(model: ModelProto, original: Graph, bindings: Vec<Binding>, external: Vec<PathBuf>) -> Self {
         Self { model, original, bindings, external }
+    }
+
+    /// The nodes of the file.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeProto> {
+        self.model.graph.iter().flat_map(|graph| &graph.node)
     }
 
     /// The files beside the model that tensors were read from, by name.

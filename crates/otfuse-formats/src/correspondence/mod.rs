@@ -1,0 +1,111 @@
+//! Which tensors of a checkpoint are which constants of a graph.
+//!
+//! A checkpoint has names and no graph, an exported graph has a graph and, of many tensors, no names: exporters transpose,
+//! reshape, cut and join them, and compute what follows from constants. What is known is used in this order:
+//!
+//! 1. names ([`names`]): as they are, without wrappers, without a prefix that one side has in front of all;
+//! 2. layers of known form: recurrent ones, whose gates have another order and whose directions and biases lie in one tensor
+//!    ([`recurrent`]), weights in another form than the layer uses ([`parametrization`]), batch normalisations that were computed
+//!    into the layer before them and are taken out again ([`batch_norm`]);
+//! 3. what the exporter says of a node ([`provenance`]): the arguments of the call, the module around it;
+//! 4. values, where the graph was exported from this very checkpoint;
+//! 5. shapes, where only one tensor of each side is left that fits.
+//!
+//! What is left in the graph is a constant of the architecture if no tensor of the checkpoint could be meant, what is left in
+//! the checkpoint is no part of the network's inference; anything else is an error that names both sides. The result is
+//! always a whole checkpoint again: every tensor of the graph says how it gives the checkpoint's back ([`binding`]).
+
+mod batch_norm;
+mod binding;
+mod names;
+mod parametrization;
+mod provenance;
+mod recurrent;
+mod search;
+mod table;
+mod views;
+
+use std::path::Path;
+
+use otfuse_graph::{Graph, GraphEditor, GraphError};
+
+use crate::StateDict;
+use crate::error::{FormatError, OnnxError};
+use crate::model::ModelError;
+use crate::onnx::Template;
+
+pub(crate) use binding::{Binding, written};
+
+use names::Names;
+use search::Search;
+
+/// A network with a checkpoint's tensors.
+pub(crate) struct Correspondence {
+    pub(crate) graph: Graph,
+    pub(crate) bindings: Vec<Binding>,
+    /// What is to be said of tensors that only one side has.
+    pub(crate) notes: Vec<String>,
+    /// Whether the graph is still that of the file.
+    pub(crate) is_as_read: bool,
+}
+
+/// The network of `graph`, read from the file `architecture` that `template` keeps, with the tensors of `dict` instead of its own.
+///
+/// `O((tensors of the graph) * (tensors of the checkpoint))` comparisons of names and shapes; values are compared only where
+/// names do not decide.
+///
+/// # Errors
+/// [`ModelError::OtherNetwork`] with the tensors of both sides for which no counterpart, or more than one, was found.
+pub(crate) fn correspond(
+    graph: Graph,
+    template: &Template,
+    dict: &StateDict,
+    path: &Path,
+    architecture: &Path,
+) -> Result<Correspondence, ModelError> {
+    let invalid = |error: GraphError| {
+        let source = Box::new(OnnxError::Graph(error));
+        ModelError::Format(FormatError::Onnx { path: architecture.into(), source })
+    };
+    let origins = provenance::origins(template.nodes());
+    let parametrized = parametrization::find(dict);
+    let mut of_graph: Vec<String> = graph.initializers().map(|(id, _)| graph.value(id).name.clone()).collect();
+    of_graph.extend(origins.values().map(|origin| format!("{}.weight", origin.module)));
+    of_graph.sort();
+    of_graph.dedup();
+    let of_graph: Vec<&str> = of_graph.iter().map(String::as_str).collect();
+    let names = Names::of(&of_graph, dict.names().chain(parametrized.iter().map(|weight| weight.name.as_str())));
+    let is_own = search::has_same_values(&graph, dict, &names);
+    let (graph, folded) = search::fold_parametrized(graph, &parametrized, &names).map_err(invalid)?;
+    let unfolded = batch_norm::unfold(graph, &origins, &names, dict, is_own).map_err(invalid)?;
+    let mut search = Search::new(&unfolded.graph, dict, &origins, &names, parametrized, is_own);
+    search.bindings = unfolded.bindings;
+    search.problems = unfolded.problems;
+    let found = search.run();
+    let found = found.map_err(|mut problems| {
+        let count = problems.len();
+        problems.truncate(search::MOST_PROBLEMS);
+        ModelError::OtherNetwork { path: path.into(), architecture: architecture.into(), problems, count }
+    })?;
+    let mut is_as_read = !folded && !unfolded.is_changed && found.biases.is_empty() && found.merged.is_empty();
+    let mut editor = GraphEditor::edit(unfolded.graph);
+    for (id, tensor) in found.tensors {
+        editor.set_tensor(id, tensor);
+    }
+    for id in found.constants {
+        editor.fix(id);
+    }
+    let mut bindings = found.bindings;
+    for (node, position, key) in found.biases {
+        let Some(tensor) = dict.get(&key) else { continue };
+        let value = editor.add_initializer(key.clone(), tensor.clone());
+        bindings.push(Binding::same(&key, &editor.graph().value(value).name));
+        editor.set_input(node, position, Some(value));
+    }
+    for (twin, first) in found.merged {
+        is_as_read = false;
+        editor.replace(twin, first);
+    }
+    let graph = editor.finish().map_err(invalid)?;
+    Ok(Correspondence { graph, bindings, notes: found.notes, is_as_read })
+}

@@ -1,0 +1,115 @@
+//! What PyTorch's exporters say of where a node comes from.
+//!
+//! The exporter that goes through `torch.export` writes it into the metadata of each node: the modules around it, and the call
+//! with the names of its arguments. The older one names nodes after their modules (`/layer1/layer1.0/conv1/Conv`).
+
+use std::collections::HashMap;
+
+use crate::onnx::proto::NodeProto;
+
+/// Where a node comes from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Origin {
+    /// The path of the module (`layer1.0.conv1`); empty if it is not known, or the network itself.
+    pub(super) module: String,
+    /// The parameters and buffers that the call was given, in order, each with its dots replaced by underscores.
+    pub(super) arguments: Vec<String>,
+    /// The number that a batch normalisation adds to variances, if the node stands for one.
+    pub(super) normalisation: Option<f32>,
+    /// Whether the exporter computed the normalisation into the node's weights.
+    pub(super) folded: bool,
+    /// Nodes of one origin are parts of one call.
+    pub(super) call: String,
+}
+
+/// The origins of nodes by their names.
+pub(super) fn origins<'a>(nodes: impl Iterator<Item = &'a NodeProto>) -> HashMap<String, Origin> {
+    let named = nodes.filter_map(|node| Some((node.name.clone()?, origin(node))));
+    named.collect()
+}
+
+fn origin(node: &NodeProto) -> Origin {
+    let property = |key: &str| {
+        let found = node.metadata_props.iter().find(|property| property.key.as_deref() == Some(key));
+        found.and_then(|property| property.value.as_deref())
+    };
+    let name = node.name.as_deref().unwrap_or_default();
+    let Some(call) = property("pkg.torch.onnx.fx_node") else {
+        let module = module_of_name(name);
+        let call = name.rsplit_once('/').map_or(name, |(call, _)| call).to_owned();
+        return Origin { module, call, ..Origin::default() };
+    };
+    let scopes = property("pkg.torch.onnx.name_scopes").unwrap_or_default();
+    let scopes: Vec<&str> = scopes.split('\'').skip(1).step_by(2).collect();
+    let module = scopes.len().checked_sub(2).map_or("", |last| scopes[last]).to_owned();
+    let arguments = words(call).filter_map(|word| {
+        let word = word.strip_prefix('%')?;
+        ["p_", "b_", "c_"].into_iter().find_map(|kind| word.strip_prefix(kind)).map(str::to_owned)
+    });
+    let is_normalisation = call.contains("batch_norm");
+    let numbers = words(call).filter_map(|word| word.parse::<f32>().ok());
+    let rule = property("pkg.onnxscript.rewriter.rule_name").unwrap_or_default();
+    Origin {
+        module,
+        arguments: arguments.collect(),
+        normalisation: numbers.filter(|_| is_normalisation).last(),
+        folded: rule.contains("FuseBatchNorm"),
+        call: call.to_owned(),
+    }
+}
+
+/// The names and numbers of a call.
+fn words(call: &str) -> impl Iterator<Item = &str> {
+    call.split([' ', ',', '(', ')', '[', ']', '=']).filter(|word| !word.is_empty())
+}
+
+/// `layer1.0.conv1` for `/layer1/layer1.0/conv1/Conv`: a module in a container repeats the container's name.
+fn module_of_name(name: &str) -> String {
+    let Some((modules, _)) = name.strip_prefix('/').and_then(|name| name.rsplit_once('/')) else {
+        return String::new();
+    };
+    let mut path: Vec<&str> = Vec::new();
+    for part in modules.split('/') {
+        if let Some(last) = path.last()
+            && part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.'))
+        {
+            path.pop();
+        }
+        path.push(part);
+    }
+    path.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::proto::StringStringEntryProto;
+
+    #[test]
+    fn modules_in_containers_are_named_once() {
+        assert_eq!(module_of_name("/layer1/layer1.0/conv1/Conv"), "layer1.0.conv1");
+        assert_eq!(module_of_name("/encoder/layers.3/MatMul_1"), "encoder.layers.3");
+        assert_eq!(module_of_name("Conv_3"), "");
+    }
+
+    #[test]
+    fn a_call_names_its_parameters_and_its_epsilon() {
+        let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+        let call = "%bn : [num_users=1] = call_function[target=torch.ops.aten.batch_norm.default](args = (%conv2d, \
+                    %p_body_1_weight, %p_body_1_bias, %b_body_1_running_mean, %b_body_1_running_var, False, 0.1, 0.001, \
+                    True), kwargs = {})";
+        let node = NodeProto {
+            metadata_props: vec![
+                entry("pkg.torch.onnx.fx_node", call),
+                entry("pkg.torch.onnx.name_scopes", "['', 'body', 'body.1', 'bn']"),
+                entry("pkg.onnxscript.rewriter.rule_name", "FuseBatchNormIntoConv"),
+            ],
+            ..NodeProto::default()
+        };
+        let origin = origin(&node);
+        assert_eq!(origin.module, "body.1");
+        assert_eq!(origin.arguments.len(), 4);
+        assert_eq!(origin.arguments[3], "body_1_running_var");
+        assert_eq!((origin.normalisation, origin.folded), (Some(0.001), true));
+    }
+}
