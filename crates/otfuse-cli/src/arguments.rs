@@ -21,10 +21,14 @@ pub struct Reading {
 impl Reading {
     /// The network at a path, known to the registry with all that it is read from.
     pub fn open(&self, path: &Path, registry: &mut Registry) -> Result<Model> {
+        self.open_beside(path, &[], registry)
+    }
+
+    fn open_beside(&self, path: &Path, others: &[PathBuf], registry: &mut Registry) -> Result<Model> {
         if let Some(architecture) = &self.arch {
             registry.input("architecture", Path::new(architecture))?;
         }
-        let model = Model::open_as(path, self.arch.as_deref())?;
+        let model = Model::open_beside(path, self.arch.as_deref(), others)?;
         registry.model(&model)?;
         model.notes().iter().for_each(|note| warn(&format!("{}: {note}", path.display())));
         Ok(model)
@@ -32,7 +36,7 @@ impl Reading {
 
     /// Those at several paths.
     pub fn open_all(&self, paths: &[PathBuf], registry: &mut Registry) -> Result<Vec<Model>> {
-        paths.iter().map(|path| self.open(path, registry)).collect()
+        paths.iter().map(|path| self.open_beside(path, paths, registry)).collect()
     }
 }
 

@@ -59,6 +59,19 @@ impl Model {
     /// [`ModelError::Catalogue`] or [`ModelError::OtherNetwork`] if the tensors are not those of the architecture;
     /// [`ModelError::Format`] for what is wrong with the file.
     pub fn open(path: &Path, architecture: Option<&Architecture>) -> Result<Self, ModelError> {
+        Self::open_beside(path, architecture, &[])
+    }
+
+    /// As [`open`](Self::open), knowing other checkpoints of the same network: where the ONNX file of the architecture was
+    /// exported from one of them, its values tell which tensors are which. Those that are no state dicts are left aside.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_beside(
+        path: &Path,
+        architecture: Option<&Architecture>,
+        others: &[&Path],
+    ) -> Result<Self, ModelError> {
         if path.is_dir() {
             let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
             let HfModel { graph, source } = open_folder(path).map_err(failure)?;
@@ -75,7 +88,10 @@ impl Model {
             let fitting = catalogue::Family::fitting(&dict);
             return Err(ModelError::NoArchitecture { path: path.into(), tensors: dict.len(), fitting });
         };
-        Self::of_state_dict(path, dict, format, architecture)
+        let others = others.iter().filter(|other| **other != path && !other.is_dir());
+        let others = others.filter(|_| matches!(architecture, Architecture::File(_)));
+        let others: Vec<StateDict> = others.filter_map(|other| read_state_dict(other, None).ok()).collect();
+        Self::with_witnesses(path, dict, &others, format, architecture)
     }
 
     /// The network that a state dict fills; `path` is what errors name.
@@ -85,6 +101,16 @@ impl Model {
     pub fn of_state_dict(
         path: &Path,
         dict: StateDict,
+        format: Format,
+        architecture: &Architecture,
+    ) -> Result<Self, ModelError> {
+        Self::with_witnesses(path, dict, &[], format, architecture)
+    }
+
+    fn with_witnesses(
+        path: &Path,
+        dict: StateDict,
+        others: &[StateDict],
         format: Format,
         architecture: &Architecture,
     ) -> Result<Self, ModelError> {
@@ -98,7 +124,7 @@ impl Model {
             }
             Architecture::File(file) => {
                 let OnnxModel { graph, template } = open_onnx(file)?;
-                let found = correspond(graph, &template, &dict, path, file)?;
+                let found = correspond(graph, &template, &dict, &others.iter().collect::<Vec<_>>(), path, file)?;
                 let Correspondence { graph, bindings, notes, is_as_read } = found;
                 (graph, bindings, Some(template).filter(|_| is_as_read), notes)
             }

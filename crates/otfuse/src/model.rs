@@ -68,9 +68,23 @@ impl Model {
     /// # Errors
     /// As these two.
     pub fn open_as(path: impl AsRef<Path>, architecture: Option<&str>) -> Result<Self> {
+        Self::open_beside(path, architecture, &[] as &[&Path])
+    }
+
+    /// As [`open_as`](Self::open_as), knowing other checkpoints of the same network: where the ONNX file of the architecture was
+    /// exported from one of them, its values tell which tensors are which.
+    ///
+    /// # Errors
+    /// As [`open_as`](Self::open_as).
+    pub fn open_beside(
+        path: impl AsRef<Path>,
+        architecture: Option<&str>,
+        others: &[impl AsRef<Path>],
+    ) -> Result<Self> {
         let path = path.as_ref();
         let architecture = architecture.map(Architecture::parse).transpose()?;
-        Ok(Self::of(File::open(path, architecture.as_ref())?, path))
+        let others: Vec<&Path> = others.iter().map(AsRef::as_ref).collect();
+        Ok(Self::of(File::open_beside(path, architecture.as_ref(), &others)?, path))
     }
 
     /// A network as the formats give it: one that is made, not read.

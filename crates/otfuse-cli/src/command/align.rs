@@ -30,8 +30,9 @@ impl Align {
     /// Runs the command.
     pub fn run(&self, session: &Session) -> Result<()> {
         let mut registry = Registry::new();
-        let model = self.aligning.reading.open(&self.model, &mut registry)?;
-        let to = self.aligning.reading.open(&self.to, &mut registry)?;
+        let paths = [self.model.clone(), self.to.clone()];
+        let models = self.aligning.reading.open_all(&paths, &mut registry)?;
+        let [model, to] = models.as_slice() else { return Err(Error::input("two networks are aligned")) };
         let data = self.aligning.data.open(&DataOptions::default(), &mut registry)?;
         registry.result("output", &self.output, &to)?;
         if let Some(path) = &self.save_alignment {

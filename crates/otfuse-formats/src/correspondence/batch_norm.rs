@@ -3,7 +3,7 @@
 //! A layer `y = W x + b` and its normalisation `gamma (y - mean) / sqrt(variance + epsilon) + beta` become one layer, from
 //! which neither can be told. With the checkpoint's own tensors the graph gets both back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use otfuse_graph::{DataType, Graph, GraphEditor, GraphError, Node, NodeId, Operator, Tensor, ValueId};
 
@@ -24,6 +24,7 @@ pub(super) struct Unfolded {
     pub(super) graph: Graph,
     pub(super) bindings: Vec<Binding>,
     pub(super) problems: Vec<TensorProblem>,
+    pub(super) notes: Vec<String>,
     pub(super) is_changed: bool,
 }
 
@@ -56,7 +57,7 @@ pub(super) fn unfold(
     origins: &HashMap<String, Origin>,
     names: &Names,
     dict: &StateDict,
-    is_own: bool,
+    witness: Option<&StateDict>,
 ) -> Result<Unfolded, GraphError> {
     let known: HashSet<&str> =
         graph.initializers().filter_map(|(id, _)| names.key(&graph.value(id).name)).collect();
@@ -64,9 +65,10 @@ pub(super) fn unfold(
         norms(dict).into_iter().filter(|norm| !known.contains(norm.mean.as_str())).collect();
     let mut pairs: Vec<(Layer, Norm, f32)> = Vec::new();
     let mut problems = Vec::new();
+    let mut notes = BTreeSet::new();
     if !norms.is_empty() {
         let layers = layers(&graph, origins, names, dict);
-        pair(&graph, layers, norms, origins, names, dict, is_own, &mut pairs, &mut problems);
+        pair(&graph, layers, norms, origins, names, witness, &mut pairs, &mut problems, &mut notes);
     }
     let is_changed = !pairs.is_empty();
     let mut bindings = Vec::new();
@@ -77,7 +79,7 @@ pub(super) fn unfold(
     if is_changed {
         editor.remove_unread();
     }
-    Ok(Unfolded { graph: editor.finish()?, bindings, problems, is_changed })
+    Ok(Unfolded { graph: editor.finish()?, bindings, problems, notes: notes.into_iter().collect(), is_changed })
 }
 
 fn norms(dict: &StateDict) -> Vec<Norm> {
@@ -136,10 +138,10 @@ fn pair(
     norms: Vec<Norm>,
     origins: &HashMap<String, Origin>,
     names: &Names,
-    dict: &StateDict,
-    is_own: bool,
+    witness: Option<&StateDict>,
     pairs: &mut Vec<(Layer, Norm, f32)>,
     problems: &mut Vec<TensorProblem>,
+    notes: &mut BTreeSet<String>,
 ) {
     // What the exporter says.
     let mut open = Vec::new();
@@ -161,8 +163,8 @@ fn pair(
     // Values.
     let mut rest = Vec::new();
     for norm in open {
-        let mut equal = layers.iter().enumerate().filter(|(_, layer)| is_own && layer.channels == norm.channels);
-        let equal = equal.find_map(|(at, layer)| Some((at, folded_epsilon(graph, dict, layer, &norm)?)));
+        let mut equal = layers.iter().enumerate().filter(|(_, layer)| layer.channels == norm.channels);
+        let equal = equal.find_map(|(at, layer)| Some((at, folded_epsilon(graph, witness?, layer, &norm)?)));
         match equal {
             Some((at, epsilon)) => pairs.push((layers.remove(at), norm, epsilon)),
             None => rest.push(norm),
@@ -190,6 +192,10 @@ fn pair(
         match beside.filter(|&at| closeness(at).0 && closeness(at).2) {
             Some(at) => {
                 let layer = layers.remove(at);
+                notes.insert(format!(
+                    "the ONNX file does not say what its batch normalisations add to the variance: {EPSILON:e} is taken, \
+                     PyTorch's default"
+                ));
                 pairs.push((layer, norm, EPSILON));
             }
             None if used(&norm) => problems.push(TensorProblem::Unexpected {

@@ -8,8 +8,9 @@
 //!    ([`recurrent`]), weights in another form than the layer uses ([`parametrization`]), batch normalisations that were computed
 //!    into the layer before them and are taken out again ([`batch_norm`]);
 //! 3. what the exporter says of a node ([`provenance`]): the arguments of the call, the module around it;
-//! 4. values, where the graph was exported from this very checkpoint;
-//! 5. shapes, where only one tensor of each side is left that fits.
+//! 4. what equal tensors are read for, which exporters write once ([`shared`]);
+//! 5. values, where the graph was exported from this very checkpoint;
+//! 6. shapes, where only one tensor of each side is left that fits.
 //!
 //! What is left in the graph is a constant of the architecture if no tensor of the checkpoint could be meant, what is left in
 //! the checkpoint is no part of the network's inference; anything else is an error that names both sides. The result is
@@ -22,6 +23,7 @@ mod parametrization;
 mod provenance;
 mod recurrent;
 mod search;
+mod shared;
 mod table;
 mod views;
 
@@ -38,6 +40,7 @@ pub(crate) use binding::{Binding, written};
 
 use names::Names;
 use search::Search;
+use shared::Apart;
 
 /// A network with a checkpoint's tensors.
 pub(crate) struct Correspondence {
@@ -50,6 +53,8 @@ pub(crate) struct Correspondence {
 }
 
 /// The network of `graph`, read from the file `architecture` that `template` keeps, with the tensors of `dict` instead of its own.
+/// `witnesses` are other checkpoints of the same network: where the graph was exported from one of them, its values tell what
+/// belongs to what.
 ///
 /// `O((tensors of the graph) * (tensors of the checkpoint))` comparisons of names and shapes; values are compared only where
 /// names do not decide.
@@ -60,6 +65,7 @@ pub(crate) fn correspond(
     graph: Graph,
     template: &Template,
     dict: &StateDict,
+    witnesses: &[&StateDict],
     path: &Path,
     architecture: &Path,
 ) -> Result<Correspondence, ModelError> {
@@ -75,20 +81,33 @@ pub(crate) fn correspond(
     of_graph.dedup();
     let of_graph: Vec<&str> = of_graph.iter().map(String::as_str).collect();
     let names = Names::of(&of_graph, dict.names().chain(parametrized.iter().map(|weight| weight.name.as_str())));
-    let is_own = search::has_same_values(&graph, dict, &names);
+    let names = names.with_aliases(provenance::aliases(template.nodes()));
     let (graph, folded) = search::fold_parametrized(graph, &parametrized, &names).map_err(invalid)?;
-    let unfolded = batch_norm::unfold(graph, &origins, &names, dict, is_own).map_err(invalid)?;
-    let mut search = Search::new(&unfolded.graph, dict, &origins, &names, parametrized, is_own);
-    search.bindings = unfolded.bindings;
-    search.problems = unfolded.problems;
-    let found = search.run();
-    let found = found.map_err(|mut problems| {
+    let Apart { graph, copies } = shared::apart(graph, &origins, &names).map_err(invalid)?;
+    // Where values are thought to tell and do not, the graph was exported from a network with some of the same weights.
+    let alike = witnesses.iter().copied().filter(|witness| witness.names().eq(dict.names()));
+    let mut ways: Vec<Option<&StateDict>> = std::iter::once(dict).chain(alike).map(Some).collect();
+    ways.retain(|witness| witness.is_some_and(|witness| search::has_same_values(&graph, witness, &names)));
+    ways.push(None);
+    let mut result = Err(Vec::new());
+    for witness in ways {
+        let unfolded = batch_norm::unfold(graph.clone(), &origins, &names, dict, witness).map_err(invalid)?;
+        let mut search = Search::new(&unfolded.graph, dict, &origins, &names, parametrized.clone(), witness);
+        search.copies = copies.clone();
+        search.bindings = unfolded.bindings;
+        search.problems = unfolded.problems;
+        result = search.run().map(|found| (found, unfolded.graph, unfolded.is_changed, unfolded.notes));
+        if result.is_ok() {
+            break;
+        }
+    }
+    let (found, graph, is_unfolded, mut notes) = result.map_err(|mut problems| {
         let count = problems.len();
         problems.truncate(search::MOST_PROBLEMS);
         ModelError::OtherNetwork { path: path.into(), architecture: architecture.into(), problems, count }
     })?;
-    let mut is_as_read = !folded && !unfolded.is_changed && found.biases.is_empty() && found.merged.is_empty();
-    let mut editor = GraphEditor::edit(unfolded.graph);
+    let is_as_read = !folded && copies.is_empty() && !is_unfolded && found.biases.is_empty() && found.merged.is_empty();
+    let mut editor = GraphEditor::edit(graph);
     for (id, tensor) in found.tensors {
         editor.set_tensor(id, tensor);
     }
@@ -103,9 +122,12 @@ pub(crate) fn correspond(
         editor.set_input(node, position, Some(value));
     }
     for (twin, first) in found.merged {
-        is_as_read = false;
         editor.replace(twin, first);
     }
+    if !is_as_read {
+        editor.remove_unread();
+    }
     let graph = editor.finish().map_err(invalid)?;
-    Ok(Correspondence { graph, bindings, notes: found.notes, is_as_read })
+    notes.extend(found.notes);
+    Ok(Correspondence { graph, bindings, notes, is_as_read })
 }

@@ -14,9 +14,16 @@ pub(super) struct Names {
     mangled: HashMap<String, Option<String>>,
     /// What the graph's names have in front of the checkpoint's.
     of_graph: String,
+    /// Other names of the graph's tensors.
+    aliases: HashMap<String, String>,
 }
 
 impl Names {
+    /// The same, with other names that some of the graph's tensors have.
+    pub(super) fn with_aliases(self, aliases: HashMap<String, String>) -> Self {
+        Self { aliases, ..self }
+    }
+
     /// `graph` are the names of constants and the paths that parameters of modules would have, `keys` those of the checkpoint.
     pub(super) fn of<'a>(graph: &[&str], keys: impl Iterator<Item = &'a str>) -> Self {
         let bare: Vec<(&str, String)> = keys.map(|key| (key, without_wrappers(key))).collect();
@@ -38,7 +45,8 @@ impl Names {
     pub(super) fn key(&self, name: &str) -> Option<&str> {
         let bare = without_wrappers(name);
         let found = self.known.get(&bare).or_else(|| self.known.get(bare.strip_prefix(&self.of_graph)?));
-        found.map(String::as_str)
+        let other = || self.aliases.get(name).filter(|other| *other != name && !self.aliases.contains_key(*other));
+        found.map(String::as_str).or_else(|| self.key(other()?))
     }
 
     /// The key of a name whose dots have become underscores.

@@ -28,6 +28,12 @@ pub(super) fn origins<'a>(nodes: impl Iterator<Item = &'a NodeProto>) -> HashMap
     named.collect()
 }
 
+/// What the results of `Identity` nodes are, by name: another name of a tensor.
+pub(super) fn aliases<'a>(nodes: impl Iterator<Item = &'a NodeProto>) -> HashMap<String, String> {
+    let identities = nodes.filter(|node| node.op_type.as_deref() == Some("Identity"));
+    identities.filter_map(|node| Some((node.output.first()?.clone(), node.input.first()?.clone()))).collect()
+}
+
 fn origin(node: &NodeProto) -> Origin {
     let property = |key: &str| {
         let found = node.metadata_props.iter().find(|property| property.key.as_deref() == Some(key));

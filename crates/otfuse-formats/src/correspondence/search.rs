@@ -56,8 +56,12 @@ pub(super) struct Search<'a> {
     candidates: Vec<Candidate>,
     by_name: HashMap<String, usize>,
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
-    /// Whether the graph was exported from this checkpoint.
-    is_own: bool,
+    /// The checkpoint that the graph was exported from, if it is known: values tell.
+    witness: Option<&'a StateDict>,
+    /// Copies of tensors that the file has once.
+    pub(super) copies: HashMap<String, String>,
+    /// Tensors that are vectors in the checkpoint.
+    shrunk: Vec<ValueId>,
     pub(super) bindings: Vec<Binding>,
     pub(super) problems: Vec<TensorProblem>,
 }
@@ -69,7 +73,7 @@ impl<'a> Search<'a> {
         origins: &'a HashMap<String, Origin>,
         names: &'a Names,
         parametrized: Vec<Parametrized>,
-        is_own: bool,
+        witness: Option<&'a StateDict>,
     ) -> Self {
         let floats = dict.iter().filter(|(_, tensor)| tensor.data_type().is_float());
         let mut candidates: Vec<Candidate> = floats
@@ -84,7 +88,7 @@ impl<'a> Search<'a> {
         );
         let by_name = candidates.iter().enumerate().map(|(at, candidate)| (candidate.name.clone(), at)).collect();
         let readers = graph.consumers();
-        Self { graph, dict, origins, names, candidates, by_name, readers, is_own, bindings: Vec::new(), problems: Vec::new() }
+        Self { graph, dict, origins, names, candidates, by_name, readers, witness, copies: HashMap::new(), shrunk: Vec::new(), bindings: Vec::new(), problems: Vec::new() }
     }
 
     /// Finds what there is to be found. The error is what differs.
@@ -99,10 +103,12 @@ impl<'a> Search<'a> {
         self.by_origin();
         self.parts();
         self.tables();
-        if self.is_own {
+        if self.witness.is_some() {
             self.by_value();
         }
+        self.shared();
         self.by_shape();
+        self.broadcast();
         self.twins();
         self.finish()
     }
@@ -159,7 +165,7 @@ impl<'a> Search<'a> {
             found.reverse();
         }
         let bindings = found.into_iter().map(|order| self.binding(open, order, candidate.source.clone()));
-        bindings.filter(|binding| !self.is_own || self.has_value(open, binding)).collect()
+        bindings.filter(|binding| !self.witness.is_some() || self.has_value(open, binding)).collect()
     }
 
     fn binding(&self, open: &Open, order: Order, source: Source) -> Binding {
@@ -167,8 +173,8 @@ impl<'a> Search<'a> {
     }
 
     fn has_value(&self, open: &Open, binding: &Binding) -> bool {
-        let Some(tensor) = self.tensor(open) else { return false };
-        binding.read(self.dict, tensor).is_some_and(|found| is_close(&found, tensor))
+        let (Some(tensor), Some(witness)) = (self.tensor(open), self.witness) else { return false };
+        binding.read(witness, tensor).is_some_and(|found| is_close(&found, tensor))
     }
 
     fn by_name(&mut self) {
@@ -235,7 +241,7 @@ impl<'a> Search<'a> {
             let best = fitting.first().map(|(rank, _)| *rank);
             let count = fitting.iter().filter(|(rank, _)| Some(*rank) == best).count();
             // Several of one rank are told apart by values only.
-            if count == 1 || (count > 1 && self.is_own) {
+            if count == 1 || (count > 1 && self.witness.is_some()) {
                 self.bindings.extend(fitting.into_iter().next().map(|(_, binding)| binding));
             }
         }
@@ -282,7 +288,7 @@ impl<'a> Search<'a> {
                 let Some(tensor) = self.tensor(open) else { continue };
                 let length = tensor.len() / width.max(1);
                 let starts: Vec<usize> =
-                    if self.is_own { (0..rows).step_by(length.max(1)).collect() } else { vec![start] };
+                    if self.witness.is_some() { (0..rows).step_by(length.max(1)).collect() } else { vec![start] };
                 let fitting = starts.into_iter().flat_map(|start| {
                     let piece = Piece { key: holder.clone(), range: Some(start * width..start * width + tensor.len()) };
                     let mut orders = part_orders(tensor, candidate, start);
@@ -293,11 +299,11 @@ impl<'a> Search<'a> {
                 });
                 let binding = fitting
                     .map(|(order, piece)| self.binding(open, order, Source::Pieces(vec![piece])))
-                    .find(|binding| !self.is_own || self.has_value(open, binding));
+                    .find(|binding| !self.witness.is_some() || self.has_value(open, binding));
                 start += length;
                 found.extend(binding);
             }
-            if found.len() == group.len() && (start == rows || self.is_own) {
+            if found.len() == group.len() && (start == rows || self.witness.is_some()) {
                 self.bindings.extend(found);
             }
         }
@@ -323,7 +329,7 @@ impl<'a> Search<'a> {
                         let order = (!order.is_sorted()).then_some(order);
                         let source = Source::Table(Table { entries: entries.clone(), index: index.clone() });
                         let binding = self.binding(&open, order, source);
-                        if !self.is_own || self.has_value(&open, &binding) {
+                        if !self.witness.is_some() || self.has_value(&open, &binding) {
                             fitting.push(binding);
                         }
                     }
@@ -366,6 +372,41 @@ impl<'a> Search<'a> {
             if rivals == 1 && says && decided {
                 self.bindings.extend(ways.into_iter().next());
             }
+        }
+    }
+
+    /// Copies that nothing else was found for are one tensor in the checkpoint as well.
+    fn shared(&mut self) {
+        let mut found = Vec::new();
+        for open in self.open() {
+            let first = self.copies.get(&open.name);
+            let first = first.and_then(|first| self.bindings.iter().find(|binding| binding.initializer == *first));
+            found.extend(first.map(|first| Binding { initializer: open.name.clone(), ..first.clone() }));
+        }
+        self.bindings.extend(found);
+    }
+
+    /// Vectors that the exporter repeated: a bias added to nothing, for each sample.
+    fn broadcast(&mut self) {
+        let mut found = Vec::new();
+        for open in self.open() {
+            let Some(tensor) = self.tensor(&open) else { continue };
+            let Some(vector) = repeated(tensor).filter(|vector| !is_uniform(vector)) else { continue };
+            let of_length = |(_, own): &(&str, &Tensor)| own.data_type().is_float() && own.len() == vector.len() && own.shape().len() == 1;
+            let mut keys = self.dict.iter().filter(of_length);
+            let equal = |(_, own): &(&str, &Tensor)| own.reshaped(vector.shape()).is_ok_and(|own| is_close(&own, &vector));
+            match self.witness.unwrap_or(&StateDict::new()).iter().filter(of_length).find(equal) {
+                Some((key, _)) => found.push((open.id, Binding::same(key, &open.name))),
+                None if keys.next().is_some() => {
+                    let expected = tensor.shape().into();
+                    self.problems.push(TensorProblem::Missing { tensor: open.name.clone(), expected });
+                }
+                None => {}
+            }
+        }
+        for (id, binding) in found {
+            self.shrunk.push(id);
+            self.bindings.push(binding);
         }
     }
 
@@ -428,7 +469,8 @@ impl<'a> Search<'a> {
         for binding in &self.bindings {
             let Some(id) = self.graph.find_value(&binding.initializer) else { continue };
             let Some(wanted) = self.graph.initializer(id) else { continue };
-            match binding.read(self.dict, wanted) {
+            let vector = repeated(wanted).filter(|_| self.shrunk.contains(&id));
+            match binding.read(self.dict, vector.as_ref().unwrap_or(wanted)) {
                 Some(tensor) => tensors.push((id, tensor)),
                 None => self.problems.push(self.mismatch(binding, wanted)),
             }
@@ -510,6 +552,17 @@ impl<'a> Search<'a> {
     }
 }
 
+/// The vector that a tensor repeats along all axes but the last, which then have length 1.
+fn repeated(tensor: &Tensor) -> Option<Tensor> {
+    let &length = tensor.shape().last().filter(|&&length| length > 1 && length < tensor.len())?;
+    let bytes = length * tensor.data_type().size();
+    let first = tensor.bytes().get(..bytes)?;
+    let is_repeated = tensor.bytes().chunks(bytes).all(|chunk| chunk == first);
+    let mut shape = vec![1; tensor.shape().len()];
+    *shape.last_mut()? = length;
+    is_repeated.then(|| Tensor::new(tensor.data_type(), shape, tensor.bytes().slice(..bytes)).ok())?
+}
+
 fn module_of(key: &str) -> &str {
     key.rsplit_once('.').map_or("", |(module, _)| module)
 }
@@ -546,13 +599,14 @@ pub(super) fn has_same_values(graph: &Graph, dict: &StateDict, names: &Names) ->
     });
     let mut named = named.peekable();
     if named.peek().is_some() {
-        // Folded weights have other values, most others must not.
-        let (mut equal, mut all) = (0, 0);
+        // Weights that a normalisation was computed into have other values, and their biases.
+        let has_norms = dict.names().any(|key| key.ends_with("running_var"));
+        let (mut equal, mut different) = (0, 0);
         for (tensor, found) in named {
-            all += 1;
-            equal += usize::from(found.reshaped(tensor.shape()).is_ok_and(|found| is_close(&found, tensor)));
+            let is_equal = found.reshaped(tensor.shape()).is_ok_and(|found| is_close(&found, tensor));
+            *(if is_equal { &mut equal } else { &mut different }) += 1;
         }
-        return equal * 2 >= all;
+        return equal > 0 && (different == 0 || has_norms);
     }
     // Without a name in common, any equal tensor tells.
     let large = |tensor: &&Tensor| tensor.data_type().is_float() && tensor.len() > 1 && !is_uniform(tensor);
