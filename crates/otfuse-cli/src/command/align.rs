@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use otfuse::{DataOptions, Registry, Result, aligning};
+use otfuse::{DataOptions, Error, Registry, Result, aligning};
 
 use super::fuse;
 use crate::arguments::Aligning;
@@ -34,11 +34,11 @@ impl Align {
         let models = self.aligning.reading.open_all(&paths, &mut registry)?;
         let [model, to] = models.as_slice() else { return Err(Error::input("two networks are aligned")) };
         let data = self.aligning.data.open(&DataOptions::default(), &mut registry)?;
-        registry.result("output", &self.output, &to)?;
+        registry.result("output", &self.output, to)?;
         if let Some(path) = &self.save_alignment {
             registry.output("save-alignment", path)?;
         }
-        let fusing = aligning(&model, &to, &self.aligning.options(), data.as_ref())?;
+        let fusing = aligning(model, to, &self.aligning.options(), data.as_ref())?;
         let mut aligned = fusing.run(&session.context)?;
         aligned.write(&registry, &self.output, &session.context)?;
         if let Some(path) = &self.save_alignment {
