@@ -149,7 +149,10 @@ impl Graph {
         let statistics: HashSet<ValueId> = self
             .nodes
             .iter()
-            .filter(|node| matches!(node.operator, Operator::BatchNormalization { .. }))
+            .filter(|node| {
+                use Operator::{BatchNormalization, BatchNormalizationInTraining};
+                matches!(node.operator, BatchNormalization { .. } | BatchNormalizationInTraining { .. })
+            })
             .flat_map(|node| [node.input(3), node.input(4)])
             .flatten()
             .collect();

@@ -13,6 +13,7 @@ mod graph;
 mod id;
 mod infer;
 mod stacked;
+mod states;
 mod symmetry;
 mod tensor;
 
@@ -31,6 +32,7 @@ pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
 pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
 pub use stacked::join_stacked;
+pub use states::separate_states;
 pub use symmetry::{
     AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,
     SelectError, permute, permuted, select,

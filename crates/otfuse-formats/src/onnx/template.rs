@@ -21,13 +21,26 @@ pub struct Template {
     /// The network as it was read: what [`write`](Self::write) takes must have the same nodes.
     original: Graph,
     bindings: Vec<Binding>,
+    copies: Vec<(String, String)>,
     /// The files beside this one that hold its tensors.
     external: Vec<PathBuf>,
 }
 
 impl Template {
-    pub(super) fn new(model: ModelProto, original: Graph, bindings: Vec<Binding>, external: Vec<PathBuf>) -> Self {
-        Self { model, original, bindings, external }
+    pub(super) fn new(
+        model: ModelProto,
+        original: Graph,
+        bindings: Vec<Binding>,
+        copies: Vec<(String, String)>,
+        external: Vec<PathBuf>,
+    ) -> Self {
+        Self { model, original, bindings, copies, external }
+    }
+
+    /// Tensors that the file holds once, for several readers, and that the network has for each of them: the name of each
+    /// copy, and the tensor's in the file. All elements of such a tensor are equal.
+    pub fn copies(&self) -> &[(String, String)] {
+        &self.copies
     }
 
     /// The files beside the model that tensors were read from, by name.
@@ -240,6 +253,7 @@ fn value_names<'a>(graph: &'a Graph, ids: &[Option<otfuse_graph::ValueId>]) -> V
 fn set_attribute(attribute: &mut AttributeProto, tensor: &Tensor) -> Option<()> {
     match attribute.r#type {
         Some(attribute_type::FLOAT) => attribute.f = Some(*tensor.to_f32()?.first()?),
+        Some(attribute_type::FLOATS) => attribute.floats = tensor.to_f32()?,
         _ => attribute.ints = tensor.to_i64()?,
     }
     Some(())

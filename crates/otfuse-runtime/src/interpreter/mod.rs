@@ -58,6 +58,9 @@ fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outp
         Operator::Conv(conv) => Value::Floats(convolution::convolution(conv, operands)?),
         Operator::ConvTranspose(conv) => Value::Floats(convolution::transposed(conv, operands)?),
         Operator::BatchNormalization { epsilon } => Value::Floats(normalisation::batch(*epsilon, operands)?),
+        Operator::BatchNormalizationInTraining { epsilon, momentum } => {
+            return normalisation::batch_in_training(*epsilon, *momentum, operands);
+        }
         Operator::InstanceNormalization { epsilon } => Value::Floats(normalisation::instance(*epsilon, operands)?),
         Operator::LayerNormalization { axis, epsilon } => {
             Value::Floats(normalisation::layer(*axis, *epsilon, operands)?)
@@ -130,7 +133,7 @@ fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outp
         Operator::Loop { body, states } => return control::repeat(body, *states, operands),
         Operator::Scan(scan) => return control::scan(scan, operands),
         Operator::Random(_) | Operator::Opaque { .. } => {
-            return Err(Fault::Unsupported(refusal(operator).unwrap_or_default()));
+            return Err(Fault::Unsupported(refusal(operator).unwrap_or_default().to_owned()));
         }
     };
     Ok(vec![one])

@@ -37,7 +37,9 @@ fn is_read_as_weight(
         let node = graph.node(reader);
         match &node.operator {
             Operator::Gemm(_) | Operator::MatMul | Operator::Conv(_) | Operator::ConvTranspose(_) => true,
-            Operator::BatchNormalization { .. } => matches!(position, 1 | 2),
+            Operator::BatchNormalization { .. } | Operator::BatchNormalizationInTraining { .. } => {
+                matches!(position, 1 | 2)
+            }
             Operator::InstanceNormalization { .. }
             | Operator::LayerNormalization { .. }
             | Operator::GroupNormalization { .. }

@@ -9,6 +9,7 @@ mod creation;
 mod indexing;
 mod layout;
 mod linear;
+pub(super) mod ml;
 mod normalization;
 mod pooling;
 mod quantization;

@@ -2,7 +2,7 @@
 
 /// Operators of ONNX's own domain with the first opset whose form is read, sorted by name. All later forms are read as
 /// well; where an attribute has no counterpart, the node is kept aside.
-pub const FIRST_VERSIONS: [(&str, i64); 149] = [
+pub const FIRST_VERSIONS: [(&str, i64); 150] = [
     ("Abs", 1),
     ("Acos", 7),
     ("Acosh", 9),
@@ -24,6 +24,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 149] = [
     ("BitwiseOr", 18),
     ("BitwiseXor", 18),
     ("Cast", 6),
+    ("CastLike", 15),
     ("Ceil", 1),
     ("Celu", 12),
     ("Clip", 1),

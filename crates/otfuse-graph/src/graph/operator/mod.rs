@@ -47,6 +47,14 @@ pub enum Operator {
         /// Added to the variance.
         epsilon: f32,
     },
+    /// `(X, scale, bias, mean, variance) -> (Y, mean?, variance?)`: as [`BatchNormalization`](Self::BatchNormalization) in
+    /// training mode, by the batch's own statistics; the statistics that go in are moved towards these.
+    BatchNormalizationInTraining {
+        /// Added to the variance.
+        epsilon: f32,
+        /// The share of the statistics that go in.
+        momentum: f32,
+    },
     /// `(X, scale, bias) -> Y`: every channel of every sample normalised over its positions.
     InstanceNormalization {
         /// Added to the variance.
@@ -309,5 +317,7 @@ pub enum Operator {
         domain: String,
         /// The operator's name in that domain.
         name: String,
+        /// Why it is not executed, as the end of a sentence; empty if nothing is known of it.
+        reason: String,
     },
 }

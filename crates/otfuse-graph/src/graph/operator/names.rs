@@ -10,7 +10,7 @@ impl Operator {
             Self::MatMul => "MatMul",
             Self::Conv(_) => "Conv",
             Self::ConvTranspose(_) => "ConvTranspose",
-            Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::BatchNormalization { .. } | Self::BatchNormalizationInTraining { .. } => "BatchNormalization",
             Self::InstanceNormalization { .. } => "InstanceNormalization",
             Self::LayerNormalization { .. } => "LayerNormalization",
             Self::LocalResponseNormalization { .. } => "LRN",
@@ -85,7 +85,7 @@ impl Operator {
             Self::Gemm(_) => (2, 3),
             Self::Conv(_) | Self::ConvTranspose(_) | Self::LayerNormalization { .. } => (2, 3),
             Self::InstanceNormalization { .. } | Self::Where | Self::Range => (3, 3),
-            Self::BatchNormalization { .. } => (5, 5),
+            Self::BatchNormalization { .. } | Self::BatchNormalizationInTraining { .. } => (5, 5),
             Self::MatMul | Self::Binary(_) | Self::PRelu | Self::Reshape { .. } | Self::Unsqueeze => (2, 2),
             Self::Gather { .. } | Self::Expand | Self::Tile => (2, 2),
             Self::Variadic(_) | Self::Concat { .. } => (1, usize::MAX),
@@ -127,6 +127,7 @@ impl Operator {
             Self::Recurrent(recurrent) if matches!(recurrent.cell, Cell::Lstm { .. }) => 3,
             Self::Recurrent(_) | Self::TopK { .. } => 2,
             Self::Attention(_) => 4,
+            Self::BatchNormalizationInTraining { .. } => 3,
             _ => 1,
         }
     }

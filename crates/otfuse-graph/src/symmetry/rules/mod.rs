@@ -100,7 +100,9 @@ fn rule(operator: &Operator) -> Rule<'_> {
                 quantization::scaled(a, n, *axis)
             })
         }
-        Operator::BatchNormalization { .. } | Operator::InstanceNormalization { .. } => {
+        Operator::BatchNormalization { .. }
+        | Operator::BatchNormalizationInTraining { .. }
+        | Operator::InstanceNormalization { .. } => {
             rule_of("all parameters share the order of the channels (axis 1)", normalization::per_channel)
         }
         Operator::LayerNormalization { axis, .. } => {
