@@ -31,7 +31,7 @@ pub use graph::operator::{
 pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
 pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
-pub use stacked::join_stacked;
+pub use stacked::{join_stacked, pass_parts};
 pub use states::separate_states;
 pub use symmetry::{
     AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Facts, FoldError, Graph, GraphEditor, Node, NodeId, Operator, Tensor, ValueId};
+use crate::{Facts, FoldError, Graph, GraphEditor, Node, NodeId, Operator, Tensor, ValueId, fold_constants};
 
 /// Copies longer than this are not made.
 const MOST_ELEMENTS: usize = 1 << 20;
@@ -46,7 +46,8 @@ pub fn separate_states(graph: Graph) -> Result<Graph, FoldError> {
         let value = *own.entry((node, name)).or_insert_with_key(|(_, name)| editor.add_initializer(name.clone(), copy));
         editor.set_input(node, position, Some(value));
     }
-    Ok(editor.finish()?)
+    // What the states were cut out of may have no reader any more.
+    fold_constants(editor.finish()?)
 }
 
 /// The constant that all elements of a value come from, through what only copies elements.

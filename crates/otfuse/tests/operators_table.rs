@@ -9,8 +9,14 @@ use otfuse::graph::{AxisRule, Operator, ShapeSource};
 use otfuse::runtime::{passes_gradients, refusal};
 
 /// Names that are read as another operator, with what they are read as.
-const ALIASES: [(&str, &str); 4] =
-    [("CastLike", "Cast"), ("Dropout", "Identity"), ("Scatter", "ScatterElements"), ("Upsample", "Resize")];
+const ALIASES: [(&str, &str); 6] = [
+    ("CastLike", "Cast"),
+    ("Dropout", "Identity"),
+    ("Scatter", "ScatterElements"),
+    ("SequenceAt", "Slice"),
+    ("SplitToSequence", "Slice"),
+    ("Upsample", "Resize"),
+];
 
 const HEAD: &str = "\
 # Operators

@@ -68,6 +68,8 @@ impl Reader<'_> {
             hints: Hints::default(),
             unsupported: HashMap::new(),
             readers: HashMap::new(),
+            picks: HashMap::new(),
+            sequences: HashMap::new(),
             bindings: &mut bindings,
         };
         reader.constants(&mut body, &mut ExternalFiles::default())?;

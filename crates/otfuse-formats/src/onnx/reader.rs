@@ -5,7 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use otfuse_graph::{
-    Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants, join_stacked, separate_states,
+    Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants, join_stacked, pass_parts,
+    separate_states,
 };
 use prost::Message;
 
@@ -17,6 +18,7 @@ use super::hints::Hints;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_type};
 use super::template::Template;
 use super::tensor::Constant;
+use super::sequences::{self, Sequence};
 use super::{names, operators, shape, shared};
 use crate::error::OnnxError;
 
@@ -69,6 +71,8 @@ fn read_model(
         hints: Hints::default(),
         unsupported: HashMap::new(),
         readers: HashMap::new(),
+        picks: HashMap::new(),
+        sequences: HashMap::new(),
         bindings,
     };
     reader.constants(proto, external)?;
@@ -78,7 +82,7 @@ fn read_model(
         reader.node(index, node)?;
     }
     reader.check_unsupported()?;
-    Ok(separate_states(join_stacked(fold(reader.editor.finish()?)?)?)?)
+    Ok(separate_states(join_stacked(pass_parts(fold(reader.editor.finish()?)?)?)?)?)
 }
 
 /// Computes what follows from constants. Where the file declares shapes of inner values and outputs that contradict its
@@ -132,6 +136,10 @@ pub(super) struct Reader<'a> {
     pub(super) unsupported: HashMap<ValueId, String>,
     /// How many places read each value that is read.
     pub(super) readers: HashMap<ValueId, usize>,
+    /// The indices that sequences are read with.
+    pub(super) picks: HashMap<String, Option<Vec<String>>>,
+    /// Sequences that are parts of a tensor, by name.
+    pub(super) sequences: HashMap<String, Sequence>,
     pub(super) bindings: &'a mut Vec<Binding>,
 }
 
@@ -198,6 +206,7 @@ impl Reader<'_> {
 
     /// Gives every value of the file its id, so that no made-up name takes that of a later one.
     pub(super) fn reads(&mut self, graph: &GraphProto) {
+        self.picks = sequences::readers(graph);
         for &output in self.editor.graph().outputs() {
             *self.readers.entry(output).or_default() += 1;
         }
@@ -246,6 +255,9 @@ impl Reader<'_> {
             && let Some(found) = self.control_flow(node, &name, &mut inputs)?
         {
             self.editor.add_node(name, found, inputs, outputs);
+            return Ok(());
+        }
+        if standard && self.sequence(node, &name)? {
             return Ok(());
         }
         let mut call = Call {

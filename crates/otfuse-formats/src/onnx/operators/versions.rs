@@ -2,7 +2,7 @@
 
 /// Operators of ONNX's own domain with the first opset whose form is read, sorted by name. All later forms are read as
 /// well; where an attribute has no counterpart, the node is kept aside.
-pub const FIRST_VERSIONS: [(&str, i64); 150] = [
+pub const FIRST_VERSIONS: [(&str, i64); 152] = [
     ("Abs", 1),
     ("Acos", 7),
     ("Acosh", 9),
@@ -124,6 +124,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 150] = [
     ("ScatterElements", 11),
     ("ScatterND", 11),
     ("Selu", 1),
+    ("SequenceAt", 11),
     ("Shape", 1),
     ("Shrink", 9),
     ("Sigmoid", 1),
@@ -137,6 +138,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 150] = [
     ("Softsign", 1),
     ("SpaceToDepth", 1),
     ("Split", 1),
+    ("SplitToSequence", 11),
     ("Sqrt", 1),
     ("Squeeze", 1),
     ("Sub", 1),
