@@ -54,6 +54,7 @@ impl Hints {
                 if known && !vector { largest() } else { None }
             }
             Operator::Expand | Operator::ConstantOfShape { .. } | Operator::Range => None,
+            Operator::Einsum(einsum) => Some(einsum.output.len()),
             Operator::Shape { .. } => Some(1),
             Operator::Size => Some(0),
             Operator::NonZero => Some(2),

@@ -15,6 +15,7 @@ mod binary;
 mod control;
 mod convolution;
 mod deform;
+mod einsum;
 mod fault;
 mod floats;
 mod integers;
@@ -55,6 +56,7 @@ fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outp
     let one = match operator {
         Operator::Gemm(gemm) => Value::Floats(linear::gemm(gemm, operands)?),
         Operator::MatMul => Value::Floats(linear::matmul(operands)?),
+        Operator::Einsum(einsum) => Value::Floats(einsum::einsum(einsum, operands)?),
         Operator::Conv(conv) => Value::Floats(convolution::convolution(conv, operands)?),
         Operator::ConvTranspose(conv) => Value::Floats(convolution::transposed(conv, operands)?),
         Operator::BatchNormalization { epsilon } => Value::Floats(normalisation::batch(*epsilon, operands)?),

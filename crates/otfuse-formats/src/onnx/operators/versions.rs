@@ -2,7 +2,7 @@
 
 /// Operators of ONNX's own domain with the first opset whose form is read, sorted by name. All later forms are read as
 /// well; where an attribute has no counterpart, the node is kept aside.
-pub const FIRST_VERSIONS: [(&str, i64); 152] = [
+pub const FIRST_VERSIONS: [(&str, i64); 153] = [
     ("Abs", 1),
     ("Acos", 7),
     ("Acosh", 9),
@@ -41,6 +41,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 152] = [
     ("DequantizeLinear", 10),
     ("Div", 1),
     ("Dropout", 1),
+    ("Einsum", 12),
     ("Elu", 1),
     ("Equal", 1),
     ("Erf", 9),

@@ -7,6 +7,7 @@
 mod attention;
 mod catalogue;
 mod control;
+mod einsum;
 mod elementwise;
 mod indexing;
 mod movement;
@@ -20,6 +21,7 @@ mod window;
 
 pub use attention::{Attention, Scores};
 pub use control::{Body, Direction, Scan};
+pub use einsum::Einsum;
 pub use elementwise::{Binary, Unary, Variadic};
 pub use indexing::{DepthOrder, PadMode, ScatterReduction};
 pub use product::{Conv, ConvTranspose, DeformConv, Gemm};
@@ -38,6 +40,8 @@ pub enum Operator {
     Gemm(Gemm),
     /// `(A, B) -> Y`: NumPy's `matmul`, batch axes broadcast.
     MatMul,
+    /// `(A, ...) -> Y`: axes of the same letter are one; those that Y does not have are summed over.
+    Einsum(Einsum),
     /// `(X, W, B?) -> Y`: X of shape N, C, spatial..; W of shape M, C / groups, kernel..; B of shape M.
     Conv(Conv),
     /// `(X, W, B?) -> Y`: X of shape N, C, spatial..; W of shape C, M / groups, kernel..; B of shape M.

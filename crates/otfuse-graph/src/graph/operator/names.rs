@@ -8,6 +8,7 @@ impl Operator {
         match self {
             Self::Gemm(_) => "Gemm",
             Self::MatMul => "MatMul",
+            Self::Einsum(_) => "Einsum",
             Self::Conv(_) => "Conv",
             Self::ConvTranspose(_) => "ConvTranspose",
             Self::BatchNormalization { .. } | Self::BatchNormalizationInTraining { .. } => "BatchNormalization",
@@ -88,7 +89,7 @@ impl Operator {
             Self::BatchNormalization { .. } | Self::BatchNormalizationInTraining { .. } => (5, 5),
             Self::MatMul | Self::Binary(_) | Self::PRelu | Self::Reshape { .. } | Self::Unsqueeze => (2, 2),
             Self::Gather { .. } | Self::Expand | Self::Tile => (2, 2),
-            Self::Variadic(_) | Self::Concat { .. } => (1, usize::MAX),
+            Self::Variadic(_) | Self::Concat { .. } | Self::Einsum(_) => (1, usize::MAX),
             Self::Clip => (1, 3),
             Self::Reduce(_) | Self::Squeeze | Self::Split { .. } => (1, 2),
             Self::Slice => (3, 5),
