@@ -41,7 +41,12 @@ pub(super) enum Target {
     TrailingAxes { count: usize },
     /// A half, along the first axis, of the tensor of that name.
     Half { tensor: String, second: bool },
+    /// The tensor of that name inside of bodies within one another.
+    Body { path: Vec<Place>, tensor: String },
 }
+
+/// The position of a node and the attribute that holds a body of it.
+pub(super) type Place = (usize, &'static str);
 
 /// A node of the file with what its conversion may look at and add to.
 #[derive(Debug)]

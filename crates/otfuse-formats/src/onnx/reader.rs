@@ -252,7 +252,7 @@ impl Reader<'_> {
         let known = operators::first_version(operator).is_some_and(|first| self.version >= first);
         if standard
             && known
-            && let Some(found) = self.control_flow(node, &name, &mut inputs)?
+            && let Some(found) = self.control_flow(index, node, &name, &mut inputs)?
         {
             self.editor.add_node(name, found, inputs, outputs);
             return Ok(());

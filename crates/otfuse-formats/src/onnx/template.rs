@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use otfuse_graph::{ConvTranspose, Graph, Node, Operator, Tensor};
 
-use super::call::{Binding, Target};
+use super::call::{Binding, Place, Target};
 use super::constants::is_constant;
 use super::proto::{AttributeProto, GraphProto, ModelProto, attribute_type};
 use super::readers::Readers;
@@ -177,6 +177,15 @@ impl Template {
                     })?;
                     tensors.insert(binding.value.clone(), back);
                 }
+                Target::Body { path, tensor: name } => {
+                    if !tensor::same(&tensor, &binding.tensor) {
+                        write_inside(file, path, name, &tensor).ok_or_else(|| OnnxError::Template {
+                            place: format!("tensor '{}'", binding.value),
+                            expected: format!("a tensor '{name}' inside of a body"),
+                            found: "none".into(),
+                        })?;
+                    }
+                }
                 Target::Half { tensor: whole, second } => {
                     // The first half is bound before the second.
                     let joined = match tensors.remove(whole).filter(|_| *second) {
@@ -193,6 +202,32 @@ impl Template {
             }
         }
         Ok(placed)
+    }
+}
+
+/// Replaces a tensor inside of a body.
+fn write_inside(file: &mut GraphProto, path: &[Place], name: &str, tensor: &Tensor) -> Option<()> {
+    if let Some(((node, attribute), rest)) = path.split_first() {
+        let mut attributes = file.node.get_mut(*node)?.attribute.iter_mut();
+        let body = attributes.find(|found| found.name.as_deref() == Some(attribute))?.g.as_deref_mut()?;
+        return write_inside(body, rest, name, tensor);
+    }
+    if let Some(proto) = file.initializer.iter_mut().find(|proto| proto.name.as_deref() == Some(name)) {
+        tensor::store(tensor, proto);
+        return Some(());
+    }
+    let node = file.node.iter_mut().find(|node| is_constant(node) && node.output.iter().any(|output| output == name))?;
+    node.attribute = vec![value_attribute(name, tensor)];
+    Some(())
+}
+
+/// What a `Constant` node holds.
+fn value_attribute(name: &str, tensor: &Tensor) -> AttributeProto {
+    AttributeProto {
+        name: Some("value".into()),
+        r#type: Some(attribute_type::TENSOR),
+        t: Some(Box::new(tensor::write(name, tensor))),
+        ..AttributeProto::default()
     }
 }
 
@@ -271,12 +306,7 @@ fn write_constants(
         let Some(tensor) = tensors.get(output) else { continue };
         placed.insert(output.clone());
         if changed.contains(output) {
-            node.attribute = vec![AttributeProto {
-                name: Some("value".into()),
-                r#type: Some(attribute_type::TENSOR),
-                t: Some(Box::new(tensor::write(output, tensor))),
-                ..AttributeProto::default()
-            }];
+            node.attribute = vec![value_attribute(output, tensor)];
         }
     }
     placed

@@ -110,6 +110,18 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// Pins what lies on an axis of a constant whose make-up has an unknown length: it could not be reordered there.
+    pub(crate) fn pin_unknown(&mut self) {
+        for (id, _) in self.graph.initializers() {
+            for layout in self.axes.get(&id).cloned().unwrap_or_default() {
+                let sizes = self.blocks.leaves(&layout).into_iter().map(|leaf| self.blocks.size(&Layout::Block(leaf)));
+                if sizes.into_iter().any(|size| size.as_known().is_none()) {
+                    self.blocks.pin(&layout, &PinReason::Position);
+                }
+            }
+        }
+    }
+
     /// The layouts of a value's axes, if its rank is known. Those of a uniform value are other ones at each reading.
     pub(crate) fn axes(&mut self, value: ValueId) -> Option<Vec<Layout>> {
         if self.uniform.contains(&value) {

@@ -202,13 +202,15 @@ impl<'a, T> Search<'a, T> {
             Err(End::Failed(error)) => return Err(error),
             Ok(()) => {}
         }
-        let names: Vec<&str> = self.variables();
         let (furthest, lengths) = match self.best {
             Some((_, lengths, error)) => (error, lengths),
             None => (first.clone(), Lengths::first(self.graph, self.facts, self.shapes)),
         };
-        if names.is_empty() || matches!(furthest, VerifyError::NotFinite { .. }) {
-            return Err(if matches!(furthest, VerifyError::NotFinite { .. }) { furthest } else { first });
+        if matches!(furthest, VerifyError::NotFinite { .. }) {
+            return Err(furthest);
+        }
+        if open(self.graph, self.facts).next().is_none() {
+            return Err(first);
         }
         let mut at = InputShapes::default();
         for &input in self.graph.inputs() {
