@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::pages::{Paged, write_page};
-use otfuse::{AlignOptions, CostName, DataOptions, Dataset, Error, ModeName, Model, PresetName, Registry, Result};
+use otfuse::{AlignOptions, CostName, DataOptions, Dataset, Error, InputShapes, ModeName, Model, PresetName, Registry, Result};
 
 use crate::choice::{choice, said};
 use crate::terminal::warn;
@@ -151,6 +151,9 @@ pub struct Aligning {
     /// Do not prove the neuron groups of each model first
     #[arg(long)]
     no_verify: bool,
+    /// Lengths of an input that leaves some open, for the proof: x=1x3x640x640
+    #[arg(long, value_name = "INPUT=AxBx..")]
+    shape: Vec<InputShapes>,
     /// Seed of the proof [default: 0]
     #[arg(long)]
     seed: Option<u64>,
@@ -167,6 +170,7 @@ impl Aligning {
             normalize_features: said(self.normalize_features),
             samples: self.samples,
             no_verify: said(self.no_verify),
+            shape: InputShapes::joined(&self.shape),
             seed: self.seed,
         }
     }

@@ -81,6 +81,7 @@ fn is_affine(operator: &Operator) -> bool {
     matches!(
         operator,
         Operator::BatchNormalization { .. }
+            | Operator::BatchNormalizationInTraining { .. }
             | Operator::Identity
             | Operator::Binary(Binary::Add | Binary::Sub)
             | Operator::Variadic(Variadic::Sum)

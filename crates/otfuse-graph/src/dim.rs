@@ -31,6 +31,14 @@ impl Dim {
         (self.symbols.is_empty() || self.factor == 0).then_some(self.factor)
     }
 
+    /// The name, if the length is one unknown and nothing else.
+    pub fn as_symbol(&self) -> Option<&str> {
+        match self.symbols.as_slice() {
+            [name] if self.factor == 1 => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether the length is known to be 1: such an axis broadcasts.
     pub fn is_one(&self) -> bool {
         self.as_known() == Some(1)

@@ -144,19 +144,25 @@ impl Graph {
     }
 
     /// The number of parameters: elements of all floating-point initializers, but for scalars and the running
-    /// statistics of batch normalisations.
+    /// statistics of batch normalisations; also of those inside of control flow.
     pub fn parameter_count(&self) -> usize {
         let statistics: HashSet<ValueId> = self
             .nodes
             .iter()
-            .filter(|node| matches!(node.operator, Operator::BatchNormalization { .. }))
+            .filter(|node| {
+                use Operator::{BatchNormalization, BatchNormalizationInTraining};
+                matches!(node.operator, BatchNormalization { .. } | BatchNormalizationInTraining { .. })
+            })
             .flat_map(|node| [node.input(3), node.input(4)])
             .flatten()
             .collect();
         let is_parameter = |id: &ValueId, tensor: &Tensor| {
             self.is_weight(*id) && !tensor.shape().is_empty() && !statistics.contains(id)
         };
-        self.initializers.iter().filter(|(id, tensor)| is_parameter(id, tensor)).map(|(_, tensor)| tensor.len()).sum()
+        let own = self.initializers.iter().filter(|(id, tensor)| is_parameter(id, tensor));
+        let own: usize = own.map(|(_, tensor)| tensor.len()).sum();
+        let bodies = self.nodes.iter().flat_map(|node| node.operator.bodies());
+        own + bodies.map(|body| body.graph.parameter_count()).sum::<usize>()
     }
 
     /// Checks every invariant: ids in range, names unique, each value with exactly one source (input, initializer or

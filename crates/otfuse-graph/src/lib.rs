@@ -13,6 +13,7 @@ mod graph;
 mod id;
 mod infer;
 mod stacked;
+mod states;
 mod symmetry;
 mod tensor;
 
@@ -23,14 +24,15 @@ pub use editor::GraphEditor;
 pub use error::GraphError;
 pub use fold::{FoldError, fold_constants};
 pub use graph::operator::{
-    Aspect, Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Direction, Gemm,
+    Aspect, Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Direction, Einsum, Gemm,
     GridMode, GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind,
     Recurrent, Reduce, ReduceKind, Resize, ResizeMode, Scan, ScatterReduction, Scores, Unary, Variadic, Window,
 };
 pub use graph::{Declared, Graph, Node, Value};
 pub use id::{NodeId, ValueId};
 pub use infer::{Element, Fact, Facts, InferenceError, Mismatch, ShapeSource};
-pub use stacked::join_stacked;
+pub use stacked::{join_stacked, pass_parts};
+pub use states::separate_states;
 pub use symmetry::{
     AxisLayout, AxisRule, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinReason, PinnedGroup, Role,
     SelectError, permute, permuted, select,

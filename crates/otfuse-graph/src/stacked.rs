@@ -1,8 +1,68 @@
-//! What is stacked along an axis of its own and flattened right after is put side by side instead.
+//! What is put side by side, or stacked along an axis of its own, for a moment only.
 
 use std::collections::HashMap;
 
 use crate::{Dim, Facts, FoldError, Graph, GraphEditor, Node, NodeId, Operator, ValueId};
+
+/// Lets the readers of a `Split` read the parts of the `Concat` before it, where both have the same parts: side by side in
+/// between, the parts would have to share the order of their other axes. What nothing reads any more goes.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn pass_parts(graph: Graph) -> Result<Graph, FoldError> {
+    let is_split = |(_, node): (NodeId, &Node)| matches!(node.operator, Operator::Split { .. });
+    if !graph.nodes().any(is_split) {
+        return Ok(graph);
+    }
+    let (facts, producers, consumers) = (Facts::of(&graph)?, graph.producers(), graph.consumers());
+    let mut passed: Vec<(NodeId, NodeId, Vec<ValueId>)> = Vec::new();
+    for (id, node) in graph.nodes() {
+        let (Operator::Split { axis }, Some(whole)) = (&node.operator, node.input(0)) else { continue };
+        let Some(&joined) = producers.get(&whole) else { continue };
+        let Operator::Concat { axis: along } = graph.node(joined).operator else { continue };
+        let Some(rank) = facts.shape(whole).map(Vec::len) else { continue };
+        let index = |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
+        let parts: Vec<ValueId> = graph.node(joined).inputs.iter().flatten().copied().collect();
+        let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
+        let length = |value: &ValueId| facts.shape(*value)?.get(index(*axis)?).cloned();
+        let agree = parts.len() == outputs.len()
+            && outputs.len() == node.outputs.len()
+            && parts.iter().zip(&outputs).all(|(part, output)| length(part).is_some() && length(part) == length(output));
+        if index(*axis) == index(along) && agree && !outputs.iter().any(|output| graph.outputs().contains(output)) {
+            passed.push((id, joined, parts));
+        }
+    }
+    if passed.is_empty() {
+        return Ok(graph);
+    }
+    let gone: Vec<NodeId> = passed.iter().map(|(split, ..)| *split).collect();
+    let is_unread = |joined: &NodeId| {
+        let outputs = graph.node(*joined).outputs.iter().flatten();
+        outputs.into_iter().all(|output| {
+            let readers = consumers.get(output).map_or(&[][..], Vec::as_slice);
+            !graph.outputs().contains(output) && readers.iter().all(|(reader, _)| gone.contains(reader))
+        })
+    };
+    let unread: Vec<NodeId> = passed.iter().map(|(_, joined, _)| *joined).filter(is_unread).collect();
+    let nodes: Vec<Node> = passed.iter().map(|(split, ..)| graph.node(*split).clone()).collect();
+    let mut editor = GraphEditor::edit(graph);
+    let mut aliases: HashMap<ValueId, ValueId> = HashMap::new();
+    for (node, (_, _, parts)) in nodes.iter().zip(&passed) {
+        aliases.extend(node.outputs.iter().flatten().copied().zip(parts.iter().copied()));
+    }
+    for (&output, &part) in &aliases {
+        // A part may itself be one that another split gave.
+        let mut part = part;
+        while let Some(&next) = aliases.get(&part) {
+            part = next;
+        }
+        for &(reader, position) in consumers.get(&output).into_iter().flatten() {
+            editor.set_input(reader, position, Some(part));
+        }
+    }
+    gone.into_iter().chain(unread).for_each(|node| editor.remove_node(node));
+    Ok(editor.finish()?)
+}
 
 /// Rewrites `Concat` of parts of length 1, `Transpose`, `Reshape` that merges that axis with the one behind it into one
 /// `Concat` of the parts along the merged axis. The result is the same, but the parts keep orders of their own: stacked

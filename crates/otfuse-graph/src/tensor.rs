@@ -123,6 +123,12 @@ impl Tensor {
         &self.shape
     }
 
+    /// Whether all elements are equal, bit by bit; those of an empty tensor are not.
+    pub fn is_uniform(&self) -> bool {
+        let mut elements = self.bytes().chunks_exact(self.data_type().size().max(1));
+        elements.next().is_some_and(|first| elements.all(|element| element == first))
+    }
+
     /// The number of elements.
     pub fn len(&self) -> usize {
         self.data.len() / self.data_type.size()

@@ -155,6 +155,17 @@ pub fn run_graph_with(
     host: &Host,
     other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
 ) -> Result<Vec<(String, Tensor)>, RuntimeError> {
+    run_values_with(graph, inputs, graph.outputs(), host, other)
+}
+
+/// As [`run_graph_with`], for any values; nodes that these do not need are not run.
+pub fn run_values_with(
+    graph: &Graph,
+    inputs: BTreeMap<String, Tensor>,
+    wanted: &[ValueId],
+    host: &Host,
+    other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
+) -> Result<Vec<(String, Tensor)>, RuntimeError> {
     let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
     let mut given = Vec::with_capacity(inputs.len());
     for (name, tensor) in inputs {
@@ -163,9 +174,8 @@ pub fn run_graph_with(
         given.push((input, tensor));
     }
     let program = OnDevice::bare(graph, host);
-    let outputs = on_device!(&program, program => program.run_with(&given, graph.outputs(), other))?;
-    graph
-        .outputs()
+    let outputs = on_device!(&program, program => program.run_with(&given, wanted, other))?;
+    wanted
         .iter()
         .map(|id| {
             let name = graph.value(*id).name.clone();

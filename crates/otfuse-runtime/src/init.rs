@@ -88,6 +88,7 @@ fn starts(graph: &Graph, node: &Node) -> Vec<(ValueId, Start)> {
     let mut found = Vec::new();
     match &node.operator {
         Operator::BatchNormalization { .. }
+        | Operator::BatchNormalizationInTraining { .. }
         | Operator::LayerNormalization { .. }
         | Operator::GroupNormalization { .. }
         | Operator::InstanceNormalization { .. } => {

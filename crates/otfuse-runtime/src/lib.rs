@@ -34,7 +34,7 @@ pub(crate) use device::Cpu;
 pub use device::{Device, DeviceError};
 pub use error::RuntimeError;
 pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
-pub use executable::{Executable, run_graph, run_graph_f32, run_graph_with};
+pub use executable::{Executable, run_graph, run_graph_f32, run_graph_with, run_values_with};
 pub use head::Head;
 pub use host::{Cancellation, Host};
 pub use init::{Start, filled, initialised, mlp};

@@ -56,7 +56,7 @@ fn wrong_inputs_are_errors() {
     assert!(matches!(run(vec![("x", x(&[1, 3]))]), RuntimeError::Input { .. }));
     assert!(matches!(run(vec![("x", Tensor::from_i64(&[1, 2], vec![0, 0]))]), RuntimeError::Input { .. }));
 
-    let opaque = Operator::Opaque { domain: "com.example".into(), name: "Mystery".into() };
+    let opaque = Operator::Opaque { domain: "com.example".into(), name: "Mystery".into(), reason: String::new() };
     let graph = tiny(&[None, Some(2)], Some(opaque));
     let error = run_graph(&graph, BTreeMap::from([("x".to_owned(), x(&[1, 2]))]), &Host::default()).unwrap_err();
     assert!(matches!(error, RuntimeError::Unsupported { operator, .. } if operator == "Mystery"));

@@ -57,6 +57,7 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
             let is_affine = matches!(
                 reader.operator,
                 Operator::BatchNormalization { .. }
+                    | Operator::BatchNormalizationInTraining { .. }
                     | Operator::Binary(Binary::Add | Binary::Sub)
                     | Operator::Variadic(Variadic::Sum)
             );

@@ -63,6 +63,7 @@ mod evaluate;
 pub mod experiment;
 mod files;
 mod fusing;
+mod inputs;
 mod inspect;
 mod interpolate;
 mod layers;
@@ -104,6 +105,7 @@ pub use fusing::{
     Comparison, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel,
     Parent, Sweeps,
 };
+pub use inputs::{InputShapes, random_inputs};
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};
 pub use interpolate::{
     Barriers, Corner, InterpolateOptions, Plane, Walk, WalkOnTraining, WalkPoint, WalkSeconds, WalkSettings,
@@ -132,5 +134,5 @@ pub use train::{
     UsedTraining, distill, finetune, schedule, train, untrained,
 };
 pub use verify::{
-    TOLERANCE, Verification, Verified, VerifyError, random_inputs, random_orders, verify, verify_graph, verify_groups,
+    TOLERANCE, Verification, Verified, VerifyError, random_orders, verify, verify_at, verify_graph, verify_groups,
 };

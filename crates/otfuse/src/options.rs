@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::choices::choices;
 use crate::{
-    ConsensusName, CostName, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
+    ConsensusName, CostName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
     ResidualName, SolverName, StartName, StatisticName,
 };
 
@@ -162,6 +162,8 @@ options!(
         aligned_only ("aligned-only"): bool,
         /// Do not prove the neuron groups of each model first.
         no_verify ("no-verify"): bool,
+        /// Lengths of inputs that the proof is made on, where a network leaves them open.
+        shape ("shape"): InputShapes,
         /// Seed of proofs and random orders; 0.
         seed ("seed"): u64,
     }
@@ -184,6 +186,8 @@ options!(
         samples ("samples"): usize,
         /// Do not prove the neuron groups of each model first.
         no_verify ("no-verify"): bool,
+        /// Lengths of inputs that the proof is made on, where a network leaves them open.
+        shape ("shape"): InputShapes,
         /// Seed of the proof; 0.
         seed ("seed"): u64,
     }
@@ -205,6 +209,7 @@ impl AlignOptions {
             normalize_features: self.normalize_features,
             samples: Some(self.samples.unwrap_or(200)),
             no_verify: self.no_verify,
+            shape: self.shape.clone(),
             seed: self.seed,
             repair: Some(RepairName::None),
             ..FuseOptions::default()

@@ -1,22 +1,19 @@
 //! Proving the neuron groups of a network by running it.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
-use otfuse_graph::{Dim, Facts, Graph, InferenceError, NeuronGroup, NeuronGroups, Operator, Tensor, ValueId, permuted};
-use otfuse_runtime::{Host, RuntimeError, run_graph_with};
+use otfuse_graph::{Facts, Graph, InferenceError, Node, NeuronGroup, NeuronGroups, Tensor, ValueId, permuted};
+use otfuse_runtime::{Host, RuntimeError, refusal, run_values_with};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::Serialize;
 
+use crate::inputs::{Inputs, Search, Tried, below, inputs_at, normal};
 use crate::inspect::{Pinned, pinned};
-use crate::{Context, Error, Model, Result as Outcome};
+use crate::{Context, Error, InputShapes, Model, Result as Outcome};
 
 /// The largest relative error that reordering may cause: what float32 sums in another order amount to, with room.
 pub const TOLERANCE: f64 = 1e-3;
-/// Samples that networks are compared on, unless an input fixes their number.
-const SAMPLES: usize = 2;
-/// What stands in for any other length that a network leaves open.
-const OPEN_LENGTH: usize = 8;
 
 /// The outcome of [`verify_graph`].
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +39,7 @@ impl Verification {
 }
 
 /// Why a network could not be verified.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum VerifyError {
     /// Shapes that contradict each other.
     #[error(transparent)]
@@ -58,6 +55,19 @@ pub enum VerifyError {
         /// The value found.
         value: f32,
     },
+    /// Lengths are open, and none were found that the network takes.
+    #[error(
+        "no lengths were found at which the network ({inputs}) can be run to prove its neuron groups; of those tried, \
+         {furthest} came furthest: {reason}"
+    )]
+    Lengths {
+        /// The inputs as the network declares them.
+        inputs: String,
+        /// The lengths of the best try.
+        furthest: String,
+        /// What they end with.
+        reason: String,
+    },
 }
 
 impl From<VerifyError> for Error {
@@ -72,6 +82,12 @@ impl From<VerifyError> for Error {
             }
             error @ VerifyError::NotFinite { .. } => {
                 Self::input(error).hint("the weights may be damaged, or of a training run that diverged")
+            }
+            VerifyError::Lengths { ref furthest, .. } => {
+                let hint = format!(
+                    "give lengths that the network takes, as `shape` {furthest} does; `no_verify` fuses without a proof"
+                );
+                Self::input(&error).hint(hint)
             }
         }
     }
@@ -111,9 +127,18 @@ pub struct Verified {
 /// # Errors
 /// A network that cannot be analysed or run.
 pub fn verify(model: &Model, seed: u64, context: &Context) -> Outcome<Verified> {
+    verify_at(model, &InputShapes::default(), seed, context)
+}
+
+/// The same, on inputs of these shapes where the network leaves lengths open.
+///
+/// # Errors
+/// As there; shapes that the network does not take.
+pub fn verify_at(model: &Model, shapes: &InputShapes, seed: u64, context: &Context) -> Outcome<Verified> {
     let graph = model.finite()?;
     let groups = model.groups()?.clone();
-    let found = verify_groups(graph, groups, seed, context.host());
+    shapes.check(graph, &model.facts()?).map_err(|error| error.of(model.path()))?;
+    let found = verify_groups_at(graph, groups, shapes, seed, context.host());
     let found = found.map_err(|error| Error::from(error).of(model.path()))?;
     Ok(Verified {
         path: model.shown(),
@@ -173,17 +198,36 @@ pub fn verify_graph(graph: &Graph, seed: u64, host: &Host) -> Result<Verificatio
 /// # Errors
 /// As there.
 pub fn verify_groups(graph: &Graph, groups: NeuronGroups, seed: u64, host: &Host) -> Result<Verification, VerifyError> {
+    verify_groups_at(graph, groups, &InputShapes::default(), seed, host)
+}
+
+/// The same, on inputs of these shapes.
+pub(crate) fn verify_groups_at(
+    graph: &Graph,
+    groups: NeuronGroups,
+    shapes: &InputShapes,
+    seed: u64,
+    host: &Host,
+) -> Result<Verification, VerifyError> {
     let facts = Facts::of(graph)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let inputs = random_inputs(graph, &facts, &mut random);
+    let wanted = compared(graph, &groups)?;
+    let inputs = inputs_at(graph, &facts, shapes, &mut random);
     let orders = random_orders(&groups, &mut random);
-    let proof = Proof { graph, groups: &groups, inputs: &inputs, noise: None, host };
-    let verification = proof.of(&orders)?;
+    let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted: &wanted, inputs, noise: None, host }.expected();
+    let (inputs, expected) = match Tried::of(run(&inputs)) {
+        Tried::Found(expected) => (inputs, expected),
+        Tried::Failed(error) => Search::new(graph, &facts, shapes, seed, &run).find(error)?,
+        Tried::Hopeless(error) => return Err(error),
+    };
+    let proof = Proof { graph, groups: &groups, wanted: &wanted, inputs: &inputs, noise: None, host };
+    let verification = proof.of(&expected, &orders)?;
     // Sums in another order differ in their last digits; outputs that do not differ at all ignore what was permuted.
     if verification.max_abs_error > 0.0 || groups.is_empty() {
         return Ok(verification);
     }
-    match (Proof { noise: Some(random.next_u64()), ..proof }).of(&orders) {
+    let noisy = Proof { noise: Some(random.next_u64()), ..proof };
+    match noisy.expected().and_then(|expected| noisy.of(&expected, &orders)) {
         Ok(verification) => Ok(Verification { perturbed: true, ..verification }),
         // Perturbed weights may overflow where the network's own do not.
         Err(VerifyError::NotFinite { .. }) => Ok(verification),
@@ -191,11 +235,52 @@ pub fn verify_groups(graph: &Graph, groups: NeuronGroups, seed: u64, host: &Host
     }
 }
 
+/// The values that a proof compares: the network's outputs. What is not executed is left out at the end of a network, where
+/// no neurons are behind it: if all that goes in is the same, so is what comes out.
+fn compared(graph: &Graph, groups: &NeuronGroups) -> Result<Vec<ValueId>, VerifyError> {
+    let free: HashSet<ValueId> =
+        groups.iter().flat_map(|(_, group)| &group.members).map(|member| member.initializer).collect();
+    let mut unknown: HashSet<ValueId> = HashSet::new();
+    let mut entering: Vec<ValueId> = Vec::new();
+    let mut first: Option<(&Node, &str)> = None;
+    for (_, node) in graph.nodes() {
+        let refused = refusal(&node.operator);
+        let inputs = || node.inputs.iter().flatten();
+        if refused.is_none() && !inputs().any(|input| unknown.contains(input)) {
+            continue;
+        }
+        first = first.or(refused.map(|reason| (node, reason)));
+        if let Some((node, reason)) = first.filter(|_| inputs().any(|input| free.contains(input))) {
+            let (node, operator) = (node.name.clone(), node.operator.name().to_owned());
+            return Err(RuntimeError::Unsupported { node, operator, reason: reason.to_owned() }.into());
+        }
+        let is_computed = |input: &&ValueId| !unknown.contains(*input) && graph.initializer(**input).is_none();
+        entering.extend(inputs().filter(is_computed));
+        unknown.extend(node.outputs.iter().flatten());
+    }
+    let known = graph.outputs().iter().filter(|output| !unknown.contains(*output)).copied();
+    let mut wanted: Vec<ValueId> = Vec::new();
+    for value in known.chain(entering) {
+        if !wanted.contains(&value) {
+            wanted.push(value);
+        }
+    }
+    match first {
+        Some((node, reason)) if wanted.iter().all(|value| graph.inputs().contains(value)) => {
+            let (node, operator) = (node.name.clone(), node.operator.name().to_owned());
+            Err(RuntimeError::Unsupported { node, operator, reason: reason.to_owned() }.into())
+        }
+        _ => Ok(wanted),
+    }
+}
+
 /// A network, its groups, and what it is run on.
 struct Proof<'a> {
     graph: &'a Graph,
     groups: &'a NeuronGroups,
-    inputs: &'a BTreeMap<String, Tensor>,
+    /// The values that are compared.
+    wanted: &'a [ValueId],
+    inputs: &'a Inputs,
     /// The seed of noise on every weight.
     noise: Option<u64>,
     host: &'a Host,
@@ -205,16 +290,18 @@ impl Proof<'_> {
     /// The outputs, with the neurons reordered if `orders` are given.
     fn outputs(&self, orders: Option<&[Vec<usize>]>) -> Result<Vec<(String, Tensor)>, RuntimeError> {
         let other = |id: ValueId, tensor: &Tensor| {
-            let noisy = self.noise.filter(|_| self.graph.is_weight(id)).and_then(|seed| perturbed(tensor, id, seed));
+            let noise = self.noise.filter(|_| self.graph.is_weight(id) && has_neurons(self.groups, id));
+            let noisy = noise.and_then(|seed| perturbed(tensor, id, seed));
             match orders {
                 Some(orders) => permuted(self.groups, orders, id, noisy.as_ref().unwrap_or(tensor)).or(noisy),
                 None => noisy,
             }
         };
-        run_graph_with(self.graph, self.inputs.clone(), self.host, &other)
+        run_values_with(self.graph, self.inputs.clone(), self.wanted, self.host, &other)
     }
 
-    fn of(&self, orders: &[Vec<usize>]) -> Result<Verification, VerifyError> {
+    /// What the network gives in its own order.
+    fn expected(&self) -> Result<Vec<(String, Tensor)>, VerifyError> {
         let expected = self.outputs(None)?;
         for (name, tensor) in &expected {
             let values = tensor.to_f32().unwrap_or_default();
@@ -222,8 +309,12 @@ impl Proof<'_> {
                 return Err(VerifyError::NotFinite { output: name.clone(), value });
             }
         }
+        Ok(expected)
+    }
+
+    fn of(&self, expected: &[(String, Tensor)], orders: &[Vec<usize>]) -> Result<Verification, VerifyError> {
         let compare = |orders: &[Vec<usize>]| -> Result<(f64, f64), VerifyError> {
-            Ok(difference(&expected, &self.outputs(Some(orders))?))
+            Ok(difference(expected, &self.outputs(Some(orders))?))
         };
         let (max_abs_error, max_rel_error) = compare(orders)?;
         let groups = self.groups.clone();
@@ -249,6 +340,11 @@ impl Proof<'_> {
         }
         Ok(verification)
     }
+}
+
+/// Whether an axis of a tensor can be reordered. Others may be scales of a resize, or exponents.
+fn has_neurons(groups: &NeuronGroups, id: ValueId) -> bool {
+    groups.iter().any(|(_, group)| group.members.iter().any(|member| member.initializer == id))
 }
 
 /// A weight with noise: a tenth of the tensor's root mean square, or of 1 / sqrt(inputs) for zeros. Tensors without
@@ -287,65 +383,6 @@ fn shuffled(count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
         }
     }
     order
-}
-
-fn below(bound: usize, random: &mut ChaCha8Rng) -> usize {
-    ((u128::from(random.next_u64()) * bound as u128) >> 64) as usize
-}
-
-/// A standard normal number (Box and Muller).
-fn normal(random: &mut ChaCha8Rng) -> f32 {
-    let mut unit = || ((random.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    let (radius, angle) = ((-2.0 * unit().ln()).sqrt(), std::f64::consts::TAU * unit());
-    (radius * angle.cos()) as f32
-}
-
-/// Inputs for a network: standard normal numbers, or integers that stay inside the tables that they index.
-pub fn random_inputs(graph: &Graph, facts: &Facts, random: &mut ChaCha8Rng) -> BTreeMap<String, Tensor> {
-    let mut inputs = BTreeMap::new();
-    // An input with a fixed number of samples fixes that of the others.
-    let first = |input: &ValueId| facts.shape(*input)?.first()?.as_known();
-    let samples = graph.inputs().iter().find_map(first).unwrap_or(SAMPLES);
-    for &input in graph.inputs() {
-        let length =
-            |(axis, dim): (usize, &Dim)| dim.as_known().unwrap_or(if axis == 0 { samples } else { OPEN_LENGTH });
-        let shape: Vec<usize> = facts.shape(input).into_iter().flatten().enumerate().map(length).collect();
-        let count = shape.iter().product();
-        let is_integer = facts.data_type(input).is_some_and(|data_type| !data_type.is_float());
-        let tensor = if is_integer {
-            let bound = table_length(graph, facts, input);
-            Tensor::from_i64(&shape, (0..count).map(|_| below(bound, random) as i64).collect())
-        } else {
-            Tensor::from_f32(&shape, (0..count).map(|_| normal(random)).collect())
-        };
-        inputs.insert(graph.value(input).name.clone(), tensor);
-    }
-    inputs
-}
-
-/// The smallest table that an integer input looks up, through operators that keep its values.
-fn table_length(graph: &Graph, facts: &Facts, input: ValueId) -> usize {
-    let mut carriers = vec![input];
-    let mut bound = 2;
-    let mut found = false;
-    for (_, node) in graph.nodes() {
-        let reads = |position: usize| node.input(position).is_some_and(|value| carriers.contains(&value));
-        match &node.operator {
-            Operator::Gather { axis } if reads(1) => {
-                let shape = node.input(0).and_then(|data| facts.shape(data));
-                let axis = usize::try_from(*axis).unwrap_or(0);
-                if let Some(rows) = shape.and_then(|shape| shape.get(axis)).and_then(Dim::as_known) {
-                    bound = if found { bound.min(rows) } else { rows };
-                    found = true;
-                }
-            }
-            operator if reads(0) && (operator.keeps_elements() || matches!(operator, Operator::Slice)) => {
-                carriers.extend(node.outputs.iter().flatten());
-            }
-            _ => {}
-        }
-    }
-    bound.max(1)
 }
 
 /// Largest absolute and relative difference over all outputs.

@@ -9,7 +9,14 @@ use otfuse::graph::{AxisRule, Operator, ShapeSource};
 use otfuse::runtime::{passes_gradients, refusal};
 
 /// Names that are read as another operator, with what they are read as.
-const ALIASES: [(&str, &str); 3] = [("Dropout", "Identity"), ("Scatter", "ScatterElements"), ("Upsample", "Resize")];
+const ALIASES: [(&str, &str); 6] = [
+    ("CastLike", "Cast"),
+    ("Dropout", "Identity"),
+    ("Scatter", "ScatterElements"),
+    ("SequenceAt", "Slice"),
+    ("SplitToSequence", "Slice"),
+    ("Upsample", "Resize"),
+];
 
 const HEAD: &str = "\
 # Operators
@@ -23,6 +30,9 @@ two differ. All rules are in `crates/otfuse-graph/src/symmetry/rules`, each besi
   from shapes are followed), or with one length that only the *data* tell.
 - *forward*: computed in float32 (integers exactly), compared with onnxruntime.
 - *gradients*: whether training goes through it.
+
+Of the domain `ai.onnx.ml` there are Scaler, read as Sub and Mul whose operands are weights, Normalizer, read as a
+reduction and Div, ArrayFeatureExtractor, read as Gather, and ZipMap, read as Identity.
 
 Whatever is not in this table, or has attributes that have no counterpart here (strings, sequences,
 operators of other domains), is read and written back unchanged, is refused by name where the network has to be executed,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport,
+    Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport, InputShapes,
     MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
     RepairName, ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
 };
@@ -138,6 +138,9 @@ struct Options {
     /// Do not prove the neuron groups of each model first
     #[arg(long)]
     no_verify: bool,
+    /// Lengths of an input that leaves some open, for the proof: x=1x3x640x640
+    #[arg(long, value_name = "INPUT=AxBx..")]
+    shape: Vec<InputShapes>,
     /// Seed of the proof and of random orders [default: 0]
     #[arg(long)]
     seed: Option<u64>,
@@ -212,6 +215,7 @@ impl Options {
             residual: self.residual,
             aligned_only: said(self.aligned_only),
             no_verify: said(self.no_verify),
+            shape: InputShapes::joined(&self.shape),
             seed: self.seed,
         }
     }

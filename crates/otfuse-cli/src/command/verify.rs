@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use otfuse::{Registry, Result, Verified, verify};
+use otfuse::{InputShapes, Registry, Result, Verified, verify_at};
 
 use crate::arguments::Reading;
 use crate::session::Session;
@@ -19,13 +19,17 @@ pub struct Verify {
     /// Seed of the permutations and inputs
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Lengths of an input that leaves some open, in place of those that are found: x=1x3x640x640
+    #[arg(long, value_name = "INPUT=AxBx..")]
+    shape: Vec<InputShapes>,
 }
 
 impl Verify {
     /// Runs the command.
     pub fn run(&self, session: &Session) -> Result<()> {
         let model = self.reading.open(&self.model, &mut Registry::new())?;
-        let found = verify(&model, self.seed, &session.context)?;
+        let shapes = InputShapes::joined(&self.shape).unwrap_or_default();
+        let found = verify_at(&model, &shapes, self.seed, &session.context)?;
         session.print(&found, text)?;
         found.failure.map_or(Ok(()), Err)
     }

@@ -1,4 +1,11 @@
 //! Situations that people met with their own networks, made anew with small ones: a module for each kind, its files in
 //! `files/KIND`, which `make/KIND.py FOLDER` makes anew.
 
+mod bn_training_mode;
+mod castlike;
 mod desk;
+mod dynamic_hw;
+mod exported;
+mod int8_onnx;
+mod nothing_to_fuse;
+mod skl_pipeline_scaler;

@@ -41,7 +41,12 @@ pub(super) enum Target {
     TrailingAxes { count: usize },
     /// A half, along the first axis, of the tensor of that name.
     Half { tensor: String, second: bool },
+    /// The tensor of that name inside of bodies within one another.
+    Body { path: Vec<Place>, tensor: String },
 }
+
+/// The position of a node and the attribute that holds a body of it.
+pub(super) type Place = (usize, &'static str);
 
 /// A node of the file with what its conversion may look at and add to.
 #[derive(Debug)]
@@ -102,8 +107,12 @@ impl Call<'_> {
 
     /// The element type of an input; float32 where nothing tells.
     pub(super) fn data_type(&self, position: usize) -> DataType {
-        let known = self.input(position).and_then(|input| self.hints.data_type(self.editor.graph(), input));
-        known.unwrap_or(DataType::F32)
+        self.known_type(position).unwrap_or(DataType::F32)
+    }
+
+    /// The element type of an input, if it is known.
+    pub(super) fn known_type(&self, position: usize) -> Option<DataType> {
+        self.hints.data_type(self.editor.graph(), self.input(position)?)
     }
 
     /// Makes the value of an attribute an input.
@@ -184,6 +193,11 @@ impl Call<'_> {
     /// Adds a constant list of integers that the file does not have.
     pub(super) fn integers(&mut self, what: &str, values: Vec<i64>) -> ValueId {
         self.editor.add_initializer(format!("{}_{what}", self.name), Tensor::from_i64(&[values.len()], values))
+    }
+
+    /// Adds a number that the file does not have and that is not learned.
+    pub(super) fn number(&mut self, what: &str, value: f32) -> ValueId {
+        self.editor.add_constant(format!("{}_{what}", self.name), Tensor::scalar(value))
     }
 
     /// Adds axes of length 1 behind an input, such that its first axis lines up with `axis` of `rank` axes: how

@@ -1,11 +1,12 @@
 //! Control flow: the bodies of a node become networks inside its operator.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use otfuse_graph::{Body, Direction, GraphEditor, Operator, Scan, ValueId};
+use otfuse_graph::{Body, Declared, Dim, Direction, GraphEditor, Operator, Scan, Tensor, ValueId};
 
 use super::attributes::Attributes;
+use super::call::{Binding, Place, Target};
 use super::external::ExternalFiles;
 use super::hints::Hints;
 use super::names;
@@ -17,11 +18,15 @@ use crate::error::OnnxError;
 /// they may change.
 const MOST_ELEMENTS: usize = 1024;
 
+/// Operators whose constants say how, not what: they stay inside of bodies, where shapes follow from them.
+const SETTINGS: [&str; 6] = ["Resize", "Upsample", "Pad", "Clip", "Range", "OneHot"];
+
 impl Reader<'_> {
     /// Reads `If`, `Loop` and `Scan`; what the bodies read from outside is added to the inputs. `None` for other
     /// operators, and for bodies whose inputs are not the operator's.
     pub(super) fn control_flow(
         &mut self,
+        index: usize,
         node: &NodeProto,
         name: &str,
         inputs: &mut Vec<Option<ValueId>>,
@@ -31,20 +36,20 @@ impl Reader<'_> {
         let mut extended = inputs.clone();
         let operator = match node.op_type.as_deref() {
             Some("If") => {
-                let then_branch = self.body(attributes.graph("then_branch")?, &mut extended)?;
-                let else_branch = self.body(attributes.graph("else_branch")?, &mut extended)?;
+                let then_branch = self.body((index, "then_branch"), attributes.graph("then_branch")?, &mut extended)?;
+                let else_branch = self.body((index, "else_branch"), attributes.graph("else_branch")?, &mut extended)?;
                 let Some((then_branch, else_branch)) = then_branch.zip(else_branch) else { return Ok(None) };
                 let plain = [&then_branch, &else_branch].iter().all(|body| body.own_inputs() == 0);
                 plain.then_some(Operator::If { then_branch, else_branch })
             }
             Some("Loop") => {
-                let Some(body) = self.body(attributes.graph("body")?, &mut extended)? else { return Ok(None) };
+                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else { return Ok(None) };
                 let states = given.saturating_sub(2);
                 let fits = body.own_inputs() == states + 2 && body.graph.outputs().len() > states;
                 fits.then_some(Operator::Loop { body, states })
             }
             Some("Scan") => {
-                let Some(body) = self.body(attributes.graph("body")?, &mut extended)? else { return Ok(None) };
+                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else { return Ok(None) };
                 scan(&attributes, body, given)?.map(Operator::Scan)
             }
             _ => None,
@@ -56,8 +61,14 @@ impl Reader<'_> {
         Ok(operator)
     }
 
-    /// Reads a body; values from outside become inputs behind its own.
-    fn body(&mut self, proto: &GraphProto, inputs: &mut Vec<Option<ValueId>>) -> Result<Option<Body>, OnnxError> {
+    /// Reads the body at a place; values from outside become inputs behind its own, and so do its weights, which are
+    /// constants of the graph around it like all others.
+    fn body(
+        &mut self,
+        place: Place,
+        proto: &GraphProto,
+        inputs: &mut Vec<Option<ValueId>>,
+    ) -> Result<Option<Body>, OnnxError> {
         let mut body = proto.clone();
         let mut bindings = Vec::new();
         let mut reader = Reader {
@@ -68,9 +79,13 @@ impl Reader<'_> {
             hints: Hints::default(),
             unsupported: HashMap::new(),
             readers: HashMap::new(),
+            picks: HashMap::new(),
+            sequences: HashMap::new(),
             bindings: &mut bindings,
         };
         reader.constants(&mut body, &mut ExternalFiles::default())?;
+        let constants: Vec<(ValueId, Tensor)> =
+            reader.editor.graph().initializers().map(|(id, tensor)| (id, tensor.clone())).collect();
         reader.ends(&body)?;
         if reader.editor.graph().inputs().len() != body.input.len() {
             return Ok(None);
@@ -98,9 +113,53 @@ impl Reader<'_> {
             reader.node(index, node)?;
         }
         reader.check_unsupported()?;
+        for weight in weights(&mut reader, place, proto, constants) {
+            let outer = self.editor.add_initializer(weight.value.clone(), weight.tensor.clone());
+            let value = self.editor.graph().value(outer).name.clone();
+            self.bindings.push(Binding { value, ..weight });
+            inputs.push(Some(outer));
+            captures.push(inputs.len() - 1);
+        }
         let graph = Arc::new(fold(reader.editor.finish()?)?);
         Ok((graph.inputs().len() >= captures.len()).then_some(Body { graph, captures }))
     }
+}
+
+/// Makes the weights of a body inputs of it, in this order; each with its place in the file.
+fn weights(
+    reader: &mut Reader<'_>,
+    place: Place,
+    proto: &GraphProto,
+    constants: Vec<(ValueId, Tensor)>,
+) -> Vec<Binding> {
+    let settings: HashSet<&str> = proto
+        .node
+        .iter()
+        .filter(|node| SETTINGS.contains(&node.op_type.as_deref().unwrap_or_default()))
+        .flat_map(|node| node.input.iter().map(String::as_str))
+        .collect();
+    let mut found = Vec::new();
+    for (id, tensor) in constants {
+        let name = reader.editor.graph().value(id).name.clone();
+        let is_weight = tensor.data_type().is_float() && tensor.len() > 1 && !settings.contains(name.as_str());
+        // What has another form by now stays inside.
+        if is_weight && reader.editor.graph().initializer(id) == Some(&tensor) {
+            found.push((id, Binding { value: name.clone(), tensor, target: Target::Body { path: vec![place], tensor: name } }));
+        }
+    }
+    for binding in std::mem::take(reader.bindings) {
+        if let (Target::Body { path, tensor }, Some(id)) = (&binding.target, reader.editor.find(&binding.value)) {
+            let path = std::iter::once(place).chain(path.iter().copied()).collect();
+            found.push((id, Binding { target: Target::Body { path, tensor: tensor.clone() }, ..binding }));
+        }
+    }
+    for (id, Binding { tensor, .. }) in &found {
+        let shape = tensor.shape().iter().copied().map(Dim::known).collect();
+        reader.editor.remove_tensor(*id);
+        reader.editor.declare(*id, Some(Declared { data_type: tensor.data_type(), shape: Some(shape) }));
+        reader.editor.add_input(*id);
+    }
+    found.into_iter().map(|(_, binding)| binding).collect()
 }
 
 fn scan(attributes: &Attributes<'_>, body: Body, given: usize) -> Result<Option<Scan>, OnnxError> {

@@ -54,13 +54,23 @@ impl Hints {
                 if known && !vector { largest() } else { None }
             }
             Operator::Expand | Operator::ConstantOfShape { .. } | Operator::Range => None,
+            Operator::Einsum(einsum) => Some(einsum.output.len()),
             Operator::Shape { .. } => Some(1),
             Operator::Size => Some(0),
             Operator::NonZero => Some(2),
             Operator::GatherElements { .. } => rank_of(1),
             Operator::OneHot { .. } => rank_of(0).map(|rank| rank + 1),
             Operator::GatherNd { .. } | Operator::Col2Im(_) | Operator::Random(_) => None,
-            Operator::Recurrent(_) | Operator::Attention(_) | Operator::TopK { .. } => return,
+            Operator::Recurrent(_) | Operator::Attention(_) | Operator::TopK { .. } => {
+                let kept = type_of(0);
+                for (position, &output) in node.outputs.iter().enumerate() {
+                    let is_index = matches!(node.operator, Operator::TopK { .. }) && position == 1;
+                    if let (Some(output), Some(kept)) = (output, kept) {
+                        self.types.insert(output, if is_index { DataType::I64 } else { kept });
+                    }
+                }
+                return;
+            }
             Operator::If { .. } | Operator::Loop { .. } | Operator::Scan(_) => return,
             _ => rank_of(0),
         };

@@ -6,6 +6,8 @@
 //! | `reader` | a model becomes a graph: constants, then nodes in the file's order |
 //! | `attributes`, `call`, `hints` | one node on its way into the graph |
 //! | `operators/` | each family of operators: every version's attributes in, the newest form's out |
+//! | `shared` | equal constants that were written once get apart |
+//! | `sequences` | parts of a tensor that are picked from a sequence |
 //! | `control` | the bodies of control flow |
 //! | `template` | the network's tensors back into the file that it came from |
 //! | `writer` | a network as a file of its own |
@@ -27,7 +29,9 @@ mod operators;
 pub mod proto;
 mod reader;
 mod readers;
+mod sequences;
 mod shape;
+mod shared;
 mod template;
 mod tensor;
 mod writer;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use otfuse_graph::{
-    Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants, join_stacked,
+    Declared, FoldError, Graph, GraphEditor, Mismatch, Operator, ValueId, fold_constants, join_stacked, pass_parts,
+    separate_states,
 };
 use prost::Message;
 
@@ -14,10 +15,11 @@ use super::call::{Binding, Call, Reading};
 use super::constants::{self, is_constant, is_onnx_domain};
 use super::external::ExternalFiles;
 use super::hints::Hints;
-use super::proto::{GraphProto, ModelProto, NodeProto};
+use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_type};
 use super::template::Template;
 use super::tensor::Constant;
-use super::{names, operators, shape};
+use super::sequences::{self, Sequence};
+use super::{names, operators, shape, shared};
 use crate::error::OnnxError;
 
 /// An ONNX model: its network, and the file around it.
@@ -42,8 +44,9 @@ pub fn read_onnx(bytes: Bytes, folder: &Path) -> Result<OnnxModel, OnnxError> {
     let mut model = ModelProto::decode(bytes).map_err(|source| OnnxError::Decode { found, source })?;
     let mut bindings = Vec::new();
     let mut external = ExternalFiles::new(folder);
+    let copies = shared::separate(&mut model, &mut external)?;
     let graph = read_model(&mut model, &mut external, &mut bindings)?;
-    let template = Template::new(model, graph.clone(), bindings, external.paths());
+    let template = Template::new(model, graph.clone(), bindings, copies, external.paths());
     Ok(OnnxModel { graph, template })
 }
 
@@ -68,6 +71,8 @@ fn read_model(
         hints: Hints::default(),
         unsupported: HashMap::new(),
         readers: HashMap::new(),
+        picks: HashMap::new(),
+        sequences: HashMap::new(),
         bindings,
     };
     reader.constants(proto, external)?;
@@ -77,7 +82,7 @@ fn read_model(
         reader.node(index, node)?;
     }
     reader.check_unsupported()?;
-    Ok(join_stacked(fold(reader.editor.finish()?)?)?)
+    Ok(separate_states(join_stacked(pass_parts(fold(reader.editor.finish()?)?)?)?)?)
 }
 
 /// Computes what follows from constants. Where the file declares shapes of inner values and outputs that contradict its
@@ -110,6 +115,16 @@ pub(super) fn node_name(index: usize, node: &NodeProto) -> String {
     }
 }
 
+/// A whole number or a text among the attributes of a node, as `name=value`.
+fn setting(attribute: &AttributeProto) -> Option<String> {
+    let value = match attribute.r#type? {
+        attribute_type::INT => attribute.i.unwrap_or(0).to_string(),
+        attribute_type::STRING => String::from_utf8_lossy(attribute.s.as_deref()?).into_owned(),
+        _ => return None,
+    };
+    Some(format!("{}={value}", attribute.name.as_deref()?))
+}
+
 pub(super) struct Reader<'a> {
     pub(super) editor: GraphEditor,
     pub(super) declared: HashMap<String, Declared>,
@@ -121,6 +136,10 @@ pub(super) struct Reader<'a> {
     pub(super) unsupported: HashMap<ValueId, String>,
     /// How many places read each value that is read.
     pub(super) readers: HashMap<ValueId, usize>,
+    /// The indices that sequences are read with.
+    pub(super) picks: HashMap<String, Option<Vec<String>>>,
+    /// Sequences that are parts of a tensor, by name.
+    pub(super) sequences: HashMap<String, Sequence>,
     pub(super) bindings: &'a mut Vec<Binding>,
 }
 
@@ -187,6 +206,7 @@ impl Reader<'_> {
 
     /// Gives every value of the file its id, so that no made-up name takes that of a later one.
     pub(super) fn reads(&mut self, graph: &GraphProto) {
+        self.picks = sequences::readers(graph);
         for &output in self.editor.graph().outputs() {
             *self.readers.entry(output).or_default() += 1;
         }
@@ -205,7 +225,8 @@ impl Reader<'_> {
             constants.map(|value| (self.editor.graph().value(value).name.clone(), value)).collect();
         constants.sort();
         for (name, value) in constants {
-            let constant = Operator::Opaque { domain: String::new(), name: "Constant".into() };
+            let reason = format!("it holds {}", self.unsupported[&value]);
+            let constant = Operator::Opaque { domain: String::new(), name: "Constant".into(), reason };
             self.editor.add_node(name, constant, Vec::new(), vec![Some(value)]);
         }
     }
@@ -231,9 +252,12 @@ impl Reader<'_> {
         let known = operators::first_version(operator).is_some_and(|first| self.version >= first);
         if standard
             && known
-            && let Some(found) = self.control_flow(node, &name, &mut inputs)?
+            && let Some(found) = self.control_flow(index, node, &name, &mut inputs)?
         {
             self.editor.add_node(name, found, inputs, outputs);
+            return Ok(());
+        }
+        if standard && self.sequence(node, &name)? {
             return Ok(());
         }
         let mut call = Call {
@@ -249,7 +273,11 @@ impl Reader<'_> {
             bindings: self.bindings,
             readers: &self.readers,
         };
-        let mut reading = if standard { operators::read(&mut call)? } else { Reading::Opaque };
+        let mut reading = match domain {
+            _ if standard => operators::read(&mut call)?,
+            operators::ml::DOMAIN if !own => operators::ml::read(&mut call)?,
+            _ => Reading::Opaque,
+        };
         if let Reading::Operator(found) = &reading
             && found.most_outputs() == 1
             && !call.keep_first_output()
@@ -273,13 +301,38 @@ impl Reader<'_> {
                         inputs.push(value);
                     }
                 }
+                let reason = if own {
+                    "the file defines it itself, as a function".into()
+                } else {
+                    self.reason(node, domain, operator)
+                };
                 let domain = if is_onnx_domain(Some(domain)) { "" } else { domain };
-                let opaque = Operator::Opaque { domain: domain.into(), name: operator.into() };
+                let opaque = Operator::Opaque { domain: domain.into(), name: operator.into(), reason };
                 self.editor.add_node(name, opaque, inputs, outputs)
             }
         };
         self.hints.observe(self.editor.graph(), added);
         Ok(())
+    }
+
+    /// Why a node is kept aside; empty if nothing is known of its operator.
+    fn reason(&self, node: &NodeProto, domain: &str, operator: &str) -> String {
+        if !is_onnx_domain(Some(domain)) {
+            return format!("this operator of the domain '{domain}' has no counterpart here");
+        }
+        match operators::first_version(operator) {
+            None => String::new(),
+            Some(first) if self.version < first => {
+                format!("it is read from opset {first} on, and the file is written in opset {}", self.version)
+            }
+            Some(_) => {
+                let settings: Vec<String> = node.attribute.iter().filter_map(setting).collect();
+                match settings.is_empty() {
+                    true => "this form of it is not executed".into(),
+                    false => format!("this form of it ({}) is not executed", settings.join(", ")),
+                }
+            }
+        }
     }
 
     /// Constants that were kept aside may be read by operators that were kept aside as well, but by no others.

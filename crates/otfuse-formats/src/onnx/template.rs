@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use otfuse_graph::{ConvTranspose, Graph, Node, Operator, Tensor};
 
-use super::call::{Binding, Target};
+use super::call::{Binding, Place, Target};
 use super::constants::is_constant;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_type};
 use super::readers::Readers;
@@ -21,13 +21,26 @@ pub struct Template {
     /// The network as it was read: what [`write`](Self::write) takes must have the same nodes.
     original: Graph,
     bindings: Vec<Binding>,
+    copies: Vec<(String, String)>,
     /// The files beside this one that hold its tensors.
     external: Vec<PathBuf>,
 }
 
 impl Template {
-    pub(super) fn new(model: ModelProto, original: Graph, bindings: Vec<Binding>, external: Vec<PathBuf>) -> Self {
-        Self { model, original, bindings, external }
+    pub(super) fn new(
+        model: ModelProto,
+        original: Graph,
+        bindings: Vec<Binding>,
+        copies: Vec<(String, String)>,
+        external: Vec<PathBuf>,
+    ) -> Self {
+        Self { model, original, bindings, copies, external }
+    }
+
+    /// Tensors that the file holds once, for several readers, and that the network has for each of them: the name of each
+    /// copy, and the tensor's in the file. All elements of such a tensor are equal.
+    pub fn copies(&self) -> &[(String, String)] {
+        &self.copies
     }
 
     /// The nodes of the file.
@@ -169,6 +182,15 @@ impl Template {
                     })?;
                     tensors.insert(binding.value.clone(), back);
                 }
+                Target::Body { path, tensor: name } => {
+                    if !tensor::same(&tensor, &binding.tensor) {
+                        write_inside(file, path, name, &tensor).ok_or_else(|| OnnxError::Template {
+                            place: format!("tensor '{}'", binding.value),
+                            expected: format!("a tensor '{name}' inside of a body"),
+                            found: "none".into(),
+                        })?;
+                    }
+                }
                 Target::Half { tensor: whole, second } => {
                     // The first half is bound before the second.
                     let joined = match tensors.remove(whole).filter(|_| *second) {
@@ -185,6 +207,32 @@ impl Template {
             }
         }
         Ok(placed)
+    }
+}
+
+/// Replaces a tensor inside of a body.
+fn write_inside(file: &mut GraphProto, path: &[Place], name: &str, tensor: &Tensor) -> Option<()> {
+    if let Some(((node, attribute), rest)) = path.split_first() {
+        let mut attributes = file.node.get_mut(*node)?.attribute.iter_mut();
+        let body = attributes.find(|found| found.name.as_deref() == Some(attribute))?.g.as_deref_mut()?;
+        return write_inside(body, rest, name, tensor);
+    }
+    if let Some(proto) = file.initializer.iter_mut().find(|proto| proto.name.as_deref() == Some(name)) {
+        tensor::store(tensor, proto);
+        return Some(());
+    }
+    let node = file.node.iter_mut().find(|node| is_constant(node) && node.output.iter().any(|output| output == name))?;
+    node.attribute = vec![value_attribute(name, tensor)];
+    Some(())
+}
+
+/// What a `Constant` node holds.
+fn value_attribute(name: &str, tensor: &Tensor) -> AttributeProto {
+    AttributeProto {
+        name: Some("value".into()),
+        r#type: Some(attribute_type::TENSOR),
+        t: Some(Box::new(tensor::write(name, tensor))),
+        ..AttributeProto::default()
     }
 }
 
@@ -245,6 +293,7 @@ fn value_names<'a>(graph: &'a Graph, ids: &[Option<otfuse_graph::ValueId>]) -> V
 fn set_attribute(attribute: &mut AttributeProto, tensor: &Tensor) -> Option<()> {
     match attribute.r#type {
         Some(attribute_type::FLOAT) => attribute.f = Some(*tensor.to_f32()?.first()?),
+        Some(attribute_type::FLOATS) => attribute.floats = tensor.to_f32()?,
         _ => attribute.ints = tensor.to_i64()?,
     }
     Some(())
@@ -262,12 +311,7 @@ fn write_constants(
         let Some(tensor) = tensors.get(output) else { continue };
         placed.insert(output.clone());
         if changed.contains(output) {
-            node.attribute = vec![AttributeProto {
-                name: Some("value".into()),
-                r#type: Some(attribute_type::TENSOR),
-                t: Some(Box::new(tensor::write(output, tensor))),
-                ..AttributeProto::default()
-            }];
+            node.attribute = vec![value_attribute(output, tensor)];
         }
     }
     placed

@@ -63,7 +63,8 @@ fn training_and_unknown_operators_are_opaque() {
         model.graph.nodes().any(|(_, node)| matches!(node.operator, Operator::Opaque { .. }))
     };
     assert!(!is_opaque(&norm(vec![float("epsilon", 1e-3)])));
-    assert!(is_opaque(&norm(vec![int("training_mode", 1)])));
+    let training = norm(vec![int("training_mode", 1)]);
+    assert!(training.graph.nodes().any(|(_, node)| matches!(node.operator, Operator::BatchNormalizationInTraining { .. })));
     assert!(is_opaque(&norm(vec![int("from_the_future", 1)])));
 
     let mut own = model(18, &[1, 3], vec![node("Relu", &["x"], &["y"], vec![])], vec![]);
@@ -143,4 +144,71 @@ fn broken_models_name_the_place() {
     assert!(matches!(error(&stride), OnnxError::Attribute { attribute, .. } if attribute == "strides"));
     let shapes = model(18, &[1, 2], vec![node("MatMul", &["x", "w"], &["y"], vec![])], vec![weight("w", &[3, 2])]);
     assert!(matches!(error(&shapes), OnnxError::Inference(_)));
+}
+
+#[test]
+fn weights_inside_of_bodies_are_weights_and_go_back() {
+    let output = |name: &str| vec![ValueInfoProto { name: Some(name.into()), ..ValueInfoProto::default() }];
+    let branch = |weight_name: &str, result: &str| GraphProto {
+        node: vec![node("MatMul", &["x", weight_name], &[result], vec![])],
+        initializer: vec![weight(weight_name, &[2, 2])],
+        output: output(result),
+        ..GraphProto::default()
+    };
+    let branches = vec![body("then_branch", branch("w", "t")), body("else_branch", branch("w", "e"))];
+    let condition = TensorProto { data_type: Some(9), int32_data: vec![1], float_data: vec![], ..weight("c", &[1]) };
+    let found = read(&model(18, &[1, 2], vec![node("If", &["c"], &["y"], branches)], vec![condition]));
+    assert_eq!(found.graph.parameter_count(), 8);
+    let names: Vec<String> = found
+        .graph
+        .initializers()
+        .filter(|(id, _)| found.graph.is_weight(*id))
+        .map(|(id, _)| found.graph.value(id).name.clone())
+        .collect();
+    assert_eq!(names, ["w", "w_1"]);
+    let mut editor = otfuse_graph::GraphEditor::edit(found.graph.clone());
+    let second = editor.find("w_1").expect("the weight of the other branch");
+    editor.set_tensor(second, otfuse_graph::Tensor::from_f32(&[2, 2], vec![9.0; 4]));
+    let written = found.template.write(&editor.finish().expect("a graph")).expect("written").graph.expect("a graph");
+    let inside = |attribute: usize| written.node[0].attribute[attribute].g.as_ref().expect("a body").initializer[0].clone();
+    assert_ne!(inside(0), inside(1));
+    assert_eq!(written.initializer.len(), 1);
+}
+
+#[test]
+fn equal_constants_get_apart() {
+    let zeros = TensorProto { float_data: vec![0.0; 3], ..weight("z", &[3]) };
+    let nodes = vec![node("Add", &["x", "z"], &["a"], vec![]), node("Add", &["a", "z"], &["y"], vec![])];
+    let found = read(&model(18, &[1, 3], nodes.clone(), vec![zeros]));
+    assert_eq!(found.template.copies(), [("z_2".to_owned(), "z".to_owned())]);
+    assert_eq!(found.graph.initializers().len(), 2);
+    // Others may well be one tensor on purpose.
+    let tied = TensorProto { float_data: vec![0.0, 1.0, 2.0], ..weight("z", &[3]) };
+    assert_eq!(read(&model(18, &[1, 3], nodes, vec![tied])).graph.initializers().len(), 1);
+}
+
+#[test]
+fn parts_of_a_sequence_are_slices() {
+    let int64 = |name: &str, values: &[i64], shape: &[i64]| TensorProto {
+        name: Some(name.into()),
+        data_type: Some(7),
+        dims: shape.to_vec(),
+        int64_data: values.to_vec(),
+        ..TensorProto::default()
+    };
+    let nodes = |index: &'static str| {
+        vec![
+            node("SplitToSequence", &["x", "parts"], &["s"], vec![int("axis", 1)]),
+            node("SequenceAt", &["s", index], &["y"], vec![]),
+        ]
+    };
+    let constants = || vec![int64("parts", &[2, 3], &[2]), int64("one", &[1], &[]), int64("five", &[5], &[])];
+    assert_eq!(operators(&read(&model(18, &[1, 5], nodes("one"), constants()))), ["Slice"]);
+    assert_eq!(operators(&read(&model(18, &[1, 5], nodes("five"), constants()))), ["SplitToSequence", "SequenceAt"]);
+}
+
+#[test]
+fn a_cast_like_another_value_is_a_cast() {
+    let nodes = vec![node("CastLike", &["w", "x"], &["a"], vec![]), node("Add", &["x", "a"], &["y"], vec![])];
+    assert_eq!(operators(&read(&model(18, &[1, 3], nodes, vec![weight("w", &[3])]))), ["Cast", "Add"]);
 }

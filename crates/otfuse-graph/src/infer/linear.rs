@@ -1,9 +1,11 @@
 //! Products of matrices.
 
+use std::collections::BTreeMap;
+
 use super::error::InferenceError;
 use super::fact::Fact;
 use super::scope::Scope;
-use crate::{Dim, Gemm, Shape};
+use crate::{Dim, Einsum, Gemm, Shape};
 
 /// `A` of M x K (K x M if transposed), `B` of K x N (N x K), `C` broadcast to M x N.
 pub(super) fn gemm(scope: &Scope<'_>, gemm: &Gemm) -> Result<Fact, InferenceError> {
@@ -59,4 +61,26 @@ pub(super) fn mat_mul(scope: &Scope<'_>) -> Result<Fact, InferenceError> {
         shape.push(columns.clone());
     }
     Ok(Fact::new(data_type, Some(shape)))
+}
+
+/// A length for each letter.
+pub(super) fn einsum(scope: &Scope<'_>, einsum: &Einsum) -> Result<Fact, InferenceError> {
+    let mut lengths: BTreeMap<char, Dim> = BTreeMap::new();
+    for (input, letters) in einsum.inputs.iter().enumerate() {
+        let Some(shape) = scope.shape(input) else { continue };
+        if shape.len() != letters.len() {
+            return Err(scope.rank_error(input, letters.len().to_string()));
+        }
+        for (axis, (letter, length)) in letters.iter().zip(shape).enumerate() {
+            match lengths.get(letter) {
+                Some(known) => scope.expect_length(input, axis, known, length)?,
+                None => drop(lengths.insert(*letter, length.clone())),
+            }
+            if length.as_known().is_some() {
+                lengths.insert(*letter, length.clone());
+            }
+        }
+    }
+    let shape = einsum.output.iter().map(|letter| lengths.get(letter).cloned()).collect();
+    Ok(Fact::new(scope.data_type(0).or(scope.data_type(1)), shape))
 }

@@ -192,9 +192,11 @@ fn infer(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
     let fact = match &scope.node.operator {
         Operator::Gemm(gemm) => linear::gemm(scope, gemm),
         Operator::MatMul => linear::mat_mul(scope),
+        Operator::Einsum(einsum) => linear::einsum(scope, einsum),
         Operator::Conv(conv) => convolution::conv(scope, conv),
         Operator::ConvTranspose(conv) => convolution::conv_transpose(scope, conv),
         Operator::BatchNormalization { .. } => normalization::of_channels(scope, 4),
+        Operator::BatchNormalizationInTraining { .. } => return normalization::in_training(scope),
         Operator::InstanceNormalization { .. } => normalization::of_channels(scope, 2),
         Operator::LayerNormalization { axis, .. } => normalization::of_last_axes(scope, *axis),
         Operator::LocalResponseNormalization { .. } => normalization::of_neighbours(scope),

@@ -16,6 +16,14 @@ pub(super) fn of_channels(scope: &Scope<'_>, parameters: usize) -> Result<Fact, 
     unchanged(scope)
 }
 
+/// As [`of_channels`], with the statistics of each channel behind.
+pub(super) fn in_training(scope: &Scope<'_>) -> Result<Vec<Fact>, InferenceError> {
+    let normalised = of_channels(scope, 4)?;
+    let channels = normalised.shape.as_ref().and_then(|shape| Some(vec![shape.get(1)?.clone()]));
+    let statistic = |input: usize| Fact::new(scope.data_type(input), channels.clone());
+    Ok(vec![normalised, statistic(3), statistic(4)])
+}
+
 /// Scale and bias broadcast to the axes from `axis` on.
 pub(super) fn of_last_axes(scope: &Scope<'_>, axis: i64) -> Result<Fact, InferenceError> {
     if let Some(shape) = scope.shape(0) {

@@ -110,6 +110,18 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// Pins what lies on an axis of a constant whose make-up has an unknown length: it could not be reordered there.
+    pub(crate) fn pin_unknown(&mut self) {
+        for (id, _) in self.graph.initializers() {
+            for layout in self.axes.get(&id).cloned().unwrap_or_default() {
+                let sizes = self.blocks.leaves(&layout).into_iter().map(|leaf| self.blocks.size(&Layout::Block(leaf)));
+                if sizes.into_iter().any(|size| size.as_known().is_none()) {
+                    self.blocks.pin(&layout, &PinReason::Position);
+                }
+            }
+        }
+    }
+
     /// The layouts of a value's axes, if its rank is known. Those of a uniform value are other ones at each reading.
     pub(crate) fn axes(&mut self, value: ValueId) -> Option<Vec<Layout>> {
         if self.uniform.contains(&value) {
@@ -119,11 +131,23 @@ impl<'a> Analysis<'a> {
         self.axes.get(&value).cloned()
     }
 
-    /// Follows values whose elements are all equal through what only moves elements.
+    /// Follows values whose elements are all equal: constants of a shape, copies of one number, and what is computed from
+    /// them element by element. What weights happen to hold is no matter: networks of one architecture have one structure.
     pub(crate) fn note_uniform(&mut self, node: &Node) {
-        let reads_uniform = || node.input(0).is_some_and(|input| self.uniform.contains(&input));
-        let is_constant = matches!(node.operator, Operator::ConstantOfShape { .. });
-        if is_constant || node.operator.copies_elements() && reads_uniform() {
+        let one = |input: ValueId| self.facts.shape(input).is_some_and(|shape| shape.iter().all(Dim::is_one));
+        let is_uniform = |input: ValueId| self.uniform.contains(&input) || one(input);
+        let follows = match &node.operator {
+            Operator::ConstantOfShape { .. } => true,
+            Operator::Unary(_)
+            | Operator::Binary(_)
+            | Operator::Variadic(_)
+            | Operator::Clip
+            | Operator::Where
+            | Operator::Cast { .. }
+            | Operator::Identity => node.inputs.iter().flatten().all(|&input| is_uniform(input)),
+            operator => operator.copies_elements() && node.input(0).is_some_and(is_uniform),
+        };
+        if follows {
             self.uniform.extend(node.outputs.iter().flatten());
         }
     }

@@ -40,6 +40,7 @@ impl NeuronGroups {
         if pin_outputs {
             analysis.pin_outputs();
         }
+        analysis.pin_unknown();
         Collection { analysis: &analysis }.groups()
     }
 }
@@ -61,9 +62,12 @@ impl Collection<'_> {
         for (group, outer) in groups.iter_mut().zip(within) {
             group.within = outer;
         }
-        let layouts = self.analysis.graph.initializers().filter_map(|(id, _)| {
-            let axes = self.analysis.own_axes(id).iter().map(|axis| self.axis_layout(axis, &ids));
-            Some((id, axes.collect::<Option<Vec<_>>>()?))
+        let layouts = self.analysis.graph.initializers().map(|(id, tensor)| {
+            let axes = self.analysis.own_axes(id).iter().zip(tensor.shape());
+            let layout = |(axis, &length): (&Layout, &usize)| {
+                self.axis_layout(axis, &ids).unwrap_or(AxisLayout::Fixed(length))
+            };
+            (id, axes.map(layout).collect::<Vec<_>>())
         });
         let layouts = layouts.collect();
         for observation in self.observations(&ids) {

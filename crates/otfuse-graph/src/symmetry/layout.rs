@@ -185,7 +185,33 @@ impl Blocks {
         if let State::Pinned(reason) = second_state {
             self.pin(&Layout::Block(first), &reason);
         }
+        if self.blocks[first.index()].size.as_known().is_none() {
+            self.blocks[first.index()].size = self.blocks[second.index()].size.clone();
+        }
         self.blocks[second.index()].state = State::Bound(Layout::Block(first));
+    }
+
+    /// The composite as one of a known length: positions of unknown lengths in a product become what is left beside the
+    /// others. `None` if that cannot be told.
+    fn measured(&mut self, length: &Dim, composite: Layout) -> Option<Layout> {
+        let (Some(total), None) = (length.as_known(), self.size(&composite).as_known()) else { return Some(composite) };
+        let Layout::Product(factors) = &composite else { return None };
+        let is_unknown = |factor: &Layout| self.size(factor).as_known().is_none();
+        let first = factors.iter().position(is_unknown)?;
+        let last = factors.iter().rposition(is_unknown)?;
+        let unknown = &factors[first..=last];
+        if !unknown.iter().all(is_unknown) || unknown.iter().any(|factor| self.is_free(factor)) {
+            return None;
+        }
+        let others = factors[..first].iter().chain(&factors[last + 1..]);
+        let known = others.map(|factor| self.size(factor).as_known()).try_fold(1_usize, |product, length| {
+            product.checked_mul(length?)
+        })?;
+        if known == 0 || !total.is_multiple_of(known) {
+            return None;
+        }
+        let rest = self.pinned(Dim::known(total / known), PinReason::Position);
+        Some(Layout::Product([&factors[..first], &[rest], &factors[last + 1..]].concat()))
     }
 
     fn bind(&mut self, block: BlockId, composite: Layout, reason: &PinReason) {
@@ -193,7 +219,13 @@ impl Blocks {
         match state {
             State::Pinned(pin) => self.pin(&composite, &pin),
             _ if self.leaves(&composite).contains(&block) => self.pin(&composite, reason),
-            _ => self.blocks[block.index()].state = State::Bound(composite),
+            _ => match self.measured(&self.blocks[block.index()].size.clone(), composite.clone()) {
+                Some(composite) => self.blocks[block.index()].state = State::Bound(composite),
+                None => {
+                    self.pin(&composite, reason);
+                    self.pin(&Layout::Block(block), reason);
+                }
+            },
         }
     }
 

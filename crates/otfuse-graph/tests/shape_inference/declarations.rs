@@ -20,7 +20,7 @@ fn declarations_complete_what_is_inferred() {
     let three = Dim::known(3);
     assert_eq!(declared(relu(), vec![free.clone(), free.clone()]).unwrap(), [batch, three.clone()]);
     assert_eq!(declared(relu(), vec![8.into(), free.clone()]).unwrap(), [8.into(), three.clone()]);
-    let opaque = Operator::Opaque { domain: String::new(), name: "NonMaxSuppression".into() };
+    let opaque = Operator::Opaque { domain: String::new(), name: "NonMaxSuppression".into(), reason: String::new() };
     assert_eq!(declared(opaque, vec![free.clone(), three.clone()]).unwrap(), [free, three]);
 }
 

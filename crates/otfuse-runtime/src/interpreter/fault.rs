@@ -14,7 +14,7 @@ pub(crate) enum Fault {
     /// More bytes than the host's limits allow.
     Bytes { asked: u64, allowed: u64 },
     /// Not executed, for a reason.
-    Unsupported(&'static str),
+    Unsupported(String),
 }
 
 pub(crate) type Outcome<T> = Result<T, Fault>;
@@ -33,7 +33,7 @@ impl Fault {
             Self::Inner(error) => error,
             Self::Bytes { asked, allowed } => RuntimeError::Budget { node, resource: "bytes", asked, allowed },
             Self::Backend(message) => RuntimeError::Backend { node, operator, message },
-            Self::Unsupported(reason) => RuntimeError::Unsupported { node, operator, reason: reason.into() },
+            Self::Unsupported(reason) => RuntimeError::Unsupported { node, operator, reason },
         }
     }
 }

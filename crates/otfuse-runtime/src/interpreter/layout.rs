@@ -69,7 +69,7 @@ fn moved<B: Backend, A: Array>(operator: &Operator, x: A, operands: &mut Operand
             Ok(x.expanded(&target))
         }
         Operator::Tile => tile(x, &operands.integers(1)?.data),
-        _ => Err(Fault::Unsupported("it moves no elements")),
+        _ => Err(Fault::Unsupported("it moves no elements".into())),
     }
 }
 

@@ -15,6 +15,7 @@ mod binary;
 mod control;
 mod convolution;
 mod deform;
+mod einsum;
 mod fault;
 mod floats;
 mod integers;
@@ -55,9 +56,13 @@ fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outp
     let one = match operator {
         Operator::Gemm(gemm) => Value::Floats(linear::gemm(gemm, operands)?),
         Operator::MatMul => Value::Floats(linear::matmul(operands)?),
+        Operator::Einsum(einsum) => Value::Floats(einsum::einsum(einsum, operands)?),
         Operator::Conv(conv) => Value::Floats(convolution::convolution(conv, operands)?),
         Operator::ConvTranspose(conv) => Value::Floats(convolution::transposed(conv, operands)?),
         Operator::BatchNormalization { epsilon } => Value::Floats(normalisation::batch(*epsilon, operands)?),
+        Operator::BatchNormalizationInTraining { epsilon, momentum } => {
+            return normalisation::batch_in_training(*epsilon, *momentum, operands);
+        }
         Operator::InstanceNormalization { epsilon } => Value::Floats(normalisation::instance(*epsilon, operands)?),
         Operator::LayerNormalization { axis, epsilon } => {
             Value::Floats(normalisation::layer(*axis, *epsilon, operands)?)
@@ -130,7 +135,7 @@ fn apply<B: RuntimeBackend>(operator: &Operator, mut operands: Operands<B>, outp
         Operator::Loop { body, states } => return control::repeat(body, *states, operands),
         Operator::Scan(scan) => return control::scan(scan, operands),
         Operator::Random(_) | Operator::Opaque { .. } => {
-            return Err(Fault::Unsupported(refusal(operator).unwrap_or_default()));
+            return Err(Fault::Unsupported(refusal(operator).unwrap_or_default().to_owned()));
         }
     };
     Ok(vec![one])

@@ -8,7 +8,7 @@ use super::fault::{Fault, Outcome, broadcast, resolve_axis};
 use super::floats::Floats;
 use super::layout::pad_with;
 use super::unary::scalar;
-use super::value::Operands;
+use super::value::{Operands, Value};
 
 /// A vector of one number per channel, as a tensor that broadcasts over `rank` axes.
 fn per_channel<B: Backend>(x: Floats<B>, name: &str, channels: usize, rank: usize) -> Outcome<FloatTensor<B>> {
@@ -41,18 +41,17 @@ pub(super) fn batch<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Out
 }
 
 /// What a batch says of its channels.
-#[cfg(feature = "training")]
 pub(crate) struct BatchStatistics<B: Backend> {
     /// The mean of each channel.
     pub(crate) mean: FloatTensor<B>,
     /// The mean squared deviation from it.
     pub(crate) variance: FloatTensor<B>,
     /// How many elements each is taken over.
+    #[cfg_attr(not(feature = "training"), allow(dead_code))]
     pub(crate) count: usize,
 }
 
 /// Batch normalisation as in training: by the batch's own statistics (Ioffe and Szegedy 2015, algorithm 1).
-#[cfg(feature = "training")]
 pub(crate) fn batch_with_own_statistics<B: Backend>(
     epsilon: f32,
     operands: &mut Operands<B>,
@@ -78,6 +77,26 @@ pub(crate) fn batch_with_own_statistics<B: Backend>(
     let flat = |tensor: FloatTensor<B>| Floats::<B>::new(tensor).reshaped(&[channels]).into_tensor();
     let statistics = BatchStatistics { mean: flat(mean), variance: flat(variance), count };
     Ok((Floats::<B>::new(B::float_add(normalised, bias)).reshaped(&shape), statistics))
+}
+
+/// As in training, with the running statistics behind: what goes in, moved towards the batch's own.
+pub(super) fn batch_in_training<B: Backend>(
+    epsilon: f32,
+    momentum: f32,
+    operands: &mut Operands<B>,
+) -> Outcome<Vec<Value<B>>> {
+    let (normalised, found) = batch_with_own_statistics(epsilon, operands)?;
+    let channels = normalised.shape()[1];
+    let mut moved = |index: usize, name: &str, own: FloatTensor<B>| -> Outcome<Value<B>> {
+        let before = operands.floats(index)?;
+        if before.shape() != [channels] {
+            return Err(Fault::new(name, format!("shape [{channels}]"), format!("{:?}", before.shape())));
+        }
+        let own = B::float_mul_scalar(own, scalar(1.0 - momentum));
+        Ok(Value::Floats(before.map(|before| B::float_add(B::float_mul_scalar(before, scalar(momentum)), own))))
+    };
+    let (mean, variance) = (moved(3, "mean", found.mean)?, moved(4, "variance", found.variance)?);
+    Ok(vec![Value::Floats(normalised), mean, variance])
 }
 
 pub(super) fn instance<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {

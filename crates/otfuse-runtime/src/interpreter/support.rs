@@ -3,12 +3,13 @@
 use otfuse_graph::{Binary, Operator, ScatterReduction};
 
 /// Why an operator is not executed; `None` if it is.
-pub fn refusal(operator: &Operator) -> Option<&'static str> {
+pub fn refusal(operator: &Operator) -> Option<&str> {
     match operator {
         Operator::Random(_) => Some("it draws random numbers, and a network's function is fixed"),
         // In inference it is read as an identity.
         Operator::Opaque { name, .. } if name == "Dropout" => Some("in training mode it draws random numbers"),
-        Operator::Opaque { .. } => Some("its meaning is not known here"),
+        Operator::Opaque { reason, .. } if reason.is_empty() => Some("its meaning is not known here"),
+        Operator::Opaque { reason, .. } => Some(reason),
         _ => None,
     }
 }

@@ -36,8 +36,11 @@ fn is_read_as_weight(
     readers.iter().any(|&(reader, position)| {
         let node = graph.node(reader);
         match &node.operator {
-            Operator::Gemm(_) | Operator::MatMul | Operator::Conv(_) | Operator::ConvTranspose(_) => true,
-            Operator::BatchNormalization { .. } => matches!(position, 1 | 2),
+            Operator::Gemm(_) | Operator::MatMul | Operator::Einsum(_) => true,
+            Operator::Conv(_) | Operator::ConvTranspose(_) => true,
+            Operator::BatchNormalization { .. } | Operator::BatchNormalizationInTraining { .. } => {
+                matches!(position, 1 | 2)
+            }
             Operator::InstanceNormalization { .. }
             | Operator::LayerNormalization { .. }
             | Operator::GroupNormalization { .. }

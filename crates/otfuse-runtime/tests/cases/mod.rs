@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{
-    Aspect, Binary, Cell, Conv, ConvTranspose, Coordinates, DataType, DepthOrder, Gemm, Graph, GraphEditor, Nearest,
+    Aspect, Binary, Cell, Conv, ConvTranspose, Coordinates, DataType, DepthOrder, Einsum, Gemm, Graph, GraphEditor, Nearest,
     Operator, PadMode, Padding, Pool, PoolKind, Recurrent, Reduce, ReduceKind, Resize, ResizeMode, ScatterReduction,
     Tensor, Unary, Variadic, Window,
 };
@@ -15,6 +15,10 @@ fn window(strides: &[usize], dilations: &[usize], pads: &[usize]) -> Window {
 
 fn same(strides: &[usize], padding: Padding) -> Window {
     Window { strides: strides.to_vec(), padding, ..Window::default() }
+}
+
+fn einsum(equation: &str) -> Operator {
+    Operator::Einsum(Einsum::parse(equation).unwrap())
 }
 
 fn conv(groups: usize, window: Window) -> Operator {
@@ -163,6 +167,15 @@ fn rest() -> Vec<(&'static str, Operator)> {
         ("BatchNormalization", Operator::BatchNormalization { epsilon: 1e-3 }),
         ("BatchNormalization_flat", Operator::BatchNormalization { epsilon: 1e-5 }),
         ("InstanceNormalization", Operator::InstanceNormalization { epsilon: 1e-3 }),
+        (
+            "BatchNormalization_in_training",
+            Operator::BatchNormalizationInTraining { epsilon: 1e-3, momentum: 0.7 },
+        ),
+        ("Einsum", einsum("bij,bjk->bki")),
+        ("Einsum_one", einsum("abc->ca")),
+        ("Einsum_outer", einsum("i,d->id")),
+        ("Einsum_three", einsum("ab,bc,cd->ad")),
+        ("Einsum_number", einsum("ij,ij->")),
         ("LayerNormalization", Operator::LayerNormalization { axis: -1, epsilon: 1e-5 }),
         ("LayerNormalization_axes", Operator::LayerNormalization { axis: 1, epsilon: 1e-2 }),
         ("LRN", response(3, 0.5, 0.6, 1.5)),

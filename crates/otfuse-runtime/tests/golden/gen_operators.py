@@ -208,6 +208,14 @@ case("GatherND", "GatherND", [floats(3, 2, 2), np.array([[0, 1], [2, 0], [0, 1]]
 case("ScatterElements", "ScatterElements", [floats(3, 3), np.array([[2, 0, 1]], dtype=np.int64), floats(1, 3)], axis=0)
 case("ScatterND", "ScatterND", [floats(4, 2), np.array([[3], [0]], dtype=np.int64), floats(2, 2)])
 
+batch = [floats(2, 3, 2, 2), floats(3), floats(3), floats(3), floats(3, low=0.1)]
+case("BatchNormalization_in_training", "BatchNormalization", batch, outputs=3, epsilon=1e-3, momentum=0.7, training_mode=1)
+case("Einsum", "Einsum", [floats(2, 3, 4), floats(2, 4, 5)], equation="bij,bjk->bki")
+case("Einsum_one", "Einsum", [floats(2, 3, 4)], equation="abc->ca")
+case("Einsum_outer", "Einsum", [floats(3), floats(4)], equation="i,d->id")
+case("Einsum_three", "Einsum", [floats(2, 3), floats(3, 4), floats(4, 2)], equation="ab,bc,cd->ad")
+case("Einsum_number", "Einsum", [floats(2, 3), floats(2, 3)], equation="ij,ij->")
+
 target = pathlib.Path(__file__).with_name("operators.json")
 lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(cases.items()))
 target.write_text("{\n" + lines + "\n}\n")

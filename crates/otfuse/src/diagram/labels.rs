@@ -218,7 +218,7 @@ impl Labels<'_, '_> {
                 format!("{name} {}{}", recurrent.hidden, if recurrent.reverse { ", backwards" } else { "" })
             }
             Operator::Attention(_) => "Attention".into(),
-            Operator::BatchNormalization { .. } => "BatchNorm".into(),
+            Operator::BatchNormalization { .. } | Operator::BatchNormalizationInTraining { .. } => "BatchNorm".into(),
             Operator::LayerNormalization { .. } => format!("LayerNorm{}", self.last_length(id)),
             Operator::InstanceNormalization { .. } => "InstanceNorm".into(),
             Operator::Unary(unary) => unary_name(unary, node.operator.name()),

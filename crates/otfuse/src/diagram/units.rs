@@ -163,6 +163,7 @@ impl<'f, 'g> Merging<'f, 'g> {
         match &flow.node(id).operator {
             Operator::Unary(_)
             | Operator::BatchNormalization { .. }
+            | Operator::BatchNormalizationInTraining { .. }
             | Operator::PRelu
             | Operator::Clip
             | Operator::Softmax { .. }

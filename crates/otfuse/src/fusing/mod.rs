@@ -4,6 +4,7 @@ mod comparison;
 mod fused;
 mod order;
 pub(crate) mod plan;
+mod refusal;
 mod report;
 
 use std::borrow::Borrow;
@@ -14,7 +15,7 @@ use otfuse_fusion::{
     Activations, Aligned, FeatureSource, FusionError, Networks, Progress, PruneSettings, RepairError, align_all,
     fuse_partially, prune,
 };
-use otfuse_graph::{Graph, NeuronGroups};
+use otfuse_graph::{Facts, Graph, NeuronGroups};
 use otfuse_runtime::RuntimeError;
 
 use self::comparison::Checked;
@@ -26,7 +27,7 @@ use crate::error::fusion_error;
 use crate::measure::Clock;
 use crate::model::hashes;
 use crate::prune::warn_of_skipped;
-use crate::verify::{broken, verify_groups};
+use crate::verify::{broken, verify_groups_at};
 use crate::{
     Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, VerifyError,
 };
@@ -407,6 +408,7 @@ impl Group {
         narrow: Option<&Graph>,
         plan: &Plan,
     ) -> Result<std::result::Result<Self, (FusionError, Vec<PathBuf>)>> {
+        models.iter().try_for_each(refusal::check)?;
         let mut paths: Vec<PathBuf> = models.iter().map(|model| model.path().to_owned()).collect();
         let mut graphs: Vec<&Graph> = models.iter().map(Model::graph).collect::<Result<_>>()?;
         let mut groups: Vec<NeuronGroups> =
@@ -447,7 +449,9 @@ impl Group {
         for (model, path) in self.paths.iter().enumerate() {
             let graph = self.networks.graph(model);
             let hint = "`no_verify` fuses all the same";
-            match verify_groups(graph, self.groups[model].clone(), plan.seed, context.host()) {
+            let facts = Facts::of(graph).map_err(Error::input)?;
+            plan.shapes.check(graph, &facts).map_err(|error| error.of(path))?;
+            match verify_groups_at(graph, self.groups[model].clone(), &plan.shapes, plan.seed, context.host()) {
                 Ok(verification) if verification.is_ok() => {}
                 Ok(verification) => return Err(broken(graph, &verification).of(path).hint(hint)),
                 Err(VerifyError::Runtime(error @ RuntimeError::Unsupported { .. })) => {

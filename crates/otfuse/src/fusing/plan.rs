@@ -9,7 +9,7 @@ use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solv
 use crate::choices::Choice;
 use crate::error::fusion_error;
 use crate::{
-    ConsensusName, Context, CostName, Error, FuseOptions, MarginalName, MembersName, MergeName, MethodName, ModeName,
+    ConsensusName, Context, CostName, Error, FuseOptions, InputShapes, MarginalName, MembersName, MergeName, MethodName, ModeName,
     Model, OrderName, PointName, PresetName, RepairName, ResidualName, Result, SolverName, StartName, StatisticName,
 };
 
@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     /// Below 1.
     pub narrow: Option<f64>,
     pub seed: u64,
+    /// What the proof is made on.
+    pub shapes: InputShapes,
 }
 
 /// What is known of the data when options are resolved.
@@ -128,6 +130,7 @@ impl Plan {
             width_budget,
             narrow: options.target_width.filter(|&width| width < 1.0),
             seed: options.seed.unwrap_or(0),
+            shapes: options.shape.clone().unwrap_or_default(),
             settings,
         })
     }

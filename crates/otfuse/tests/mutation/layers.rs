@@ -20,6 +20,13 @@ pub fn network(operator: &Operator) -> Option<Graph> {
             let x = w.unary(Unary::Relu, x);
             w.dense(x, 6)
         }
+        Operator::Einsum(_) => {
+            let x = w.hidden();
+            let x = w.unary(Unary::Relu, x);
+            let inputs = [x, w.weight(&[6, 3])];
+            let y = w.node(operator, &inputs);
+            w.finish(y)
+        }
         Operator::MatMulInteger => {
             // Weights would be integers, and so pinned: both sides are computed.
             let quantize = Operator::QuantizeLinear { axis: 1, data_type: None };

@@ -73,6 +73,7 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
         },
         "Clip" => return clip(call),
         "Cast" => return cast(call),
+        "CastLike" => return cast_like(call),
         "Identity" => return Ok(Reading::Operator(Operator::Identity)),
         "Dropout" => return dropout(call),
         _ => return Ok(Reading::Other),
@@ -101,6 +102,14 @@ fn cast(call: &Call<'_>) -> Result<Reading, OnnxError> {
     };
     let to = i32::try_from(number).ok().and_then(data_type::from_number);
     Ok(to.map_or(Reading::Opaque, |to| Reading::Operator(Operator::Cast { to })))
+}
+
+/// The type is that of another value, of which nothing else matters.
+fn cast_like(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
+    call.attributes.ignore(&["saturate", "round_mode"]);
+    let Some(to) = call.known_type(1) else { return Ok(Reading::Opaque) };
+    call.inputs.truncate(1);
+    Ok(Reading::Operator(Operator::Cast { to }))
 }
 
 /// In inference nothing is dropped. The mask has no counterpart; training mode is asked for by an input.

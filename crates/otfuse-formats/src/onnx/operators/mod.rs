@@ -6,9 +6,11 @@ mod arithmetic;
 mod attention;
 mod convolution;
 mod creation;
+mod einsum;
 mod indexing;
 mod layout;
 mod linear;
+pub(super) mod ml;
 mod normalization;
 mod pooling;
 mod quantization;
@@ -53,9 +55,10 @@ impl Written {
 type Read = fn(&mut Call<'_>) -> Result<Reading, OnnxError>;
 type Write = fn(&Node) -> Option<Written>;
 
-const FAMILIES: [(Read, Write); 17] = [
+const FAMILIES: [(Read, Write); 18] = [
     (linear::read, linear::write),
     (convolution::read, convolution::write),
+    (einsum::read, einsum::write),
     (pooling::read, pooling::write),
     (normalization::read, normalization::write),
     (activation::read, activation::write),

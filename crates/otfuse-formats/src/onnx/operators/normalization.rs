@@ -60,10 +60,16 @@ fn batch(call: &mut Call<'_>) -> Result<Reading, OnnxError> {
     let test = call.attributes.flag("is_test")?.unwrap_or(call.version >= 7);
     // A scale for every element instead of every channel, up to opset 8.
     let spatial = call.attributes.flag("spatial")?.unwrap_or(true);
-    if training || !test || !spatial || !call.keep_first_output() {
+    let epsilon = call.attributes.float("epsilon")?.unwrap_or(1e-5);
+    // Older opsets have outputs for what no one reads.
+    let alone = call.keep_first_output();
+    if !spatial || !(alone || training) {
         return Ok(Reading::Opaque);
     }
-    let epsilon = call.attributes.float("epsilon")?.unwrap_or(1e-5);
+    if training || !test {
+        let momentum = call.attributes.float("momentum")?.unwrap_or(0.9);
+        return Ok(Reading::Operator(Operator::BatchNormalizationInTraining { epsilon, momentum }));
+    }
     Ok(Reading::Operator(Operator::BatchNormalization { epsilon }))
 }
 
@@ -71,6 +77,9 @@ pub(super) fn write(node: &Node) -> Option<Written> {
     Some(Written::new(match &node.operator {
         Operator::BatchNormalization { epsilon } | Operator::InstanceNormalization { epsilon } => {
             vec![float("epsilon", *epsilon)]
+        }
+        Operator::BatchNormalizationInTraining { epsilon, momentum } => {
+            vec![float("epsilon", *epsilon), float("momentum", *momentum), int("training_mode", 1)]
         }
         // The form with a number for each group has no place beside newer operators.
         Operator::GroupNormalization { per_group: true, .. } => return None,

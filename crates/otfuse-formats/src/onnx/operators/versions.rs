@@ -2,7 +2,7 @@
 
 /// Operators of ONNX's own domain with the first opset whose form is read, sorted by name. All later forms are read as
 /// well; where an attribute has no counterpart, the node is kept aside.
-pub const FIRST_VERSIONS: [(&str, i64); 149] = [
+pub const FIRST_VERSIONS: [(&str, i64); 153] = [
     ("Abs", 1),
     ("Acos", 7),
     ("Acosh", 9),
@@ -24,6 +24,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 149] = [
     ("BitwiseOr", 18),
     ("BitwiseXor", 18),
     ("Cast", 6),
+    ("CastLike", 15),
     ("Ceil", 1),
     ("Celu", 12),
     ("Clip", 1),
@@ -40,6 +41,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 149] = [
     ("DequantizeLinear", 10),
     ("Div", 1),
     ("Dropout", 1),
+    ("Einsum", 12),
     ("Elu", 1),
     ("Equal", 1),
     ("Erf", 9),
@@ -123,6 +125,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 149] = [
     ("ScatterElements", 11),
     ("ScatterND", 11),
     ("Selu", 1),
+    ("SequenceAt", 11),
     ("Shape", 1),
     ("Shrink", 9),
     ("Sigmoid", 1),
@@ -136,6 +139,7 @@ pub const FIRST_VERSIONS: [(&str, i64); 149] = [
     ("Softsign", 1),
     ("SpaceToDepth", 1),
     ("Split", 1),
+    ("SplitToSequence", 11),
     ("Sqrt", 1),
     ("Squeeze", 1),
     ("Sub", 1),

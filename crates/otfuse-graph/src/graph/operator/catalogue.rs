@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Gemm, GridMode,
+    Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Einsum, Gemm, GridMode,
     GridPadding, GridSample, Nearest, Operator, PadMode, Pool, PoolKind, Random, RandomKind, Recurrent, Reduce,
     ReduceKind, Resize, ResizeMode, Scan, ScatterReduction, Unary, Variadic, Window,
 };
@@ -137,6 +137,7 @@ fn layers() -> Vec<Operator> {
     let mut all = vec![
         Operator::Gemm(Gemm::default()),
         Operator::MatMul,
+        Operator::Einsum(Einsum { inputs: vec![vec!['i', 'j'], vec!['j', 'k']], output: vec!['i', 'k'] }),
         Operator::MatMulInteger,
         Operator::QLinearConv(conv.clone()),
         Operator::Conv(conv),

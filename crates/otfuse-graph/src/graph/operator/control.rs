@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Operator;
 use crate::Graph;
 
 /// A network inside an operator.
@@ -40,4 +41,16 @@ pub struct Direction {
     pub axis: i64,
     /// From the end.
     pub reverse: bool,
+}
+
+impl Operator {
+    /// The networks inside of the operator.
+    pub fn bodies(&self) -> Vec<&Body> {
+        match self {
+            Self::If { then_branch, else_branch } => vec![then_branch, else_branch],
+            Self::Loop { body, .. } => vec![body],
+            Self::Scan(scan) => vec![&scan.body],
+            _ => Vec::new(),
+        }
+    }
 }

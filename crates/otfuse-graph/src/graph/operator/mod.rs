@@ -7,6 +7,7 @@
 mod attention;
 mod catalogue;
 mod control;
+mod einsum;
 mod elementwise;
 mod indexing;
 mod movement;
@@ -20,6 +21,7 @@ mod window;
 
 pub use attention::{Attention, Scores};
 pub use control::{Body, Direction, Scan};
+pub use einsum::Einsum;
 pub use elementwise::{Binary, Unary, Variadic};
 pub use indexing::{DepthOrder, PadMode, ScatterReduction};
 pub use product::{Conv, ConvTranspose, DeformConv, Gemm};
@@ -38,6 +40,8 @@ pub enum Operator {
     Gemm(Gemm),
     /// `(A, B) -> Y`: NumPy's `matmul`, batch axes broadcast.
     MatMul,
+    /// `(A, ...) -> Y`: axes of the same letter are one; those that Y does not have are summed over.
+    Einsum(Einsum),
     /// `(X, W, B?) -> Y`: X of shape N, C, spatial..; W of shape M, C / groups, kernel..; B of shape M.
     Conv(Conv),
     /// `(X, W, B?) -> Y`: X of shape N, C, spatial..; W of shape C, M / groups, kernel..; B of shape M.
@@ -46,6 +50,14 @@ pub enum Operator {
     BatchNormalization {
         /// Added to the variance.
         epsilon: f32,
+    },
+    /// `(X, scale, bias, mean, variance) -> (Y, mean?, variance?)`: as [`BatchNormalization`](Self::BatchNormalization) in
+    /// training mode, by the batch's own statistics; the statistics that go in are moved towards these.
+    BatchNormalizationInTraining {
+        /// Added to the variance.
+        epsilon: f32,
+        /// The share of the statistics that go in.
+        momentum: f32,
     },
     /// `(X, scale, bias) -> Y`: every channel of every sample normalised over its positions.
     InstanceNormalization {
@@ -309,5 +321,7 @@ pub enum Operator {
         domain: String,
         /// The operator's name in that domain.
         name: String,
+        /// Why it is not executed, as the end of a sentence; empty if nothing is known of it.
+        reason: String,
     },
 }

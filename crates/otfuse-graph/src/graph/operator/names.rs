@@ -8,9 +8,10 @@ impl Operator {
         match self {
             Self::Gemm(_) => "Gemm",
             Self::MatMul => "MatMul",
+            Self::Einsum(_) => "Einsum",
             Self::Conv(_) => "Conv",
             Self::ConvTranspose(_) => "ConvTranspose",
-            Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::BatchNormalization { .. } | Self::BatchNormalizationInTraining { .. } => "BatchNormalization",
             Self::InstanceNormalization { .. } => "InstanceNormalization",
             Self::LayerNormalization { .. } => "LayerNormalization",
             Self::LocalResponseNormalization { .. } => "LRN",
@@ -85,10 +86,10 @@ impl Operator {
             Self::Gemm(_) => (2, 3),
             Self::Conv(_) | Self::ConvTranspose(_) | Self::LayerNormalization { .. } => (2, 3),
             Self::InstanceNormalization { .. } | Self::Where | Self::Range => (3, 3),
-            Self::BatchNormalization { .. } => (5, 5),
+            Self::BatchNormalization { .. } | Self::BatchNormalizationInTraining { .. } => (5, 5),
             Self::MatMul | Self::Binary(_) | Self::PRelu | Self::Reshape { .. } | Self::Unsqueeze => (2, 2),
             Self::Gather { .. } | Self::Expand | Self::Tile => (2, 2),
-            Self::Variadic(_) | Self::Concat { .. } => (1, usize::MAX),
+            Self::Variadic(_) | Self::Concat { .. } | Self::Einsum(_) => (1, usize::MAX),
             Self::Clip => (1, 3),
             Self::Reduce(_) | Self::Squeeze | Self::Split { .. } => (1, 2),
             Self::Slice => (3, 5),
@@ -127,6 +128,7 @@ impl Operator {
             Self::Recurrent(recurrent) if matches!(recurrent.cell, Cell::Lstm { .. }) => 3,
             Self::Recurrent(_) | Self::TopK { .. } => 2,
             Self::Attention(_) => 4,
+            Self::BatchNormalizationInTraining { .. } => 3,
             _ => 1,
         }
     }

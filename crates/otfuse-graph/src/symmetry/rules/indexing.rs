@@ -84,7 +84,8 @@ pub(super) fn gather(analysis: &mut Analysis<'_>, node: &Node, axis: i64) -> Opt
     let along = axis_index(axis, axes.len())?;
     let length = analysis.shape(data)?.get(along)?.as_known();
     let rank = analysis.shape(indices)?.len();
-    let known = analysis.facts.integers(indices).unwrap_or_default();
+    let constant = || analysis.graph.initializer(indices)?.to_i64();
+    let known = analysis.facts.integers(indices).or_else(constant).unwrap_or_default();
     let consecutive = known.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1]));
     let taken = match (known.first(), length) {
         (Some(&first), Some(length)) if consecutive => run(analysis, &axes[along], length, first, known.len()),
@@ -93,6 +94,13 @@ pub(super) fn gather(analysis: &mut Analysis<'_>, node: &Node, axis: i64) -> Opt
     let mut chosen = match (rank, taken) {
         (0, Some(_)) => Vec::new(),
         (1, Some(taken)) => vec![taken],
+        (_, Some(taken)) => {
+            // As if what is taken were reshaped.
+            let lengths = analysis.shape(indices)?;
+            let parts: Vec<Layout> = lengths.into_iter().map(|length| analysis.blocks.fresh(length)).collect();
+            analysis.unify(&taken, &Layout::Product(parts.clone()));
+            parts
+        }
         _ => {
             analysis.pin(&axes[along], "looks up indices of the axis");
             analysis.axes(indices)?

@@ -3,7 +3,7 @@
 use super::elementwise::broadcast_axes;
 use crate::symmetry::analysis::Analysis;
 use crate::symmetry::layout::Layout;
-use crate::{DeformConv, Dim, Gemm, Node, ValueId};
+use crate::{DeformConv, Dim, Einsum, Gemm, Node, ValueId};
 
 /// `Y = A' B' + C`.
 pub(super) fn gemm(analysis: &mut Analysis<'_>, node: &Node, gemm: &Gemm) -> Option<()> {
@@ -21,6 +21,30 @@ pub(super) fn gemm(analysis: &mut Analysis<'_>, node: &Node, gemm: &Gemm) -> Opt
         broadcast_axes(analysis, &[product.clone(), bias]);
     }
     analysis.set_axes(node.output(0), product);
+    Some(())
+}
+
+/// Axes of one letter share their order.
+pub(super) fn einsum(analysis: &mut Analysis<'_>, node: &Node, einsum: &Einsum) -> Option<()> {
+    let mut letters: Vec<(char, Layout)> = Vec::new();
+    for (position, terms) in einsum.inputs.iter().enumerate() {
+        let value = node.input(position)?;
+        let axes = analysis.axes(value)?;
+        for (axis, (letter, layout)) in terms.iter().zip(axes).enumerate() {
+            match letters.iter().find(|(known, _)| known == letter) {
+                Some((_, known)) => analysis.unify(&known.clone(), &layout),
+                None => letters.push((*letter, layout)),
+            }
+            if einsum.output.contains(letter) {
+                analysis.produce(value, axis);
+            } else {
+                analysis.consume(value, axis);
+            }
+        }
+    }
+    let layout = |letter: &char| letters.iter().find(|(known, _)| known == letter).map(|(_, layout)| layout.clone());
+    let output = einsum.output.iter().map(layout).collect::<Option<_>>()?;
+    analysis.set_axes(node.output(0), output);
     Some(())
 }
 

@@ -81,6 +81,11 @@ fn rule(operator: &Operator) -> Rule<'_> {
             "the summed axes of A and B are one; rows and columns become those of Y, batch axes broadcast",
             linear::matmul,
         ),
+        Operator::Einsum(einsum) => {
+            rule_of("axes of the same letter are one; those that Y does not have are summed over", |a, n| {
+                linear::einsum(a, n, einsum)
+            })
+        }
         Operator::Conv(conv) => rule_of(
             "input channels are groups x axis 1 of W, output channels are axis 0 of W and the bias; positions are pinned",
             |a, n| linear::conv(a, n, conv.groups),
@@ -100,7 +105,9 @@ fn rule(operator: &Operator) -> Rule<'_> {
                 quantization::scaled(a, n, *axis)
             })
         }
-        Operator::BatchNormalization { .. } | Operator::InstanceNormalization { .. } => {
+        Operator::BatchNormalization { .. }
+        | Operator::BatchNormalizationInTraining { .. }
+        | Operator::InstanceNormalization { .. } => {
             rule_of("all parameters share the order of the channels (axis 1)", normalization::per_channel)
         }
         Operator::LayerNormalization { axis, .. } => {

@@ -13,6 +13,9 @@ pub(super) fn per_channel(analysis: &mut Analysis<'_>, node: &Node) -> Option<()
         let [layout] = analysis.axes(parameter)?.try_into().ok()?;
         analysis.unify(&channels, &layout);
     }
+    for statistic in [1, 2] {
+        analysis.set_axes(node.output(statistic), vec![channels.clone()]);
+    }
     analysis.set_axes(node.output(0), axes);
     Some(())
 }

@@ -1,0 +1,29 @@
+//! Inputs that a network is proved on: lengths where it leaves them open, and random contents.
+
+mod contents;
+mod lengths;
+mod shapes;
+
+use std::collections::BTreeMap;
+
+use otfuse_graph::{Facts, Graph, Tensor};
+use rand_chacha::ChaCha8Rng;
+
+use contents::Filling;
+pub(crate) use contents::{below, normal};
+use lengths::Lengths;
+pub(crate) use lengths::{Search, Tried};
+pub use shapes::InputShapes;
+
+/// Inputs by name.
+pub(crate) type Inputs = BTreeMap<String, Tensor>;
+
+/// Inputs for a network: standard normal numbers, or integers that stay inside the tables that they index.
+pub fn random_inputs(graph: &Graph, facts: &Facts, random: &mut ChaCha8Rng) -> BTreeMap<String, Tensor> {
+    inputs_at(graph, facts, &InputShapes::default(), random)
+}
+
+/// The same, at these lengths where they are given.
+pub(crate) fn inputs_at(graph: &Graph, facts: &Facts, shapes: &InputShapes, random: &mut ChaCha8Rng) -> Inputs {
+    Lengths::first(graph, facts, shapes).inputs(graph, facts, shapes, Filling::FIRST, random)
+}
