@@ -62,6 +62,7 @@ mod evaluate;
 #[cfg(feature = "experiment")]
 pub mod experiment;
 mod files;
+mod fitting;
 mod fusing;
 mod inspect;
 mod interpolate;
@@ -102,7 +103,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::{
     Comparison, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel,
-    Parent, Sweeps,
+    Parent, Rehearsal, Sweeps,
 };
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};
 pub use interpolate::{

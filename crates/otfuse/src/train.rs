@@ -1,5 +1,6 @@
 //! Networks trained: from scratch, further, or to follow others.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::choices::choices;
 use crate::files::shown;
-use crate::measure::Measured;
+use crate::fitting::{fitted, labelled};
+use crate::measure::{Measure, Measured};
 use crate::options::options;
 use crate::{Context, Dataset, Error, Model, Registry, Result, Samples, SplitName, architecture_for};
 
@@ -197,7 +199,10 @@ pub struct TrainReport {
     pub settings: UsedTraining,
     /// Epoch by epoch.
     pub epochs: Vec<TrainedEpoch>,
-    /// The epoch that was kept, counted from 1.
+    /// The network that a finetuning or a distillation began with, on the samples held out: a candidate like the epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Measured>,
+    /// The epoch that was kept, counted from 1; 0 for the network that it began with.
     pub best_epoch: Option<usize>,
     /// The result on the test samples, which nothing was chosen by.
     pub test: Option<Measured>,
@@ -325,6 +330,14 @@ fn trained(
     context: &Context,
 ) -> Result<Trained> {
     let settings = options.settings(sgd_rate)?;
+    labelled(&data.train, "training")?;
+    let train = &*fitted(Cow::Borrowed(&data.train), &[model], context)?;
+    let start_counts = sgd_rate == TUNING_RATE;
+    if start_counts && settings.validation == 0.0 {
+        context.note(
+            "`validation` 0: no samples are held out, so that the last epoch is kept, better than the start or not",
+        );
+    }
     let start = Instant::now();
     let resume = match &state.file {
         Some(file) if !state.restart => saved_state(file)?,
@@ -333,6 +346,7 @@ fn trained(
     let name = if resume.is_some() { "training (resumed)" } else { "training" };
     let stage = context.stage(name, 0);
     let mut trained_on = 0;
+    let watched = measurable(data.watched.as_ref()).map(|it| fitted_quietly(it, model, context)).transpose()?;
     let result = {
         let mut write = |bytes: &[u8]| {
             let Some(file) = &state.file else { return Ok(()) };
@@ -341,8 +355,8 @@ fn trained(
         };
         let checkpoints = Checkpoints { resume: resume.as_deref(), every: SAVE_EVERY, save: &mut write };
         let checkpoints = state.file.is_some().then_some(checkpoints);
-        let extras = Extras { distillation, checkpoints, watched: data.watched.as_ref() };
-        train_on(model.graph()?, &data.train, &settings, extras, context.host(), &mut |progress| {
+        let extras = Extras { distillation, checkpoints, watched: watched.as_deref(), start_counts };
+        train_on(model.graph()?, train, &settings, extras, context.host(), &mut |progress| {
             trained_on += progress.samples;
             let remark = remark(&progress, trained_on as f64 / start.elapsed().as_secs_f64());
             stage.tell(progress.step, progress.steps, &remark);
@@ -351,11 +365,16 @@ fn trained(
     drop(stage);
     let trained = result.map_err(|error| failure(error, state.file.as_deref()))?;
     let seconds = start.elapsed().as_secs_f64();
-    let is_language = data.train.is_language();
+    let is_language = train.is_language();
+    let best_epoch = match (trained.best, trained.start) {
+        (Some(epoch), _) => Some(epoch + 1),
+        (None, Some(_)) => Some(0),
+        (None, None) => None,
+    };
     let report = TrainReport {
         output: String::new(),
-        data: data.train.name().to_owned(),
-        samples: data.train.len() - trained.held_out,
+        data: train.name().to_owned(),
+        samples: train.len() - trained.held_out,
         held_out: trained.held_out,
         settings: UsedTraining {
             optimizer: options.optimizer.unwrap_or(OptimizerName::Sgd),
@@ -365,18 +384,31 @@ fn trained(
             seed: settings.seed,
         },
         epochs: trained.history.iter().enumerate().map(|(at, epoch)| row(at, epoch, is_language)).collect(),
-        best_epoch: trained.best.map(|epoch| epoch + 1),
-        test: data.test.as_ref().map(|samples| test(&trained.graph, samples, context)).transpose()?,
+        start: trained.start.map(|start| Measured::new(&start, is_language)),
+        best_epoch,
+        test: measurable(data.test.as_ref())
+            .map(|samples| test(&trained.graph, &*fitted_quietly(samples, model, context)?, context))
+            .transpose()?,
         seconds,
         images_per_second: trained_on as f64 / seconds,
     };
     Ok(Trained { model: model.clone(), state: state.file.clone(), graph: trained.graph, report })
 }
 
+/// Test samples of which something is known.
+fn measurable(samples: Option<&Samples>) -> Option<&Samples> {
+    samples.filter(|samples| samples.is_labelled())
+}
+
+/// As the training samples, of which was said what there is to say.
+fn fitted_quietly<'s>(samples: &'s Samples, model: &Model, context: &Context) -> Result<Cow<'s, Samples>> {
+    fitted(Cow::Borrowed(samples), &[model], &context.clone().observer(|_: &crate::Event<'_>| {}))
+}
+
 /// How a training stands, in words.
 fn remark(progress: &Progress, speed: f64) -> String {
     let validation =
-        progress.validation.map_or_else(String::new, |it| format!(", validation {:.2} %", 100.0 * it.accuracy));
+        progress.validation.map_or_else(String::new, |it| format!(", validation {}", Measure::from(it).headline()));
     format!("epoch {}, loss {:.4}{validation}, {speed:.0} samples/s", progress.epoch + 1, progress.loss)
 }
 
