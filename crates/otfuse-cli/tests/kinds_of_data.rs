@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use otfuse::formats::npz::{read_npz, write_npz};
 use otfuse::formats::onnx::{WriteOptions, to_proto, write_onnx};
-use otfuse::graph::{Conv, DataType, Graph, GraphBuilder, Operator, Shape, Tensor, Window};
+use otfuse::graph::{Conv, DataType, Dim, Graph, GraphBuilder, Operator, Shape, Tensor, Window};
 use serde_json::Value;
 use workbench::Workbench;
 
@@ -96,7 +96,7 @@ fn two_inputs(seed: u32) -> Graph {
     let mut b = GraphBuilder::new("two");
     let image = b.input("image", &[None, Some(6)]);
     let table = b.input("table", &[None, Some(3)]);
-    let mut linear = |b: &mut GraphBuilder, x, name: &str, shape: [usize; 2], seed: u32| {
+    let linear = |b: &mut GraphBuilder, x, name: &str, shape: [usize; 2], seed: u32| {
         let weight = b.initializer(name, floats(&shape, seed));
         b.linear(x, weight, None)
     };
@@ -132,10 +132,10 @@ fn several_inputs_have_arrays_of_their_names() {
 }
 
 /// Token ids of a fixed length with a mask, averaged embeddings, two classes.
-fn tokens(seed: u32, length: Option<usize>) -> Graph {
+fn tokens(seed: u32, length: usize) -> Graph {
     let mut b = GraphBuilder::new("tokens");
-    let shape = |length: Option<usize>| -> Shape { [None, length].into_iter().map(Into::into).collect() };
-    let ids = b.input_of("input_ids", DataType::I64, shape(length));
+    let shape: Shape = [Dim::symbol("batch"), Dim::known(length)].into_iter().collect();
+    let ids = b.input_of("input_ids", DataType::I64, shape);
     let table = b.initializer("embedding.weight", floats(&[20, 8], seed));
     let embedded = b.node(Operator::Gather { axis: 0 }, &[table, ids]);
     let mean = b.mean(embedded, &[1]);
@@ -152,8 +152,8 @@ fn tokens(seed: u32, length: Option<usize>) -> Graph {
 #[test]
 fn tokens_are_integers_and_long_ones_are_windowed() {
     let bench = Workbench::new();
-    network(&bench, "p.onnx", &tokens(1, Some(6)));
-    network(&bench, "q.onnx", &tokens(2, Some(6)));
+    network(&bench, "p.onnx", &tokens(1, 6));
+    network(&bench, "q.onnx", &tokens(2, 6));
     let ids = |length: usize| Tensor::from_i64(&[12, length], (0..12 * length as i64).map(|at| at * 7 % 20).collect());
     let labels = Tensor::from_i64(&[12], (0..12).map(|at| at % 2).collect());
     archive(&bench, "short.npz", &[("input_ids", &ids(6)), ("labels", &labels)]);

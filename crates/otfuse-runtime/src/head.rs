@@ -1,6 +1,6 @@
 //! Where a classifier's scores come out.
 
-use otfuse_graph::{Graph, Operator, Tensor, Unary, ValueId};
+use otfuse_graph::{Facts, Graph, Operator, Tensor, Unary, ValueId};
 
 use crate::RuntimeError;
 use crate::dataset::{Dataset, Targets};
@@ -56,8 +56,9 @@ impl Arrangement {
 
 /// Whether an output has one score a sample, or one a place.
 fn is_single(graph: &Graph, output: ValueId) -> bool {
-    let shape = graph.value(output).declared.as_ref().and_then(|declared| declared.shape.as_ref());
-    shape.and_then(|shape| shape.get(1)).and_then(|dim| dim.as_known()) == Some(1)
+    let declared = graph.value(output).declared.as_ref().and_then(|declared| declared.shape.clone());
+    let shape = declared.or_else(|| Facts::of(graph).ok()?.shape(output).cloned());
+    shape.as_ref().and_then(|shape| shape.get(1)).and_then(|dim| dim.as_known()) == Some(1)
 }
 
 /// Classes in front of or behind the places of a sample; axes of length 1 do not count among the places. Tokens come in front

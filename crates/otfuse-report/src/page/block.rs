@@ -1,6 +1,6 @@
 //! What sections are made of.
 
-use crate::{Chart, ReportError, Table};
+use crate::{Chart, NarrowBar, ReportError, Table};
 
 /// A part of a page with a heading.
 #[derive(Clone, Debug, Default)]

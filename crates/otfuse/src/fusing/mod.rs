@@ -271,8 +271,9 @@ impl Fuse {
             return Ok(None);
         }
         let refs: Vec<&Model> = self.models.iter().collect();
-        let is_text = samples.vocabulary().is_some();
-        let samples = if is_text { fitted(Cow::Owned(samples), &refs, context)?.into_owned() } else { samples };
+        // What there is to say was said of the training samples.
+        let quiet = context.clone().observer(|_: &crate::Event<'_>| {});
+        let samples = fitted(Cow::Owned(samples), &refs, &quiet)?.into_owned();
         Ok(Some(Checked { samples: bounded(samples.spread(count)), split }))
     }
 
