@@ -38,7 +38,7 @@ const SHORT: &[Short] = &[
     },
     Short {
         command: "fuse",
-        shown: &["output", "arch", "data", "normalize", "weights", "anchor", "repair", "report", "dry_run", "json"],
+        shown: &["output", "arch", "data", "normalize", "weights", "repair", "report", "dry_run", "json"],
         examples: [
             ("otfuse fuse a.onnx b.onnx -o fused.onnx", "without data: by weights"),
             ("otfuse fuse a.pt b.pt --arch net.onnx -o fused.pt", "state dicts with the ONNX file of their network"),
@@ -275,6 +275,9 @@ const HEADINGS: &[(&str, &[&str])] = &[
 
 /// The command line with its help arranged.
 pub fn arranged(command: Command) -> Command {
+    let command = command
+        .mut_arg("device", |device| device.hide_short_help(true).help_heading("Input and output"))
+        .mut_arg("json", |json| json.help_heading("Input and output"));
     let command =
         command.after_help(examples(&MAIN, "otfuse COMMAND -h", "shows the options of a command that matter most"));
     SHORT.iter().fold(command, |command, short| command.mut_subcommand(short.command, |command| help(command, short)))
@@ -295,14 +298,11 @@ fn arrange(argument: Arg, short: &Short) -> Arg {
     }
     let is_shown = short.shown.contains(&id.as_str());
     let argument = argument.hide_short_help(!is_shown);
-    if argument.get_help_heading().is_some() {
-        return argument;
-    }
-    let seeds_training = id == "seed" && ["train", "finetune", "distill"].contains(&short.command);
+    let trains = ["train", "finetune", "distill"].contains(&short.command);
     let heading = HEADINGS.iter().find(|(_, ids)| ids.contains(&id.as_str())).map(|(heading, _)| *heading);
     match heading {
-        Some(_) if seeds_training => argument.help_heading("Training"),
-        Some("Matching of neurons") if id == "seed" && short.command != "fuse" => argument,
+        Some(_) if trains && id == "seed" => argument.help_heading("Training"),
+        Some("Training") if !trains => argument,
         Some(heading) => argument.help_heading(heading),
         None => argument,
     }

@@ -138,6 +138,15 @@ impl TrainOptions {
     }
 }
 
+/// What a training begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// Random weights.
+    Scratch,
+    /// Those of a trained network, which is a candidate for the result.
+    Trained,
+}
+
 /// What a network is trained and measured on.
 #[derive(Clone, Debug)]
 pub struct TrainData {
@@ -260,7 +269,7 @@ pub fn train(
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    context.install(|| trained(model, data, options, RATE, None, state, context))
+    context.install(|| trained(model, data, options, Begin::Scratch, None, state, context))
 }
 
 /// Trains a trained network further.
@@ -275,7 +284,7 @@ pub fn finetune(
     context: &Context,
 ) -> Result<Trained> {
     model.finite()?;
-    let found = context.install(|| trained(model, data, options, TUNING_RATE, None, state, context));
+    let found = context.install(|| trained(model, data, options, Begin::Trained, None, state, context));
     found.map_err(|error| if error.file.is_some() { error } else { error.of(model.path()) })
 }
 
@@ -302,9 +311,9 @@ pub fn distill(
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    let (model, rate) = match student {
-        Student::New(model) => (model, RATE),
-        Student::Start(model) => (model, TUNING_RATE),
+    let (model, begin) = match student {
+        Student::New(model) => (model, Begin::Scratch),
+        Student::Start(model) => (model, Begin::Trained),
     };
     model.finite()?;
     let mut executables = Vec::with_capacity(teachers.len());
@@ -317,23 +326,26 @@ pub fn distill(
         temperature: following.temperature.unwrap_or(4.0),
         weight: following.teacher_weight.unwrap_or(0.9),
     };
-    trained(model, data, options, rate, Some(distillation), state, context)
+    trained(model, data, options, begin, Some(distillation), state, context)
 }
 
 fn trained(
     model: &Model,
     data: &TrainData,
     options: &TrainOptions,
-    sgd_rate: f64,
+    begin: Begin,
     distillation: Option<Distillation<'_>>,
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    let settings = options.settings(sgd_rate)?;
+    let settings = options.settings(match begin {
+        Begin::Scratch => RATE,
+        Begin::Trained => TUNING_RATE,
+    })?;
     labelled(&data.train, "training")?;
     let train = &*fitted(Cow::Borrowed(&data.train), &[model], context)?;
-    let start_counts = sgd_rate == TUNING_RATE;
-    if start_counts && settings.validation == 0.0 {
+    let start_counts = begin == Begin::Trained;
+    if start_counts && settings.validation <= 0.0 {
         context.note(
             "`validation` 0: no samples are held out, so that the last epoch is kept, better than the start or not",
         );

@@ -1,6 +1,6 @@
 //! `otfuse eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{Evaluations, Measured, Model, Registry, Result, SplitName, evaluate};
@@ -55,8 +55,11 @@ fn text(found: &Evaluations) -> String {
         let cells = measured.columns().into_iter().map(|(_, value)| value);
         [name.to_owned()].into_iter().chain(cells).chain(perplexity).collect()
     };
-    let paths: Vec<&str> = found.models.iter().map(|model| model.path.as_str()).collect();
-    let ensemble = format!("ensemble of {}", paths.join(", "));
+    let name = |path: &str| {
+        Path::new(path).file_name().map_or_else(|| path.into(), |name| name.to_string_lossy().into_owned())
+    };
+    let names: Vec<String> = found.models.iter().map(|model| name(&model.path)).collect();
+    let ensemble = format!("ensemble of {}", names.join(", "));
     let rows = found.models.iter().map(|model| row(&model.path, &model.measured));
     let rows = rows.chain(found.ensemble.iter().map(|measured| row(&ensemble, measured)));
     let samples = found.models.first().map_or(0, |model| model.measured.samples);

@@ -30,6 +30,11 @@ pub trait Chart {
     /// The numbers that are drawn, all digits.
     fn table(&self) -> Table;
 
+    /// Of lines: the names of the series, for a legend beside the drawing, where there is no room in it.
+    fn legend(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Of bars: each for a line of its own, where there is no room for the drawing.
     fn bars(&self) -> Vec<NarrowBar> {
         Vec::new()

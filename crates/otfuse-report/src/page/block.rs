@@ -111,6 +111,8 @@ pub struct Figure {
     pub table: Table,
     /// Of bar charts: the bars as lines of text and rectangles, for narrow screens.
     pub(crate) bars: Vec<NarrowBar>,
+    /// Of line charts: the names of the series.
+    pub(crate) legend: Vec<String>,
     /// A file name without extension for who saves it.
     pub name: String,
 }
@@ -126,6 +128,7 @@ impl Figure {
             svg: chart.to_svg()?,
             table: chart.table(),
             bars: chart.bars(),
+            legend: chart.legend(),
             name: name.to_owned(),
         })
     }

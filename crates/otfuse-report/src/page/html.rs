@@ -77,7 +77,10 @@ impl Html {
             self.raw("<tr>");
             for (column, cell) in row.iter().enumerate() {
                 match column {
-                    0 => self.cell("th", cell, " scope=\"row\""),
+                    0 => {
+                        let label = escape(grid.header.first().map_or("", String::as_str));
+                        self.cell("th", cell, &format!(" scope=\"row\" data-label=\"{label}\""));
+                    }
                     _ => {
                         let name = grid.header.get(column).map_or("", String::as_str);
                         let label = format!(" data-label=\"{}\"", escape(name));
@@ -91,10 +94,15 @@ impl Html {
     }
 
     fn figure(&mut self, figure: &Figure) {
-        let kind = if figure.bars.is_empty() { "" } else { " class=\"has-bars\"" };
+        let kind = match (figure.bars.is_empty(), figure.legend.is_empty()) {
+            (false, _) => " class=\"has-bars\"",
+            (true, false) => " class=\"has-lines\"",
+            (true, true) => "",
+        };
         self.raw("<figure data-name=\"").text(&figure.name).raw(&format!("\"{kind}>\n<div class=\"scroll drawing\">"));
         self.raw(&figure.svg).raw("</div>\n");
         self.bars(figure);
+        self.legend(figure);
         self.raw("<figcaption>").text(&figure.title);
         self.raw("<span class=\"saving\" hidden> Save as ");
         for kind in ["svg", "png", "csv"] {
@@ -121,12 +129,30 @@ impl Html {
         self.raw("</tbody></table></div></details>\n</figure>\n");
     }
 
+    /// The names of lines, which a narrow screen shows below the drawing in place of those in it.
+    fn legend(&mut self, figure: &Figure) {
+        if figure.legend.is_empty() {
+            return;
+        }
+        self.raw("<p class=\"narrow\" aria-hidden=\"true\">");
+        for (index, name) in figure.legend.iter().enumerate() {
+            self.raw(&format!("<span class=\"key series-{}\"></span><span class=\"name\">", index % 7));
+            self.text(name).raw("</span> ");
+        }
+        self.raw("</p>\n");
+    }
+
     /// Bars one below the other, which a narrow screen shows in place of the drawing. Screen readers have the table.
     fn bars(&mut self, figure: &Figure) {
         if figure.bars.is_empty() {
             return;
         }
-        self.raw("<div class=\"bars\" aria-hidden=\"true\">\n");
+        self.raw("<div class=\"narrow\" aria-hidden=\"true\">\n<p>").text(&figure.title);
+        let unit = figure.table.header.get(2).filter(|unit| !unit.eq_ignore_ascii_case(&figure.title));
+        if let Some(unit) = unit {
+            self.raw(": ").text(unit);
+        }
+        self.raw("</p>\n");
         for bar in &figure.bars {
             if let Some(group) = &bar.group {
                 self.raw("<p class=\"group\">").text(group).raw("</p>\n");

@@ -150,7 +150,8 @@ impl Plan {
             ]
         };
         let pairs = shown(self).into_iter().zip(shown(other));
-        let differing = pairs.filter(|((_, here), (_, there))| here != there);
+        // What only one of them does at all is said by the others.
+        let differing = pairs.filter(|((_, here), (_, there))| here != there && here != "-" && there != "-");
         let mut found: Vec<String> =
             differing.map(|((name, here), (_, there))| format!("{name} {here} (`otfuse fuse`: {there})")).collect();
         if models > 2 {

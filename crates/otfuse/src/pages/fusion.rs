@@ -178,6 +178,12 @@ fn results(rows: &[Row]) -> Result<Vec<Block>, ReportError> {
     Ok(blocks)
 }
 
+/// With a capital letter.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// What came out.
 fn verdict(report: &FuseReport) -> String {
     let Some(found) = &report.comparison else {
@@ -196,14 +202,14 @@ fn verdict(report: &FuseReport) -> String {
     let Some(best) = best else { return String::new() };
     let name = short_names(std::slice::from_ref(&best.path)).concat();
     let mut text = format!(
-        "The fused network has {} {}; the best parent, {name}, {}; the ensemble of the parents {}",
-        found.fused.headline_name(),
+        "{} of the fused network: {}; of the best parent, {name}: {}; of the ensemble of the parents: {}",
+        capital(found.fused.headline_name()),
         found.fused.headline(),
         best.measure.headline(),
         found.ensemble.headline()
     );
     if let Some(plain) = found.vanilla {
-        text += &format!("; a plain average {}", plain.headline());
+        text += &format!("; of a plain average: {}", plain.headline());
     }
     text + "."
 }
