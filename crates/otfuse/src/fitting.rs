@@ -89,6 +89,16 @@ fn scaled(samples: &Samples, context: &Context) {
         return;
     }
     let way_out = match found.most {
+        _ if *samples.normalization() != Normalization::none() => {
+            context.warn(&format!(
+                "{}: normalised, the samples have the mean {:.4} and the deviation {:.4}; most networks are trained on numbers of \
+                 about 1: is `normalize` right?",
+                samples.name(),
+                found.mean,
+                found.deviation
+            ));
+            return;
+        }
         _ if found.least >= 0.0 && found.most > LARGE && found.most <= 255.0 => "`normalize` 0/255".to_owned(),
         _ if found.least >= 0.0 && found.most <= 1.0 / 255.0 + 1e-9 => "`normalize` 0/0.00392157".to_owned(),
         _ => format!("`normalize` {:.4}/{:.4}", found.mean, if found.deviation > 0.0 { found.deviation } else { size }),
