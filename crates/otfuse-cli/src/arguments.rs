@@ -43,12 +43,16 @@ impl Reading {
 /// Where samples come from.
 #[derive(Args, Debug, Clone)]
 pub struct Data {
-    /// Data set: digits (embedded) or KIND:PATH with KIND mnist, fashion-mnist, cifar10, cifar100, npz, npy, csv,
-    /// safetensors, images (a folder per class), text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample)
+    /// Samples: digits (embedded) or KIND:PATH with KIND npz, images, mnist, cifar10, csv, text, ..
+    ///
+    /// All kinds: mnist, fashion-mnist, cifar10, cifar100, npz, npy, csv, safetensors, images (a folder per class, or images
+    /// without classes), text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample). Labels are needed only where
+    /// networks are scored or trained.
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
-    /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD (one number or one per
-    /// channel, separated by commas)
+    /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD
+    ///
+    /// One number each, or one per channel, separated by commas: 0.5,0.5,0.5/0.2,0.2,0.2.
     #[arg(long, value_name = "NAME|MEAN/STD")]
     pub normalize: Option<String>,
     /// Scale the middle square of each image of images:DIR to N x N pixels

@@ -6,6 +6,7 @@
 mod arguments;
 mod choice;
 mod command;
+mod help;
 mod interruption;
 mod panic;
 mod session;
@@ -15,7 +16,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use otfuse::ErrorKind;
 
 use command::Command;
@@ -46,8 +47,13 @@ struct Arguments {
     command: Command,
 }
 
+/// The whole command line, its help arranged.
+fn command_line() -> clap::Command {
+    help::arranged(Arguments::command())
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_arg_matches(&command_line().get_matches()).unwrap_or_else(|error| error.exit());
     let spelling = Spelling::of(&Arguments::command());
     interruption::watch();
     let result = panic::guarded(|| {

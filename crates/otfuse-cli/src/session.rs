@@ -36,8 +36,14 @@ impl Session {
         if !shown.ends_with('\n') {
             shown.push('\n');
         }
+        self.write(shown.as_bytes())
+    }
+
+    /// Writes to standard output.
+    #[allow(clippy::unused_self)]
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             // The reader has seen enough: `otfuse inspect MODEL | head`.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(|error| Error::run(format!("cannot write to standard output: {error}"))),

@@ -52,6 +52,7 @@ impl Observer for Bars {
                 }
             }
             Event::Warning(text) => self.all.suspend(|| warn(&self.spelling.typed(text))),
+            Event::Note(text) => self.all.suspend(|| eprintln!("note: {}", self.spelling.typed(text))),
             _ => {}
         }
     }

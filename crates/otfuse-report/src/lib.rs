@@ -34,7 +34,7 @@ mod page;
 #[cfg(feature = "png")]
 mod png;
 
-pub use chart::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, Point, Series, Table};
+pub use chart::{BarChart, BarGroup, Chart, ContourMap, HeatMap, LineChart, Mark, NarrowBar, Point, Series, Table};
 pub use error::ReportError;
 pub use page::{Block, Cell, Figure, Grid, Page, Section};
 #[cfg(feature = "png")]

@@ -4,7 +4,7 @@
 
 mod browser;
 
-use otfuse_report::{Block, Cell, Figure, Grid, LineChart, Page, Point, Section, Series};
+use otfuse_report::{BarChart, BarGroup, Block, Cell, Figure, Grid, LineChart, Page, Point, Section, Series};
 use serde_json::json;
 
 const HOSTILE: &str =
@@ -56,6 +56,43 @@ fn pages_are_the_same_bytes_and_hold_no_foreign_markup() {
     for (at, _) in html.match_indices("http") {
         let rest = &html[at..];
         assert!(rest.starts_with("http-equiv") || rest.starts_with("http://www.w3.org/2000/svg"), "{:.60}", rest);
+    }
+}
+
+#[test]
+fn pages_fit_narrow_and_wide_screens_light_and_dark() {
+    let Some(browser) = browser::installed() else {
+        eprintln!("skipped: no browser is installed");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("page.html");
+    let bars = BarChart {
+        title: "Accuracy".into(),
+        y_label: "accuracy (%)".into(),
+        series: vec!["accuracy".into()],
+        groups: (0..12)
+            .map(|at| BarGroup::new(format!("some-long-name-of-a-network-{at}.onnx"), [70.0 + f64::from(at)]))
+            .collect(),
+        ..BarChart::default()
+    };
+    let mut page = page("fused network");
+    page.verdict = "Accuracy of the fused network: 93.10 %; of the best parent: 94.00 %.".into();
+    page.terms = vec![("Anchor".into(), "the network that the others are aligned to".into())];
+    page.sections[0].blocks.push(Block::Figure(Figure::new("bars", &bars).expect("drawn")));
+    std::fs::write(&path, page.to_html()).expect("written");
+    for width in [360, 800, 1440] {
+        for dark in [false, true] {
+            let (document, console) = browser::measured(&browser, &path, folder.path(), width, dark);
+            assert_eq!(console, Vec::<String>::new());
+            let attribute = |name: &str| {
+                let rest = document.split_once(&format!("data-{name}=\"")).expect("measured").1;
+                rest.split('"').next().unwrap_or_default().to_owned()
+            };
+            let found = ["width", "over", "cut", "dark"].map(attribute);
+            let expected = [width.to_string(), "0".into(), "0".into(), dark.to_string()];
+            assert_eq!(found, expected, "{width} pixels, dark: {dark}");
+        }
     }
 }
 

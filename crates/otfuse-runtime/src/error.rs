@@ -37,6 +37,12 @@ pub enum RuntimeError {
     /// The samples of a data set do not fit the network's input.
     #[error("samples of shape {found:?} do not fit the input '{input}', which takes {expected}")]
     Samples { input: String, expected: String, found: Vec<usize> },
+    /// A data set has no array for an input.
+    #[error("{data} has no array '{input}': expected arrays called as the network's inputs ({}), found {found}", inputs.join(", "))]
+    NoArray { data: String, input: String, inputs: Vec<String>, found: String },
+    /// A data set says nothing that a network could be measured by.
+    #[error("{data} has no labels: {purpose} needs to know what a network should say of each sample")]
+    NoTargets { data: String, purpose: &'static str },
     /// The network is not a classifier of the data set.
     #[error("the output '{output}': expected {expected}, found {found}")]
     Output { output: String, expected: String, found: String },

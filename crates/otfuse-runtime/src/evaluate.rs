@@ -1,34 +1,58 @@
-//! How well a classifier does.
+//! How well a network does.
 
-use crate::dataset::Dataset;
+mod tally;
+
+use std::ops::Range;
+
+use crate::dataset::{Dataset, Targets};
 use crate::head::Labels;
 use crate::{Executable, Head, RuntimeError, run_batched};
+use tally::Tally;
 
-/// Accuracy and loss on a data set.
+/// How well a network does on a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
     /// The fraction of labels that are the most probable class, from 0 to 1 (of equal classes the first counts). Language
-    /// models have a label for each token: the next one.
+    /// models have a label for each token: the next one; dense classifiers one for each place. No number (NaN) where targets
+    /// are numbers.
     pub accuracy: f64,
-    /// The mean cross-entropy of a label in nats.
+    /// The mean cross-entropy of a label in nats; the mean squared error where targets are numbers.
     pub loss: f64,
     /// The number of samples.
     pub samples: usize,
+    /// Of dense classifiers: intersection over union, averaged over the classes that occur.
+    pub mean_iou: Option<f64>,
+    /// Of numbers: the mean absolute error.
+    pub mean_absolute_error: Option<f64>,
+    /// Of numbers: the share of the variance that is explained (R^2), averaged over the columns of a table of targets; none
+    /// where the targets do not vary.
+    pub r2: Option<f64>,
 }
 
 impl Evaluation {
+    /// Whether a network does better than another: by accuracy, then loss; by loss alone where targets are numbers.
+    pub fn is_better(&self, other: &Self) -> bool {
+        match self.accuracy.is_nan() {
+            true => self.loss < other.loss,
+            false => (self.accuracy, -self.loss) > (other.accuracy, -other.loss),
+        }
+    }
+
     /// `exp(loss)`: between how many equally probable tokens a language model wavers.
     pub fn perplexity(&self) -> f64 {
         self.loss.exp()
     }
 }
 
-/// The probability of each class for each sample, or for each token of each sample.
+/// What a network says: the probability of each class for each sample, for each token or each place of each sample; numbers,
+/// where the targets are numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probabilities {
     classes: usize,
-    /// Logarithms, row by row: they do not underflow.
+    /// Logarithms, row by row: they do not underflow. The numbers themselves where targets are numbers.
     logarithms: Vec<f64>,
+    /// Whether these are numbers, not probabilities.
+    is_numbers: bool,
 }
 
 impl Probabilities {
@@ -42,6 +66,11 @@ impl Probabilities {
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.classes
+    }
+
+    /// Whether these are numbers to be compared with numbers, and no probabilities.
+    pub fn is_numbers(&self) -> bool {
+        self.is_numbers
     }
 
     /// Logarithms of the probabilities, (samples x tokens) x classes.
@@ -70,33 +99,24 @@ impl Probabilities {
         if !valid || !members.iter().all(agree) {
             return None;
         }
+        if first.is_numbers {
+            let sum =
+                |at: usize| members.iter().zip(weights).map(|(member, weight)| member.logarithms[at] * weight).sum();
+            let logarithms = (0..first.logarithms.len()).map(sum).collect();
+            return Some(Self { classes: first.classes, logarithms, is_numbers: true });
+        }
         let weights: Vec<f64> = weights.iter().map(|weight| weight.ln()).collect();
         let weighted =
             |at: usize| members.iter().zip(&weights).map(move |(member, weight)| member.logarithms[at] + weight);
         let logarithms = (0..first.logarithms.len()).map(|at| log_sum_exp(weighted(at))).collect();
-        Some(Self { classes: first.classes, logarithms })
+        Some(Self { classes: first.classes, logarithms, is_numbers: false })
     }
 
-    /// Compares with the true classes. Fails if a class is beyond those of the network.
+    /// Compares with what is known of the samples. Fails if nothing is, or if a class is beyond those of the network.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation, RuntimeError> {
-        let mismatch =
-            |expected: String, found: String| RuntimeError::Output { output: "probabilities".into(), expected, found };
-        let rows = self.logarithms.chunks_exact(self.classes.max(1));
-        if rows.len() != dataset.labels().len() {
-            return Err(mismatch(format!("{} rows", dataset.labels().len()), rows.len().to_string()));
-        }
-        let needed = dataset.labels().iter().max().map_or(0, |&label| label as usize + 1);
-        let too_few = || mismatch(format!("at least {needed} classes, as the data set has"), self.classes.to_string());
-        let (mut right, mut loss) = (0usize, 0.0);
-        for (row, &label) in rows.zip(dataset.labels()) {
-            let label = label as usize;
-            let logarithm = row.get(label).ok_or_else(too_few)?;
-            let best = (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best });
-            right += usize::from(best == label);
-            loss -= logarithm;
-        }
-        let labels = dataset.labels().len().max(1) as f64;
-        Ok(Evaluation { accuracy: right as f64 / labels, loss: loss / labels, samples: dataset.len() })
+        let mut tally = Tally::new(dataset)?;
+        tally.add(&self.logarithms, self.classes, 0..dataset.len())?;
+        Ok(tally.evaluation())
     }
 }
 
@@ -110,20 +130,48 @@ fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 /// The probabilities that a network gives to the samples of a data set: the softmax of its scores, whether or not the
-/// network ends in one (see [`Head`]). `observe` is told how many of how many samples are done.
+/// network ends in one (see [`Head`]); its first output as it is where the targets are numbers. `observe` is told how many of
+/// how many samples are done.
 pub fn predict(
     executable: &Executable,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Probabilities, RuntimeError> {
-    let head = Head::find(executable.graph())?;
-    let mut probabilities = Probabilities { classes: 0, logarithms: Vec::new() };
+    let is_numbers = matches!(dataset.targets(), Targets::Numbers { .. });
+    let mut found = Probabilities { classes: 0, logarithms: Vec::new(), is_numbers };
+    answers(executable, dataset, observe, &mut |values, classes, _| {
+        found.classes = classes;
+        found.logarithms.extend(values);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// What a network says of samples, batch by batch: rows with their number of columns, and the samples' range.
+fn answers(
+    executable: &Executable,
+    dataset: &Dataset,
+    observe: &mut dyn FnMut(usize, usize),
+    each: &mut dyn FnMut(Vec<f64>, usize, Range<usize>) -> Result<(), RuntimeError>,
+) -> Result<(), RuntimeError> {
+    let graph = executable.graph();
+    let numbers = match dataset.targets() {
+        Targets::Numbers { shape, .. } => Some(shape.as_slice()),
+        _ => None,
+    };
+    let head = if numbers.is_some() { Head::output(graph)? } else { Head::find(graph)? };
     run_batched(executable, dataset, &[head.logits], None, |range, mut values| {
         let scores = values.remove(&head.logits);
         let scores = scores.ok_or_else(|| head.wrong("scores".into(), "none".into()))?;
-        let labels = Labels { samples: range.len(), per_sample: dataset.labels_per_sample() };
-        let (rows, classes) = head.rows(&scores, labels)?;
-        probabilities.classes = classes;
+        if let Some(shape) = numbers {
+            let columns = head.numbers(scores.shape(), range.len(), shape)?;
+            let values = scores.to_f32().ok_or_else(|| head.wrong("floats".into(), scores.data_type().to_string()))?;
+            each(values.into_iter().map(f64::from).collect(), columns, range.clone())?;
+            observe(range.end, dataset.len());
+            return Ok(());
+        }
+        let (rows, classes) = head.rows(&scores, Labels::of(dataset, range.len()))?;
+        let mut logarithms = Vec::with_capacity(rows.len());
         for row in rows.chunks_exact(classes) {
             let row = row.iter().map(|&score| f64::from(score));
             let normalizer = log_sum_exp(row.clone());
@@ -131,19 +179,22 @@ pub fn predict(
                 let found = row.clone().find(|score| !score.is_finite()).unwrap_or(normalizer);
                 return Err(head.wrong("finite scores".into(), found.to_string()));
             }
-            probabilities.logarithms.extend(row.map(|score| score - normalizer));
+            logarithms.extend(row.map(|score| score - normalizer));
         }
+        each(logarithms, classes, range.clone())?;
         observe(range.end, dataset.len());
         Ok(())
-    })?;
-    Ok(probabilities)
+    })
 }
 
-/// Accuracy and mean cross-entropy of a network on a data set.
+/// How well a network does on a data set: accuracy and mean cross-entropy where samples have classes, the mean squared error
+/// where they have numbers.
 pub fn evaluate(
     executable: &Executable,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, RuntimeError> {
-    predict(executable, dataset, observe)?.evaluate(dataset)
+    let mut tally = Tally::new(dataset)?;
+    answers(executable, dataset, observe, &mut |rows, columns, range| tally.add(&rows, columns, range))?;
+    Ok(tally.evaluation())
 }

@@ -4,6 +4,11 @@ use otfuse_graph::{DataType, Graph, Tensor, ValueId};
 
 use crate::RuntimeError;
 
+/// Whether an input of this name is filled where nothing is given for it.
+pub(crate) fn filled_by_name(name: &str) -> bool {
+    Feed::by_name(name) != Feed::Tokens
+}
+
 /// What an input is fed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Feed {
@@ -14,6 +19,17 @@ enum Feed {
     Types,
     /// 0, 1, ..
     Positions,
+}
+
+impl Feed {
+    fn by_name(name: &str) -> Self {
+        match name {
+            name if name.contains("mask") => Self::Mask,
+            name if name.contains("token_type") || name.contains("segment") => Self::Types,
+            name if name.contains("position") => Self::Positions,
+            _ => Self::Tokens,
+        }
+    }
 }
 
 /// How token ids are brought to the inputs of a network, which are known by their names: `attention_mask`,
@@ -35,15 +51,10 @@ impl TokenLayout {
             let value = graph.value(id);
             let wrong =
                 |expected: String| RuntimeError::Samples { input: value.name.clone(), expected, found: vec![length] };
-            let feed = match value.name.as_str() {
-                name if name.contains("mask") => Feed::Mask,
-                name if name.contains("token_type") || name.contains("segment") => Feed::Types,
-                name if name.contains("position") => Feed::Positions,
-                _ if layout.feeds.iter().any(|(_, feed, _)| *feed == Feed::Tokens) => {
-                    return Err(wrong("something else than text: only one input of tokens is filled".into()));
-                }
-                _ => Feed::Tokens,
-            };
+            let feed = Feed::by_name(&value.name);
+            if feed == Feed::Tokens && layout.feeds.iter().any(|(_, feed, _)| *feed == Feed::Tokens) {
+                return Err(wrong("something else than text: only one input of tokens is filled".into()));
+            }
             let declared = value.declared.as_ref();
             let data_type = declared.map_or(DataType::I64, |declared| declared.data_type);
             let takes = match feed {
@@ -70,6 +81,31 @@ impl TokenLayout {
                 found: vec![length],
             }),
         }
+    }
+
+    /// Fills these inputs beside tokens of a length that are given otherwise.
+    pub(crate) fn filling(graph: &Graph, inputs: &[ValueId], length: usize) -> Result<Self, RuntimeError> {
+        let mut layout = Self { length, padding: None, is_free: false, feeds: Vec::new() };
+        for &id in inputs {
+            let value = graph.value(id);
+            let declared = value.declared.as_ref();
+            let dims = declared.and_then(|declared| declared.shape.as_ref());
+            let fits = dims.is_none_or(|dims| {
+                dims.len() == 2 && dims.get(1).and_then(|dim| dim.as_known()).is_none_or(|known| known == length)
+            });
+            if !fits {
+                let expected = format!("an array called '{}', which cannot be filled in", value.name);
+                return Err(RuntimeError::Samples { input: value.name.clone(), expected, found: vec![length] });
+            }
+            let data_type = declared.map_or(DataType::I64, |declared| declared.data_type);
+            layout.feeds.push((id, Feed::by_name(&value.name), data_type));
+        }
+        Ok(layout)
+    }
+
+    /// The inputs that are filled for `count` samples without padding.
+    pub(crate) fn fillings(&self, count: usize) -> Vec<(ValueId, Tensor)> {
+        self.batch(&vec![0.0; count * self.length], count)
     }
 
     /// The inputs for `count` samples. Where the network leaves the length open, what is padding in all of them is
@@ -99,11 +135,12 @@ impl TokenLayout {
     }
 }
 
-/// Small integers as numbers of a type.
-fn of_type(shape: &[usize], values: Vec<i64>, data_type: DataType) -> Tensor {
+/// Integers as numbers of a type; truth values of what is not 0.
+pub(crate) fn of_type(shape: &[usize], values: Vec<i64>, data_type: DataType) -> Tensor {
     let bytes: Vec<u8> = match data_type {
         DataType::I32 => values.iter().flat_map(|&value| (value as i32).to_le_bytes()).collect(),
-        DataType::Bool | DataType::U8 | DataType::I8 => values.iter().map(|&value| value as u8).collect(),
+        DataType::Bool => values.iter().map(|&value| u8::from(value != 0)).collect(),
+        DataType::U8 | DataType::I8 => values.iter().map(|&value| value as u8).collect(),
         data_type if data_type.is_float() => {
             return Tensor::from_f32_as(data_type, shape, values.iter().map(|&value| value as f32).collect());
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use otfuse_formats::StateDict;
 use otfuse_formats::safetensors::write_safetensors;
 use otfuse_graph::{DataType, Tensor};
-use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
+use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split, Targets};
 
 /// A folder that disappears with its owner.
 struct Folder(PathBuf);
@@ -75,10 +75,71 @@ fn numpy_archives() {
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
     npz(&file, &[("x", npy("<f4", "(4, 1)", &floats)), ("y", npy("<i8", "(2,)", &labels))]);
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
-    npz(&file, &[("z", npy("<f4", "(4, 1)", &floats))]);
+    npz(&file, &[("y", npy("<i8", "(2,)", &labels))]);
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Content { .. }));
     std::fs::write(&file, b"not an archive").unwrap();
     assert!(matches!(load("npz", &file, Split::Test, None).unwrap_err(), DatasetError::Format(_)));
+}
+
+#[test]
+fn arrays_without_labels_and_with_other_targets() {
+    let folder = Folder::new("targets");
+    let file = folder.0.join("data.npz");
+    let floats: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    npz(&file, &[("z", npy("<f4", "(4, 1)", &floats))]);
+    let dataset = load("npz", &file, Split::Test, None).unwrap();
+    assert_eq!((dataset.len(), dataset.is_labelled(), dataset.samples([3])), (4, false, vec![4.0]));
+    assert_eq!(dataset.spread(2).samples([0, 1]), [1.0, 3.0]);
+
+    // Bytes under another name than x are taken as they are; names of samples and scalars are left alone.
+    let bytes = npy("|u1", "(2, 2)", &[0, 255, 7, 1]);
+    let names = npy("<U1", "(2,)", &[0; 8]);
+    npz(
+        &file,
+        &[("image_train", bytes.clone()), ("image_test", bytes), ("names", names), ("k", npy("<i8", "()", &[0; 8]))],
+    );
+    let dataset = load("npz", &file, Split::Train, None).unwrap();
+    assert_eq!(dataset.arrays().collect::<Vec<_>>(), [("image", &[2][..])]);
+    assert_eq!(dataset.samples([0]), [0.0, 255.0]);
+
+    // Two arrays; a mask with a void.
+    let x = npy("<f4", "(2, 2)", &floats);
+    let mask = npy("|u1", "(2, 1, 2)", &[0, 255, 2, 1]);
+    npz(&file, &[("a", x.clone()), ("b", x.clone()), ("y", mask)]);
+    let dataset = load("npz", &file, Split::Test, None).unwrap();
+    assert_eq!((dataset.arrays().count(), dataset.classes(), dataset.labels_per_sample()), (2, 3, 2));
+    assert_eq!(dataset.labels_of(0), [0, Targets::VOID]);
+    assert_eq!(dataset.chosen(&[1]).labels(), [2, 1]);
+
+    // Numbers to be met, and a column of labels.
+    npz(&file, &[("x", x.clone()), ("y", npy("<f4", "(2, 2)", &floats))]);
+    let dataset = load("npz", &file, Split::Test, None).unwrap();
+    assert_eq!((dataset.numbers_of(1), dataset.labels(), dataset.classes()), (&[3.0, 4.0][..], &[][..], 0));
+    let labels: Vec<u8> = [2i64, 0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    npz(&file, &[("x", x.clone()), ("y", npy("<i8", "(2, 1)", &labels))]);
+    assert_eq!(load("npz", &file, Split::Test, None).unwrap().labels(), [2, 0]);
+    npz(&file, &[("a", x), ("b", npy("<f4", "(4, 1)", &floats))]);
+    let error = load("npz", &file, Split::Test, None).unwrap_err().to_string();
+    assert!(error.contains("b: expected 2 samples as in a, found shape [4, 1]"), "{error}");
+    let path = folder.0.join("alone.npy");
+    std::fs::write(&path, npy("<f4", "(4, 1)", &floats)).unwrap();
+    assert_eq!(load("npy", &path, Split::Test, None).unwrap().len(), 4);
+}
+
+#[test]
+fn tokens_are_cut_into_windows() {
+    let folder = Folder::new("windows");
+    let file = folder.0.join("ids.npz");
+    let ids: Vec<u8> = (0..10_i64).flat_map(i64::to_le_bytes).collect();
+    npz(&file, &[("input_ids", npy("<i8", "(2, 5)", &ids))]);
+    let dataset = load("npz", &file, Split::Test, None).unwrap();
+    let windows = dataset.windowed(2).unwrap();
+    assert_eq!((windows.len(), windows.samples(0..4)), (4, vec![0.0, 1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 8.0]));
+    assert!(dataset.windowed(5).is_none() && dataset.windowed(0).is_none());
+    // A class of the whole is none of a part.
+    let classes: Vec<u8> = [0i64, 1].iter().flat_map(|value| value.to_le_bytes()).collect();
+    npz(&file, &[("input_ids", npy("<i8", "(2, 5)", &ids)), ("y", npy("<i8", "(2,)", &classes))]);
+    assert!(load("npz", &file, Split::Test, None).unwrap().windowed(2).is_none());
 }
 
 #[test]

@@ -102,6 +102,25 @@ fn sizes_are_made_equal_where_asked() {
     assert!(spec.load(Split::Train, None, None).unwrap_err().to_string().contains("expected a folder of images"));
 }
 
+#[test]
+fn images_without_folders_of_classes_have_no_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for index in 0..6 {
+        save(folder, &format!("all/{index}.png"), grey(10 * index));
+        save(folder, &format!("parts/train/{index}.png"), grey(index));
+    }
+    fs::write(folder.join("all/names.csv"), "beside the images").unwrap();
+    let train = load(&folder.join("all"), Split::Train, None, None).unwrap();
+    assert_eq!((train.len(), train.is_labelled(), train.labels(), train.classes()), (5, false, &[][..], 0));
+    let test = load(&folder.join("all"), Split::Test, None, None).unwrap();
+    assert_eq!((test.len(), (255.0 * test.samples([0])[0]).round()), (1, 40.0));
+    assert_eq!(load(&folder.join("parts"), Split::Train, Some(4), None).unwrap().len(), 4);
+    assert!(load(&folder.join("parts"), Split::Test, None, None).unwrap_err().is_absent_split());
+    save(folder, "parts/val/x.png", grey(7));
+    assert_eq!(load(&folder.join("parts"), Split::Test, None, None).unwrap().len(), 1);
+}
+
 /// A name, what makes the folder, and parts of the error.
 type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a [&'a str]);
 
@@ -109,7 +128,7 @@ type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a [&'a str]);
 fn what_is_wrong_is_said() {
     let cases: [Case<'_>; 11] = [
         ("nothing", &|_| {}, &["a folder for each class"]),
-        ("files only", &|folder| save(folder, "x.png", grey(1)), &["a folder for each class", "no folders"]),
+        ("other files only", &|folder| write(folder, "x.txt", b"x"), &["a folder for each class", "no folders"]),
         ("an empty class", &|folder| fs::create_dir_all(folder.join("b")).unwrap(), &["b: class", "found none"]),
         (
             "another kind of file",

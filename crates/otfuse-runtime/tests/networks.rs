@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use otfuse_graph::{Conv, Graph, GraphBuilder, Operator, Tensor, Unary, Window};
-use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split};
+use otfuse_graph::{Binary, Conv, Graph, GraphBuilder, Operator, Tensor, Unary, Window};
+use otfuse_runtime::dataset::{DataSpec, Dataset, DatasetError, Normalization, Split, Targets};
 use otfuse_runtime::train::{TrainSettings, train};
 use otfuse_runtime::{Executable, Host, Probabilities, RuntimeError, SampleLayout, evaluate, mlp, predict, run_graph};
 
@@ -226,4 +226,53 @@ fn specifications_are_checked() {
         assert!(matches!(wrong.parse::<DataSpec>(), Err(DatasetError::Spec { .. })), "{wrong}");
     }
     assert_eq!("npz:/a:b.npz".parse::<DataSpec>().unwrap().to_string(), "npz:/a:b.npz");
+}
+
+#[test]
+fn a_single_score_tells_two_classes_apart() {
+    let scores = [2.0_f32, -1.0, 0.5];
+    let loss = |score: f32, label: u32| (1.0 + f64::from(if label == 1 { -score } else { score }).exp()).ln();
+    let labels = vec![1, 0, 0];
+    let expected = scores.iter().zip(&labels).map(|(&score, &label)| loss(score, label)).sum::<f64>() / 3.0;
+    for ends_in_sigmoid in [false, true] {
+        let mut b = GraphBuilder::new("single");
+        let x = b.input("x", &[None, Some(1)]);
+        let weight = b.initializer("weight", Tensor::from_f32(&[1, 1], vec![1.0]));
+        let mut y = b.linear(x, weight, None);
+        if ends_in_sigmoid {
+            y = b.node(Operator::Unary(Unary::Sigmoid), &[y]);
+        }
+        b.output(y);
+        let graph = b.finish().unwrap();
+        let dataset = Dataset::from_floats("three", vec![1], scores.to_vec(), labels.clone(), 2).unwrap();
+        let executable = Executable::new(&graph, &Host::default()).unwrap();
+        let found = evaluate(&executable, &dataset, &mut |_, _| {}).unwrap();
+        assert!((found.accuracy - 2.0 / 3.0).abs() < 1e-12);
+        if !ends_in_sigmoid {
+            assert!((found.loss - expected).abs() < 1e-6, "{} {expected}", found.loss);
+        }
+    }
+}
+
+#[test]
+fn classes_stand_in_front_of_places_or_behind() {
+    // Two places, three classes: the same scores in both orders.
+    let rows = [[3.0_f32, 0.0, 1.0], [0.0, 2.0, -1.0]];
+    let behind: Vec<f32> = rows.concat();
+    let front: Vec<f32> = (0..3).flat_map(|class| rows.map(|row| row[class])).collect();
+    let targets = Targets::Classes { labels: vec![0, 2], classes: 3, shape: vec![1, 2] };
+    let mut found = Vec::new();
+    for (values, shape) in [(behind, [1, 2, 3]), (front, [3, 1, 2])] {
+        let mut b = GraphBuilder::new("places");
+        let x = b.input("x", &[None, Some(shape[0]), Some(shape[1]), Some(shape[2])]);
+        let one = b.initializer("one", Tensor::scalar(1.0));
+        let y = b.node(Operator::Binary(Binary::Mul), &[x, one]);
+        b.output(y);
+        let graph = b.finish().unwrap();
+        let dataset = Dataset::with_targets("two", shape.to_vec(), values, targets.clone()).unwrap();
+        let executable = Executable::new(&graph, &Host::default()).unwrap();
+        found.push(evaluate(&executable, &dataset, &mut |_, _| {}).unwrap());
+    }
+    assert_eq!(found[0], found[1]);
+    assert_eq!((found[0].accuracy, found[0].mean_iou), (0.5, Some(1.0 / 3.0)));
 }

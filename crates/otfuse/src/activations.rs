@@ -109,8 +109,8 @@ impl Loaded for OnSamples<'_> {
                 break;
             }
             let fed = if fixed.is_some() { size } else { end - start };
-            let values = samples.samples((start..start + fed).map(|index| index.min(end - 1)));
-            batches.push(layout.batch(values, fed).into_iter().collect());
+            let indices: Vec<usize> = (start..start + fed).map(|index| index.min(end - 1)).collect();
+            batches.push(layout.take(samples, &indices, &|_| {}).into_iter().collect());
         }
         Ok(batches)
     }

@@ -46,14 +46,16 @@ pub fn card(output: &Path, is_folder: bool, report: &FuseReport) -> String {
         Some(comparison) => {
             let _ = writeln!(
                 text,
-                "On {} {} samples of {}:\n\n| network | accuracy | loss |\n|---|---|---|",
+                "On {} {} samples of {}:\n\n| network | {} |\n|---|{}",
                 comparison.samples,
                 comparison.split,
-                line(&comparison.data)
+                line(&comparison.data),
+                comparison.fused.columns().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | "),
+                "---|".repeat(comparison.fused.columns().len())
             );
             for (name, measure, _) in comparison.rows() {
-                let (accuracy, loss) = (100.0 * measure.accuracy, measure.loss);
-                let _ = writeln!(text, "| {} | {accuracy:.2} % | {loss:.4} |", line(&name));
+                let cells: Vec<String> = measure.columns().into_iter().map(|(_, value)| value).collect();
+                let _ = writeln!(text, "| {} | {} |", line(&name), cells.join(" | "));
             }
         }
     }

@@ -40,6 +40,8 @@ pub enum Event<'a> {
     },
     /// Something that the user should know, without being an error.
     Warning(&'a str),
+    /// How something was understood or done, where that is not obvious.
+    Note(&'a str),
 }
 
 /// Told of [`Event`]s, from any thread.
@@ -167,6 +169,10 @@ impl Context {
 
     pub(crate) fn warn(&self, message: &str) {
         self.observer.observe(&Event::Warning(message));
+    }
+
+    pub(crate) fn note(&self, message: &str) {
+        self.observer.observe(&Event::Note(message));
     }
 
     /// Fails where the work was cancelled.

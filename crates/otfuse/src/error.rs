@@ -159,6 +159,10 @@ impl From<RuntimeError> for Error {
             RuntimeError::Operand { .. } | RuntimeError::Backend { .. } | RuntimeError::Constant { .. } => {
                 "the network may be damaged, or not made for inputs of this shape: export it again"
             }
+            RuntimeError::NoArray { .. } => {
+                "call each array as the input that it is for: numpy.savez(FILE, NAME=array, ..); `otfuse inspect` lists the inputs"
+            }
+            RuntimeError::NoTargets { .. } => "add an array y of classes (integers from 0 on) or of numbers (floats)",
             RuntimeError::Budget { .. } => "a larger budget of the context lets it go on",
             _ => "`otfuse inspect` shows the network's inputs and outputs",
         });

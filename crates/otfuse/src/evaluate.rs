@@ -1,9 +1,12 @@
 //! Accuracy and loss of networks, and of their ensemble.
 
+use std::borrow::Cow;
+
 use otfuse_runtime::Probabilities;
 use serde::Serialize;
 
-use crate::measure::{Measured, probabilities};
+use crate::fitting::{fitted, labelled, suspect};
+use crate::measure::{Measured, Meter, probabilities};
 use crate::{Context, Error, Model, Result, Samples};
 
 /// Networks on the same samples.
@@ -13,7 +16,7 @@ pub struct Evaluations {
     pub data: String,
     /// One for each network.
     pub models: Vec<EvaluatedModel>,
-    /// The mean of all networks' probabilities, where it was asked for.
+    /// The mean of these networks' probabilities (of their outputs where targets are numbers), where it was asked for.
     pub ensemble: Option<Measured>,
 }
 
@@ -32,23 +35,30 @@ pub struct EvaluatedModel {
 /// # Errors
 /// A network that cannot be run on the samples; an ensemble of unequal outputs.
 pub fn evaluate(models: &[&Model], samples: &Samples, ensemble: bool, context: &Context) -> Result<Evaluations> {
+    labelled(samples, "measuring")?;
+    let samples = &*fitted(Cow::Borrowed(samples), models, context)?;
     let (mut rows, mut members) = (Vec::new(), Vec::new());
     for model in models {
         let failure = |error| Error::from(error).of(model.path());
-        let found = probabilities(model.finite()?, samples, context).map_err(failure)?;
-        let evaluation = found.evaluate(samples).map_err(failure)?;
-        rows.push(EvaluatedModel { path: model.shown(), measured: Measured::new(&evaluation, samples.is_language()) });
-        if ensemble {
-            let expected = members.first().map_or(found.classes(), Probabilities::classes);
-            if found.classes() != expected {
-                let found = found.classes();
-                let message = format!("`ensemble`: expected {expected} classes as in the first network, found {found}");
-                return Err(Error::input(message)
-                    .of(model.path())
-                    .hint("`otfuse inspect` shows each network's output"));
-            }
-            members.push(found);
+        let graph = model.finite()?;
+        if !ensemble {
+            let evaluation = Meter::new(context, samples.len()).evaluation(graph, samples).map_err(failure)?;
+            suspect(graph, &model.shown(), evaluation.accuracy, samples, true, context);
+            let measured = Measured::new(&evaluation, samples.is_language());
+            rows.push(EvaluatedModel { path: model.shown(), measured });
+            continue;
         }
+        let found = probabilities(graph, samples, context).map_err(failure)?;
+        let evaluation = found.evaluate(samples).map_err(failure)?;
+        suspect(graph, &model.shown(), evaluation.accuracy, samples, true, context);
+        rows.push(EvaluatedModel { path: model.shown(), measured: Measured::new(&evaluation, samples.is_language()) });
+        let expected = members.first().map_or(found.classes(), Probabilities::classes);
+        if found.classes() != expected {
+            let found = found.classes();
+            let message = format!("`ensemble`: expected {expected} classes as in the first network, found {found}");
+            return Err(Error::input(message).of(model.path()).hint("`otfuse inspect` shows each network's output"));
+        }
+        members.push(found);
     }
     let ensemble = if ensemble {
         let mean =

@@ -63,19 +63,19 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// The last part of a path, for legends; the whole path where two models would have one name.
+/// As many of the last parts of each path as tell it from the others; the whole path where nothing does.
 #[cfg(feature = "pages")]
 pub(crate) fn short_names(paths: &[String]) -> Vec<String> {
-    let last = |path: &String| {
-        Path::new(path).file_name().map_or_else(|| path.clone(), |name| name.to_string_lossy().into_owned())
+    let ending = |path: &str, parts: usize| -> String {
+        let all: Vec<_> = Path::new(path).iter().collect();
+        let kept: PathBuf = all[all.len().saturating_sub(parts)..].iter().collect();
+        shown(&kept)
     };
-    let short: Vec<String> = paths.iter().map(last).collect();
-    paths
-        .iter()
-        .zip(&short)
-        .map(|(path, name)| match short.iter().filter(|other| *other == name).count() {
-            1 => name.clone(),
-            _ => path.clone(),
-        })
-        .collect()
+    let longest = paths.iter().map(|path| Path::new(path).iter().count()).max().unwrap_or(0);
+    let differ = |path: &String| {
+        (1..=longest)
+            .map(|parts| (parts, ending(path, parts)))
+            .find(|(parts, name)| paths.iter().filter(|other| ending(other, *parts) == *name).count() == 1)
+    };
+    paths.iter().map(|path| differ(path).map_or_else(|| path.clone(), |(_, name)| name)).collect()
 }

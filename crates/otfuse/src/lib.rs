@@ -62,6 +62,7 @@ mod evaluate;
 #[cfg(feature = "experiment")]
 pub mod experiment;
 mod files;
+mod fitting;
 mod fusing;
 mod inputs;
 mod inspect;
@@ -103,7 +104,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::{
     Comparison, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel,
-    Parent, Sweeps,
+    Parent, Rehearsal, Sweeps,
 };
 pub use inputs::{InputShapes, random_inputs};
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};

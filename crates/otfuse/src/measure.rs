@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use otfuse_graph::Graph;
-use otfuse_runtime::{Evaluation, Executable, Probabilities, RuntimeError, predict};
+use otfuse_runtime::{Evaluation, Executable, Probabilities, RuntimeError, evaluate, predict};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Stage;
@@ -15,25 +15,90 @@ const MOST_STEPS: usize = 1001;
 /// How well a network does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
-    /// From 0 to 1.
+    /// From 0 to 1; no number (NaN, and left out of JSON) where targets are numbers.
+    #[serde(default = "nothing", skip_serializing_if = "is_nothing")]
     pub accuracy: f64,
-    /// Mean cross-entropy in nats.
+    /// Mean cross-entropy in nats; the mean squared error where targets are numbers.
     pub loss: f64,
+    /// Of dense classifiers: intersection over union, averaged over the classes that occur.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_iou: Option<f64>,
+    /// Of numbers: the mean absolute error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_absolute_error: Option<f64>,
+    /// Of numbers: the share of the variance that is explained (R^2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
 }
 
 impl From<Evaluation> for Measure {
     fn from(evaluation: Evaluation) -> Self {
-        Self { accuracy: evaluation.accuracy, loss: evaluation.loss }
+        let Evaluation { accuracy, loss, mean_iou, mean_absolute_error, r2, .. } = evaluation;
+        Self { accuracy, loss, mean_iou, mean_absolute_error, r2 }
+    }
+}
+
+impl Measure {
+    /// Whether targets are numbers, so that there is no accuracy.
+    pub fn is_of_numbers(&self) -> bool {
+        self.accuracy.is_nan()
+    }
+
+    /// Higher is better: the accuracy; of numbers the share of the variance that is explained, or less the squared error.
+    pub fn score(&self) -> f64 {
+        if self.is_of_numbers() { self.r2.unwrap_or(-self.loss) } else { self.accuracy }
+    }
+
+    /// The measure of a table with room for one: the accuracy in percent; of numbers the mean squared error.
+    pub fn headline(&self) -> String {
+        if self.is_of_numbers() { format!("{:.5}", self.loss) } else { format!("{:.2} %", 100.0 * self.accuracy) }
+    }
+
+    /// What [`headline`](Self::headline) is.
+    pub fn headline_name(&self) -> &'static str {
+        if self.is_of_numbers() { "mean squared error" } else { "accuracy" }
+    }
+
+    /// Names and values of all that is measured, as in tables.
+    pub fn columns(&self) -> Vec<(&'static str, String)> {
+        let number = |name: &'static str, value: Option<f64>| value.map(|value| (name, format!("{value:.4}")));
+        if self.is_of_numbers() {
+            let others = [number("absolute error", self.mean_absolute_error), number("R2", self.r2)];
+            return [Some(("squared error", format!("{:.5}", self.loss)))]
+                .into_iter()
+                .chain(others)
+                .flatten()
+                .collect();
+        }
+        let (accuracy, loss) = (("accuracy", self.headline()), ("loss", format!("{:.4}", self.loss)));
+        let iou = self.mean_iou.map(|iou| ("mean IoU", format!("{:.2} %", 100.0 * iou)));
+        [Some(accuracy), iou, Some(loss)].into_iter().flatten().collect()
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_nothing(value: &f64) -> bool {
+    value.is_nan()
+}
+
+fn nothing() -> f64 {
+    f64::NAN
+}
+
+impl std::ops::Deref for Measured {
+    type Target = Measure;
+
+    fn deref(&self) -> &Measure {
+        &self.measure
     }
 }
 
 /// How well a network does on so many samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// From 0 to 1.
-    pub accuracy: f64,
-    /// Mean cross-entropy in nats.
-    pub loss: f64,
+    /// How well.
+    #[serde(flatten)]
+    pub measure: Measure,
     /// Of language models: the exponential of the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perplexity: Option<f64>,
@@ -44,8 +109,7 @@ pub struct Measured {
 impl Measured {
     pub(crate) fn new(evaluation: &Evaluation, is_language: bool) -> Self {
         Self {
-            accuracy: evaluation.accuracy,
-            loss: evaluation.loss,
+            measure: (*evaluation).into(),
             perplexity: is_language.then(|| evaluation.perplexity()),
             samples: evaluation.samples,
         }
@@ -114,9 +178,18 @@ impl<'c> Meter<'c> {
         Ok(found)
     }
 
+    /// How well a network does; what it says is not kept.
+    pub(crate) fn evaluation(&self, graph: &Graph, samples: &Samples) -> Result<Evaluation, RuntimeError> {
+        let executable = Executable::new(graph, self.context.host())?;
+        let before = self.done.get();
+        let found = evaluate(&executable, samples, &mut |done, _| self.stage.at(before + done, self.total))?;
+        self.done.set(before + samples.len());
+        Ok(found)
+    }
+
     /// Accuracy and loss of a network.
     pub(crate) fn measure(&self, graph: &Graph, samples: &Samples) -> Result<Measure> {
-        Ok(self.probabilities(graph, samples)?.evaluate(samples)?.into())
+        Ok(self.evaluation(graph, samples)?.into())
     }
 }
 

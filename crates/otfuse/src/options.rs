@@ -194,6 +194,21 @@ options!(
 );
 
 impl AlignOptions {
+    /// The options of a fusion as `fuse` takes them: what is not said has its defaults.
+    pub(crate) fn as_typed(&self) -> FuseOptions {
+        FuseOptions {
+            anchor: self.anchor,
+            mode: self.mode,
+            preset: self.preset,
+            cost: self.cost,
+            normalize_features: self.normalize_features,
+            samples: self.samples,
+            no_verify: self.no_verify,
+            seed: self.seed,
+            ..FuseOptions::default()
+        }
+    }
+
     /// The options of a fusion that mean the same.
     pub(crate) fn fusing(&self, has_data: bool) -> FuseOptions {
         let mode = match self.mode.unwrap_or(ModeName::Auto) {

@@ -1,10 +1,12 @@
 //! Averages of two networks with weights from 0 to 1, measured.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use otfuse_runtime::Probabilities;
 use serde::Serialize;
 
+use crate::fitting::{fitted, labelled, suspect};
 use crate::fusing::plan::{Plan, Purpose};
 use crate::fusing::{Group, Parent, Prepared};
 use crate::measure::{Measure, Meter, barrier, steps_of};
@@ -21,6 +23,9 @@ pub struct Sweep {
     pub anchor: usize,
     /// The two networks.
     pub models: Vec<Parent>,
+    /// What makes halfway another network than `fuse` writes; nothing where it is the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub halfway: Vec<String>,
     /// The averages.
     pub points: Vec<SweepPoint>,
     /// The largest loss on the way beyond the straight line between the two ends.
@@ -75,12 +80,16 @@ fn swept(
 ) -> Result<Sweep> {
     let weights = steps_of("sweep", weights)?;
     let plan = Plan::resolve(options, models, Purpose::Measure { has_data: true })?;
+    let halfway = plan.differences(&Plan::resolve(options, models, Purpose::Fuse { has_data: true })?, 2);
     if models.len() != 2 {
         let message = format!("`sweep` takes two models, found {}", models.len());
         return Err(Error::input(message).hint("it goes from the first model to the second"));
     }
+    let refs: Vec<&Model> = models.iter().collect();
     let samples = data.samples(SplitName::Test, limit)?;
-    let prepared = Prepared::of(&plan, || data.train(), false)?;
+    labelled(&samples, "`sweep`")?;
+    let samples = fitted(Cow::Owned(samples), &refs, context)?;
+    let prepared = Prepared::of(&plan, || fitted(Cow::Owned(data.train()?), &refs, context), false)?;
     for model in models {
         model.finite()?;
     }
@@ -95,7 +104,8 @@ fn swept(
     for (at, model) in models.iter().enumerate() {
         let failure = |error| group.run_error(at, error);
         let found = meter.probabilities(group.networks.graph(at), &samples).map_err(failure)?;
-        let measure = found.evaluate(&samples).map_err(failure)?.into();
+        let measure: Measure = found.evaluate(&samples).map_err(failure)?.into();
+        suspect(group.networks.graph(at), &model.shown(), measure.accuracy, &samples, false, context);
         parents.push(Parent { path: model.shown(), measure });
         members.push(found);
     }
@@ -125,6 +135,7 @@ fn swept(
         anchor: plan.anchor,
         barrier: SweepBarriers { vanilla: vanilla.map(|losses| height(&losses, &ends)), ot: height(&ot, &ends) },
         models: parents,
+        halfway,
         points,
     })
 }
@@ -141,14 +152,14 @@ impl Sweep {
         let mut text =
             String::from("weight,vanilla_accuracy,vanilla_loss,ensemble_accuracy,ensemble_loss,ot_accuracy,ot_loss\n");
         for point in &self.points {
-            let vanilla = point.vanilla.map_or(",".to_owned(), |found| format!("{},{}", found.accuracy, found.loss));
+            let pair = |found: Measure| match found.is_of_numbers() {
+                true => format!(",{}", found.loss),
+                false => format!("{},{}", found.accuracy, found.loss),
+            };
+            let vanilla = point.vanilla.map_or(",".to_owned(), pair);
             let SweepPoint { weight, ensemble, ot, .. } = point;
             // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{weight},{vanilla},{},{},{},{}",
-                ensemble.accuracy, ensemble.loss, ot.accuracy, ot.loss
-            );
+            let _ = writeln!(text, "{weight},{vanilla},{},{}", pair(*ensemble), pair(*ot));
         }
         text
     }

@@ -1,5 +1,6 @@
 //! Networks trained: from scratch, further, or to follow others.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::choices::choices;
 use crate::files::shown;
-use crate::measure::Measured;
+use crate::fitting::{fitted, labelled};
+use crate::measure::{Measure, Measured};
 use crate::options::options;
 use crate::{Context, Dataset, Error, Model, Registry, Result, Samples, SplitName, architecture_for};
 
@@ -136,6 +138,15 @@ impl TrainOptions {
     }
 }
 
+/// What a training begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// Random weights.
+    Scratch,
+    /// Those of a trained network, which is a candidate for the result.
+    Trained,
+}
+
 /// What a network is trained and measured on.
 #[derive(Clone, Debug)]
 pub struct TrainData {
@@ -197,7 +208,10 @@ pub struct TrainReport {
     pub settings: UsedTraining,
     /// Epoch by epoch.
     pub epochs: Vec<TrainedEpoch>,
-    /// The epoch that was kept, counted from 1.
+    /// The network that a finetuning or a distillation began with, on the samples held out: a candidate like the epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Measured>,
+    /// The epoch that was kept, counted from 1; 0 for the network that it began with.
     pub best_epoch: Option<usize>,
     /// The result on the test samples, which nothing was chosen by.
     pub test: Option<Measured>,
@@ -255,7 +269,7 @@ pub fn train(
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    context.install(|| trained(model, data, options, RATE, None, state, context))
+    context.install(|| trained(model, data, options, Begin::Scratch, None, state, context))
 }
 
 /// Trains a trained network further.
@@ -270,7 +284,7 @@ pub fn finetune(
     context: &Context,
 ) -> Result<Trained> {
     model.finite()?;
-    let found = context.install(|| trained(model, data, options, TUNING_RATE, None, state, context));
+    let found = context.install(|| trained(model, data, options, Begin::Trained, None, state, context));
     found.map_err(|error| if error.file.is_some() { error } else { error.of(model.path()) })
 }
 
@@ -297,9 +311,9 @@ pub fn distill(
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    let (model, rate) = match student {
-        Student::New(model) => (model, RATE),
-        Student::Start(model) => (model, TUNING_RATE),
+    let (model, begin) = match student {
+        Student::New(model) => (model, Begin::Scratch),
+        Student::Start(model) => (model, Begin::Trained),
     };
     model.finite()?;
     let mut executables = Vec::with_capacity(teachers.len());
@@ -312,19 +326,30 @@ pub fn distill(
         temperature: following.temperature.unwrap_or(4.0),
         weight: following.teacher_weight.unwrap_or(0.9),
     };
-    trained(model, data, options, rate, Some(distillation), state, context)
+    trained(model, data, options, begin, Some(distillation), state, context)
 }
 
 fn trained(
     model: &Model,
     data: &TrainData,
     options: &TrainOptions,
-    sgd_rate: f64,
+    begin: Begin,
     distillation: Option<Distillation<'_>>,
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    let settings = options.settings(sgd_rate)?;
+    let settings = options.settings(match begin {
+        Begin::Scratch => RATE,
+        Begin::Trained => TUNING_RATE,
+    })?;
+    labelled(&data.train, "training")?;
+    let train = &*fitted(Cow::Borrowed(&data.train), &[model], context)?;
+    let start_counts = begin == Begin::Trained;
+    if start_counts && settings.validation <= 0.0 {
+        context.note(
+            "`validation` 0: no samples are held out, so that the last epoch is kept, better than the start or not",
+        );
+    }
     let start = Instant::now();
     let resume = match &state.file {
         Some(file) if !state.restart => saved_state(file)?,
@@ -333,6 +358,7 @@ fn trained(
     let name = if resume.is_some() { "training (resumed)" } else { "training" };
     let stage = context.stage(name, 0);
     let mut trained_on = 0;
+    let watched = measurable(data.watched.as_ref()).map(|it| fitted_quietly(it, model, context)).transpose()?;
     let result = {
         let mut write = |bytes: &[u8]| {
             let Some(file) = &state.file else { return Ok(()) };
@@ -341,8 +367,8 @@ fn trained(
         };
         let checkpoints = Checkpoints { resume: resume.as_deref(), every: SAVE_EVERY, save: &mut write };
         let checkpoints = state.file.is_some().then_some(checkpoints);
-        let extras = Extras { distillation, checkpoints, watched: data.watched.as_ref() };
-        train_on(model.graph()?, &data.train, &settings, extras, context.host(), &mut |progress| {
+        let extras = Extras { distillation, checkpoints, watched: watched.as_deref(), start_counts };
+        train_on(model.graph()?, train, &settings, extras, context.host(), &mut |progress| {
             trained_on += progress.samples;
             let remark = remark(&progress, trained_on as f64 / start.elapsed().as_secs_f64());
             stage.tell(progress.step, progress.steps, &remark);
@@ -351,11 +377,16 @@ fn trained(
     drop(stage);
     let trained = result.map_err(|error| failure(error, state.file.as_deref()))?;
     let seconds = start.elapsed().as_secs_f64();
-    let is_language = data.train.is_language();
+    let is_language = train.is_language();
+    let best_epoch = match (trained.best, trained.start) {
+        (Some(epoch), _) => Some(epoch + 1),
+        (None, Some(_)) => Some(0),
+        (None, None) => None,
+    };
     let report = TrainReport {
         output: String::new(),
-        data: data.train.name().to_owned(),
-        samples: data.train.len() - trained.held_out,
+        data: train.name().to_owned(),
+        samples: train.len() - trained.held_out,
         held_out: trained.held_out,
         settings: UsedTraining {
             optimizer: options.optimizer.unwrap_or(OptimizerName::Sgd),
@@ -365,18 +396,31 @@ fn trained(
             seed: settings.seed,
         },
         epochs: trained.history.iter().enumerate().map(|(at, epoch)| row(at, epoch, is_language)).collect(),
-        best_epoch: trained.best.map(|epoch| epoch + 1),
-        test: data.test.as_ref().map(|samples| test(&trained.graph, samples, context)).transpose()?,
+        start: trained.start.map(|start| Measured::new(&start, is_language)),
+        best_epoch,
+        test: measurable(data.test.as_ref())
+            .map(|samples| test(&trained.graph, &*fitted_quietly(samples, model, context)?, context))
+            .transpose()?,
         seconds,
         images_per_second: trained_on as f64 / seconds,
     };
     Ok(Trained { model: model.clone(), state: state.file.clone(), graph: trained.graph, report })
 }
 
+/// Test samples of which something is known.
+fn measurable(samples: Option<&Samples>) -> Option<&Samples> {
+    samples.filter(|samples| samples.is_labelled())
+}
+
+/// As the training samples, of which was said what there is to say.
+fn fitted_quietly<'s>(samples: &'s Samples, model: &Model, context: &Context) -> Result<Cow<'s, Samples>> {
+    fitted(Cow::Borrowed(samples), &[model], &context.clone().observer(|_: &crate::Event<'_>| {}))
+}
+
 /// How a training stands, in words.
 fn remark(progress: &Progress, speed: f64) -> String {
     let validation =
-        progress.validation.map_or_else(String::new, |it| format!(", validation {:.2} %", 100.0 * it.accuracy));
+        progress.validation.map_or_else(String::new, |it| format!(", validation {}", Measure::from(it).headline()));
     format!("epoch {}, loss {:.4}{validation}, {speed:.0} samples/s", progress.epoch + 1, progress.loss)
 }
 
@@ -404,6 +448,7 @@ fn failure(error: TrainError, state: Option<&Path>) -> Error {
         TrainError::Runtime(error) => error.into(),
         TrainError::Setting { .. } => Error::input(error).hint("see --help for what the option takes"),
         TrainError::NoSamples => Error::input(error).hint("a smaller `batch_size` or `validation` leaves more"),
+        TrainError::Targets { .. } => Error::input(error).hint("`otfuse finetune` without `crop` and `flip` takes them"),
         TrainError::Save(_) => Error::run(error).hint("`state` FILE chooses another place"),
         TrainError::Diverged { .. } => Error::run(error).hint("try a smaller `lr`"),
         error => Error::input(error),

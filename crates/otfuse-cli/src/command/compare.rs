@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use otfuse::pages::groups_csv;
-use otfuse::{CompareOptions, ComparedAlignment, DataOptions, Likeness, Predictions, Registry, Result, compare};
+use otfuse::{
+    CompareOptions, ComparedAlignment, DataOptions, Likeness, Measure, Predictions, Registry, Result, compare,
+};
 
 use crate::arguments::{Aligning, Pages};
 use crate::session::Session;
@@ -99,10 +101,13 @@ fn neurons(alignment: &ComparedAlignment) -> String {
 fn said(found: &Likeness, predictions: &Predictions) -> String {
     let rows = found.models.iter().filter_map(|model| {
         let measure = model.measure?;
-        Some(vec![model.path.clone(), percent(measure.accuracy), format!("{:.4}", measure.loss)])
+        Some([model.path.clone()].into_iter().chain(measure.columns().into_iter().map(|(_, value)| value)).collect())
     });
-    let table = table(&["model", "accuracy", "loss"], &["accuracy", "loss"], rows);
-    let mut shown = format!("{table}\n{} of {}\n", count(predictions.samples, "sample"), predictions.data);
+    let mut columns = vec!["model"];
+    let first = found.models.first().and_then(|model| model.measure);
+    columns.extend(first.iter().flat_map(Measure::columns).map(|(name, _)| name));
+    let table = first.map_or_else(String::new, |_| table(&columns, &columns[1..], rows) + "\n");
+    let mut shown = format!("{table}{} of {}\n", count(predictions.samples, "sample"), predictions.data);
     for pair in &predictions.pairs {
         let paths = (&found.models[pair.first].path, &found.models[pair.second].path);
         let _ = writeln!(shown, "{} and {} agree on {}", paths.0, paths.1, percent(pair.agreement));

@@ -1,6 +1,6 @@
 //! `otfuse eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{Evaluations, Measured, Model, Registry, Result, SplitName, evaluate};
@@ -8,7 +8,7 @@ use otfuse::{Evaluations, Measured, Model, Registry, Result, SplitName, evaluate
 use crate::arguments::{Data, Pages, Reading};
 use crate::choice::choice;
 use crate::session::Session;
-use crate::table::{count, percent, table};
+use crate::table::{count, table};
 
 /// `eval`.
 #[derive(Args, Debug)]
@@ -52,14 +52,22 @@ impl Eval {
 fn text(found: &Evaluations) -> String {
     let row = |name: &str, measured: &Measured| {
         let perplexity = measured.perplexity.map(|perplexity| format!("{perplexity:.3}"));
-        let cells = [name.to_owned(), percent(measured.accuracy), format!("{:.4}", measured.loss)];
-        cells.into_iter().chain(perplexity).collect()
+        let cells = measured.columns().into_iter().map(|(_, value)| value);
+        [name.to_owned()].into_iter().chain(cells).chain(perplexity).collect()
     };
+    let name = |path: &str| {
+        Path::new(path).file_name().map_or_else(|| path.into(), |name| name.to_string_lossy().into_owned())
+    };
+    let names: Vec<String> = found.models.iter().map(|model| name(&model.path)).collect();
+    let ensemble = format!("ensemble of {}", names.join(", "));
     let rows = found.models.iter().map(|model| row(&model.path, &model.measured));
-    let rows = rows.chain(found.ensemble.iter().map(|ensemble| row("ensemble", ensemble)));
+    let rows = rows.chain(found.ensemble.iter().map(|measured| row(&ensemble, measured)));
     let samples = found.models.first().map_or(0, |model| model.measured.samples);
     let is_language = found.models.iter().any(|model| model.measured.perplexity.is_some());
-    let columns = &["model", "accuracy", "loss", "perplexity"][..if is_language { 4 } else { 3 }];
-    let table = table(columns, &["accuracy", "loss", "perplexity"], rows);
+    let mut columns = vec!["model"];
+    columns.extend(found.models.iter().take(1).flat_map(|model| model.measured.columns()).map(|(name, _)| name));
+    columns.extend(is_language.then_some("perplexity"));
+    let numbers = columns[1..].to_vec();
+    let table = table(&columns, &numbers, rows);
     format!("{table}\n{} of {}", count(samples, "sample"), found.data)
 }

@@ -6,14 +6,14 @@ use clap::Args;
 use otfuse::{
     Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport, InputShapes,
     MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
-    RepairName, ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
+    Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
 };
 
 use super::sweep;
 use crate::arguments::{Data, Pages, Reading};
 use crate::choice::{choice, said};
 use crate::session::Session;
-use crate::table::{count, percent, sizes, table};
+use crate::table::{count, sizes, table};
 
 /// `fuse`.
 #[derive(Args, Debug)]
@@ -35,6 +35,9 @@ pub struct Fuse {
     save_alignment: Option<PathBuf>,
     #[command(flatten)]
     pages: Pages,
+    /// Check options, files, shapes and data, say what would be done, and write nothing
+    #[arg(long, conflicts_with = "sweep")]
+    dry_run: bool,
     /// Write a model card beside the result, OUT.README.md; a folder has one always, README.md
     #[arg(long)]
     card: bool,
@@ -281,6 +284,9 @@ impl Fuse {
         }
         self.pages.register(&mut registry)?;
 
+        if self.dry_run {
+            return session.print(&fuse.rehearse(&session.context)?, |found| rehearsed(found, output));
+        }
         let mut fused = fuse.run(&session.context)?;
         fused.write(&registry, output, &session.context)?;
         if let Some(path) = &self.save_alignment {
@@ -307,6 +313,23 @@ impl Fuse {
         registry.commit()?;
         session.print(&found, sweep::text)
     }
+}
+
+/// What a fusion would do, as text.
+fn rehearsed(found: &Rehearsal, output: &Path) -> String {
+    let settings = found.settings.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]);
+    format!(
+        "{}\n{} would be fused into the shape of model {} ({}); {} of {} parameters in {}\nnothing was written; the result \
+         would go to {}",
+        table(&["setting", "value"], &[], settings),
+        count(found.models.len(), "model"),
+        found.anchor,
+        found.models[found.anchor],
+        found.aligned_parameters,
+        found.parameters,
+        count(found.groups, "neuron group"),
+        output.display(),
+    )
 }
 
 /// A fusion, or an alignment, as text.
@@ -353,9 +376,11 @@ pub fn text(report: &FuseReport) -> String {
 fn compared(comparison: &Comparison, output: &str) -> String {
     let rows = comparison.rows().into_iter().map(|(name, measure, at)| {
         let name = if at == "/fused" { output.to_owned() } else { name };
-        vec![name, percent(measure.accuracy), format!("{:.4}", measure.loss)]
+        [name].into_iter().chain(measure.columns().into_iter().map(|(_, value)| value)).collect()
     });
-    let table = table(&["network", "accuracy", "loss"], &["accuracy", "loss"], rows);
+    let mut columns = vec!["network"];
+    columns.extend(comparison.fused.columns().into_iter().map(|(name, _)| name));
+    let table = table(&columns, &columns[1..], rows);
     let samples = count(comparison.samples, "sample");
     format!("{table}\n{samples} of {}, {} split", comparison.data, comparison.split)
 }

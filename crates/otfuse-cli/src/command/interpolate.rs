@@ -9,7 +9,7 @@ use otfuse::{Barriers, InterpolateOptions, Measure, MergeName, Registry, RepairN
 use crate::arguments::{Aligning, Pages};
 use crate::choice::choice;
 use crate::session::Session;
-use crate::table::{count, percent, table};
+use crate::table::{count, table};
 
 /// `interpolate`.
 #[derive(Args, Debug)]
@@ -36,6 +36,9 @@ pub struct Interpolate {
     /// [default: none]
     #[arg(long, value_parser = choice::<RepairName>())]
     repair: Option<RepairName>,
+    /// Match and repair as `otfuse fuse` with the same data does where nothing else is said, so that halfway is what it writes
+    #[arg(long)]
+    as_fuse: bool,
     /// How strongly --repair least-squares holds weights at the averaged ones [default: 0.03]
     #[arg(long, value_name = "R")]
     ridge: Option<f64>,
@@ -68,6 +71,7 @@ impl Interpolate {
             train: self.train,
             repair: self.repair,
             ridge: self.ridge,
+            as_fuse: self.as_fuse,
             plane: self.plane,
         };
         let found = interpolate(&models, &options, &data, &session.context)?;
@@ -81,7 +85,8 @@ impl Interpolate {
 }
 
 fn text(found: &Walk) -> String {
-    let accuracy = |measure: &Measure| percent(measure.accuracy);
+    let accuracy = |measure: &Measure| measure.headline();
+    let what = found.points.first().map_or("accuracy", |point| point.ot.headline_name());
     let optional = |measure: &Option<Measure>| measure.as_ref().map_or_else(|| "-".into(), accuracy);
     let rows = found.points.iter().map(|point| {
         let weights: Vec<String> = point.weights.iter().map(|weight| format!("{weight:.3}")).collect();
@@ -100,18 +105,28 @@ fn text(found: &Walk) -> String {
     let parents: Vec<String> = parents.collect();
     let header = ["weights", "vanilla", "ensemble", "ot", "repaired"];
     let mut shown = format!(
-        "{}\n{}\n\naccuracy on {} of {}\n{}",
+        "{}\n{}\n\n{what} on {} of {}\n{}",
         parents.join("\n"),
         table(&header, &header, rows),
         count(found.samples, "sample"),
         found.data,
         barriers("test", &found.barrier),
     );
+    shown += &halfway(&found.settings.halfway, "--as-fuse makes it so");
     if let Some(train) = &found.train {
         // Writing to a string cannot fail.
         let _ = write!(shown, "\n{}", barriers("train", &train.barrier));
     }
     shown
+}
+
+/// Says what makes halfway another network than `fuse` writes.
+pub fn halfway(differences: &[String], way_out: &str) -> String {
+    if differences.is_empty() {
+        return String::new();
+    }
+    let differences = differences.join(", ").replace('`', "");
+    format!("\nhalfway (0.5) is not what otfuse fuse writes with this data: {differences}; {way_out}")
 }
 
 fn barriers(split: &str, barriers: &Barriers) -> String {

@@ -3,6 +3,7 @@
 mod align;
 mod apply;
 mod compare;
+mod completions;
 mod convert;
 mod demo;
 mod distill;
@@ -12,6 +13,7 @@ mod finetune;
 mod fuse;
 mod inspect;
 mod interpolate;
+mod man;
 mod prune;
 mod run;
 mod sweep;
@@ -72,4 +74,8 @@ commands!(
     experiment::Experiment,
     /// Train two small networks on embedded digits, fuse them and compare
     demo::Demo,
+    /// Write a script that completes commands and options in a shell
+    completions::Completions,
+    /// Write the manual page
+    man::Man,
 );

@@ -8,7 +8,7 @@ use otfuse::{Model, OptimizerName, Registry, Result, TrainOptions, TrainReport, 
 use crate::arguments::Data;
 use crate::choice::{choice, said};
 use crate::session::Session;
-use crate::table::{count, percent, table};
+use crate::table::{count, table};
 
 /// Options of training.
 #[derive(Args, Debug, Clone)]
@@ -120,14 +120,18 @@ impl Training {
 }
 
 fn text(report: &TrainReport) -> String {
+    let start = report.start.map(|start| {
+        let best = if report.best_epoch == Some(0) { "*" } else { "" };
+        vec!["start".to_owned(), String::new(), String::new(), start.headline(), best.to_owned()]
+    });
     let rows = report.epochs.iter().map(|row| {
         let best = if report.best_epoch == Some(row.epoch) && report.held_out > 0 { "*" } else { "" };
-        let validation = row.validation.map_or_else(String::new, |it| percent(it.accuracy));
+        let validation = row.validation.map_or_else(String::new, |it| it.headline());
         let (loss, rate) = (format!("{:.4}", row.loss), format!("{:.5}", row.learning_rate));
         vec![row.epoch.to_string(), loss, rate, validation, best.to_owned()]
     });
     let columns = ["epoch", "loss", "rate", "validation", ""];
-    let mut text = table(&columns, &columns, rows);
+    let mut text = table(&columns, &columns, start.into_iter().chain(rows));
     let held = if report.held_out > 0 {
         format!("{} held out to choose the epoch (*)", count(report.held_out, "sample"))
     } else {
@@ -136,10 +140,13 @@ fn text(report: &TrainReport) -> String {
     let (trained, speed) = (count(report.samples, "sample"), report.images_per_second);
     text += &format!("\ntrained on {trained} of {}, {held}; {speed:.0} samples/s", report.data);
     if let Some(test) = report.test {
-        text += &format!("\ntest accuracy {} on {}", percent(test.accuracy), count(test.samples, "sample"));
+        text += &format!("\ntest {} {} on {}", test.headline_name(), test.headline(), count(test.samples, "sample"));
         if let Some(perplexity) = test.perplexity {
             text += &format!(", perplexity {perplexity:.3}");
         }
+    }
+    if report.start.is_some() && report.best_epoch == Some(0) {
+        text += "\nno epoch is better on the samples held out than the start, which is kept";
     }
     text + &format!("\nwritten to {}", report.output)
 }

@@ -121,13 +121,13 @@ fn samples_of_another_network() {
     archive(&shop, "negative.npz", numbers(&[2, 16]), labels(&[0, -1]));
     shop.refuses("eval a.onnx --data npz:negative.npz", &["negative.npz", "labels"]);
     archive(&shop, "floats.npz", numbers(&[2, 16]), numbers(&[2]));
-    shop.refuses("eval a.onnx --data npz:floats.npz", &["floats.npz", "labels", "integers"]);
+    shop.refuses("eval a.onnx --data npz:floats.npz", &["a.onnx", "targets", "integers"]);
     archive(&shop, "label.npz", numbers(&[2, 16]), labels(&[0, 10]));
     shop.refuses("eval a.onnx --data npz:label.npz", &["a.onnx", "at least 11 classes", "found 10"]);
     archive(&shop, "none.npz", numbers(&[0, 16]), labels(&[]));
     shop.refuses("eval a.onnx --data npz:none.npz", &["none.npz", "no samples"]);
     let arrays = BTreeMap::from([("pictures".to_owned(), numbers(&[2, 16]))]);
     otfuse::formats::npz::write_npz(&shop.path("names.npz"), &arrays).expect("written");
-    shop.refuses("eval a.onnx --data npz:names.npz", &["names.npz", "pictures.npy", "x.npy"]);
+    shop.refuses("eval a.onnx --data npz:names.npz", &["names.npz", "no labels", "pictures", "y_train"]);
     shop.finish(11);
 }

@@ -51,6 +51,23 @@ impl BarGroup {
     }
 }
 
+/// A bar that lies on a line of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NarrowBar {
+    /// What it is of: the group, on its first bar.
+    pub group: Option<String>,
+    /// The series, where there are several.
+    pub series: Option<String>,
+    /// The index of its colour.
+    pub color: usize,
+    /// Where it begins, in percent of the width.
+    pub left: f64,
+    /// How long it is, in percent of the width.
+    pub length: f64,
+    /// Its value as text.
+    pub value: String,
+}
+
 /// Where everything of a chart stands.
 struct Layout<'c> {
     frame: Frame<'c>,
@@ -185,6 +202,27 @@ impl Chart for BarChart {
             self.series.join("; ")
         );
         Ok(canvas.finish(&description))
+    }
+
+    fn bars(&self) -> Vec<NarrowBar> {
+        let values = self.groups.iter().flat_map(BarGroup::drawn).map(|(_, value, _)| value);
+        let (low, high) = values.fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+        let share = |value: f64| if high > low { 100.0 * (value / (high - low)) } else { 0.0 };
+        let mut bars = Vec::new();
+        for group in &self.groups {
+            for (at, (series, value, error)) in group.drawn().enumerate() {
+                let error = error.map_or_else(String::new, |error| format!(" ± {}", shown(error)));
+                bars.push(NarrowBar {
+                    group: (at == 0).then(|| group.name.clone()),
+                    series: self.series.get(series).filter(|_| self.series.len() > 1).cloned(),
+                    color: series,
+                    left: share(value.min(0.0) - low),
+                    length: share(value.abs()),
+                    value: format!("{}{error}", shown(value)),
+                });
+            }
+        }
+        bars
     }
 
     fn table(&self) -> Table {

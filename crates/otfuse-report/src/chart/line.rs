@@ -124,6 +124,10 @@ impl Chart for LineChart {
         Ok(canvas.finish(&description))
     }
 
+    fn legend(&self) -> Vec<String> {
+        self.series.iter().map(|series| series.name.clone()).collect()
+    }
+
     fn table(&self) -> Table {
         let mut table = Table::new(["series", &self.x_label, &self.y_label, "error"]);
         for series in &self.series {

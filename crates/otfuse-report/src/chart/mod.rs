@@ -10,7 +10,7 @@ mod legend;
 mod line;
 mod table;
 
-pub use bar::{BarChart, BarGroup};
+pub use bar::{BarChart, BarGroup, NarrowBar};
 pub(crate) use canvas::escape;
 pub use contour::{ContourMap, Mark};
 pub use heat::HeatMap;
@@ -29,4 +29,14 @@ pub trait Chart {
 
     /// The numbers that are drawn, all digits.
     fn table(&self) -> Table;
+
+    /// Of lines: the names of the series, for a legend beside the drawing, where there is no room in it.
+    fn legend(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Of bars: each for a line of its own, where there is no room for the drawing.
+    fn bars(&self) -> Vec<NarrowBar> {
+        Vec::new()
+    }
 }

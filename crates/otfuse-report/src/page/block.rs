@@ -1,6 +1,6 @@
 //! What sections are made of.
 
-use crate::{Chart, ReportError, Table};
+use crate::{Chart, NarrowBar, ReportError, Table};
 
 /// A part of a page with a heading.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,8 @@ pub struct Grid {
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     pub(crate) text: String,
+    /// The whole of what `text` shortens.
+    pub(crate) whole: Option<String>,
     pub(crate) is_number: bool,
     /// A JSON pointer (RFC 6901) to the exact value.
     pub(crate) pointer: Option<String>,
@@ -57,13 +59,19 @@ impl Cell {
         Self { text: text.into(), ..Self::default() }
     }
 
+    /// Text that stands for a longer one, which is shown on hover.
+    pub fn short(text: impl Into<String>, whole: impl Into<String>) -> Self {
+        let (text, whole) = (text.into(), whole.into());
+        Self { whole: (whole != text).then_some(whole), text, ..Self::default() }
+    }
+
     /// A number with so many decimals; `pointer` says where it stands in the page's JSON.
     pub fn number(value: f64, decimals: usize, pointer: impl Into<String>) -> Self {
         let text = match value.is_finite() {
             true => format!("{value:.decimals$}"),
             false => value.to_string(),
         };
-        Self { text, is_number: true, pointer: Some(pointer.into()) }
+        Self { text, is_number: true, pointer: Some(pointer.into()), whole: None }
     }
 
     /// A share as a percentage with two decimals.
@@ -72,17 +80,17 @@ impl Cell {
             true => format!("{:.2} %", 100.0 * value),
             false => value.to_string(),
         };
-        Self { text, is_number: true, pointer: Some(pointer.into()) }
+        Self { text, is_number: true, pointer: Some(pointer.into()), whole: None }
     }
 
     /// A count.
     pub fn count(value: usize, pointer: impl Into<String>) -> Self {
-        Self { text: value.to_string(), is_number: true, pointer: Some(pointer.into()) }
+        Self { text: value.to_string(), is_number: true, pointer: Some(pointer.into()), whole: None }
     }
 
     /// Where there is nothing.
     pub fn none() -> Self {
-        Self { text: "–".into(), is_number: true, pointer: None }
+        Self { text: "–".into(), is_number: true, ..Self::default() }
     }
 }
 
@@ -101,6 +109,10 @@ pub struct Figure {
     pub svg: String,
     /// The numbers.
     pub table: Table,
+    /// Of bar charts: the bars as lines of text and rectangles, for narrow screens.
+    pub(crate) bars: Vec<NarrowBar>,
+    /// Of line charts: the names of the series.
+    pub(crate) legend: Vec<String>,
     /// A file name without extension for who saves it.
     pub name: String,
 }
@@ -111,6 +123,13 @@ impl Figure {
     /// # Errors
     /// A chart that cannot be drawn.
     pub fn new(name: &str, chart: &dyn Chart) -> Result<Self, ReportError> {
-        Ok(Self { title: chart.title().to_owned(), svg: chart.to_svg()?, table: chart.table(), name: name.to_owned() })
+        Ok(Self {
+            title: chart.title().to_owned(),
+            svg: chart.to_svg()?,
+            table: chart.table(),
+            bars: chart.bars(),
+            legend: chart.legend(),
+            name: name.to_owned(),
+        })
     }
 }

@@ -52,6 +52,9 @@ impl Html {
 
     fn cell(&mut self, element: &str, cell: &Cell, attributes: &str) {
         self.raw("<").raw(element).raw(attributes);
+        if let Some(whole) = &cell.whole {
+            self.raw(" title=\"").text(whole).raw("\"");
+        }
         if cell.is_number {
             self.raw(" class=\"number\"");
         }
@@ -63,7 +66,7 @@ impl Html {
 
     fn grid(&mut self, grid: &Grid) {
         self.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"").text(&grid.caption);
-        self.raw("\"><table>\n<caption>").text(&grid.caption).raw("</caption>\n<thead><tr>");
+        self.raw("\"><table class=\"grid\">\n<caption>").text(&grid.caption).raw("</caption>\n<thead><tr>");
         for (column, name) in grid.header.iter().enumerate() {
             let is_number = grid.rows.first().and_then(|row| row.get(column)).is_some_and(|cell| cell.is_number);
             self.raw(if is_number { "<th scope=\"col\" class=\"number\">" } else { "<th scope=\"col\">" });
@@ -74,8 +77,15 @@ impl Html {
             self.raw("<tr>");
             for (column, cell) in row.iter().enumerate() {
                 match column {
-                    0 => self.cell("th", cell, " scope=\"row\""),
-                    _ => self.cell("td", cell, ""),
+                    0 => {
+                        let label = escape(grid.header.first().map_or("", String::as_str));
+                        self.cell("th", cell, &format!(" scope=\"row\" data-label=\"{label}\""));
+                    }
+                    _ => {
+                        let name = grid.header.get(column).map_or("", String::as_str);
+                        let label = format!(" data-label=\"{}\"", escape(name));
+                        self.cell("td", cell, &label);
+                    }
                 }
             }
             self.raw("</tr>\n");
@@ -84,8 +94,16 @@ impl Html {
     }
 
     fn figure(&mut self, figure: &Figure) {
-        self.raw("<figure data-name=\"").text(&figure.name).raw("\">\n<div class=\"scroll drawing\">");
-        self.raw(&figure.svg).raw("</div>\n<figcaption>").text(&figure.title);
+        let kind = match (figure.bars.is_empty(), figure.legend.is_empty()) {
+            (false, _) => " class=\"has-bars\"",
+            (true, false) => " class=\"has-lines\"",
+            (true, true) => "",
+        };
+        self.raw("<figure data-name=\"").text(&figure.name).raw(&format!("\"{kind}>\n<div class=\"scroll drawing\">"));
+        self.raw(&figure.svg).raw("</div>\n");
+        self.bars(figure);
+        self.legend(figure);
+        self.raw("<figcaption>").text(&figure.title);
         self.raw("<span class=\"saving\" hidden> Save as ");
         for kind in ["svg", "png", "csv"] {
             self.raw(&format!(
@@ -109,6 +127,49 @@ impl Html {
             self.raw("</tr>\n");
         }
         self.raw("</tbody></table></div></details>\n</figure>\n");
+    }
+
+    /// The names of lines, which a narrow screen shows below the drawing in place of those in it.
+    fn legend(&mut self, figure: &Figure) {
+        if figure.legend.is_empty() {
+            return;
+        }
+        self.raw("<p class=\"narrow\" aria-hidden=\"true\">");
+        for (index, name) in figure.legend.iter().enumerate() {
+            self.raw(&format!("<span class=\"key series-{}\"></span><span class=\"name\">", index % 7));
+            self.text(name).raw("</span> ");
+        }
+        self.raw("</p>\n");
+    }
+
+    /// Bars one below the other, which a narrow screen shows in place of the drawing. Screen readers have the table.
+    fn bars(&mut self, figure: &Figure) {
+        if figure.bars.is_empty() {
+            return;
+        }
+        self.raw("<div class=\"narrow\" aria-hidden=\"true\">\n<p>").text(&figure.title);
+        let unit = figure.table.header.get(2).filter(|unit| !unit.eq_ignore_ascii_case(&figure.title));
+        if let Some(unit) = unit {
+            self.raw(": ").text(unit);
+        }
+        self.raw("</p>\n");
+        for bar in &figure.bars {
+            if let Some(group) = &bar.group {
+                self.raw("<p class=\"group\">").text(group).raw("</p>\n");
+            }
+            self.raw("<p class=\"bar\">");
+            if let Some(series) = &bar.series {
+                self.raw("<span>").text(series).raw(": </span>");
+            }
+            self.raw("<b>").text(&bar.value).raw("</b></p>\n");
+            self.raw(&format!(
+                "<div class=\"track\"><div class=\"series-{}\" style=\"margin-left:{:.2}%;width:{:.2}%\"></div></div>\n",
+                bar.color % 7,
+                bar.left,
+                bar.length
+            ));
+        }
+        self.raw("</div>\n");
     }
 
     fn choice(&mut self, label: &str, options: &[(String, Vec<Block>)]) {

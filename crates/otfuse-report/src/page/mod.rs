@@ -16,10 +16,14 @@ use html::Html;
 pub struct Page {
     /// The heading, and the name in the browser.
     pub title: String,
-    /// A line or two below the heading.
+    /// What came out, in one sentence; first below the heading.
+    pub verdict: String,
+    /// A line or two below it.
     pub summary: String,
     /// In reading order.
     pub sections: Vec<Section>,
+    /// Terms of the page and what they mean, at its end.
+    pub terms: Vec<(String, String)>,
     /// What the page shows as JSON; that of the command's `--json`.
     pub data: serde_json::Value,
     /// Who wrote it: name and version.
@@ -45,11 +49,17 @@ impl Page {
         html.raw("<a class=\"skip\" href=\"#content\">To the content</a>\n<header>\n<h1>")
             .text(&self.title)
             .raw("</h1>\n");
+        if !self.verdict.is_empty() {
+            html.raw("<p class=\"verdict\">").text(&self.verdict).raw("</p>\n");
+        }
         html.paragraph(&self.summary);
         if self.sections.len() > 1 {
             html.raw("<nav aria-label=\"Sections\"><ul>\n");
             for (index, section) in self.sections.iter().enumerate() {
                 html.raw(&format!("<li><a href=\"#section-{index}\">")).text(&section.heading).raw("</a></li>\n");
+            }
+            if !self.terms.is_empty() {
+                html.raw("<li><a href=\"#terms\">Terms</a></li>\n");
             }
             html.raw("</ul></nav>\n");
         }
@@ -61,6 +71,13 @@ impl Page {
                 html.block(block);
             }
             html.raw("</section>\n");
+        }
+        if !self.terms.is_empty() {
+            html.raw("<section aria-labelledby=\"terms\">\n<h2 id=\"terms\">Terms</h2>\n<dl class=\"terms\">\n");
+            for (term, meaning) in &self.terms {
+                html.raw("<div><dt>").text(term).raw("</dt><dd>").text(meaning).raw("</dd></div>\n");
+            }
+            html.raw("</dl>\n</section>\n");
         }
         html.raw("</main>\n<footer><p>").text(&self.generator);
         html.raw(

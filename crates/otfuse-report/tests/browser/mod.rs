@@ -14,7 +14,37 @@ pub fn installed() -> Option<PathBuf> {
 
 /// The document after its script ran, and what it wrote to the console.
 pub fn rendered(browser: &Path, page: &Path, profile: &Path) -> (String, Vec<String>) {
+    rendered_with(browser, page, profile, &[])
+}
+
+/// What a page looks like at a width, as attributes of the document: `data-width`, by how many pixels it is too wide
+/// (`data-over`), how many bars are cut (`data-cut`), whether it is dark (`data-dark`).
+#[allow(dead_code)]
+pub fn measured(browser: &Path, page: &Path, folder: &Path, width: u32, dark: bool) -> (String, Vec<String>) {
+    // A window has at least 500 pixels; a frame in it is as narrow as one likes, and tells what it measured.
+    const SCRIPT: &str = "<script>addEventListener('load', () => { const root = document.documentElement; \
+        const cut = [...document.querySelectorAll('.track div, svg .bars rect')].filter((bar) => { \
+          const box = bar.getBoundingClientRect(); \
+          return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1); }); \
+        parent.postMessage({ width: innerWidth, over: root.scrollWidth - root.clientWidth, cut: cut.length, \
+          dark: matchMedia('(prefers-color-scheme: dark)').matches }, '*'); });</script>";
+    let text = std::fs::read_to_string(page).expect("readable");
+    let inner = text.replace("</body>", &format!("{SCRIPT}</body>"));
+    std::fs::write(folder.join("inner.html"), inner).expect("written");
+    let frame = format!(
+        "<!doctype html><script>addEventListener('message', (event) => \
+         Object.assign(document.documentElement.dataset, event.data));</script>\
+         <iframe src=\"inner.html\" style=\"border:0;width:{width}px;height:1600px\"></iframe>"
+    );
+    let copy = folder.join("measured.html");
+    std::fs::write(&copy, frame).expect("written");
+    let scheme = format!("--blink-settings=preferredColorScheme={}", if dark { 0 } else { 1 });
+    rendered_with(browser, &copy, &folder.join("profile"), &["--window-size=1600,1700", &scheme, "--hide-scrollbars"])
+}
+
+fn rendered_with(browser: &Path, page: &Path, profile: &Path, options: &[&str]) -> (String, Vec<String>) {
     let output = Command::new(browser)
+        .args(options)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args(["--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom"])

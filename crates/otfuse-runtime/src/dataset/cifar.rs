@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::read::{files_of, open_first, read_up_to, without};
-use super::{DatasetError, Raw, Samples, Split};
+use super::{DatasetError, Raw, Split, Values};
 
 const PIXELS: usize = 3 * 32 * 32;
 
@@ -54,10 +54,6 @@ pub(super) fn load(directory: &Path, cifar: Cifar, split: Split, limit: Option<u
             values.extend_from_slice(&record[label_bytes..]);
         }
     }
-    Ok(Raw {
-        sample_shape: vec![3, 32, 32],
-        labels,
-        classes: if cifar == Cifar::Ten { 10 } else { 100 },
-        samples: Samples::Bytes { values, scale: 1.0 / 255.0 },
-    })
+    let classes = if cifar == Cifar::Ten { 10 } else { 100 };
+    Ok(Raw::classified(vec![3, 32, 32], Values::Bytes { values, scale: 1.0 / 255.0 }, labels, classes))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read::{files_of, is_folder, open_first, read_up_to, without};
-use super::{DatasetError, Raw, Samples, Split};
+use super::{DatasetError, Raw, Split, Targets, Values};
 
 /// Names of the column of labels.
 const LABELS: [&str; 5] = ["label", "labels", "class", "target", "y"];
@@ -13,7 +13,7 @@ const MOST_BYTES: usize = 1 << 34;
 /// A table of one row per sample: in a folder `train.csv` and `test.csv` (or with `.gz` behind), else the file, which
 /// then is both splits. A header is told by its words; it names the column of labels (`label`, `class`, `target` or
 /// `y`), which without one is the last. Fields are separated by commas, semicolons or tabs. Labels are integers from 0
-/// on, all other columns are numbers that stay as they are.
+/// on, or in a column of such a name any numbers, to be met; all other columns are numbers that stay as they are.
 pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
     let of_split = |split: Split| vec![format!("{split}.csv"), format!("{split}.csv.gz")];
     let is_folder = is_folder(path)?;
@@ -53,13 +53,13 @@ impl Table {
             line.split(separator).map(|field| field.trim().trim_matches('"').to_owned()).collect()
         };
         let header = fields(first);
-        let mut label_column = header.len() - 1;
+        let (mut label_column, mut is_named) = (header.len() - 1, false);
         if header.iter().any(|field| field.parse::<f32>().is_err()) {
             rows.next();
             let named = header.iter().position(|field| LABELS.contains(&field.to_ascii_lowercase().as_str()));
-            label_column = named.unwrap_or(label_column);
+            (label_column, is_named) = (named.unwrap_or(label_column), named.is_some());
         }
-        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        let (mut values, mut labels, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
         for (row, line) in rows {
             let subject = format!("line {}", row + 1);
             let found = fields(line);
@@ -80,14 +80,21 @@ impl Table {
                 let number = number.ok_or_else(|| wrong("a number"))?;
                 if column != label_column {
                     values.push(number as f32);
-                } else if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX - 1)).contains(&number) {
+                    continue;
+                }
+                numbers.push(number as f32);
+                if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX - 1)).contains(&number) {
                     labels.push(number as u32);
-                } else {
+                } else if !is_named {
                     return Err(wrong("a label, an integer from 0 on"));
                 }
             }
         }
+        let (shape, values) = (vec![header.len() - 1], Values::Floats(values));
+        if labels.len() < numbers.len() {
+            return Ok(Raw::of(shape, values, Targets::Numbers { values: numbers, shape: Vec::new() }));
+        }
         let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
-        Ok(Raw { sample_shape: vec![header.len() - 1], labels, classes, samples: Samples::Floats(values) })
+        Ok(Raw::classified(shape, values, labels, classes))
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use super::{DatasetError, Raw, Samples, Split};
+use super::{DatasetError, Raw, Split, Values};
 
 const FILE: &[u8] = include_bytes!("../../assets/digits.csv.gz");
 const PIXELS: usize = 64;
@@ -36,5 +36,5 @@ pub(super) fn load(split: Split) -> Result<Raw, DatasetError> {
             _ => return Err(wrong("64 pixels and a label", format!("row {row}: {line}"))),
         }
     }
-    Ok(Raw { sample_shape: vec![PIXELS], labels, classes: 10, samples: Samples::Bytes { values, scale: 1.0 / 16.0 } })
+    Ok(Raw::classified(vec![PIXELS], Values::Bytes { values, scale: 1.0 / 16.0 }, labels, 10))
 }

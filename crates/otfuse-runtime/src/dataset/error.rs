@@ -12,7 +12,7 @@ use super::Split;
 pub enum DatasetError {
     /// The name of a data set is not understood.
     #[error("the data set '{found}' is not understood; expected {expected}")]
-    Spec { found: String, expected: String },
+    Spec { found: String, expected: String, closest: Option<String> },
     /// Support for it was left out when the program was built.
     #[error("the data set '{name}' needs a program built with the feature '{feature}'")]
     NotBuilt { name: String, feature: &'static str },
@@ -49,6 +49,7 @@ impl DatasetError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
+            Self::Spec { closest: Some(closest), .. } => format!("did you mean {closest}?"),
             Self::Spec { .. } => "a data set is its kind and where its files are: mnist:FOLDER".into(),
             Self::NotBuilt { feature, .. } => format!("build it with cargo build --release --features {feature}"),
             Self::Normalization { .. } => {

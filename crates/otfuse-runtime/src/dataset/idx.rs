@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::read::{files_of, open_first, read_up_to, without};
-use super::{DatasetError, Raw, Samples, Split};
+use super::{DatasetError, Raw, Split, Values};
 
 pub(super) fn load(directory: &Path, split: Split, limit: Option<usize>) -> Result<Raw, DatasetError> {
     let prefix = prefix(split);
@@ -24,12 +24,9 @@ pub(super) fn load(directory: &Path, split: Split, limit: Option<usize>) -> Resu
             hint: Some("images and labels are from different downloads".into()),
         });
     }
-    Ok(Raw {
-        sample_shape: vec![1, shape[1], shape[2]],
-        labels: labels.into_iter().map(u32::from).collect(),
-        classes: 10,
-        samples: Samples::Bytes { values: pixels, scale: 1.0 / 255.0 },
-    })
+    let labels = labels.into_iter().map(u32::from).collect();
+    let pixels = Values::Bytes { values: pixels, scale: 1.0 / 255.0 };
+    Ok(Raw::classified(vec![1, shape[1], shape[2]], pixels, labels, 10))
 }
 
 fn prefix(split: Split) -> &'static str {

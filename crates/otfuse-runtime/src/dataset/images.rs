@@ -1,4 +1,4 @@
-//! Folders of image files, one folder per class.
+//! Folders of image files, one folder per class or without classes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
 use super::read::is_folder;
-use super::{DatasetError, Raw, Samples, Split};
+use super::{DatasetError, Raw, Split, Targets, Values};
 
 /// Endings of files that are read; their content says what they are.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
@@ -21,12 +21,16 @@ const TEST_EVERY: usize = 5;
 
 /// The images of a split: in `DIR/train/CLASS` and `DIR/test/CLASS` (or `val`), else in `DIR/CLASS`, where every fifth image
 /// (4, 9, 14, .. counted from 0, by name) of each class is a test sample. Classes are numbered by the order of their
-/// names. Samples are channels x height x width; they take turns in their classes, so that the first N are of all.
+/// names. Samples are channels x height x width; they take turns in their classes, so that the first N are of all. Images
+/// that lie in these folders themselves, without folders of classes, are samples of which nothing is known.
 ///
 /// The first training image (without any, the first of the others) says whether images are grey or coloured, and what their
 /// size is, unless `size` is given: then
 /// the middle square of each image is scaled to it (bilinear, with antialiasing where it shrinks). Transparency is dropped.
 pub(super) fn load(folder: &Path, split: Split, limit: Option<usize>, size: Option<u32>) -> Result<Raw, DatasetError> {
+    if let Some(loose) = Loose::find(folder, split)? {
+        return loose.load(limit, size);
+    }
     let classes = Classes::find(folder, split)?;
     let first = classes.train.iter().chain(&classes.test).find_map(|files| files.first());
     let first = first.ok_or_else(|| none(folder, "a folder for each class", "no images"))?;
@@ -37,16 +41,63 @@ pub(super) fn load(folder: &Path, split: Split, limit: Option<usize>, size: Opti
         files.iter().enumerate().filter_map(move |(class, files)| Some((class as u32, files.get(turn)?)))
     });
     let chosen: Vec<(u32, &PathBuf)> = turns.take(limit.unwrap_or(usize::MAX)).collect();
-    let pixels: Vec<Result<Vec<u8>, DatasetError>> =
-        chosen.par_iter().map(|(_, path)| model.pixels(decoded(path)?, path)).collect();
-    // Of several bad images the first is named, whichever thread was faster.
-    let pixels = pixels.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(Raw {
-        sample_shape: vec![model.channels(), model.height as usize, model.width as usize],
-        labels: chosen.iter().map(|&(class, _)| class).collect(),
-        classes: files.len(),
-        samples: Samples::Bytes { values: pixels.concat(), scale: 1.0 / 255.0 },
-    })
+    let labels = chosen.iter().map(|&(class, _)| class).collect();
+    let paths: Vec<&PathBuf> = chosen.into_iter().map(|(_, path)| path).collect();
+    Ok(Raw::classified(model.shape(), model.all(&paths)?, labels, files.len()))
+}
+
+/// Images that lie in no folders of classes, by name.
+struct Loose {
+    /// Those of the split that were asked for.
+    files: Vec<PathBuf>,
+    /// What all are to be like.
+    first: PathBuf,
+}
+
+impl Loose {
+    /// Images in `DIR/train` and `DIR/test`, else in `DIR` itself, where no folders of classes are; `None` if there are. Files
+    /// of other kinds beside them are left alone.
+    fn find(folder: &Path, split: Split) -> Result<Option<Self>, DatasetError> {
+        let own = |folder: &Path| -> Result<Option<Vec<PathBuf>>, DatasetError> {
+            let there = entries(folder)?;
+            let files: Vec<PathBuf> = there.iter().filter(|path| is_image(path)).cloned().collect();
+            Ok((folders(&there)?.is_empty() && !files.is_empty()).then_some(files))
+        };
+        if let Some(files) = own(folder)? {
+            let first = files[0].clone();
+            let is_test = |index: usize| index % TEST_EVERY == TEST_EVERY - 1;
+            let chosen = files.into_iter().enumerate().filter(|(index, _)| is_test(*index) == (split == Split::Test));
+            return Ok(Some(Self { files: chosen.map(|(_, path)| path).collect(), first }));
+        }
+        let names = if split == Split::Train { &TRAIN[..] } else { &TEST[..] };
+        let one_of = |names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| path.is_dir());
+        let of = |names: &[&str]| -> Result<Option<Vec<PathBuf>>, DatasetError> {
+            Ok(one_of(names).map(|path| own(&path)).transpose()?.flatten())
+        };
+        match (of(names)?, one_of(names)) {
+            (Some(files), _) => {
+                let first = of(&TRAIN)?.and_then(|files| files.into_iter().next()).unwrap_or_else(|| files[0].clone());
+                Ok(Some(Self { files, first }))
+            }
+            (None, None) if of(if split == Split::Train { &TEST } else { &TRAIN })?.is_some() => {
+                let expected = names.iter().map(|name| format!("a folder {name}")).collect();
+                let found = "a folder of the other split".into();
+                Err(DatasetError::AbsentSplit { path: folder.to_owned(), split, expected, found })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn load(&self, limit: Option<usize>, size: Option<u32>) -> Result<Raw, DatasetError> {
+        let model = Like::of(decoded(&self.first)?, &self.first, size);
+        let paths: Vec<&PathBuf> = self.files.iter().take(limit.unwrap_or(usize::MAX)).collect();
+        Ok(Raw::of(model.shape(), model.all(&paths)?, Targets::None))
+    }
+}
+
+fn is_image(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    ENDINGS.contains(&ending.as_str())
 }
 
 fn none(path: &Path, expected: &str, found: &str) -> DatasetError {
@@ -211,6 +262,20 @@ impl<'a> Like<'a> {
 
     fn channels(&self) -> usize {
         if self.grey { 1 } else { 3 }
+    }
+
+    /// The shape of a sample.
+    fn shape(&self) -> Vec<usize> {
+        vec![self.channels(), self.height as usize, self.width as usize]
+    }
+
+    /// The bytes of some images, one after the other.
+    fn all(&self, paths: &[&PathBuf]) -> Result<Values, DatasetError> {
+        let pixels: Vec<Result<Vec<u8>, DatasetError>> =
+            paths.par_iter().map(|path| self.pixels(decoded(path)?, path)).collect();
+        // Of several bad images the first is named, whichever thread was faster.
+        let pixels = pixels.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Values::Bytes { values: pixels.concat(), scale: 1.0 / 255.0 })
     }
 
     /// The bytes of an image, channel by channel.

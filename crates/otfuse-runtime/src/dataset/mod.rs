@@ -1,4 +1,4 @@
-//! Labelled samples to measure and train classifiers and language models on.
+//! Samples to run, measure and train networks on, with or without what the networks are to say of them.
 //!
 //! A [`DataSpec`] names a data set (`digits`, `mnist:DIR`, `cifar10:DIR`, `npz:FILE`, `images:DIR`, ..); loading it gives a
 //! [`Dataset`].
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 mod arrays;
 mod cifar;
+mod column;
 mod csv;
 mod digits;
 mod error;
@@ -18,61 +19,61 @@ mod partition;
 mod read;
 mod spec;
 mod split;
+mod statistics;
+mod targets;
 mod text;
 mod vocabulary;
 
+pub use column::Numbers;
+use column::{Column, Values};
 pub use error::DatasetError;
 pub use normalization::Normalization;
 pub use partition::Partition;
 pub use spec::{DataKind, DataSpec};
 pub use split::Split;
+pub use statistics::Statistics;
+pub use targets::Targets;
 pub use vocabulary::{TextUnit, Vocabulary};
 
 /// Vocabularies from here on would have ids that float32 does not hold exactly.
 const MOST_TOKENS: usize = 1 << 24;
 
-/// Labelled samples. Bytes stay bytes until a batch is taken, so a data set takes as much memory as its file.
+/// Samples, and what networks are to say of them where that is known. Bytes stay bytes until a batch is taken, so a data
+/// set takes as much memory as its file.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
-    sample_shape: Vec<usize>,
-    labels: Vec<u32>,
-    classes: usize,
-    samples: Samples,
+    count: usize,
+    /// One or more; the first is the samples where a network has a single input.
+    columns: Vec<Column>,
+    is_named: bool,
+    targets: Targets,
     normalization: Normalization,
-    /// How many labels each sample has: one, or one for each of its tokens.
-    labels_per_sample: usize,
     /// What tokens stand for, where samples are tokens.
     vocabulary: Option<Arc<Vocabulary>>,
-}
-
-#[derive(Clone, Debug)]
-enum Samples {
-    /// Values that `scale` brings to 0..1.
-    Bytes {
-        values: Vec<u8>,
-        scale: f32,
-    },
-    Floats(Vec<f32>),
-    Tokens(Vec<u32>),
-}
-
-impl Samples {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes { values, .. } => values.len(),
-            Self::Floats(values) => values.len(),
-            Self::Tokens(values) => values.len(),
-        }
-    }
+    /// What a reader left out or cut.
+    remarks: Vec<String>,
 }
 
 /// What a reader finds, before normalisation is chosen.
 struct Raw {
-    sample_shape: Vec<usize>,
-    labels: Vec<u32>,
-    classes: usize,
-    samples: Samples,
+    columns: Vec<Column>,
+    /// Whether each array is for the input of its name, and none for any input.
+    is_named: bool,
+    targets: Targets,
+    remarks: Vec<String>,
+}
+
+impl Raw {
+    fn of(shape: Vec<usize>, values: Values, targets: Targets) -> Self {
+        Self { columns: vec![Column::unnamed(shape, values)], is_named: false, targets, remarks: Vec::new() }
+    }
+
+    /// Samples with a class each.
+    fn classified(shape: Vec<usize>, values: Values, labels: Vec<u32>, classes: usize) -> Self {
+        let targets = Targets::Classes { labels, classes, shape: Vec::new() };
+        Self::of(shape, values, targets)
+    }
 }
 
 /// Samples that contradict themselves.
@@ -89,35 +90,60 @@ impl Dataset {
         labels: Vec<u32>,
         classes: usize,
     ) -> Result<Self, DatasetError> {
-        let raw = Raw { sample_shape, labels, classes, samples: Samples::Floats(values) };
-        Self::new(name, raw, Normalization::none())
+        Self::new(name, Raw::classified(sample_shape, Values::Floats(values), labels, classes), Normalization::none())
+    }
+
+    /// As [`from_floats`](Self::from_floats), with any targets, or none: then as many samples as the values fill.
+    ///
+    /// # Errors
+    /// Numbers of values and targets that do not agree, a label beyond the classes.
+    pub fn with_targets(
+        name: &str,
+        sample_shape: Vec<usize>,
+        values: Vec<f32>,
+        targets: Targets,
+    ) -> Result<Self, DatasetError> {
+        Self::new(name, Raw::of(sample_shape, Values::Floats(values), targets), Normalization::none())
     }
 
     fn new(name: &str, raw: Raw, normalization: Normalization) -> Result<Self, DatasetError> {
         let wrong = |subject: &str, expected: String, found: String| content(name, subject, expected, found);
-        let values = raw.samples.len();
-        let size: usize = raw.sample_shape.iter().product();
-        if raw.labels.len().checked_mul(size) != Some(values) {
-            let expected = format!("{} samples of shape {:?}", raw.labels.len(), raw.sample_shape);
-            return Err(wrong("values", expected, format!("{values} values")));
+        let Raw { columns, is_named, targets, remarks } = raw;
+        let Some(first) = columns.first() else {
+            return Err(wrong("samples", "an array".into(), "none".into()));
+        };
+        let count = match &targets {
+            Targets::None => first.values.len() / first.size().max(1),
+            Targets::Classes { labels, .. } => labels.len() / targets.size().max(1),
+            Targets::Numbers { values, .. } => values.len() / targets.size().max(1),
+        };
+        let given = match &targets {
+            Targets::None => 0,
+            Targets::Classes { labels, .. } => labels.len(),
+            Targets::Numbers { values, .. } => values.len(),
+        };
+        if count.checked_mul(targets.size()) != Some(given) {
+            let expected = format!("{} a sample", targets.size());
+            return Err(wrong("targets", expected, format!("{given} for {count} samples")));
         }
-        if let Some(label) = raw.labels.iter().find(|&&label| label as usize >= raw.classes) {
-            return Err(wrong("label", format!("a label below {}", raw.classes), label.to_string()));
+        for column in &columns {
+            let values = column.values.len();
+            if count.checked_mul(column.size()) != Some(values) {
+                let expected = format!("{count} samples of shape {:?}", column.shape);
+                return Err(wrong("values", expected, format!("{values} values")));
+            }
         }
-        if normalization.channel_axis(&raw.sample_shape).is_none() {
+        if let Targets::Classes { labels, classes, .. } = &targets
+            && let Some(label) = labels.iter().find(|&&label| label as usize >= *classes && label != Targets::VOID)
+        {
+            return Err(wrong("label", format!("a label below {classes}"), label.to_string()));
+        }
+        if normalization.channel_axis(&first.shape).is_none() {
             let expected = format!("{} channels", normalization.channels());
-            return Err(wrong("normalisation", expected, format!("samples of shape {:?}", raw.sample_shape)));
+            return Err(wrong("normalisation", expected, format!("samples of shape {:?}", first.shape)));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            sample_shape: raw.sample_shape,
-            labels: raw.labels,
-            classes: raw.classes,
-            samples: raw.samples,
-            normalization,
-            labels_per_sample: 1,
-            vocabulary: None,
-        })
+        let name = name.to_owned();
+        Ok(Self { name, count, columns, is_named, targets, normalization, vocabulary: None, remarks })
     }
 
     /// Samples of `length` tokens each, one after the other, with one label a sample or one a token.
@@ -148,17 +174,22 @@ impl Dataset {
         if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
             return Err(wrong("label", format!("a label below {classes}"), label.to_string()));
         }
-        let labels_per_sample = if labels.len() == samples { 1 } else { length };
+        let shape = if labels.len() == samples { Vec::new() } else { vec![length] };
         Ok(Self {
             name: name.to_owned(),
-            sample_shape: vec![length],
-            labels,
-            classes,
-            samples: Samples::Tokens(tokens),
+            count: samples,
+            columns: vec![Column::unnamed(vec![length], Values::Tokens(tokens))],
+            is_named: false,
+            targets: Targets::Classes { labels, classes, shape },
             normalization: Normalization::none(),
-            labels_per_sample,
             vocabulary: Some(Arc::new(vocabulary)),
+            remarks: Vec::new(),
         })
+    }
+
+    fn remarked(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
+        self.remarks.extend(remarks);
+        self
     }
 
     /// What it was loaded from.
@@ -168,38 +199,90 @@ impl Dataset {
 
     /// The number of samples.
     pub fn len(&self) -> usize {
-        self.labels.len() / self.labels_per_sample
+        self.count
     }
 
     /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.count == 0
     }
 
-    /// The shape of one sample: channels x height x width for images, the length for tokens.
+    /// The shape of one sample: channels x height x width for images, the length for tokens. Where samples are several
+    /// arrays, of the first.
     pub fn sample_shape(&self) -> &[usize] {
-        &self.sample_shape
+        &self.columns[0].shape
+    }
+
+    /// The arrays that samples are made of: their names in the file (empty where there are none) and the shape of one
+    /// sample in each.
+    pub fn arrays(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.columns.iter().map(|column| (column.name.as_str(), column.shape.as_slice()))
+    }
+
+    /// What is known of the samples.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// Whether it is known what networks are to say of the samples.
+    pub fn is_labelled(&self) -> bool {
+        self.targets != Targets::None
+    }
+
+    /// What a reader has to say: what was cut or left out.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// The class of each sample, below [`classes`](Self::classes); of a [language model's](Self::is_language) samples
-    /// the next token of each token, one sample after the other.
+    /// the next token of each token, of dense ones the class of each place, one sample after the other. None where
+    /// samples have no classes.
     pub fn labels(&self) -> &[u32] {
-        &self.labels
+        match &self.targets {
+            Targets::Classes { labels, .. } => labels,
+            _ => &[],
+        }
     }
 
-    /// How many labels each sample has: 1, or its length in tokens where each has one.
+    /// How many labels each sample has: 1, or as many as it has tokens or places with one each.
     pub fn labels_per_sample(&self) -> usize {
-        self.labels_per_sample
+        match &self.targets {
+            Targets::Classes { .. } => self.targets.size(),
+            _ => 1,
+        }
     }
 
-    /// The labels of one sample. Panics if `index` is not below [`len`](Self::len).
+    /// The labels of one sample; none where samples have no classes. Panics if `index` is not below [`len`](Self::len).
     pub fn labels_of(&self, index: usize) -> &[u32] {
-        &self.labels[index * self.labels_per_sample..(index + 1) * self.labels_per_sample]
+        match &self.targets {
+            Targets::Classes { labels, .. } => {
+                let size = self.targets.size();
+                &labels[index * size..(index + 1) * size]
+            }
+            _ => &[],
+        }
+    }
+
+    /// The numbers that networks are to meet in one sample; none where samples have no such targets. Panics if `index` is
+    /// not below [`len`](Self::len).
+    pub fn numbers_of(&self, index: usize) -> &[f32] {
+        match &self.targets {
+            Targets::Numbers { values, .. } => {
+                let size = self.targets.size();
+                &values[index * size..(index + 1) * size]
+            }
+            _ => &[],
+        }
     }
 
     /// Whether every token of a sample has a label: the token behind it.
     pub fn is_language(&self) -> bool {
-        self.vocabulary.is_some() && self.labels_per_sample > 1
+        self.vocabulary.is_some() && self.is_dense()
+    }
+
+    /// Whether samples have a class at each of their tokens or places.
+    pub fn is_dense(&self) -> bool {
+        matches!(&self.targets, Targets::Classes { shape, .. } if !shape.is_empty()) && self.labels_per_sample() > 1
     }
 
     /// What tokens stand for, if samples are made of tokens.
@@ -207,9 +290,12 @@ impl Dataset {
         self.vocabulary.as_deref()
     }
 
-    /// The number of classes.
+    /// The number of classes; 0 where samples have none.
     pub fn classes(&self) -> usize {
-        self.classes
+        match &self.targets {
+            Targets::Classes { classes, .. } => *classes,
+            _ => 0,
+        }
     }
 
     /// How samples are normalised when they are taken.
@@ -217,52 +303,67 @@ impl Dataset {
         &self.normalization
     }
 
-    /// The normalised samples at `indices`, one after the other; tokens are their ids, which are exact. Panics if an index is not below [`len`](Self::len).
+    /// The same samples, normalised otherwise; `None` where samples have other channels, or are no numbers.
+    pub fn normalized(&self, normalization: Normalization) -> Option<Self> {
+        let fits = self.vocabulary.is_none() && normalization.channel_axis(self.sample_shape()).is_some();
+        fits.then(|| Self { normalization, ..self.clone() })
+    }
+
+    /// The normalised samples at `indices`, one after the other; tokens are their ids, which are exact. Where samples are
+    /// several arrays, of the first. Panics if an index is not below [`len`](Self::len).
     pub fn samples(&self, indices: impl IntoIterator<Item = usize>) -> Vec<f32> {
-        let size: usize = self.sample_shape.iter().product();
         let mut result = Vec::new();
         for index in indices {
             let start = result.len();
-            let range = index * size..(index + 1) * size;
-            match &self.samples {
-                Samples::Bytes { values, scale } => {
-                    result.extend(values[range].iter().map(|&value| f32::from(value) * scale));
-                }
-                Samples::Floats(values) => result.extend_from_slice(&values[range]),
-                Samples::Tokens(values) => result.extend(values[range].iter().map(|&token| token as f32)),
-            }
-            self.normalization.apply(&self.sample_shape, &mut result[start..]);
+            self.columns[0].extend(index, &mut result);
+            self.normalization.apply(self.sample_shape(), &mut result[start..]);
         }
         result
+    }
+
+    /// The array with this name, by its place among [`arrays`](Self::arrays).
+    pub(crate) fn array_of(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The array that any single input takes, unless all are for inputs of their names.
+    pub(crate) fn main_array(&self) -> Option<usize> {
+        (!self.is_named).then_some(0)
+    }
+
+    /// Whether the numbers of an array are whole in the file.
+    pub(crate) fn is_whole(&self, array: usize) -> bool {
+        self.columns[array].is_whole()
+    }
+
+    /// Samples of one array as a network's input takes them; `as_integers` gives the whole numbers of the file.
+    pub(crate) fn numbers(&self, array: usize, indices: &[usize], as_integers: bool) -> Numbers {
+        let column = &self.columns[array];
+        if as_integers && column.is_whole() {
+            let mut result = Vec::with_capacity(indices.len() * column.size());
+            indices.iter().for_each(|&index| column.extend_whole(index, &mut result));
+            return Numbers::Integers(result);
+        }
+        if array == 0 {
+            return Numbers::Floats(self.samples(indices.iter().copied()));
+        }
+        let mut result = Vec::with_capacity(indices.len() * column.size());
+        indices.iter().for_each(|&index| column.extend(index, &mut result));
+        Numbers::Floats(result)
     }
 
     /// The samples at `indices`, in that order. Panics if an index is not below [`len`](Self::len).
     #[must_use]
     pub fn chosen(&self, indices: &[usize]) -> Self {
-        let size: usize = self.sample_shape.iter().product();
-        let samples = match &self.samples {
-            Samples::Bytes { values, scale } => {
-                let values = indices.iter().flat_map(|&index| &values[index * size..(index + 1) * size]);
-                Samples::Bytes { values: values.copied().collect(), scale: *scale }
-            }
-            Samples::Floats(values) => {
-                let values = indices.iter().flat_map(|&index| &values[index * size..(index + 1) * size]);
-                Samples::Floats(values.copied().collect())
-            }
-            Samples::Tokens(values) => {
-                let values = indices.iter().flat_map(|&index| &values[index * size..(index + 1) * size]);
-                Samples::Tokens(values.copied().collect())
-            }
-        };
         Self {
             name: self.name.clone(),
-            sample_shape: self.sample_shape.clone(),
-            labels: indices.iter().flat_map(|&index| self.labels_of(index)).copied().collect(),
-            classes: self.classes,
-            samples,
+            count: indices.len(),
+            columns: self.columns.iter().map(|column| column.chosen(indices)).collect(),
+            is_named: self.is_named,
+            targets: self.targets.chosen(indices),
             normalization: self.normalization.clone(),
-            labels_per_sample: self.labels_per_sample,
             vocabulary: self.vocabulary.clone(),
+            remarks: self.remarks.clone(),
         }
     }
 
@@ -277,13 +378,38 @@ impl Dataset {
     /// The first `count` samples only.
     #[must_use]
     pub fn truncated(mut self, count: usize) -> Self {
-        let size: usize = self.sample_shape.iter().product();
-        self.labels.truncate(count.saturating_mul(self.labels_per_sample));
-        match &mut self.samples {
-            Samples::Bytes { values, .. } => values.truncate(count.saturating_mul(size)),
-            Samples::Floats(values) => values.truncate(count.saturating_mul(size)),
-            Samples::Tokens(values) => values.truncate(count.saturating_mul(size)),
-        }
+        self.columns.iter_mut().for_each(|column| column.truncate(count));
+        self.targets.truncate(count);
+        self.count = self.count.min(count);
         self
+    }
+
+    /// Samples of tokens cut into windows of `length` tokens, one after the other; what is left over of each sample is left
+    /// out. `None` where samples are no tokens, shorter, or have a class each, which a part of one does not have.
+    pub fn windowed(&self, length: usize) -> Option<Self> {
+        let &[long] = self.sample_shape() else { return None };
+        let is_each = matches!(&self.targets, Targets::Classes { shape, .. } if *shape == [long]);
+        let is_whole = self.columns.iter().all(|column| column.shape == [long] && column.is_whole());
+        if length == 0 || length >= long || !is_whole || !(is_each || !self.is_labelled()) {
+            return None;
+        }
+        let targets = match &self.targets {
+            Targets::Classes { labels, classes, .. } => Targets::Classes {
+                labels: column::windows(labels, long, length),
+                classes: *classes,
+                shape: vec![length],
+            },
+            other => other.clone(),
+        };
+        Some(Self {
+            name: self.name.clone(),
+            count: self.count * (long / length),
+            columns: self.columns.iter().map(|column| column.windowed(length)).collect(),
+            is_named: self.is_named,
+            targets,
+            normalization: self.normalization.clone(),
+            vocabulary: self.vocabulary.clone(),
+            remarks: self.remarks.clone(),
+        })
     }
 }

@@ -9,6 +9,14 @@ pub struct Normalization {
     deviation: Vec<f32>,
 }
 
+impl std::fmt::Display for Normalization {
+    /// `MEANS/DEVIATIONS`, as it is read.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+        write!(f, "{}/{}", list(&self.mean), list(&self.deviation))
+    }
+}
+
 impl Normalization {
     /// Leaves samples as they are.
     pub fn none() -> Self {

@@ -79,7 +79,9 @@ impl Partition {
     /// # Errors
     /// A label that the data set does not have.
     pub fn indices(&self, dataset: &Dataset, seed: u64) -> Result<Vec<Vec<usize>>, DatasetError> {
-        let classes = if dataset.is_language() { 1 } else { dataset.classes() };
+        // Samples without a class each are of one kind.
+        let is_classified = dataset.labels_per_sample() == 1 && !dataset.labels().is_empty();
+        let classes = if is_classified { dataset.classes() } else { 1 };
         let named: Vec<u32> = match self {
             Self::Labels { parts } => parts.concat(),
             Self::Specialist { class, .. } => vec![*class],
@@ -98,8 +100,7 @@ impl Partition {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
         for index in 0..dataset.len() {
-            // Samples whose every token has a label are of one kind.
-            let class = if dataset.is_language() { 0 } else { dataset.labels()[index] };
+            let class = if is_classified { dataset.labels()[index] } else { 0 };
             of_class[class as usize].push(index);
         }
         let mut parts: Vec<Vec<usize>> = vec![Vec::new(); self.parts()];

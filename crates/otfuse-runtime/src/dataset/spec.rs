@@ -19,7 +19,7 @@ impl FromStr for Split {
         match text {
             "train" => Ok(Self::Train),
             "test" => Ok(Self::Test),
-            _ => Err(DatasetError::Spec { found: text.to_owned(), expected: "train or test".into() }),
+            _ => Err(DatasetError::Spec { found: text.to_owned(), expected: "train or test".into(), closest: None }),
         }
     }
 }
@@ -88,6 +88,34 @@ impl DataKind {
         (Self::Sst2, "sst2"),
     ];
 
+    /// What may have been meant by a specification that is none: a kind of nearly this name, or what lies at a path.
+    fn closest(text: &str) -> Option<String> {
+        let path = Path::new(text);
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let of_ending = match ending.as_str() {
+            "npz" | "npy" | "csv" | "safetensors" => Some(ending.clone()),
+            "gz" if text.ends_with(".csv.gz") => Some("csv".into()),
+            "txt" | "md" => Some("text".into()),
+            _ if path.is_dir() => Some("images".into()),
+            _ => None,
+        };
+        if let Some(kind) = of_ending.filter(|_| path.exists() || !text.contains(':')) {
+            return Some(format!("{kind}:{text}"));
+        }
+        let (name, path) = text.split_once(':').unwrap_or((text, ""));
+        let (name, length) = name.split_once('@').map_or((name, None), |(name, length)| (name, Some(length)));
+        let name = name.to_ascii_lowercase();
+        let other = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, kind)| *kind);
+        let near = || {
+            let near = Self::ALL.iter().map(|(_, kind)| (strsim::damerau_levenshtein(&name, kind), *kind));
+            near.filter(|(distance, kind)| *distance <= (kind.len() / 3).max(1)).min().map(|(_, kind)| kind)
+        };
+        let kind = other.or_else(near)?;
+        let length = length.map_or_else(String::new, |length| format!("@{length}"));
+        let path = if path.is_empty() { "PATH" } else { path };
+        Some(if kind == "digits" { kind.to_owned() } else { format!("{kind}{length}:{path}") })
+    }
+
     /// The name in a specification.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
@@ -118,6 +146,24 @@ impl DataKind {
     }
 }
 
+/// What others call the kinds.
+const OTHER_NAMES: [(&str, &str); 14] = [
+    ("numpy", "npz"),
+    ("np", "npz"),
+    ("folder", "images"),
+    ("imagefolder", "images"),
+    ("image-folder", "images"),
+    ("fmnist", "fashion-mnist"),
+    ("fashion", "fashion-mnist"),
+    ("cifar", "cifar10"),
+    ("st", "safetensors"),
+    ("txt", "text"),
+    ("tsv", "csv"),
+    ("sst", "sst2"),
+    ("png", "images"),
+    ("jpg", "images"),
+];
+
 /// The most tokens of a sample.
 const MOST_LENGTH: usize = 1 << 20;
 
@@ -143,6 +189,7 @@ impl FromStr for DataSpec {
             DatasetError::Spec {
                 found: text.to_owned(),
                 expected: format!("digits, {}", with_path.collect::<Vec<_>>().join(", ")),
+                closest: DataKind::closest(text),
             }
         };
         let (name, path) = text.split_once(':').unwrap_or((text, ""));
@@ -154,7 +201,7 @@ impl FromStr for DataSpec {
         let length = length.map(|length| {
             let length = length.parse().ok().filter(|length| kind.is_text() && (2..=MOST_LENGTH).contains(length));
             let expected = format!("text@LENGTH:FILE or sst2@LENGTH:FOLDER with 2 to {MOST_LENGTH} tokens");
-            length.ok_or_else(|| DatasetError::Spec { found: text.to_owned(), expected })
+            length.ok_or_else(|| DatasetError::Spec { found: text.to_owned(), expected, closest: None })
         });
         Ok(Self { kind, path: path.into(), length: length.transpose()?, image_size: None })
     }

@@ -44,7 +44,15 @@ pub(super) fn load_characters(
     let (values, labels) = (tokens[..samples * length].to_vec(), tokens[1..=samples * length].to_vec());
     let classes = vocabulary.len();
     drop(ids);
-    Dataset::from_tokens(name, length, values, labels, classes, vocabulary)
+    let left = tokens.len() - 1 - samples * length;
+    let remark = (samples > 1).then(|| {
+        format!(
+            "{name}: {} characters of the {split} split are cut into {samples} windows of {length}; the last {left} are \
+             left out",
+            tokens.len()
+        )
+    });
+    Ok(Dataset::from_tokens(name, length, values, labels, classes, vocabulary)?.remarked(remark))
 }
 
 /// Sentences with a label each, as the files of SST-2 hold them: `train.tsv`, and `test.tsv` or, where that has no labels,
@@ -75,15 +83,22 @@ pub(super) fn load_sentences(
     let length = length.unwrap_or(LENGTH);
     let padding = vocabulary.padding().unwrap_or_default();
     let mut values = Vec::with_capacity(chosen.rows.len() * length);
+    let mut cut = 0;
     for (sentence, _) in &chosen.rows {
         let end = values.len() + length;
+        let room = length - usize::from(vocabulary.first().is_some());
+        cut += usize::from(sentence.split_whitespace().nth(room).is_some());
         let words = sentence.split_whitespace().map(|word| ids.get(word).copied().unwrap_or(vocabulary.unknown()));
         values.extend(vocabulary.first().into_iter().chain(words).take(length));
         values.resize(end, padding);
     }
     let labels = chosen.rows.iter().map(|(_, label)| *label).collect();
     drop(ids);
-    Dataset::from_tokens(name, length, values, labels, classes, vocabulary)
+    let remark = (cut > 0).then(|| {
+        let all = chosen.rows.len();
+        format!("{name}: {cut} of {all} sentences of the {split} split are longer than {length} tokens and cut there")
+    });
+    Ok(Dataset::from_tokens(name, length, values, labels, classes, vocabulary)?.remarked(remark))
 }
 
 /// The table of the test split: that of the validation samples where the other is missing or has no column of labels.

@@ -3,10 +3,12 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
+use otfuse_graph::{Tensor, ValueId};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::augment::Augmentation;
+use crate::batch::SampleLayout;
 use crate::dataset::Dataset;
 use crate::random;
 
@@ -15,8 +17,11 @@ const AHEAD: usize = 2;
 
 /// One batch.
 pub(super) struct Batch {
-    pub(super) samples: Vec<f32>,
+    /// What the network's inputs are.
+    pub(super) inputs: Vec<(ValueId, Tensor)>,
     pub(super) labels: Vec<u32>,
+    /// Numbers to be met, where targets are numbers.
+    pub(super) numbers: Vec<f32>,
     /// How many samples there are; each has as many labels.
     pub(super) count: usize,
 }
@@ -25,6 +30,7 @@ pub(super) struct Batch {
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) dataset: &'a Dataset,
+    pub(super) layout: &'a SampleLayout,
     /// The samples that are trained on.
     pub(super) indices: &'a [usize],
     pub(super) size: usize,
@@ -59,16 +65,18 @@ impl Source<'_> {
     }
 
     fn batch(&self, indices: &[usize], epoch: usize) -> Batch {
-        let mut samples = self.dataset.samples(indices.iter().copied());
         let shape = self.dataset.sample_shape();
         let size: usize = shape.iter().product();
-        if size > 0 {
-            for (&index, sample) in indices.iter().zip(samples.chunks_exact_mut(size)) {
-                self.augmentation.apply(shape, self.seed, epoch, index, sample);
+        let inputs = self.layout.take(self.dataset, indices, &|samples| {
+            if size > 0 {
+                for (&index, sample) in indices.iter().zip(samples.chunks_exact_mut(size)) {
+                    self.augmentation.apply(shape, self.seed, epoch, index, sample);
+                }
             }
-        }
+        });
         let labels = indices.iter().flat_map(|&index| self.dataset.labels_of(index)).copied().collect();
-        Batch { samples, labels, count: indices.len() }
+        let numbers = indices.iter().flat_map(|&index| self.dataset.numbers_of(index)).copied().collect();
+        Batch { inputs, labels, numbers, count: indices.len() }
     }
 }
 

@@ -14,6 +14,9 @@ pub enum TrainError {
     /// The data set has no samples, or fewer than the batch that the network fixes.
     #[error("there are not enough samples for one batch")]
     NoSamples,
+    /// Samples with other targets than are asked for.
+    #[error("the samples' targets: expected {expected}, found {found}")]
+    Targets { expected: &'static str, found: &'static str },
     /// The network has no weights to train.
     #[error("the network has no trainable weights")]
     NoParameters,

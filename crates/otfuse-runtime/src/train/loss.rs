@@ -3,7 +3,8 @@
 use otfuse_graph::Tensor;
 
 use crate::RuntimeError;
-use crate::head::Labels;
+use crate::dataset::Targets;
+use crate::head::{Arrangement, Labels};
 use crate::interpreter::{Array, Floats};
 use crate::{Executable, Head, RuntimeBackend};
 
@@ -22,9 +23,42 @@ pub(super) fn target_rows(labels: &[u32], classes: usize, smoothing: f64) -> Opt
     let spread = (smoothing / classes as f64) as f32;
     let mut rows = vec![spread; labels.len() * classes];
     for (row, &label) in rows.chunks_exact_mut(classes).zip(labels) {
+        if label == Targets::VOID {
+            row.fill(0.0);
+            continue;
+        }
         *row.get_mut(label as usize)? += (1.0 - smoothing) as f32;
     }
     Some(rows)
+}
+
+/// Scores as rows of classes, one for each label: classes that stand in front of places are moved behind them, and a single
+/// score becomes that of the second of two classes.
+pub(super) fn rows<B: RuntimeBackend>(scores: &Floats<B>, arrangement: Arrangement, count: usize) -> Floats<B> {
+    let Arrangement { classes, places } = arrangement;
+    let scores = match places {
+        1 => scores.clone(),
+        _ => {
+            let scores = scores.clone().reshaped(&[count / places, classes, places]);
+            scores.map(|scores| B::float_swap_dims(scores, 1, 2))
+        }
+    };
+    let scores = scores.reshaped(&[count, classes]);
+    if classes > 1 {
+        return scores;
+    }
+    let zeros = Floats::<B>::full(&[count, 1], 0.0, &scores.device());
+    scores.map(|scores| B::float_cat(vec![zeros.into_tensor(), scores], 1))
+}
+
+/// The mean squared difference to numbers, as many as there are outputs.
+pub(super) fn squared_error<B: RuntimeBackend>(outputs: &Floats<B>, targets: Vec<f32>) -> Floats<B> {
+    let count = targets.len();
+    let targets = Floats::<B>::from_vec(targets, &[count], &outputs.device());
+    let outputs = outputs.clone().reshaped(&[count]);
+    let difference = B::float_sub(outputs.into_tensor(), targets.into_tensor());
+    let squares = B::float_mul(difference.clone(), difference);
+    Floats::new(B::float_mul_scalar(B::float_sum(squares), burn_backend::Scalar::Float(1.0 / count.max(1) as f64)))
 }
 
 /// The mean over the rows of `-sum_c target_c log softmax(scores / temperature)_c`, times `weight temperature^2`, which
@@ -54,7 +88,7 @@ pub(super) fn cross_entropy<B: RuntimeBackend>(
 pub(super) fn teacher_rows(
     distillation: &Distillation<'_>,
     inputs: &[(String, Tensor)],
-    labels: Labels,
+    labels: Labels<'_>,
     classes: usize,
 ) -> Result<Vec<f32>, RuntimeError> {
     let mut rows = vec![0.0_f64; labels.count() * classes];

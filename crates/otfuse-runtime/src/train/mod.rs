@@ -29,10 +29,10 @@ pub use schedule::Schedule;
 pub use settings::TrainSettings;
 pub use vjp::vector_jacobian_product;
 
-use crate::batch::fixed_batch_size;
-use crate::dataset::Dataset;
+use crate::batch::{SampleLayout, fixed_batch_size};
+use crate::dataset::{Dataset, Targets};
 use crate::device::Kind;
-use crate::{Cpu, Evaluation, Executable, Host, RuntimeBackend, evaluate};
+use crate::{Cpu, Evaluation, Executable, Host, RuntimeBackend, RuntimeError, evaluate};
 use batches::{Source, hold_out};
 use error::check;
 use model::{Model, Objective, numbers};
@@ -77,8 +77,10 @@ pub struct Trained {
     /// All epochs.
     pub history: Vec<Epoch>,
     /// The epoch that the weights are of: of those with the highest accuracy on the samples held out, the one with the
-    /// lowest loss there; the last one where none are held out. `None` if there was no epoch.
+    /// lowest loss there; the last one where none are held out. `None` if there was no epoch, or none better than the start.
     pub best: Option<usize>,
+    /// The network before training on the samples held out, where it was a candidate.
+    pub start: Option<Evaluation>,
     /// How many samples were held out.
     pub held_out: usize,
 }
@@ -102,6 +104,9 @@ pub struct Extras<'a> {
     pub checkpoints: Option<Checkpoints<'a>>,
     /// Samples to measure the network on after every epoch; nothing is chosen by them.
     pub watched: Option<&'a Dataset>,
+    /// Whether the network before training is a candidate: it is the result unless an epoch is better on the samples held
+    /// out.
+    pub start_counts: bool,
 }
 
 /// [`train_on`] without teachers or saved states.
@@ -115,7 +120,7 @@ pub fn train(
     train_on(graph, dataset, settings, Extras::default(), host, observe)
 }
 
-/// Minimises the cross-entropy by stochastic gradient descent, in batches of samples shuffled anew for each epoch.
+/// Minimises the cross-entropy (the mean squared error where targets are numbers) by stochastic gradient descent, in batches of samples shuffled anew for each epoch.
 ///
 /// The last batch of an epoch is smaller; a network that fixes its batch size is trained in batches of that size and
 /// leaves out the rest. The result follows from graph, data set and settings alone. Fails if the settings are out of
@@ -158,6 +163,21 @@ impl Request<'_, '_> {
             check("temperature", "a positive number", temperature, temperature > 0.0 && temperature.is_finite())?;
             check("teacher weight", "0 to 1", weight, (0.0..=1.0).contains(&weight))?;
         }
+        if !dataset.is_labelled() {
+            return Err(RuntimeError::NoTargets { data: dataset.name().to_owned(), purpose: "training" }.into());
+        }
+        let is_classified = matches!(dataset.targets(), Targets::Classes { .. });
+        if extras.distillation.is_some() && !is_classified {
+            return Err(TrainError::Targets {
+                expected: "classes, whose probabilities a student follows",
+                found: "numbers",
+            });
+        }
+        let is_changed = settings.augmentation != Augmentation::default();
+        if is_changed && (!is_classified || (dataset.is_dense() && !dataset.is_language())) {
+            let (expected, found) = ("one class a sample, since images are cut or mirrored", "targets with places");
+            return Err(TrainError::Targets { expected, found });
+        }
         let (kept, held) = hold_out(dataset.len(), settings.validation, settings.seed);
         let fixed = fixed_batch_size(graph);
         let size = fixed.unwrap_or(settings.batch_size).max(1);
@@ -167,10 +187,18 @@ impl Request<'_, '_> {
         }
         let model = Model::<B>::new(graph, dataset, settings.batch_statistics, device, host.limits())?;
         let augmentation = settings.augmentation;
-        let source = Source { dataset, indices: &kept, size, batches, augmentation, seed: settings.seed };
+        let layout = SampleLayout::of(graph, dataset)?;
+        let source =
+            Source { dataset, layout: &layout, indices: &kept, size, batches, augmentation, seed: settings.seed };
         let fingerprint = fingerprint(graph, dataset, settings, &extras);
         let validation = (!held.is_empty()).then(|| dataset.chosen(&held));
-        let mut run = Run { model, settings, host, device, position: Position::default(), fingerprint };
+        let start = match &validation {
+            Some(samples) if extras.start_counts => {
+                Some(evaluate(&Executable::new(graph, host)?, samples, &mut |_, _| {})?)
+            }
+            _ => None,
+        };
+        let mut run = Run { model, settings, host, device, position: Position::default(), start, fingerprint };
         if let Some(bytes) = extras.checkpoints.as_ref().and_then(|checkpoints| checkpoints.resume) {
             run.position = state::restore(&mut run.model, bytes, &run.fingerprint, device)?;
         }
@@ -179,7 +207,7 @@ impl Request<'_, '_> {
             run.finish_epoch(validation.as_ref(), extras.watched)?;
             run.save(&mut extras.checkpoints)?;
         }
-        run.trained(held.len())
+        run.trained(graph, held.len())
     }
 }
 
@@ -211,6 +239,8 @@ struct Run<'a, B: RuntimeBackend> {
     /// What the backend calls the host's device.
     device: &'a B::Device,
     position: Position,
+    /// The network before training on the samples held out, where it is a candidate.
+    start: Option<Evaluation>,
     fingerprint: String,
 }
 
@@ -276,8 +306,9 @@ impl<B: RuntimeBackend> Run<'_, B> {
         let learning_rate = self.learning_rate((epoch + 1) * batches - 1, batches);
         let loss = self.position.total / batches as f64;
         let best = self.position.best.as_ref().and_then(|(epoch, _)| self.position.history[*epoch].validation);
+        let best = best.or(self.start);
         if let Some(found) = evaluation
-            && best.is_none_or(|best| (found.accuracy, -found.loss) > (best.accuracy, -best.loss))
+            && best.is_none_or(|best| found.is_better(&best))
         {
             let parameters = self.model.parameters.iter().map(|parameter| &parameter.value);
             let values = parameters.chain(self.model.running.iter().map(|running| &running.value));
@@ -301,7 +332,12 @@ impl<B: RuntimeBackend> Run<'_, B> {
         (checkpoints.save)(&bytes).map_err(TrainError::Save)
     }
 
-    fn trained(mut self, held_out: usize) -> Result<Trained, TrainError> {
+    fn trained(mut self, graph: &Graph, held_out: usize) -> Result<Trained, TrainError> {
+        let start = self.start;
+        if start.is_some() && self.position.best.is_none() {
+            let (graph, history) = (graph.clone(), self.position.history);
+            return Ok(Trained { graph, history, best: None, start, held_out });
+        }
         let last = self.position.history.len().checked_sub(1);
         let best = match self.position.best.take() {
             Some((epoch, values)) => {
@@ -310,7 +346,7 @@ impl<B: RuntimeBackend> Run<'_, B> {
             }
             None => last,
         };
-        Ok(Trained { graph: self.model.graph()?, history: self.position.history, best, held_out })
+        Ok(Trained { graph: self.model.graph()?, history: self.position.history, best, start, held_out })
     }
 }
 

@@ -9,11 +9,10 @@ use burn_backend::{AutodiffBackend, Scalar};
 use otfuse_graph::{Graph, GraphEditor, NodeId, Operator, Tensor, ValueId};
 
 use super::batches::Batch;
-use super::loss::{Distillation, cross_entropy, target_rows, teacher_rows};
+use super::loss::{Distillation, cross_entropy, rows, squared_error, target_rows, teacher_rows};
 use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
-use crate::batch::SampleLayout;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Targets};
 use crate::head::Labels;
 use crate::host::Limits;
 use crate::interpreter::{Array, BatchStatistics, Floats, Program, Value, batch_with_own_statistics};
@@ -49,7 +48,9 @@ pub(super) struct Model<B: RuntimeBackend> {
     /// Where a batch normalisation's statistics are among `running`.
     normalisations: HashMap<NodeId, usize>,
     head: Head,
-    layout: SampleLayout,
+    /// The shape of a sample's labels; empty for one a sample.
+    of_sample: Vec<usize>,
+    is_numbers: bool,
 }
 
 /// How the loss is computed from scores.
@@ -102,8 +103,13 @@ impl<B: RuntimeBackend> Model<B> {
                 }
             }
         }
-        let (head, layout) = (Head::find(graph)?, SampleLayout::of(graph, dataset)?);
-        Ok(Self { program, parameters, running, normalisations, head, layout })
+        let is_numbers = matches!(dataset.targets(), Targets::Numbers { .. });
+        let head = if is_numbers { Head::output(graph)? } else { Head::find(graph)? };
+        let of_sample = match dataset.targets() {
+            Targets::Numbers { shape, .. } => shape.clone(),
+            _ => Labels::of(dataset, 0).shape.to_vec(),
+        };
+        Ok(Self { program, parameters, running, normalisations, head, of_sample, is_numbers })
     }
 
     /// The mean loss of a batch and its gradients; moves the running statistics.
@@ -124,11 +130,14 @@ impl<B: RuntimeBackend> Model<B> {
             let value = Floats::new(tensor.clone()).reshaped(&parameter.shape);
             self.program.set_constant(parameter.id, Value::Floats(value));
         }
-        let inputs = self.layout.batch(batch.samples, batch.count);
-        let (scores, seen) = self.scores(&inputs)?;
-        let per_sample = batch.labels.len() / batch.count.max(1);
-        let counts = Labels { samples: batch.count, per_sample };
-        let loss = self.loss(&scores, &inputs, (&batch.labels, counts), objective)?;
+        let (scores, seen) = self.scores(&batch.inputs)?;
+        let loss = if self.is_numbers {
+            self.head.numbers(scores.shape(), batch.count, &self.of_sample)?;
+            squared_error(&scores, batch.numbers)
+        } else {
+            let counts = Labels { samples: batch.count, shape: &self.of_sample };
+            self.loss(&scores, &batch.inputs, (&batch.labels, counts), objective)?
+        };
         let value = loss.to_scalar().map_err(|fault| fault.at("loss", "cross-entropy"))?;
         let gradients = Autodiff::<B>::backward(loss.into_tensor());
         let gradients = tracked.iter().map(|tensor| Autodiff::<B>::grad(tensor, &gradients)).collect();
@@ -172,19 +181,25 @@ impl<B: RuntimeBackend> Model<B> {
         &self,
         scores: &Floats<Autodiff<B>>,
         inputs: &[(ValueId, Tensor)],
-        (labels, counts): (&[u32], Labels),
+        (labels, counts): (&[u32], Labels<'_>),
         objective: &Objective<'_>,
     ) -> Result<Floats<Autodiff<B>>, RuntimeError> {
-        let classes = self.head.classes(scores.shape(), counts)?;
+        let arrangement = self.head.arrangement(scores.shape(), counts)?;
+        let classes = arrangement.columns();
         let shape = [labels.len(), classes];
+        let scores = &rows(scores, arrangement, labels.len());
+        let void = labels.iter().filter(|&&label| label == Targets::VOID).count();
+        // The mean is over the labels that count.
+        let share = labels.len() as f64 / (labels.len() - void).max(1) as f64;
         let targets = target_rows(labels, classes, objective.label_smoothing).ok_or_else(|| {
-            let needed = labels.iter().max().map_or(0, |&label| label as usize + 1);
+            let needed =
+                labels.iter().filter(|&&label| label != Targets::VOID).max().map_or(0, |&label| label as usize + 1);
             self.head.wrong(format!("at least {needed} classes, as the data set has"), classes.to_string())
         })?;
         let Some(distillation) = objective.distillation else {
-            return Ok(cross_entropy(scores, targets, shape, 1.0, 1.0));
+            return Ok(cross_entropy(scores, targets, shape, 1.0, share));
         };
-        let of_labels = cross_entropy(scores, targets, shape, 1.0, 1.0 - distillation.weight);
+        let of_labels = cross_entropy(scores, targets, shape, 1.0, share * (1.0 - distillation.weight));
         let graph = self.program.graph();
         let named = inputs.iter().map(|(id, tensor)| (graph.value(*id).name.clone(), tensor.clone()));
         let targets = teacher_rows(distillation, &named.collect::<Vec<_>>(), counts, classes)?;

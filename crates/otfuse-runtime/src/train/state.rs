@@ -61,8 +61,8 @@ pub(super) fn save<B: RuntimeBackend>(
     for epoch in &position.history {
         exact.extend([epoch.loss, epoch.learning_rate]);
         for evaluation in [epoch.validation, epoch.watched] {
-            let found = evaluation.unwrap_or(Evaluation { accuracy: 0.0, loss: 0.0, samples: 0 });
-            exact.extend([found.accuracy, found.loss, found.samples as f64]);
+            let found = evaluation.map_or([0.0; 3], |it| [it.accuracy, it.loss, it.samples as f64]);
+            exact.extend(found);
         }
     }
     let exact: Vec<u8> = exact.into_iter().flat_map(f64::to_le_bytes).collect();
@@ -142,7 +142,14 @@ pub(super) fn restore<B: RuntimeBackend>(
 
 fn recorded(row: &[f64]) -> Epoch {
     let evaluation = |found: &[f64]| {
-        let evaluation = Evaluation { accuracy: found[0], loss: found[1], samples: found[2] as usize };
+        let evaluation = Evaluation {
+            accuracy: found[0],
+            loss: found[1],
+            samples: found[2] as usize,
+            mean_iou: None,
+            mean_absolute_error: None,
+            r2: None,
+        };
         (evaluation.samples > 0).then_some(evaluation)
     };
     Epoch { loss: row[0], learning_rate: row[1], validation: evaluation(&row[2..5]), watched: evaluation(&row[5..8]) }

@@ -53,7 +53,9 @@ fn compare_with_differences(batch_statistics: bool) {
     let device = burn_flex::FlexDevice;
     let dataset = Dataset::from_floats("four", vec![2, 6, 6], samples.clone(), labels.to_vec(), 3).unwrap();
     let mut model = Model::<Cpu>::new(&graph, &dataset, batch_statistics, &device, &Limits::default()).unwrap();
-    let batch = || Batch { samples: samples.clone(), labels: labels.to_vec(), count: 4 };
+    let layout = SampleLayout::of(&graph, &dataset).unwrap();
+    let inputs = layout.batch(samples, 4);
+    let batch = || Batch { inputs: inputs.clone(), labels: labels.to_vec(), numbers: Vec::new(), count: 4 };
     let objective = Objective { label_smoothing: 0.1, distillation: None };
     let (_, gradients) = model.gradients(batch(), &objective).unwrap();
     let names: Vec<&str> = model.parameters.iter().map(|p| graph.value(p.id).name.as_str()).collect();

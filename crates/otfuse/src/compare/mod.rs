@@ -4,12 +4,15 @@ mod groups;
 mod layers;
 mod predictions;
 
+use std::borrow::Cow;
+
 use otfuse_fusion::FusionError;
 use otfuse_graph::Graph;
 use serde::Serialize;
 
 use crate::choices::Choice;
 use crate::error::fusion_error;
+use crate::fitting::fitted;
 use crate::fusing::plan::{Plan, Purpose};
 use crate::fusing::{Group, Prepared};
 use crate::measure::{Clock, Measure};
@@ -123,7 +126,8 @@ fn compared(models: &[Model], options: &CompareOptions, data: Option<&Dataset>, 
         let message = format!("`layer_samples` {layer_samples}: expected 2 to 4096");
         return Err(Error::input(message).hint("the default is 256"));
     }
-    let samples = data.map(Dataset::test).transpose()?;
+    let refs: Vec<&Model> = models.iter().collect();
+    let samples = data.map(|data| fitted(Cow::Owned(data.test()?), &refs, context)).transpose()?;
     let mut seconds = CompareSeconds::default();
     let mut clock = Clock::start();
     let graphs: Vec<&Graph> = models.iter().map(Model::finite).collect::<Result<_>>()?;
@@ -132,12 +136,13 @@ fn compared(models: &[Model], options: &CompareOptions, data: Option<&Dataset>, 
     seconds.align = clock.lap();
     let predictions = match &samples {
         Some(samples) => {
+            let samples = samples.as_ref();
             let samples = options.limit.map_or_else(|| samples.clone(), |limit| samples.clone().truncated(limit));
             if samples.is_empty() {
                 return Err(Error::input("`limit` 0: at least one sample is needed")
                     .hint("without `limit` all samples are used"));
             }
-            Some(predictions::compare(models, &graphs, &samples, context)?)
+            predictions::compare(models, &graphs, &samples, context)?
         }
         None => None,
     };
@@ -188,7 +193,10 @@ fn aligned(
         group.prove(plan, context)?;
     }
     let samples = match data {
-        Some(data) => Prepared::of(plan, || data.train(), false)?,
+        Some(data) => {
+            let refs: Vec<&Model> = models.iter().collect();
+            Prepared::of(plan, || fitted(Cow::Owned(data.train()?), &refs, context), false)?
+        }
         None => Prepared::default(),
     };
     let activations = group.activations(plan, &samples, context)?;

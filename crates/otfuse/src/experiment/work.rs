@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use otfuse_runtime::Probabilities;
+use otfuse_runtime::dataset::Targets;
 use serde::{Deserialize, Serialize};
 
 use super::file::Data;
 use super::plan::{Plan, Task, dataset};
 use super::recipe::{Recipe, Work};
 use super::store::Store;
+use crate::fitting::labelled;
 use crate::measure::probabilities;
 use crate::train::{TrainedEpoch, distill, finetune, train, untrained};
 use crate::{
@@ -241,7 +243,16 @@ impl<'a> Worker<'a> {
     fn test(&mut self) -> Result<&Samples> {
         if self.test.is_none() {
             let data = dataset(self.data, &DataOptions::default())?;
-            self.test = Some(data.samples(SplitName::Test, self.data.test)?);
+            let samples = data.samples(SplitName::Test, self.data.test)?;
+            labelled(&samples, "an experiment")?;
+            if matches!(samples.targets(), Targets::Numbers { .. }) {
+                let message =
+                    format!("{}: an experiment measures accuracy: expected classes, found numbers", samples.name());
+                return Err(
+                    Error::input(message).hint("classes are labelled with integers; `otfuse eval` measures numbers")
+                );
+            }
+            self.test = Some(samples);
         }
         self.test.as_ref().ok_or_else(|| Error::run("no test samples"))
     }

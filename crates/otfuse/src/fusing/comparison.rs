@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::fusion_error;
 use crate::files::count;
+use crate::fitting::suspect;
 use crate::measure::{Measure, probabilities};
 use crate::{Context, Error, ErrorKind, Model, Result, Samples};
 
@@ -27,7 +28,8 @@ pub struct Comparison {
     pub vanilla: Option<Measure>,
     /// The fused network.
     pub fused: Measure,
-    /// The accuracy of the fused network less that of the best parent.
+    /// The accuracy of the fused network less that of the best parent; where targets are numbers, the share of the variance
+    /// that it explains less that of the best parent.
     pub gain: f64,
 }
 
@@ -76,6 +78,7 @@ impl Comparison {
         // A narrow copy of the anchor may stand behind the models.
         for (at, model) in models.iter().enumerate() {
             let (measure, found) = of(networks.graph(at))?;
+            suspect(networks.graph(at), &model.shown(), measure.accuracy, samples, false, context);
             parents.push(Parent { path: model.shown(), measure });
             members.push(found);
         }
@@ -90,15 +93,26 @@ impl Comparison {
             None
         };
         let fused = of(fused)?.0;
-        let best = parents.iter().map(|parent| parent.measure.accuracy).fold(0.0, f64::max);
-        let gain = fused.accuracy - best;
+        let best = parents.iter().map(|parent| parent.measure.score());
+        let floor = if fused.is_of_numbers() { f64::NEG_INFINITY } else { 0.0 };
+        let gain = fused.score() - best.fold(floor, f64::max);
         let (data, samples) = (samples.name().to_owned(), samples.len());
         Ok(Self { data, split: on.split, samples, parents, ensemble, vanilla, fused, gain })
     }
 
     /// Says that fusing lost to the best parent.
     pub(crate) fn warn(&self, context: &Context) {
-        if self.gain < 0.0 {
+        if self.gain < 0.0 && self.fused.is_of_numbers() {
+            let best = self.parents.iter().map(|parent| parent.measure.loss).fold(f64::INFINITY, f64::min);
+            context.warn(&format!(
+                "the fused network's mean squared error is {:.5}, that of the best parent {best:.5} ({} of {}, {} split); \
+                 `otfuse finetune` goes on from it",
+                self.fused.loss,
+                count(self.samples, "sample"),
+                self.data,
+                self.split,
+            ));
+        } else if self.gain < 0.0 {
             context.warn(&format!(
                 "the fused network is {:.2} points below the best parent ({} of {}, {} split); \
                  `otfuse finetune` and `otfuse distill` go on from it",

@@ -5,9 +5,10 @@ mod fused;
 mod order;
 pub(crate) mod plan;
 mod refusal;
+mod rehearsal;
 mod report;
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ use self::order::canonical_order;
 use self::plan::{Plan, Purpose, spare_memory};
 use crate::activations::{RecordError, record_activations, repaired};
 use crate::error::fusion_error;
+use crate::fitting::{bounded, fitted};
 use crate::measure::Clock;
 use crate::model::hashes;
 use crate::prune::warn_of_skipped;
@@ -34,6 +36,7 @@ use crate::{
 
 pub use comparison::{Comparison, Parent};
 pub use fused::Fused;
+pub use rehearsal::Rehearsal;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
 
 /// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
@@ -229,11 +232,12 @@ impl Fuse {
             && matches!(options.preset, None | Some(PresetName::Converged))
             && models.len() > 2;
         let read = self.source.as_ref().map(Training::of);
+        let refs: Vec<&Model> = models.iter().collect();
         let samples = match &read {
-            Some(read) => Prepared::of(&first, || read.samples(), is_free)?,
+            Some(read) => Prepared::of(&first, || fitted(Cow::Borrowed(read.samples()?), &refs, context), is_free)?,
             None => Prepared::default(),
         };
-        let checked = self.checked(first.check, read.as_ref())?;
+        let checked = self.checked(first.check, read.as_ref(), context)?;
         if is_free && let Some(found) = canonical_order(&models, samples.all.as_ref(), context)? {
             models = found.order.iter().map(|&model| models[model].clone()).collect();
             let is_plain = options.preset.is_none() && options.method.is_none_or(|method| method == MethodName::Ot);
@@ -252,16 +256,26 @@ impl Fuse {
     }
 
     /// The samples to compare on: the test samples, or the training samples of a data set that has no others.
-    fn checked(&self, count: usize, read: Option<&Training<'_>>) -> Result<Option<Checked>> {
+    fn checked(&self, count: usize, read: Option<&Training<'_>>, context: &Context) -> Result<Option<Checked>> {
         if let Some(samples) = &self.compared {
             return Ok(Some(Checked { samples: samples.clone(), split: "test" }));
         }
         let Some(read) = read.filter(|_| count > 0) else { return Ok(None) };
         let Source::Data(data) = read.source else { return Ok(None) };
-        Ok(Some(match data.test_if_any()? {
-            Some(samples) => Checked { samples: samples.spread(count), split: "test" },
-            None => Checked { samples: read.samples()?.spread(count), split: "train" },
-        }))
+        let (samples, split) = match data.test_if_any()? {
+            Some(samples) => (samples, "test"),
+            None => (read.samples()?.clone(), "train"),
+        };
+        if !samples.is_labelled() {
+            context
+                .note(&format!("{}: without labels the networks are not compared; fusing needs none", samples.name()));
+            return Ok(None);
+        }
+        let refs: Vec<&Model> = self.models.iter().collect();
+        // What there is to say was said of the training samples.
+        let quiet = context.clone().observer(|_: &crate::Event<'_>| {});
+        let samples = fitted(Cow::Owned(samples), &refs, &quiet)?.into_owned();
+        Ok(Some(Checked { samples: bounded(samples.spread(count)), split }))
     }
 
     /// Fuses.
@@ -428,6 +442,11 @@ impl Group {
             Ok(networks) => Ok(Self { networks, paths, groups }),
             Err(error) => Err((error, paths)),
         })
+    }
+
+    /// What a model is called.
+    pub(crate) fn path(&self, model: usize) -> String {
+        self.paths.get(model).map_or_else(String::new, |path| path.display().to_string())
     }
 
     pub(crate) fn error(&self, error: &FusionError) -> Error {

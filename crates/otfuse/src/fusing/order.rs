@@ -3,6 +3,7 @@
 use otfuse_fusion::Networks;
 use otfuse_graph::Graph;
 use otfuse_runtime::Probabilities;
+use otfuse_runtime::dataset::Targets;
 
 use crate::measure::probabilities;
 use crate::model::hashes;
@@ -62,6 +63,9 @@ fn members(
     samples: &Samples,
     context: &Context,
 ) -> Result<Option<Vec<Probabilities>>> {
+    if matches!(samples.targets(), Targets::Numbers { .. }) {
+        return Ok(None);
+    }
     let mut members = Vec::with_capacity(order.len());
     for &model in order {
         match probabilities(graphs[model], samples, context) {

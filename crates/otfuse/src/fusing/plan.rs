@@ -135,6 +135,34 @@ impl Plan {
         })
     }
 
+    /// What is done otherwise than in another plan for so many models, each with what the other does in parentheses.
+    pub(crate) fn differences(&self, other: &Self, models: usize) -> Vec<String> {
+        let shown = |plan: &Self| {
+            [
+                ("mode", plan.mode.to_string()),
+                ("activation point", if plan.records() { plan.point.to_string() } else { "-".into() }),
+                ("samples matched", if plan.records() { plan.matching_samples.to_string() } else { "-".into() }),
+                ("cost", plan.cost().to_string()),
+                ("sweeps", plan.settings.matching.max_sweeps.to_string()),
+                ("merge", plan.merge.to_string()),
+                ("repair", plan.repair.to_string()),
+                (
+                    "samples repaired on",
+                    if plan.repair.needs_samples() { plan.samples.to_string() } else { "-".into() },
+                ),
+            ]
+        };
+        let pairs = shown(self).into_iter().zip(shown(other));
+        // What only one of them does at all is said by the others.
+        let differing = pairs.filter(|((_, here), (_, there))| here != there && here != "-" && there != "-");
+        let mut found: Vec<String> =
+            differing.map(|((name, here), (_, there))| format!("{name} {here} (`otfuse fuse`: {there})")).collect();
+        if models > 2 {
+            found.push("the models in the order given (`otfuse fuse`: in an order and with weights of its own)".into());
+        }
+        found
+    }
+
     /// How aligned tensors become one.
     pub(crate) fn merging(&self) -> Box<dyn Merge> {
         self.merge.merge()

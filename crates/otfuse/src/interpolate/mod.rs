@@ -3,15 +3,17 @@
 mod plane;
 mod walk;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use crate::compare::{ComparedModel, shown_settings};
+use crate::fitting::{fitted, labelled};
 use crate::fusing::plan::{Plan, Purpose};
 use crate::fusing::{Group, Prepared};
 use crate::measure::{Clock, Measure, steps_of};
-use crate::{AlignOptions, Context, Dataset, Error, MergeName, Model, RepairName, Result, SplitName};
+use crate::{AlignOptions, Context, Dataset, Error, FuseOptions, MergeName, Model, RepairName, Result, SplitName};
 
 pub use plane::{Corner, Plane};
 pub use walk::{Barriers, WalkPoint};
@@ -36,6 +38,8 @@ pub struct InterpolateOptions {
     pub train: Option<usize>,
     /// Also repair every point between the ends; none.
     pub repair: Option<RepairName>,
+    /// Match and repair as `fuse` does unless options say otherwise, so that halfway is what it would write.
+    pub as_fuse: bool,
     /// How strongly least squares holds weights at the averaged ones; 0.03.
     pub ridge: Option<f64>,
     /// Also measure so many points on a side of the plane through the first three aligned networks, or through the first of
@@ -75,6 +79,9 @@ pub struct WalkSettings {
     pub alignment: Vec<(&'static str, String)>,
     pub repair: RepairName,
     pub verified: bool,
+    /// What makes halfway another network than `fuse` writes; nothing where it is the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub halfway: Vec<String>,
 }
 
 /// The points on training samples.
@@ -107,15 +114,24 @@ pub fn interpolate(models: &[Model], options: &InterpolateOptions, data: &Datase
 }
 
 fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, context: &Context) -> Result<Walk> {
-    let repair = options.repair.unwrap_or(RepairName::None);
-    let mut fuse = options.aligning.fusing(true);
-    (fuse.repair, fuse.ridge, fuse.merge) = (Some(repair), options.ridge, options.merge);
+    let mut as_fuse = options.aligning.as_typed();
+    (as_fuse.repair, as_fuse.ridge, as_fuse.merge) = (options.repair, options.ridge, options.merge);
+    let fuse = match options.as_fuse {
+        true => as_fuse.clone(),
+        false => {
+            let repair = Some(options.repair.unwrap_or(RepairName::None));
+            FuseOptions { repair, ridge: options.ridge, merge: options.merge, ..options.aligning.fusing(true) }
+        }
+    };
     let plan = Plan::resolve(&fuse, models, Purpose::Fuse { has_data: true })?;
+    let repair = plan.repair;
+    let halfway = plan.differences(&Plan::resolve(&as_fuse, models, Purpose::Fuse { has_data: true })?, models.len());
     let steps = steps(models.len(), options.steps.as_deref())?;
     if options.plane.is_some_and(|points| points < 2 || points * points > MOST_POINTS) {
         return Err(Error::input("`plane`: expected 2 to 100 points on a side").hint("for example `plane` 11"));
     }
-    let (mut splits, prepared) = samples(options, &plan, data)?;
+    let refs: Vec<&Model> = models.iter().collect();
+    let (mut splits, prepared) = samples(options, &plan, data, &refs, context)?;
     let mut seconds = WalkSeconds::default();
     let mut clock = Clock::start();
     for model in models {
@@ -151,7 +167,7 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
         data: test.samples.name().to_owned(),
         samples: test.samples.len(),
         anchor: plan.anchor,
-        settings: WalkSettings { alignment: shown_settings(&plan, &fuse), repair, verified },
+        settings: WalkSettings { alignment: shown_settings(&plan, &fuse), repair, verified, halfway },
         models: parents.map(|(model, measure)| ComparedModel::new(model, Some(*measure))).collect::<Result<_>>()?,
         points: test.points,
         barrier,
@@ -167,15 +183,24 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
 }
 
 /// What is measured on, and what neurons are matched and layers repaired on; training samples are read once.
-fn samples(options: &InterpolateOptions, plan: &Plan, data: &Dataset) -> Result<(Vec<Split>, Prepared)> {
-    let mut splits = vec![Split::new(data.samples(SplitName::Test, options.limit)?)];
-    let Some(count) = options.train else { return Ok((splits, Prepared::of(plan, || data.train(), false)?)) };
+fn samples(
+    options: &InterpolateOptions,
+    plan: &Plan,
+    data: &Dataset,
+    models: &[&Model],
+    context: &Context,
+) -> Result<(Vec<Split>, Prepared)> {
+    let test = data.samples(SplitName::Test, options.limit)?;
+    labelled(&test, "interpolating")?;
+    let mut splits = vec![Split::new(fitted(Cow::Owned(test), models, context)?.into_owned())];
+    let training = || fitted(Cow::Owned(data.train()?), models, context);
+    let Some(count) = options.train else { return Ok((splits, Prepared::of(plan, training, false)?)) };
     if count == 0 {
         return Err(
             Error::input("`train` 0: at least one sample is needed").hint("leave it out to measure test samples")
         );
     }
-    let train = data.train()?;
+    let train = training()?;
     splits.push(Split::new(train.spread(count)));
     Ok((splits, Prepared::of(plan, || Ok(train), false)?))
 }
@@ -218,6 +243,7 @@ impl Walk {
             }
             for measure in [point.vanilla, Some(point.ensemble), Some(point.ot), point.repaired] {
                 let _ = match measure {
+                    Some(measure) if measure.is_of_numbers() => write!(text, ",,{}", measure.loss),
                     Some(measure) => write!(text, ",{},{}", measure.accuracy, measure.loss),
                     None => write!(text, ",,"),
                 };

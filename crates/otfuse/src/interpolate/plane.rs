@@ -19,6 +19,7 @@ pub struct Plane {
     pub y: Vec<f64>,
     /// Row by row, each for one of `y`.
     pub loss: Vec<f64>,
+    /// The same; empty where targets are numbers.
     pub accuracy: Vec<f64>,
     pub corners: [Corner; 3],
 }
@@ -76,7 +77,9 @@ pub(super) fn measure(walker: &Walker<'_>, side: usize, samples: &Samples) -> Re
             let network = between.average(&Mean, &shares(&places, (x, y))).map_err(failure)?;
             let found = meter.measure(&network, samples)?;
             loss.push(found.loss);
-            accuracy.push(found.accuracy);
+            if !found.is_of_numbers() {
+                accuracy.push(found.accuracy);
+            }
         }
     }
     let corner = |at: usize| Corner { model: corners[at].0, aligned: corners[at].1, x: places[at].0, y: places[at].1 };

@@ -4,6 +4,7 @@ use otfuse_fusion::{Aligned, Merge};
 use otfuse_runtime::Probabilities;
 use serde::Serialize;
 
+use crate::fitting::suspect;
 use crate::fusing::plan::Plan;
 use crate::fusing::{Group, Prepared};
 use crate::measure::{Barrier, Measure, Meter, barrier};
@@ -96,7 +97,10 @@ impl Walker<'_> {
             let failure = |error| self.group.run_error(model, error);
             for (split, members) in splits.iter_mut().zip(&mut members) {
                 let found = meter.probabilities(networks.graph(model), &split.samples).map_err(failure)?;
-                split.models.push(found.evaluate(&split.samples).map_err(failure)?.into());
+                let measure: Measure = found.evaluate(&split.samples).map_err(failure)?.into();
+                let path = self.group.path(model);
+                suspect(networks.graph(model), &path, measure.accuracy, &split.samples, false, self.context);
+                split.models.push(measure);
                 members.push(found);
             }
         }

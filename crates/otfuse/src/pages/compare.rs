@@ -34,10 +34,33 @@ fn page(report: &Likeness, names: &[String]) -> Result<Page, ReportError> {
     });
     Ok(Page {
         title: names.join(" and "),
+        verdict: verdict(report, names),
         summary: format!("How alike these networks are: neurons, layers and predictions.{samples}"),
         sections,
         ..Page::default()
     })
+}
+
+/// How alike they are, in a sentence.
+fn verdict(report: &Likeness, names: &[String]) -> String {
+    let mut text = Vec::new();
+    if let Some(pair) = report.predictions.as_ref().and_then(|predictions| predictions.pairs.first()) {
+        let agreement = 100.0 * pair.agreement;
+        text.push(format!("{} and {} agree on {agreement:.1} % of the samples", names[pair.first], names[pair.second]));
+    }
+    if let Some(alignment) = report.alignments.as_ref().and_then(|alignments| alignments.first()) {
+        let mean = |of: fn(&ComparedGroup) -> &Option<Quality>| {
+            let found: Vec<f64> = alignment.groups.iter().filter_map(|group| Some(of(group).as_ref()?.mean)).collect();
+            (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
+        };
+        let moved =
+            alignment.groups.iter().map(|group| group.moved).sum::<f64>() / alignment.groups.len().max(1) as f64;
+        text.push(format!("{:.0} % of the neurons stand elsewhere in the other network", 100.0 * moved));
+        if let (Some(before), Some(after)) = (mean(|group| &group.before), mean(|group| &group.after)) {
+            text.push(format!("matched, their mean cosine is {after:.2}, by the same index {before:.2}"));
+        }
+    }
+    if text.is_empty() { "The networks are of several architectures.".into() } else { text.join("; ") + "." }
 }
 
 fn predictions_section(predictions: &Predictions, names: &[String]) -> Result<Section, ReportError> {
@@ -47,7 +70,7 @@ fn predictions_section(predictions: &Predictions, names: &[String]) -> Result<Se
         vec![
             Cell::text(pair_name(pair.first, pair.second)),
             Cell::percent(pair.agreement, at("agreement")),
-            Cell::percent(pair.both_wrong, at("both_wrong")),
+            pair.both_wrong.map_or_else(Cell::none, |share| Cell::percent(share, at("both_wrong"))),
         ]
     });
     let grid = Grid {
@@ -78,6 +101,11 @@ fn predictions_section(predictions: &Predictions, names: &[String]) -> Result<Se
             .map(|class| group(class, predictions.class_accuracy.iter().map(|model| value(&model[class])).collect()))
             .collect(),
     };
+    if classes == 0 {
+        // Nothing is known of the samples, or they have no classes.
+        let blocks = if predictions.pairs.is_empty() { Vec::new() } else { vec![Block::Grid(grid)] };
+        return Ok(Section { heading: "Predictions".into(), blocks });
+    }
     let options = vec![
         ("disagreement".into(), vec![Block::Figure(Figure::new("disagreement", &disagreement)?)]),
         ("accuracy".into(), vec![Block::Figure(Figure::new("class-accuracy", &accuracy)?)]),
@@ -243,7 +271,8 @@ fn layers_section(layers: &[Layers], names: &[String]) -> Section {
 fn settings(report: &Likeness) -> Section {
     let mut facts: Vec<(String, Cell)> =
         report.settings.iter().map(|(name, value)| ((*name).to_owned(), Cell::text(value.as_str()))).collect();
-    facts.push(("anchor".into(), Cell::text(report.models[report.anchor].path.as_str())));
+    let names = short_names(&report.models);
+    facts.push(("anchor".into(), Cell::short(&names[report.anchor], report.models[report.anchor].path.as_str())));
     let seconds = &report.seconds;
     for (name, value) in [
         ("read", seconds.read),

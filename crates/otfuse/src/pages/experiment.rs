@@ -17,6 +17,16 @@ impl Paged for Experimented {
 }
 
 fn experiment_page(results: &Results, record: &Record) -> Result<Page, ReportError> {
+    let best = |parent: bool| {
+        let rows = results.rows.iter().filter(|row| row.parent == parent);
+        rows.max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))
+    };
+    let said = |row: &Row| format!("{} with {:.2} % accuracy", row.network, 100.0 * row.accuracy.mean);
+    let verdict = match (best(false), best(true)) {
+        (Some(made), Some(parent)) => format!("Best: {}; best parent: {}.", said(made), said(parent)),
+        (Some(found), None) | (None, Some(found)) => format!("Best: {}.", said(found)),
+        (None, None) => String::new(),
+    };
     let mut about = vec![results.about.trim().to_owned()];
     if let Some((name, differs)) = &results.variant {
         about.push(format!("Variant {name}: {}", differs.trim()));
@@ -41,6 +51,7 @@ fn experiment_page(results: &Results, record: &Record) -> Result<Page, ReportErr
     let run = run.map(|(name, value)| (name.to_owned(), Cell::text(value))).to_vec();
     Ok(Page {
         title: results.title.clone(),
+        verdict,
         summary: about.join(" "),
         sections: vec![
             Section { heading: "Results".into(), blocks },

@@ -6,39 +6,41 @@ use super::{Paged, short_hash};
 #[cfg(feature = "training")]
 use crate::demo::Demo;
 use crate::evaluate::Evaluations;
+use crate::files::short_names;
 use crate::fusing::{Comparison, FuseReport, FusedGroup};
-use crate::measure::Measured;
+use crate::measure::{Measure, Measured};
 
 /// A network in a table of results, with where its numbers stand in the JSON.
 struct Row {
     name: String,
     at: String,
-    accuracy: f64,
-    loss: Option<f64>,
+    measure: Measure,
+    has_loss: bool,
     perplexity: Option<f64>,
     seconds: Option<f64>,
 }
 
 impl Row {
     fn measured(name: String, at: String, found: &Measured) -> Self {
-        let Measured { accuracy, loss, perplexity, .. } = *found;
-        Self { name, at, accuracy, loss: Some(loss), perplexity, seconds: None }
+        Self { name, at, measure: found.measure, has_loss: true, perplexity: found.perplexity, seconds: None }
     }
 }
 
 impl Paged for FuseReport {
     fn page(&self) -> Result<Page, ReportError> {
         let mut sections = Vec::new();
+        let names = short_names(&self.models.iter().map(|model| model.path.clone()).collect::<Vec<_>>());
         if let Some(comparison) = &self.comparison {
             sections.push(Section { heading: "Results".into(), blocks: compared(comparison)? });
         }
-        sections.push(Section { heading: "Models".into(), blocks: vec![Block::Grid(models(self))] });
+        sections.push(Section { heading: "Models".into(), blocks: vec![Block::Grid(models(self, &names))] });
         sections.push(Section { heading: "Neuron groups".into(), blocks: groups(&self.groups)? });
         sections.push(Section { heading: "Time".into(), blocks: seconds(self)? });
         let facts = self.settings.entries().into_iter().map(|(name, value)| (name.to_owned(), Cell::text(value)));
         sections.push(Section { heading: "Settings".into(), blocks: vec![Block::Facts(facts.collect())] });
         Ok(Page {
             title: format!("Fusion of {} networks", self.models.len()),
+            verdict: verdict(self),
             summary: format!(
                 "{}: the neurons of all networks aligned to those of the anchor, their weights averaged.",
                 self.output
@@ -51,14 +53,26 @@ impl Paged for FuseReport {
 
 impl Paged for Evaluations {
     fn page(&self) -> Result<Page, ReportError> {
-        let models = self.models.iter().enumerate();
+        let names = short_names(&self.models.iter().map(|model| model.path.clone()).collect::<Vec<_>>());
+        let models = self.models.iter().zip(&names).enumerate();
         let mut rows: Vec<Row> = models
-            .map(|(at, model)| Row::measured(model.path.clone(), format!("/models/{at}"), &model.measured))
+            .map(|(at, (model, name))| Row::measured(name.clone(), format!("/models/{at}"), &model.measured))
             .collect();
+        let best = rows.iter().max_by(|a, b| a.measure.score().total_cmp(&b.measure.score()));
+        let best = best.map_or_else(String::new, |row| {
+            let measure = &row.measure;
+            let among = if rows.len() > 1 { " is the best network here:" } else { ":" };
+            format!("{}{among} {} {}.", row.name, measure.headline_name(), measure.headline())
+        });
+        let ensemble = self.ensemble.as_ref().map_or_else(String::new, |found| {
+            format!(" The ensemble of all has {} {}.", found.headline_name(), found.headline())
+        });
+        let verdict = best + &ensemble;
         rows.extend(self.ensemble.iter().map(|found| Row::measured("ensemble".into(), "/ensemble".into(), found)));
         let samples = self.models.first().map_or(0, |model| model.measured.samples);
         Ok(Page {
             title: "Evaluation".into(),
+            verdict,
             summary: format!("{samples} samples of {}.", self.data),
             sections: vec![Section { heading: "Results".into(), blocks: results(&rows)? }],
             ..Page::default()
@@ -69,16 +83,26 @@ impl Paged for Evaluations {
 #[cfg(feature = "training")]
 impl Paged for Demo {
     fn page(&self) -> Result<Page, ReportError> {
+        let of =
+            |name: &str| self.rows.iter().find(|row| row.name == name).map_or(f64::NAN, |row| 100.0 * row.accuracy);
+        let verdict = format!(
+            "Fused, two networks of {:.2} % and {:.2} % accuracy are one of {:.2} %; averaged without alignment {:.2} %.",
+            of("model_a"),
+            of("model_b"),
+            of("fused"),
+            of("vanilla")
+        );
         let rows = self.rows.iter().enumerate().map(|(at, row)| Row {
             name: row.name.replace('_', " "),
             at: format!("/rows/{at}"),
-            accuracy: row.accuracy,
-            loss: None,
+            measure: Measure { accuracy: row.accuracy, loss: 0.0, mean_iou: None, mean_absolute_error: None, r2: None },
+            has_loss: false,
             perplexity: None,
             seconds: Some(row.seconds),
         });
         Ok(Page {
             title: "Two perceptrons made one".into(),
+            verdict,
             summary: format!(
                 "Perceptrons on handwritten digits ({}), seed {}, measured on held-out samples.",
                 self.data, self.seed
@@ -90,11 +114,12 @@ impl Paged for Demo {
 }
 
 fn compared(found: &Comparison) -> Result<Vec<Block>, ReportError> {
-    let rows = found.rows().into_iter().map(|(name, measure, at)| Row {
-        name,
+    let paths = short_names(&found.parents.iter().map(|parent| parent.path.clone()).collect::<Vec<_>>());
+    let rows = found.rows().into_iter().enumerate().map(|(index, (name, measure, at))| Row {
+        name: paths.get(index).cloned().unwrap_or(name),
         at: format!("/comparison{at}"),
-        accuracy: measure.accuracy,
-        loss: Some(measure.loss),
+        measure,
+        has_loss: true,
         perplexity: None,
         seconds: None,
     });
@@ -107,18 +132,29 @@ fn compared(found: &Comparison) -> Result<Vec<Block>, ReportError> {
 /// A table and a chart of accuracies.
 fn results(rows: &[Row]) -> Result<Vec<Block>, ReportError> {
     type Column = (&'static str, &'static str, usize, fn(&Row) -> Option<f64>);
-    const COLUMNS: [Column; 3] = [
-        ("loss", "Loss", 4, |row| row.loss),
+    const COLUMNS: [Column; 6] = [
+        ("loss", "Loss", 4, |row| (row.has_loss && !row.measure.is_of_numbers()).then_some(row.measure.loss)),
+        ("loss", "Squared error", 5, |row| row.measure.is_of_numbers().then_some(row.measure.loss)),
+        ("mean_absolute_error", "Absolute error", 4, |row| row.measure.mean_absolute_error),
+        ("r2", "R2", 4, |row| row.measure.r2),
         ("perplexity", "Perplexity", 3, |row| row.perplexity),
         ("seconds", "Seconds", 2, |row| row.seconds),
     ];
     let columns: Vec<&Column> =
         COLUMNS.iter().filter(|(.., value)| rows.iter().any(|row| value(row).is_some())).collect();
-    let mut header = vec!["Network".to_owned(), "Accuracy".into()];
+    let of_numbers = rows.iter().any(|row| row.measure.is_of_numbers());
+    let has_iou = rows.iter().any(|row| row.measure.mean_iou.is_some());
+    let mut header = vec!["Network".to_owned()];
+    header.extend((!of_numbers).then(|| "Accuracy".to_owned()));
+    header.extend(has_iou.then(|| "Mean IoU".to_owned()));
     header.extend(columns.iter().map(|(_, name, ..)| (*name).to_owned()));
     let cells = rows.iter().map(|row| {
-        let mut cells =
-            vec![Cell::text(row.name.as_str()), Cell::percent(row.accuracy, format!("{}/accuracy", row.at))];
+        let mut cells = vec![Cell::text(row.name.as_str())];
+        cells.extend((!of_numbers).then(|| Cell::percent(row.measure.accuracy, format!("{}/accuracy", row.at))));
+        cells.extend(has_iou.then(|| match row.measure.mean_iou {
+            Some(iou) => Cell::percent(iou, format!("{}/mean_iou", row.at)),
+            None => Cell::none(),
+        }));
         cells.extend(columns.iter().map(|(key, _, decimals, value)| match value(row) {
             Some(value) => Cell::number(value, *decimals, format!("{}/{key}", row.at)),
             None => Cell::none(),
@@ -128,12 +164,13 @@ fn results(rows: &[Row]) -> Result<Vec<Block>, ReportError> {
     let grid = Grid { caption: "All networks on the same samples".into(), header, rows: cells.collect() };
     let mut blocks = vec![Block::Grid(grid)];
     if !rows.is_empty() {
-        let bars = |row: &Row| BarGroup { name: row.name.clone(), bars: vec![Some((100.0 * row.accuracy, None))] };
+        let value = |row: &Row| if of_numbers { row.measure.loss } else { 100.0 * row.measure.accuracy };
+        let bars = |row: &Row| BarGroup { name: row.name.clone(), bars: vec![Some((value(row), None))] };
         let chart = BarChart {
-            title: "Accuracy".into(),
+            title: if of_numbers { "Mean squared error" } else { "Accuracy" }.into(),
             x_label: "network".into(),
-            y_label: "accuracy (%)".into(),
-            series: vec!["accuracy".into()],
+            y_label: if of_numbers { "mean squared error" } else { "accuracy (%)" }.into(),
+            series: vec![if of_numbers { "mean squared error" } else { "accuracy" }.into()],
             groups: rows.iter().map(bars).collect(),
         };
         blocks.push(Block::Figure(Figure::new("accuracy", &chart)?));
@@ -141,10 +178,46 @@ fn results(rows: &[Row]) -> Result<Vec<Block>, ReportError> {
     Ok(blocks)
 }
 
-fn models(report: &FuseReport) -> Grid {
+/// With a capital letter.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// What came out.
+fn verdict(report: &FuseReport) -> String {
+    let Some(found) = &report.comparison else {
+        let matched: Vec<f64> = report.groups.iter().map(|group| group.matched_fraction).collect();
+        let mean = 100.0 * matched.iter().sum::<f64>() / matched.len().max(1) as f64;
+        return match matched.len() {
+            0 => "Nothing was aligned: the result is a plain average.".into(),
+            groups => format!(
+                "{} aligned, {mean:.0} % of their neurons one to one. How good the result is was not measured: that takes \
+                 labelled samples.",
+                crate::files::count(groups, "neuron group")
+            ),
+        };
+    };
+    let best = found.parents.iter().max_by(|a, b| a.measure.score().total_cmp(&b.measure.score()));
+    let Some(best) = best else { return String::new() };
+    let name = short_names(std::slice::from_ref(&best.path)).concat();
+    let mut text = format!(
+        "{} of the fused network: {}; of the best parent, {name}: {}; of the ensemble of the parents: {}",
+        capital(found.fused.headline_name()),
+        found.fused.headline(),
+        best.measure.headline(),
+        found.ensemble.headline()
+    );
+    if let Some(plain) = found.vanilla {
+        text += &format!("; of a plain average: {}", plain.headline());
+    }
+    text + "."
+}
+
+fn models(report: &FuseReport, names: &[String]) -> Grid {
     let rows = report.models.iter().enumerate().map(|(at, model)| {
         vec![
-            Cell::text(model.path.as_str()),
+            Cell::short(&names[at], model.path.as_str()),
             Cell::count(model.parameters, format!("/models/{at}/parameters")),
             Cell::number(model.weight, 3, format!("/models/{at}/weight")),
             Cell::text(short_hash(&model.sha256)),

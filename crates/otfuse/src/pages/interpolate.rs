@@ -21,7 +21,7 @@ const KINDS: [Kind; 4] = [
     ("vanilla", "plain average", |point| point.vanilla),
     ("ot", "aligned, then averaged", |point| Some(point.ot)),
     ("repaired", "aligned, averaged, repaired", |point| point.repaired),
-    ("ensemble", "ensemble of both", |point| Some(point.ensemble)),
+    ("ensemble", "ensemble", |point| Some(point.ensemble)),
 ];
 
 /// The whole page.
@@ -39,6 +39,7 @@ fn page(report: &Walk) -> Result<Page, ReportError> {
     sections.push(settings(report));
     Ok(Page {
         title: between,
+        verdict: verdict(report),
         summary: format!(
             "{} with the weights of the networks above mixed in other shares, measured on {} of {}.",
             count(report.points.len(), "network"),
@@ -48,6 +49,25 @@ fn page(report: &Walk) -> Result<Page, ReportError> {
         sections,
         ..Page::default()
     })
+}
+
+/// Whether the way is free.
+fn verdict(report: &Walk) -> String {
+    let of_numbers = report.points.iter().any(|point| point.ot.is_of_numbers());
+    let what = if of_numbers { "squared error" } else { "loss" };
+    let plain =
+        report.barrier.vanilla.as_ref().map_or_else(String::new, |barrier| {
+            format!("; averaged without alignment it rises by {:.4}", barrier.loss)
+        });
+    let repaired = report
+        .barrier
+        .repaired
+        .as_ref()
+        .map_or_else(String::new, |barrier| format!(", repaired by {:.4}", barrier.loss));
+    format!(
+        "Between the aligned networks the {what} rises by {:.4} at most above the straight line{repaired}{plain}.",
+        report.barrier.ot.loss
+    )
 }
 
 /// Barriers before and after.
@@ -87,7 +107,12 @@ fn charts(report: &Walk, names: &[String]) -> Result<Section, ReportError> {
     for (key, name, at, points) in splits {
         let mut blocks = Vec::new();
         if names.len() == 2 {
-            for (measure, label) in [("loss", "loss (nats)"), ("accuracy", "accuracy (%)")] {
+            let of_numbers = points.iter().any(|point| point.ot.is_of_numbers());
+            let charts = match of_numbers {
+                true => &[("loss", "mean squared error")][..],
+                false => &[("loss", "loss (nats)"), ("accuracy", "accuracy (%)")],
+            };
+            for &(measure, label) in charts {
                 let title = format!("{} on {name}", if measure == "loss" { "Loss" } else { "Accuracy" });
                 let chart = path(points, title, label, &names[1], measure == "loss");
                 blocks.push(Block::Figure(Figure::new(&format!("{measure}-{key}"), &chart)?));
@@ -124,9 +149,10 @@ fn points_grid(points: &[WalkPoint], at: &str, names: &[String]) -> Grid {
     let kinds: Vec<&Kind> =
         KINDS.iter().filter(|(.., kind)| points.iter().any(|point| kind(point).is_some())).collect();
     let mut header = vec![if names.len() == 2 { "Share of the second".into() } else { "Shares".to_owned() }];
+    let of_numbers = points.iter().any(|point| point.ot.is_of_numbers());
     for (_, name, _) in &kinds {
-        header.push(format!("Loss, {name}"));
-        header.push(format!("Accuracy, {name}"));
+        header.push(format!("{}, {name}", if of_numbers { "Squared error" } else { "Loss" }));
+        header.extend((!of_numbers).then(|| format!("Accuracy, {name}")));
     }
     let rows = points.iter().enumerate().map(|(index, point)| {
         let shares: Vec<String> = point.weights.iter().map(|weight| format!("{weight:.2}")).collect();
@@ -139,9 +165,9 @@ fn points_grid(points: &[WalkPoint], at: &str, names: &[String]) -> Grid {
             match kind(point) {
                 Some(measure) => {
                     row.push(Cell::number(measure.loss, 4, pointer("loss")));
-                    row.push(Cell::percent(measure.accuracy, pointer("accuracy")));
+                    row.extend((!of_numbers).then(|| Cell::percent(measure.accuracy, pointer("accuracy"))));
                 }
-                None => row.extend([Cell::none(), Cell::none()]),
+                None => row.extend(vec![Cell::none(); if of_numbers { 1 } else { 2 }]),
             }
         }
         row
@@ -182,7 +208,10 @@ fn plane_section(plane: &Plane, names: &[String]) -> Result<Section, ReportError
     let loss = map("Loss in the plane through three networks", "loss", plane.loss.clone(), ceiling);
     let accuracy = plane.accuracy.iter().map(|accuracy| 100.0 * accuracy).collect();
     let accuracy = map("Accuracy in the plane through three networks", "accuracy %", accuracy, None);
-    let figures = [("loss-plane", "loss", loss), ("accuracy-plane", "accuracy", accuracy)];
+    let mut figures = vec![("loss-plane", "loss", loss)];
+    if !plane.accuracy.is_empty() {
+        figures.push(("accuracy-plane", "accuracy", accuracy));
+    }
     let mut options = Vec::new();
     for (name, label, chart) in figures {
         options.push((label.to_owned(), vec![Block::Figure(Figure::new(name, &chart)?)]));
@@ -199,7 +228,12 @@ fn settings(report: &Walk) -> Section {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), Cell::text(value.as_str())))
         .collect();
-    facts.push(("anchor".into(), Cell::text(report.models[report.anchor].path.as_str())));
+    let names = short_names(&report.models);
+    facts.push(("anchor".into(), Cell::short(&names[report.anchor], report.models[report.anchor].path.as_str())));
+    if !report.settings.halfway.is_empty() {
+        let differences = report.settings.halfway.join(", ").replace('`', "");
+        facts.push(("halfway differs from fuse in".into(), Cell::text(differences)));
+    }
     let seconds = &report.seconds;
     for (name, value) in
         [("read", seconds.read), ("align", seconds.align), ("walk", seconds.walk), ("plane", seconds.plane)]

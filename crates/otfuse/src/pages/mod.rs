@@ -5,6 +5,7 @@ mod compare;
 mod experiment;
 mod fusion;
 mod interpolate;
+mod terms;
 
 use std::path::Path;
 
@@ -35,6 +36,7 @@ pub trait Paged: Serialize {
 /// A chart that cannot be drawn.
 pub fn page(result: &impl Paged) -> Result<Page> {
     let mut page = result.page().map_err(Error::run)?;
+    page.terms = terms::terms(&page);
     page.generator = format!("otfuse {}", env!("CARGO_PKG_VERSION"));
     page.data = serde_json::to_value(result).map_err(|error| Error::run(format!("cannot write JSON: {error}")))?;
     Ok(page)
@@ -75,16 +77,19 @@ pub fn write_page(
 /// The section about the models; `models` of the page's JSON are they.
 fn models_section(models: &[ComparedModel]) -> Section {
     let measured = models.iter().any(|model| model.measure.is_some());
+    let of_numbers = models.iter().filter_map(|model| model.measure).any(|measure| measure.is_of_numbers());
     let mut header: Vec<String> = vec!["Model".into(), "Parameters".into()];
     if measured {
-        header.extend(["Accuracy".to_owned(), "Loss".to_owned()]);
+        header.extend((!of_numbers).then(|| "Accuracy".to_owned()));
+        header.push(if of_numbers { "Squared error" } else { "Loss" }.into());
     }
     header.push("SHA-256".into());
+    let names = short_names(models);
     let rows = models.iter().enumerate().map(|(index, model)| {
         let at = |key: &str| format!("/models/{index}/{key}");
-        let mut row = vec![Cell::text(&model.path), Cell::count(model.parameters, at("parameters"))];
+        let mut row = vec![Cell::short(&names[index], &model.path), Cell::count(model.parameters, at("parameters"))];
         if let Some(measure) = model.measure {
-            row.push(Cell::percent(measure.accuracy, at("accuracy")));
+            row.extend((!of_numbers).then(|| Cell::percent(measure.accuracy, at("accuracy"))));
             row.push(Cell::number(measure.loss, 4, at("loss")));
         }
         row.push(Cell::text(short_hash(&model.sha256)));
