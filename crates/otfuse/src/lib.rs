@@ -101,7 +101,7 @@ pub use demo::{Demo, DemoRow, demo};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::{
-    Comparison, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel,
+    Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel, NotAligned,
     Parent, Sweeps,
 };
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};

@@ -328,12 +328,13 @@ pub fn text(report: &FuseReport) -> String {
         report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", compared(found, &report.output)));
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     format!(
-        "{aligned}{}: {} fused into the shape of model {} ({}){width}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
+        "{aligned}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
          alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{compared}",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
         report.models[report.settings.anchor].path,
+        report.coverage,
         seconds.read,
         seconds.verify,
         seconds.activations,
