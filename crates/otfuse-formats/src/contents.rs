@@ -83,6 +83,17 @@ pub(crate) fn for_each(
                 let message = format!("tensor {name:?}: expected {expected:?}, found {:?}", kind(&tensor));
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
+            // Wider types hold what was computed; who computed it has seen to that.
+            let own = dict.get(name).filter(|own| own.data_type().size() < 4);
+            let is_odd = |tensor: &Tensor| tensor.find(|value| !value.is_finite());
+            if let Some(own) = own
+                && let Some((index, value)) = is_odd(&tensor)
+                && is_odd(own).is_none()
+            {
+                let message =
+                    format!("tensor {name:?}: {} cannot hold a weight: {value} at index {index}", tensor.data_type());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
             write(name, &tensor)?;
             tensor.release();
         }

@@ -86,7 +86,7 @@ pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use card::{card, card_path};
 pub use choices::{
     Choice, ConsensusName, CostName, MarginalName, MembersName, MethodName, ModeName, NormName, OrderName, PointName,
-    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName,
+    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, TypeName,
 };
 pub use compare::{
     CompareOptions, CompareSeconds, ComparedAlignment, ComparedGroup, ComparedModel, Kernel, Kernels, LayerActivations,
@@ -101,8 +101,8 @@ pub use demo::{Demo, DemoRow, demo};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::{
-    Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel, NotAligned,
-    Parent, Sweeps,
+    Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup,
+    FusedModel, NotAligned, Parent, Sweeps,
 };
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};
 pub use interpolate::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use otfuse::{DataOptions, Registry, Result, aligning};
+use otfuse::{DataOptions, Error, Registry, Result, aligning};
 
 use super::fuse;
 use crate::arguments::Aligning;
@@ -30,14 +30,15 @@ impl Align {
     /// Runs the command.
     pub fn run(&self, session: &Session) -> Result<()> {
         let mut registry = Registry::new();
-        let model = self.aligning.reading.open(&self.model, &mut registry)?;
-        let to = self.aligning.reading.open(&self.to, &mut registry)?;
+        let paths = [self.model.clone(), self.to.clone()];
+        let models = self.aligning.reading.open_all(&paths, &mut registry)?;
+        let [model, to] = &models[..] else { return Err(Error::input("`align` takes two networks")) };
         let data = self.aligning.data.open(&DataOptions::default(), &mut registry)?;
-        registry.result("output", &self.output, &to)?;
+        registry.result("output", &self.output, to)?;
         if let Some(path) = &self.save_alignment {
             registry.output("save-alignment", path)?;
         }
-        let fusing = aligning(&model, &to, &self.aligning.options(), data.as_ref())?;
+        let fusing = aligning(model, to, &self.aligning.options(), data.as_ref())?;
         let mut aligned = fusing.run(&session.context)?;
         aligned.write(&registry, &self.output, &session.context)?;
         if let Some(path) = &self.save_alignment {

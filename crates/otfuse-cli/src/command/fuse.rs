@@ -6,7 +6,7 @@ use clap::Args;
 use otfuse::{
     Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport,
     MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
-    RepairName, ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
+    RepairName, ResidualName, Result, SolverName, StartName, StatisticName, TypeName, card, card_path,
 };
 
 use super::sweep;
@@ -135,6 +135,9 @@ struct Options {
     /// Write the first of two models aligned to the anchor, without averaging
     #[arg(long)]
     aligned_only: bool,
+    /// The element type that the weights of the result are written in; the anchor's if not given
+    #[arg(long, value_parser = choice::<TypeName>())]
+    dtype: Option<TypeName>,
     /// Do not prove the neuron groups of each model first
     #[arg(long)]
     no_verify: bool,
@@ -211,6 +214,7 @@ impl Options {
             activation_features: self.activation_features,
             residual: self.residual,
             aligned_only: said(self.aligned_only),
+            dtype: self.dtype,
             no_verify: said(self.no_verify),
             seed: self.seed,
         }
@@ -248,7 +252,9 @@ impl Fuse {
             registry.input("settings", path)?;
             let file = FuseConfig::read(path)?;
             paths.extend(file.models);
-            reading.arch = reading.arch.or(file.architecture);
+            if reading.arch.is_empty() {
+                reading.arch.extend(file.architecture);
+            }
             options = options.or(file.options);
             data = file.data;
         }

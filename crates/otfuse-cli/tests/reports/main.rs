@@ -2,3 +2,10 @@
 //! `files/KIND`, which `make/KIND.py FOLDER` makes anew.
 
 mod desk;
+mod fp16_intermediate;
+mod mergekit_config;
+mod nothing_aligned;
+mod other_zip_formats;
+mod tied_weights_untied;
+mod unused_odd_buffers;
+mod wrapped_checkpoints;

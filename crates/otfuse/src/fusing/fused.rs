@@ -71,6 +71,14 @@ impl Fused {
     /// A path that cannot be written.
     pub fn write(&mut self, registry: &Registry, path: &Path, context: &Context) -> Result<()> {
         let start = Instant::now();
+        let file = self.anchor.file()?;
+        let note = match &self.outcome {
+            Outcome::Whole(graph) => self.anchor.note_of_output(graph, path),
+            Outcome::Streamed { .. } => self.anchor.note_of_output(&file.graph, path),
+        };
+        if let Some(note) = note {
+            context.warn(&note);
+        }
         let averaging = context.install(|| self.stage(registry.outputs(), path, context))?.as_secs_f64();
         self.report.output = shown(path);
         self.report.seconds.average += averaging;

@@ -299,8 +299,12 @@ impl FusePlan {
     }
 
     fn execute(mut self, context: &Context) -> Result<Fused> {
+        self.models.iter().flat_map(Model::notes).for_each(|note| context.warn(&note));
         let mut clock = Clock::start();
         let given_anchor = self.plan.anchor;
+        if let Some(dtype) = self.options.dtype {
+            self.models[given_anchor] = self.models[given_anchor].retyped(dtype.data_type())?;
+        }
         let anchor = self.models[given_anchor].clone();
         let narrow = self.narrow(context)?;
         let group = Group::open(&self.models, narrow.as_ref(), &self.plan)?;
@@ -401,7 +405,8 @@ impl FusePlan {
             return;
         }
         let plural = if count == 1 { "" } else { "s" };
-        let estimated = if repair == RepairName::DataFree { ", their variances estimated from the weights" } else { "" };
+        let estimated =
+            if repair == RepairName::DataFree { ", their variances estimated from the weights" } else { "" };
         let way = if self.data.is_some() { "`repair` batch-norm or least-squares" } else { "`data` with some samples" };
         context.warn(&format!(
             "{count} batch normalisation{plural}: running statistics are averaged{estimated}; until they are measured \

@@ -157,10 +157,8 @@ fn models(report: &FuseReport) -> Grid {
 /// How much is aligned, what is not and why, and the groups.
 fn aligned(report: &FuseReport) -> Result<Vec<Block>, ReportError> {
     let coverage = &report.coverage;
-    let text = format!(
-        "{} of {} parameters aligned in {} groups.",
-        coverage.aligned, coverage.parameters, coverage.groups
-    );
+    let text =
+        format!("{} of {} parameters aligned in {} groups.", coverage.aligned, coverage.parameters, coverage.groups);
     let mut blocks = vec![Block::Text(text)];
     if !coverage.rest.is_empty() {
         let rows = coverage.rest.iter().enumerate().map(|(at, rest)| {
