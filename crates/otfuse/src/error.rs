@@ -175,7 +175,7 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
         }
         FusionError::PinnedSize { .. } => "widths may differ only where neurons are free to move; see `otfuse inspect`",
         FusionError::ResultNotFinite { .. } => {
-            "name a network of a wider type as the anchor (the last one, or `anchor`), whose type the result has"
+            "`dtype` float32 writes the result in a wider type; without, it has the anchor's"
         }
         FusionError::NotFinite { .. } => "the checkpoint may come from a training run that diverged",
         FusionError::Weights { .. } => "give one number per model: `weights` 0.5,0.5",

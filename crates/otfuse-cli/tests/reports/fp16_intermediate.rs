@@ -21,7 +21,7 @@ fn what_16_bits_cannot_hold_is_refused() {
     let desk = Desk::of("fp16_intermediate");
     let (half, out) = (desk.file("half.pt"), desk.out("f.pt"));
     for parent in ["wide.pt", "too_wide.pt"] {
-        let words = ["0.weight", "float16", "the parents are finite", "wider type"];
+        let words = ["0.weight", "float16", "the parents are finite", "--dtype float32"];
         let fuse = ["fuse", &desk.file(parent), &half, "--arch", "mlp", "-o", &out, "--method", "average"];
         desk.refuses(&fuse, &words);
     }

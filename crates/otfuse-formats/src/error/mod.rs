@@ -13,6 +13,9 @@ pub use foreign::Foreign;
 pub(crate) use foreign::{is_lfs_pointer, is_npz};
 pub use onnx::OnnxError;
 
+/// How a missing entry is called that was asked for by a key.
+pub(crate) const UNDER: &str = "a state dict under";
+
 /// A file could not be read or written. Every variant names the file; the fields carry what was expected and found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,7 +79,7 @@ pub enum FormatError {
         found: String,
     },
     /// The file is sound and of a format that is not read here.
-    #[error("{}: expected an ONNX model, a PyTorch file, safetensors or npz, found {found}", path.display())]
+    #[error("{}: this is {found}, which is not read here", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -222,6 +225,9 @@ impl FormatError {
                 io::ErrorKind::NotFound => "create the folder first".into(),
                 io::ErrorKind::NotADirectory => "a part of the path is a file, not a folder".into(),
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
+                io::ErrorKind::InvalidData => {
+                    "name a network of a wider element type as the anchor, or say `dtype` float32".into()
+                }
                 io::ErrorKind::StorageFull => "free space on the disk or write elsewhere".into(),
                 _ => "check the disk and the file system".into(),
             },
@@ -241,6 +247,7 @@ impl FormatError {
                 }
             }
             Self::Truncated { .. } => "the file was cut short: copy or download it again".into(),
+            Self::MissingEntry { entry, .. } if entry.starts_with(UNDER) => "`weights_key` takes one of these".into(),
             Self::Malformed { .. } | Self::MissingEntry { .. } => {
                 "the file is damaged or was written by a faulty program: copy, download or write it again".into()
             }

@@ -141,6 +141,9 @@ impl ModelError {
                     .into()
             }
             Self::OtherNetwork { .. } => "export the ONNX file from the network that the state dict is of".into(),
+            Self::Save { expected, .. } if expected.ends_with("can hold") => {
+                "choose a wider element type: `dtype` float32, or a network of a wider one as the anchor".into()
+            }
             Self::Save { .. } => "save the network in the ONNX format".into(),
         }
     }

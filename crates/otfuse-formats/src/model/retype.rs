@@ -1,5 +1,6 @@
 //! Networks that are written in another element type than their file has.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -26,11 +27,14 @@ impl Model {
                 return Err(FormatError::Unsupported { path: self.path.clone(), entry, expected, found }.into());
             }
             Source::StateDict(source) => {
-                let dict = dict_of(&source.dict, data_type);
+                let bound: Vec<&str> = source.bindings.iter().map(|binding| binding.key.as_str()).collect();
+                let dict = dict_of(&source.dict, &bound, data_type, &self.path)?;
                 Source::StateDict(Box::new(StateDictSource { dict, ..(**source).clone() }))
             }
             Source::HuggingFace(source) => {
-                let (dict, files) = (dict_of(&source.dict, data_type), files_of(&source.files, data_type)?);
+                let bound: Vec<&str> = source.bindings.iter().map(|(key, _)| key.as_str()).collect();
+                let dict = dict_of(&source.dict, &bound, data_type, &self.path)?;
+                let files = files_of(&source.files, data_type)?;
                 Source::HuggingFace(Box::new(HfSource { dict, files, ..(**source).clone() }))
             }
         };
@@ -39,15 +43,27 @@ impl Model {
     }
 }
 
-/// The floats of a state dict in another type, each as a copy.
-fn dict_of(dict: &StateDict, data_type: DataType) -> StateDict {
+/// The floats of a state dict in another type. Those that the graph has (`bound`) are written from there and only say type
+/// and shape here.
+fn dict_of(dict: &StateDict, bound: &[&str], data_type: DataType, path: &Path) -> Result<StateDict, ModelError> {
+    let bound: HashSet<&str> = bound.iter().copied().collect();
     let mut retyped = dict.clone();
     for (name, tensor) in dict.iter().filter(|(_, tensor)| tensor.data_type().is_float()) {
-        if let Some(values) = tensor.to_f32().filter(|_| tensor.data_type() != data_type) {
-            retyped.replace(name, Tensor::from_f32_as(data_type, tensor.shape(), values));
+        if tensor.data_type() == data_type {
+            continue;
+        }
+        let made = if bound.contains(name) {
+            let zeros = Bytes::from(vec![0; tensor.len() * data_type.size()]);
+            Tensor::new(data_type, tensor.shape().to_vec(), zeros).ok()
+        } else {
+            tensor.to_f32().map(|values| Tensor::from_f32_as(data_type, tensor.shape(), values))
+        };
+        if let Some(made) = made {
+            check_tensor(name, &made, tensor, path)?;
+            retyped.replace(name, made);
         }
     }
-    retyped
+    Ok(retyped)
 }
 
 fn widened(graph: &Graph, data_type: DataType) -> Result<Graph, otfuse_graph::GraphError> {
@@ -101,19 +117,22 @@ pub(super) fn check_finite(written: &StateDict, own: &StateDict, path: &Path) ->
         let Some(of_file) = own.get(name).filter(|of_file| !same_bytes(of_file.bytes(), tensor.bytes())) else {
             continue;
         };
-        let is_finite = |tensor: &Tensor| tensor.find(|value| !value.is_finite());
-        if let Some((index, value)) = is_finite(tensor)
-            && is_finite(of_file).is_none()
-        {
-            return Err(ModelError::Save {
-                path: path.into(),
-                tensor: name.into(),
-                expected: format!("numbers that {} can hold", tensor.data_type()),
-                found: format!("{value} at index {index}"),
-            });
-        }
+        check_tensor(name, tensor, of_file, path)?;
     }
     Ok(())
+}
+
+fn check_tensor(name: &str, tensor: &Tensor, of_file: &Tensor, path: &Path) -> Result<(), ModelError> {
+    let odd = |tensor: &Tensor| tensor.find(|value| !value.is_finite());
+    match odd(tensor) {
+        Some((index, value)) if odd(of_file).is_none() => Err(ModelError::Save {
+            path: path.into(),
+            tensor: name.into(),
+            expected: format!("numbers that {} can hold", tensor.data_type()),
+            found: format!("{value} at index {index}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn same_bytes(a: &Bytes, b: &Bytes) -> bool {

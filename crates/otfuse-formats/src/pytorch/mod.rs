@@ -85,7 +85,7 @@ pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Resu
     let Checkpoint { arena, root, storages, pickle_length, folder, is_program } = Checkpoint::open(path, bytes)?;
     let Found { chosen, path: found_under, mut ignored } = search::find(blame, &arena, root, key)?;
     let builder = Builder::new(blame, &arena, storages, bytes.len());
-    let mut filling = Filling { builder, dict: StateDict::new(), places: HashMap::new(), odd: false };
+    let mut filling = Filling { builder, dict: StateDict::new(), places: HashMap::new(), odd: false, left: None };
     let mut module_class = None;
     if chosen.is_module {
         let budget = (pickle_length as u64).saturating_mul(NAME_FACTOR).saturating_add(NAME_ALLOWANCE);
@@ -125,7 +125,10 @@ pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Resu
     }
     ignored.extend(beside(&arena, root, &found_under));
     ignored.truncate(MAX_IGNORED);
-    let Filling { mut dict, places, odd, .. } = filling;
+    let Filling { mut builder, mut dict, places, odd, left } = filling;
+    if let Some((name, reference)) = left.filter(|_| dict.is_empty()) {
+        builder.build(&name, reference)?;
+    }
     let kept = Kept { entries: odd, wrapper: !found_under.is_empty(), program: is_program };
     // Of several state dicts the one that is loaded again must be the one that is written; a whole module is rebuilt.
     if let Some(folder) = folder.filter(|_| (key.is_none() || !kept.wrapper) && (is_program || !chosen.is_module)) {
@@ -148,6 +151,8 @@ struct Filling<'a> {
     places: HashMap<String, Place>,
     /// Whether there are entries that no tensor here can hold.
     odd: bool,
+    /// The first tensor that was left to the file.
+    left: Option<(String, TensorReference)>,
 }
 
 impl Filling<'_> {
@@ -160,6 +165,7 @@ impl Filling<'_> {
     ) -> Result<(), FormatError> {
         if self.builder.is_odd(reference) {
             self.odd = true;
+            self.left.get_or_insert_with(|| (name.to_owned(), reference));
             push(ignored, name, "a tensor of complex or quantised numbers");
             return Ok(());
         }

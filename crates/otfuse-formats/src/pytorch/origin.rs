@@ -15,7 +15,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::float8::Float8;
 use crate::FormatError;
 use crate::archive::Archive;
-use crate::contents::Contents;
+use crate::contents::{Contents, check_finite};
 use crate::file::Outputs;
 
 /// PyTorch aligns storages to as many bytes.
@@ -143,6 +143,9 @@ impl Origin {
         let mut storage = old.to_vec();
         // Tied tensors are equal, and written once.
         for (name, tensor) in names.iter().zip(contents.tensors(names)?) {
+            if let Some(own) = contents.dict().get(name) {
+                check_finite(name, own, &tensor)?;
+            }
             let place = &self.0.places[*name];
             match place.stored {
                 Stored::Known(data_type) => place.scatter(tensor.bytes(), data_type.size(), &mut storage),
@@ -166,16 +169,18 @@ impl Place {
         let mut index = vec![0; self.shape.len()];
         let mut position = self.offset;
         for element in elements.chunks_exact(size) {
-            if let Some(place) = storage.get_mut(position * size..(position + 1) * size) {
+            let start = position.wrapping_mul(size);
+            if let Some(place) = storage.get_mut(start..start.wrapping_add(size)) {
                 place.copy_from_slice(element);
             }
             for axis in (0..index.len()).rev() {
                 index[axis] += 1;
-                position += self.strides[axis];
+                // Axes of length 1 may have any stride.
+                position = position.wrapping_add(self.strides[axis]);
                 if index[axis] < self.shape[axis] {
                     break;
                 }
-                position -= self.strides[axis] * self.shape[axis];
+                position = position.wrapping_sub(self.strides[axis].wrapping_mul(self.shape[axis]));
                 index[axis] = 0;
             }
         }

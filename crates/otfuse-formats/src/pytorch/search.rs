@@ -6,7 +6,7 @@ use super::module;
 use super::numpy::array;
 use super::pickle::{Arena, Value, ValueId, is_foreign_tensor};
 use crate::FormatError;
-use crate::error::Blame;
+use crate::error::{Blame, UNDER};
 use crate::state_dict::{Ignored, MAX_IGNORED};
 
 /// Keys under which training programs customarily keep the weights, the most telling first.
@@ -92,7 +92,7 @@ pub(super) fn find(blame: Blame<'_>, arena: &Arena, root: ValueId, wanted: Optio
             position.ok_or_else(|| {
                 let others = search.listed(0..search.candidates.len());
                 let found = if others.is_empty() { "none at all".into() } else { others.join(", ") };
-                blame.missing(format_args!("a state dict under {wanted:?} (there is {found})"))
+                blame.missing(format_args!("{UNDER} {wanted:?} (there is {found})"))
             })?
         }
         None => search.choose(blame, root)?,

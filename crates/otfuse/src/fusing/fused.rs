@@ -1,7 +1,7 @@
 //! A fused network.
 
-use std::cell::Cell;
-use std::path::Path;
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use otfuse_formats::Outputs;
@@ -9,6 +9,7 @@ use otfuse_fusion::{Aligned, Merge, ModelAlignment};
 use otfuse_graph::{Graph, ValueId};
 
 use super::report::FuseReport;
+use crate::error::fusion_error;
 use crate::evaluate::{EvaluatedModel, Evaluations};
 use crate::files::shown;
 use crate::measure::{Measured, probabilities};
@@ -99,16 +100,25 @@ impl Fused {
         let file = self.anchor.file()?;
         let stage = context.stage("averaging and writing", file.graph.initializers().count());
         let averaging = Cell::new(Duration::ZERO);
+        let failed = RefCell::new(None);
         let tensors = |ids: &[ValueId]| {
             context.check().map_err(std::io::Error::other)?;
             let start = Instant::now();
-            let made = aligned.tensors(ids, &**merge, weights).map_err(std::io::Error::other);
+            let made = aligned.tensors(ids, &**merge, weights).map_err(|error| {
+                let text = error.to_string();
+                failed.borrow_mut().get_or_insert(error);
+                std::io::Error::other(text)
+            });
             averaging.set(averaging.get() + start.elapsed());
             ids.iter().for_each(|_| stage.step());
             made
         };
         let written = file.save_streamed_to(outputs, &tensors, path);
         context.check()?;
+        if let Some(error) = failed.take() {
+            let paths: Vec<PathBuf> = self.models.iter().map(|model| model.path().to_owned()).collect();
+            return Err(fusion_error(&error, &paths, self.report.settings.anchor));
+        }
         written?;
         Ok(averaging.get())
     }

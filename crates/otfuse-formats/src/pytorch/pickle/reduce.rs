@@ -24,7 +24,13 @@ pub(super) fn reduce(arena: &Arena, callable: ValueId, arguments: ValueId, copie
         Some(("collections", "OrderedDict")) => container(arena, "dict", positional, copies)?,
         Some(("builtins" | "__builtin__", name)) => container(arena, name, positional, copies)?,
         // How protocol 2 writes bytes.
-        Some(("_codecs", "encode")) => positional.first().and_then(|&text| raw(arena, text)),
+        Some(("_codecs", "encode")) => match positional.first().and_then(|&text| arena.text(text)) {
+            Some(text) => {
+                *copies = copies.checked_sub(text.len())?;
+                raw(text)
+            }
+            None => None,
+        },
         Some(("torch", "Size")) => positional.first().map(|&size| Reduced::Existing(size)),
         _ => tensor(arena, callable, positional),
     };
@@ -33,8 +39,8 @@ pub(super) fn reduce(arena: &Arena, callable: ValueId, arguments: ValueId, copie
 }
 
 /// The bytes that a text stands for in the encoding of one byte a character.
-fn raw(arena: &Arena, text: ValueId) -> Option<Reduced> {
-    let bytes: Option<Vec<u8>> = arena.text(text)?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+fn raw(text: &str) -> Option<Reduced> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
     Some(Reduced::New(Value::Raw(bytes?.into())))
 }
 
