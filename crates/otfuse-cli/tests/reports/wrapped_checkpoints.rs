@@ -48,7 +48,9 @@ fn averaged_weights_are_read_where_they_are_asked_for() {
 fn an_architecture_for_each_network() {
     let desk = Desk::of("wrapped_checkpoints");
     let (a, b, out) = (desk.file("run1.ckpt"), desk.file("ema2.pt"), desk.out("f.pt"));
-    desk.ends(0, &["fuse", &a, &b, "--arch", "mlp", "--arch", "sequential", "-o", &out]);
+    desk.ends(0, &["fuse", &a, &b, "--arch", "mlp", "--arch", "mlp", "-o", &out]);
+    let second = ["fuse", &a, &b, "--arch", "mlp", "--arch", "vgg", "-o", &desk.out("g.pt")];
+    desk.refuses(&second, &["ema2.pt", "family 'vgg'"]);
     let wrong = ["fuse", &a, &b, "--arch", "mlp", "--arch", "mlp", "--arch", "mlp", "-o", &desk.out("g.pt")];
     desk.refuses(&wrong, &["--arch is given 3 times for 2 networks"]);
 }

@@ -96,9 +96,13 @@ impl Coverage {
         self.rest.push(NotAligned { parameters: inside, reason, tensors: Vec::new() });
     }
 
-    /// Refuses that nothing is aligned, unless it was asked for.
+    /// Refuses networks without parameters, and that nothing is aligned unless it was asked for.
     pub(super) fn check(&self, options: &FuseOptions) -> Result<()> {
-        if self.as_asked || self.aligned > 0 || self.parameters == 0 {
+        if self.parameters == 0 {
+            return Err(Error::input("there are no parameters to fuse: the networks have no weights of floats")
+                .hint("`otfuse inspect` shows what they are made of; trees and the like cannot be averaged"));
+        }
+        if self.as_asked || self.aligned > 0 {
             return Ok(());
         }
         let error = Error::input(format!("nothing can be aligned: {self}"));
