@@ -7,36 +7,56 @@ use otfuse::pages::{Paged, write_page};
 use otfuse::{AlignOptions, CostName, DataOptions, Dataset, Error, InputShapes, ModeName, Model, PresetName, Registry, Result};
 
 use crate::choice::{choice, said};
-use crate::terminal::warn;
 
 /// How to read models without a graph.
 #[derive(Args, Debug, Clone)]
 pub struct Reading {
     /// Architecture of checkpoints without a graph: mlp, vgg, resnet, lenet, sequential, or an ONNX file or config.json
-    /// of the same network
+    /// of the same network; once for all networks, or once for each in their order
     #[arg(long, value_name = "NAME|FILE")]
-    pub arch: Option<String>,
+    pub arch: Vec<String>,
+    /// Of several state dicts in a PyTorch file the one under this key, as ema_state_dict or a.b
+    #[arg(long, value_name = "KEY")]
+    pub weights_key: Option<String>,
 }
 
 impl Reading {
     /// The network at a path, known to the registry with all that it is read from.
     pub fn open(&self, path: &Path, registry: &mut Registry) -> Result<Model> {
-        self.open_beside(path, &[], registry)
-    }
-
-    fn open_beside(&self, path: &Path, others: &[PathBuf], registry: &mut Registry) -> Result<Model> {
-        if let Some(architecture) = &self.arch {
-            registry.input("architecture", Path::new(architecture))?;
-        }
-        let model = Model::open_beside(path, self.arch.as_deref(), others)?;
-        registry.model(&model)?;
-        model.notes().iter().for_each(|note| warn(&format!("{}: {note}", path.display())));
-        Ok(model)
+        self.check(1)?;
+        self.open_one(path, self.arch.first(), &[], registry)
     }
 
     /// Those at several paths.
     pub fn open_all(&self, paths: &[PathBuf], registry: &mut Registry) -> Result<Vec<Model>> {
-        paths.iter().map(|path| self.open_beside(path, paths, registry)).collect()
+        self.check(paths.len())?;
+        let of = |at: usize| self.arch.get(at).or(self.arch.last());
+        paths.iter().enumerate().map(|(at, path)| self.open_one(path, of(at), paths, registry)).collect()
+    }
+
+    fn check(&self, models: usize) -> Result<()> {
+        if self.arch.len() <= 1 || self.arch.len() == models {
+            return Ok(());
+        }
+        let found = self.arch.len();
+        Err(Error::input(format!("`arch` is given {found} times for {models} networks"))
+            .hint("give it once for all networks, or once for each in their order"))
+    }
+
+    fn open_one(
+        &self,
+        path: &Path,
+        architecture: Option<&String>,
+        others: &[PathBuf],
+        registry: &mut Registry,
+    ) -> Result<Model> {
+        if let Some(architecture) = architecture {
+            registry.input("architecture", Path::new(architecture))?;
+        }
+        let key = self.weights_key.as_deref();
+        let model = Model::open_beside(path, architecture.map(String::as_str), key, others)?;
+        registry.model(&model)?;
+        Ok(model)
     }
 }
 

@@ -83,10 +83,27 @@ pub(crate) fn for_each(
                 let message = format!("tensor {name:?}: expected {expected:?}, found {:?}", kind(&tensor));
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
+            if let Some(own) = dict.get(name) {
+                check_finite(name, own, &tensor)?;
+            }
             write(name, &tensor)?;
             tensor.release();
         }
         rest = behind;
     }
     Ok(())
+}
+
+/// Refuses numbers that a narrow type cannot hold where the file's `own` are finite. Wider types hold what was computed; who
+/// computed it has seen to that.
+pub(crate) fn check_finite(name: &str, own: &Tensor, tensor: &Tensor) -> io::Result<()> {
+    let odd = |tensor: &Tensor| tensor.find(|value| !value.is_finite());
+    match Some(tensor).filter(|tensor| tensor.data_type().size() < 4).and_then(odd) {
+        Some((index, value)) if odd(own).is_none() => {
+            let data_type = tensor.data_type();
+            let message = format!("tensor {name:?}: {data_type} cannot hold a weight: {value} at index {index}");
+            Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+        _ => Ok(()),
+    }
 }

@@ -34,7 +34,7 @@ pub mod state_dict;
 pub mod untrained;
 
 pub use catalogue::Family;
-pub use error::FormatError;
+pub use error::{Foreign, FormatError};
 pub use file::{Outputs, abandon_outputs};
 pub use format::Format;
 pub use model::{Architecture, Model, ModelError, Source, Tensors};

@@ -3,8 +3,11 @@
 mod architecture;
 mod error;
 mod files;
+mod retype;
 mod state_dict;
+mod tied;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,7 @@ use crate::contents::Contents;
 use crate::correspondence::{Binding, Correspondence, correspond};
 use crate::file::{Outputs, describe_start, open_mapped};
 use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
+use crate::npz::write_npz_of;
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx_to};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::write_safetensors_of;
@@ -24,6 +28,7 @@ pub use architecture::Architecture;
 pub use error::{ModelError, TensorProblem};
 pub use state_dict::StateDictSource;
 use state_dict::{Streamed, filled};
+use tied::Tie;
 
 /// A network that was read from a file.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct Model {
     pub source: Source,
     /// The file.
     pub path: PathBuf,
+    /// Initializers of the architecture's file that are one in the graph.
+    pub(crate) ties: Vec<Tie>,
 }
 
 /// What a network's file holds beside its weights.
@@ -59,31 +66,38 @@ impl Model {
     /// [`ModelError::Catalogue`] or [`ModelError::OtherNetwork`] if the tensors are not those of the architecture;
     /// [`ModelError::Format`] for what is wrong with the file.
     pub fn open(path: &Path, architecture: Option<&Architecture>) -> Result<Self, ModelError> {
-        Self::open_beside(path, architecture, &[])
+        Self::open_beside(path, architecture, None, &[])
     }
 
-    /// As [`open`](Self::open), knowing other checkpoints of the same network: where the ONNX file of the architecture was
-    /// exported from one of them, its values tell which tensors are which. Those that are no state dicts are left aside.
+    /// As [`open`](Self::open); of several state dicts in a PyTorch file, the one under `key` (`a.b` for nested ones). `others`
+    /// are further checkpoints of the same network: where the ONNX file of the architecture was exported from one of them,
+    /// its values tell which tensors are which. Those that are no state dicts are left aside.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open); [`FormatError::MissingEntry`] if there is no state dict under that key.
     pub fn open_beside(
         path: &Path,
         architecture: Option<&Architecture>,
+        key: Option<&str>,
         others: &[&Path],
     ) -> Result<Self, ModelError> {
         if path.is_dir() {
             let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
             let HfModel { graph, source } = open_folder(path).map_err(failure)?;
-            return Ok(Self { graph, source: Source::HuggingFace(Box::new(source)), path: path.into() });
+            return Ok(Self {
+                graph,
+                source: Source::HuggingFace(Box::new(source)),
+                path: path.into(),
+                ties: Vec::new(),
+            });
         }
         let bytes = open_mapped(path)?;
-        let format = Format::of_content(&bytes);
+        let format = Format::of_content(path, &bytes)?;
         if format == Format::Onnx {
             let OnnxModel { graph, template } = open_onnx(path).map_err(|error| unknown(path, &bytes, error))?;
-            return Ok(Self { graph, source: Source::Onnx(Box::new(template)), path: path.into() });
+            return Ok(Self { graph, source: Source::Onnx(Box::new(template)), path: path.into(), ties: Vec::new() });
         }
-        let dict = read_state_dict(path, None)?;
+        let dict = read_state_dict(path, key)?;
         let Some(architecture) = architecture else {
             let fitting = catalogue::Family::fitting(&dict);
             return Err(ModelError::NoArchitecture { path: path.into(), tensors: dict.len(), fitting });
@@ -135,8 +149,9 @@ impl Model {
             }
         };
         let architecture = architecture.clone();
+        let (graph, bindings, ties) = tied::tie(graph, bindings, &dict).map_err(|error| invalid(path, error))?;
         let source = StateDictSource { dict, format, architecture, notes, bindings, template };
-        Ok(Self { graph, source: Source::StateDict(Box::new(source)), path: path.into() })
+        Ok(Self { graph, source: Source::StateDict(Box::new(source)), path: path.into(), ties })
     }
 
     /// The format of the file that was read.
@@ -148,8 +163,8 @@ impl Model {
         }
     }
 
-    /// Writes `graph`, which is this network with other weights, whole or not at all. The extension chooses the format;
-    /// with an unusual one or none it is that of the file that was read.
+    /// Writes `graph`, which is this network with other weights, whole or not at all. The extension chooses the format
+    /// ([`format_at`](Self::format_at)).
     ///
     /// A state dict keeps all names, their order, element types and the tensors that have no part in inference. An ONNX
     /// file keeps all but the tensors, a Hugging Face folder all but the weights. From ONNX to tensors alone, names are those of the initializers.
@@ -166,14 +181,19 @@ impl Model {
     /// # Errors
     /// As [`save`](Self::save); [`FormatError::OutputTwice`].
     pub fn save_to(&self, outputs: &Outputs, graph: &Graph, path: &Path) -> Result<(), ModelError> {
-        let format = self.format_at(path);
+        let format = self.format_at(path)?;
         if format == Format::Onnx {
             let template = match &self.source {
                 Source::Onnx(template) => Some(template.as_ref()),
                 Source::StateDict(source) => source.template.as_ref(),
                 Source::HuggingFace(_) => None,
             };
-            let proto = template.map_or_else(|| to_proto(graph), |template| template.write(graph));
+            let graph = if self.ties.is_empty() {
+                Cow::Borrowed(graph)
+            } else {
+                Cow::Owned(tied::untied(graph, &self.ties).map_err(|error| invalid(path, error))?)
+            };
+            let proto = template.map_or_else(|| to_proto(&graph), |template| template.write(&graph));
             let proto = proto.map_err(|error| in_file(path, error))?;
             return Ok(write_onnx_to(outputs, path, proto, &WriteOptions::default())?);
         }
@@ -182,6 +202,11 @@ impl Model {
             Source::StateDict(source) => source.with_weights(graph, path)?,
             Source::HuggingFace(source) => filled(&source.dict, &bound(source.bindings.clone()), graph, path)?,
         };
+        match &self.source {
+            Source::Onnx(_) => {}
+            Source::StateDict(source) => retype::check_finite(&dict, &source.dict, path)?,
+            Source::HuggingFace(source) => retype::check_finite(&dict, &source.dict, path)?,
+        }
         self.write(outputs, format, &dict, path)
     }
 
@@ -200,7 +225,7 @@ impl Model {
     /// # Errors
     /// As [`save_streamed`](Self::save_streamed); [`FormatError::OutputTwice`].
     pub fn save_streamed_to(&self, outputs: &Outputs, tensors: &Tensors<'_>, path: &Path) -> Result<(), ModelError> {
-        let format = self.format_at(path);
+        let format = self.format_at(path)?;
         if format == Format::Onnx {
             return self.save_to(outputs, &self.with_tensors(tensors, path)?, path);
         }
@@ -223,9 +248,13 @@ impl Model {
         }
     }
 
-    /// The format that the network is written in at a path.
-    fn format_at(&self, path: &Path) -> Format {
-        Format::of_extension(path).unwrap_or(self.format())
+    /// The format that the network is written in at a path: what the extension stands for; that of the file that was
+    /// read where there is no extension, or the file that was read has the same unusual one.
+    ///
+    /// # Errors
+    /// [`FormatError::Extension`] if the extension stands for nothing that is written.
+    pub fn format_at(&self, path: &Path) -> Result<Format, FormatError> {
+        Format::of_output(path, self.format(), &self.path)
     }
 
     /// This network's graph with all weights that `tensors` makes.
@@ -246,6 +275,7 @@ impl Model {
                 write_folder(outputs, &source.files, &source.weights, contents, path)?;
             }
             (Format::PyTorch, _) => write_pytorch_of(outputs, path, contents)?,
+            (Format::Npz, _) => write_npz_of(outputs, path, contents)?,
             _ => write_safetensors_of(outputs, path, contents)?,
         }
         Ok(())
@@ -256,10 +286,14 @@ impl Model {
 fn unknown(path: &Path, bytes: &[u8], error: FormatError) -> FormatError {
     let decode = matches!(&error, FormatError::Onnx { source, .. } if matches!(**source, OnnxError::Decode { .. }));
     if decode && Format::of_extension(path) != Some(Format::Onnx) {
-        let expected = "an ONNX model, a PyTorch file, safetensors or a safetensors index".into();
+        let expected = "an ONNX model, a PyTorch file, safetensors, npz or a safetensors index".into();
         return FormatError::UnknownFormat { path: path.into(), expected, found: describe_start(bytes) };
     }
     error
+}
+
+fn invalid(path: &Path, error: otfuse_graph::GraphError) -> FormatError {
+    in_file(path, OnnxError::Graph(error))
 }
 
 fn in_file(path: &Path, error: OnnxError) -> FormatError {

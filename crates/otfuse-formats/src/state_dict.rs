@@ -8,12 +8,15 @@ use indexmap::map::Entry;
 use otfuse_graph::Tensor;
 
 use crate::mapped::lent;
+use crate::pytorch::{ANOTHER, Origin};
 
 /// Named tensors in the order of the file, and where in the file they were found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateDict {
     tensors: IndexMap<String, Tensor>,
     provenance: Provenance,
+    /// The file that it comes from, if it can be written again with other weights.
+    origin: Option<Origin>,
 }
 
 /// Where a state dict was found and what else its file holds: for messages, not for computation.
@@ -44,6 +47,11 @@ pub struct Ignored {
 pub(crate) const MAX_IGNORED: usize = 1000;
 
 impl Ignored {
+    /// Whether it is a state dict too, which could be read in place of the one that was.
+    pub fn is_state_dict(&self) -> bool {
+        self.found == ANOTHER
+    }
+
     /// Keeps the beginning of both texts: a hostile file may hold very long ones, many times.
     pub(crate) fn new(path: &str, found: &str) -> Self {
         let short = |text: &str| text.chars().take(200).collect();
@@ -117,6 +125,25 @@ impl StateDict {
     /// Where the tensors were found.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
+    }
+
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        self.origin = Some(origin);
+    }
+
+    /// Names whose tensors are one: the same elements of the same storage, in sets of two and more, in order.
+    pub fn tied(&self) -> Vec<Vec<&str>> {
+        let mut sets: IndexMap<_, Vec<&str>> = IndexMap::new();
+        for (name, tensor) in self.iter().filter(|(_, tensor)| !tensor.is_empty()) {
+            let bytes = tensor.bytes();
+            let place = (bytes.as_ptr() as usize, bytes.len(), tensor.data_type(), tensor.shape());
+            sets.entry(place).or_default().push(name);
+        }
+        sets.into_values().filter(|names| names.len() > 1).collect()
     }
 
     /// Where the tensors were found, for readers to fill in.

@@ -1,6 +1,6 @@
 //! Merging aligned weights.
 
-use otfuse_graph::{AxisLayout, Graph, GraphEditor, Tensor, ValueId};
+use otfuse_graph::{AxisLayout, DataType, Graph, GraphEditor, Tensor, ValueId};
 use rayon::prelude::*;
 
 use crate::error::FusionError;
@@ -25,12 +25,13 @@ pub(crate) fn average(
     maps: &[Vec<Option<GroupMap>>],
     merge: &dyn Merge,
     weights: &[f64],
+    precision: Precision,
 ) -> Result<Graph, FusionError> {
     let anchor = networks.reference();
     let floats: Vec<ValueId> = anchor.initializers().map(|(id, _)| id).filter(|id| anchor.is_weight(*id)).collect();
     let averaged: Vec<(ValueId, Tensor)> = floats
         .par_iter()
-        .map(|&id| Ok((id, averaged(networks, maps, merge, weights, id)?)))
+        .map(|&id| Ok((id, averaged(networks, maps, merge, weights, precision, id)?)))
         .collect::<Result<_, FusionError>>()?;
     let mut editor = GraphEditor::edit(anchor.clone());
     for (id, tensor) in averaged {
@@ -45,6 +46,7 @@ pub(crate) fn averaged(
     maps: &[Vec<Option<GroupMap>>],
     merge: &dyn Merge,
     weights: &[f64],
+    precision: Precision,
     id: ValueId,
 ) -> Result<Tensor, FusionError> {
     let anchor = networks.reference();
@@ -52,6 +54,10 @@ pub(crate) fn averaged(
     if !anchor.is_weight(id) {
         return Ok(tensor.clone());
     }
+    let data_type = precision.of(tensor.data_type());
+    let made = |shape: &[usize], values, first| {
+        finite(Tensor::from_f32_as(data_type, shape, values), (tensor, first), &anchor.value(id).name)
+    };
     let shape_error = |model: usize| FusionError::Shape {
         model,
         tensor: anchor.value(id).name.clone(),
@@ -73,20 +79,71 @@ pub(crate) fn averaged(
     let whole = !merge.works_in_pieces() || !keeps_rows || !same_rows;
     if tensor.len() <= PIECE || whole || tensor.shape().len() < 2 {
         let values = merged(tensor.len(), &|model| mapped(networks, model, id, &maps[model]))?;
-        return Ok(Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values));
+        return made(tensor.shape(), values, 0);
     }
-    let (row, width) = (tensor.len() / rows, tensor.data_type().size());
+    let (row, width) = (tensor.len() / rows, data_type.size());
     let step = (PIECE / row).max(1);
-    let mut bytes = vec![0; tensor.bytes().len()];
+    let mut bytes = vec![0; tensor.len() * width];
     bytes.par_chunks_mut(step * row * width).enumerate().try_for_each(|(piece, into)| {
         let (first, count) = (piece * step, into.len() / (row * width));
         let values = merged(count * row, &|model| {
             Mapper { networks, model, maps: &maps[model] }.mapped_rows(id, first..first + count, &|_| false).0
         })?;
-        into.copy_from_slice(Tensor::from_f32_as(tensor.data_type(), &[values.len()], values).bytes());
+        into.copy_from_slice(made(&[values.len()], values, first * row)?.bytes());
         Ok::<(), FusionError>(())
     })?;
-    Ok(Tensor::new(tensor.data_type(), tensor.shape().to_vec(), bytes.into()).expect("as many bytes as the anchor's"))
+    Ok(Tensor::new(data_type, tensor.shape().to_vec(), bytes.into()).expect("as many bytes as elements"))
+}
+
+/// The element types of an average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// The anchor's: nothing is done with the result any more.
+    Anchor,
+    /// Single precision where the anchor has floats of 16 bits: the result is worked on.
+    Wide,
+}
+
+impl Precision {
+    fn of(self, data_type: DataType) -> DataType {
+        match (self, data_type) {
+            (Self::Wide, DataType::F16 | DataType::BF16) => DataType::F32,
+            (_, data_type) => data_type,
+        }
+    }
+}
+
+/// The tensor, which is made from elements of `like` from `first` on, if it is finite wherever they are.
+fn finite(tensor: Tensor, (like, first): (&Tensor, usize), name: &str) -> Result<Tensor, FusionError> {
+    let Some((index, value)) = tensor.find(|value| !value.is_finite()) else { return Ok(tensor) };
+    // Infinite constants (masks) that all models share stay.
+    if like.find(|value| !value.is_finite()).is_some() && !value.is_nan() {
+        return Ok(tensor);
+    }
+    let (tensor, data_type) = (name.to_owned(), tensor.data_type().to_string());
+    Err(FusionError::ResultNotFinite { tensor, index: first + index, value, data_type })
+}
+
+/// A network made from a [`Precision::Wide`] average, its weights rounded to the anchor's types.
+pub(crate) fn rounded(networks: &Networks, graph: Graph) -> Result<Graph, FusionError> {
+    let anchor = networks.reference();
+    let weights: Vec<(ValueId, &Tensor)> = anchor.initializers().filter(|(id, _)| anchor.is_weight(*id)).collect();
+    let made = weights.into_par_iter().map(|(id, like)| {
+        let name = &anchor.value(id).name;
+        let found = graph.find_value(name).and_then(|found| Some((found, graph.initializer(found)?)));
+        let Some((place, tensor)) = found else { return Ok(None) };
+        let to = like.data_type();
+        let values = tensor.to_f32().filter(|_| tensor.data_type() != to && to.is_float());
+        let made = values.map_or_else(|| tensor.clone(), |values| Tensor::from_f32_as(to, tensor.shape(), values));
+        finite(made, (like, 0), name).map(|made| (tensor.data_type() != to).then_some((place, made)))
+    });
+    let made: Vec<Option<(ValueId, Tensor)>> = made.collect::<Result<_, FusionError>>()?;
+    if made.iter().all(Option::is_none) {
+        return Ok(graph);
+    }
+    let mut editor = GraphEditor::edit(graph);
+    made.into_iter().flatten().for_each(|(id, tensor)| editor.set_tensor(id, tensor));
+    Ok(editor.finish()?)
 }
 
 impl Networks {

@@ -39,6 +39,9 @@ pub enum FusionError {
     /// A weight that is NaN or infinite.
     #[error("'{tensor}' of model {model} has the value {value} at index {index}; weights must be finite")]
     NotFinite { model: usize, tensor: String, index: usize, value: f32 },
+    /// A weight of the result that is NaN, infinite or too large for its type, while all parents are finite.
+    #[error("'{tensor}' of the result has the value {value} at index {index} as {data_type}; the parents are finite")]
+    ResultNotFinite { tensor: String, index: usize, value: f32, data_type: String },
     /// Activation mode without activations that fit.
     #[error("model {model}: {problem}")]
     Activations { model: usize, problem: String },

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::activations::Activations;
 use crate::align::align;
 use crate::alignment::{AlignedModel, ModelAlignment};
-use crate::average::{average, averaged};
+use crate::average::{Precision, average, averaged, rounded};
 use crate::axis::AxisMaps;
 use crate::error::FusionError;
 use crate::map::GroupMap;
@@ -23,7 +23,8 @@ use crate::settings::{Alignment, Consensus, FeatureSource, Settings};
 /// A fused network and how it came about.
 #[derive(Clone, Debug)]
 pub struct Fusion {
-    /// The result: the anchor's graph with new weights.
+    /// The result: the anchor's graph with new weights, those of 16 bits in single precision, since they are worked on;
+    /// [`rounded`](Self::rounded) and [`repair`](crate::repair()) give the anchor's types.
     pub graph: Graph,
     /// One alignment per model other than the anchor; none for a plain average.
     pub alignments: Vec<ModelAlignment>,
@@ -61,6 +62,14 @@ pub fn fuse(
 }
 
 impl Fusion {
+    /// The result in the anchor's types. Linear in the number of weights.
+    ///
+    /// # Errors
+    /// [`FusionError::ResultNotFinite`] if a type cannot hold a weight.
+    pub fn rounded(&self, networks: &Networks) -> Result<Graph, FusionError> {
+        rounded(networks, self.graph.clone())
+    }
+
     /// A value that a model computed, its neurons mapped to those of the anchor: what the aligned model would compute.
     /// `value` is the anchor's id.
     pub fn aligned(&self, networks: &Networks, model: usize, value: ValueId, computed: &Tensor) -> Tensor {
@@ -106,7 +115,7 @@ impl Aligned {
     /// Not one weight per model, or weights that the method of merging does not take; unequal shapes without alignment.
     pub fn average(&self, merge: &dyn Merge, weights: &[f64]) -> Result<Graph, FusionError> {
         self.check(merge, weights)?;
-        average(&self.networks, &self.maps, merge, weights)
+        average(&self.networks, &self.maps, merge, weights, Precision::Anchor)
     }
 
     fn check(&self, merge: &dyn Merge, weights: &[f64]) -> Result<(), FusionError> {
@@ -123,7 +132,8 @@ impl Aligned {
     /// As [`average`](Self::average).
     pub fn fused(&self, merge: &dyn Merge, weights: &[f64]) -> Result<Fusion, FusionError> {
         let start = Instant::now();
-        let graph = self.average(merge, weights)?;
+        self.check(merge, weights)?;
+        let graph = average(&self.networks, &self.maps, merge, weights, Precision::Wide)?;
         Ok(Fusion {
             graph,
             alignments: self.alignments.clone(),
@@ -141,7 +151,7 @@ impl Aligned {
     /// As [`average`](Self::average).
     pub fn tensors(&self, ids: &[ValueId], merge: &dyn Merge, weights: &[f64]) -> Result<Vec<Tensor>, FusionError> {
         self.check(merge, weights)?;
-        ids.par_iter().map(|&id| averaged(&self.networks, &self.maps, merge, weights, id)).collect()
+        ids.par_iter().map(|&id| averaged(&self.networks, &self.maps, merge, weights, Precision::Anchor, id)).collect()
     }
 }
 

@@ -9,6 +9,7 @@
 
 use otfuse_graph::{AxisLayout, Graph, GraphEditor, GroupId, Operator, Role, Tensor, ValueId, select};
 
+use crate::average::rounded;
 use crate::error::FusionError;
 use crate::features::neuron_rows;
 use crate::fuse::Fusion;
@@ -45,7 +46,7 @@ pub fn fuse_partially(networks: &Networks, fusion: &Fusion, budget: f64) -> Resu
             editor.set_tensor(found, Tensor::from_f32_as(tensor.data_type(), &shape, values));
         }
     }
-    Ok(editor.finish()?)
+    rounded(networks, editor.finish()?)
 }
 
 struct Partial<'a> {

@@ -35,6 +35,7 @@ pub fn card(output: &Path, is_folder: bool, report: &FuseReport) -> String {
         let _ = writeln!(text, "| {path} | {:?} | {} | `{sha256}` |", model.weight, model.parameters);
     }
     let _ = writeln!(text, "\n## Method\n\n- method: {}", report.method);
+    let _ = writeln!(text, "- {}", line(&report.coverage.to_string()));
     for (name, value) in report.settings.entries() {
         let _ = writeln!(text, "- {name}: {}", line(&value));
     }

@@ -47,6 +47,28 @@ choices!(
     }
 );
 choices!(
+    /// The element type that the weights of a result are written in.
+    TypeName {
+        /// 32 bits
+        Float32 = "float32",
+        /// 16 bits with 5 bits of exponent
+        Float16 = "float16",
+        /// 16 bits with the exponent of float32
+        BFloat16 = "bfloat16",
+    }
+);
+
+impl TypeName {
+    pub(crate) fn data_type(self) -> otfuse_graph::DataType {
+        match self {
+            Self::Float32 => otfuse_graph::DataType::F32,
+            Self::Float16 => otfuse_graph::DataType::F16,
+            Self::BFloat16 => otfuse_graph::DataType::BF16,
+        }
+    }
+}
+
+choices!(
     /// What describes a neuron.
     ModeName {
         /// What suits what is given

@@ -1,5 +1,7 @@
 //! Settings of a fusion from a file, as mergekit writes them where the meaning is the same.
 
+mod mergekit;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -7,7 +9,7 @@ use serde_json::Value;
 
 use crate::experiment::options::{Given, PART};
 use crate::experiment::typed::{Named, typed};
-use crate::{DataOptions, Error, FuseOptions, MethodName, Result};
+use crate::{DataOptions, Error, FuseOptions, MethodName, Result, TypeName};
 
 /// A fusion as a file describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +36,23 @@ struct File {
     models: Vec<Entry>,
     /// Architecture of checkpoints without a graph.
     arch: Option<String>,
+    /// The element type of the result.
+    #[serde(alias = "out_dtype")]
+    dtype: Option<TypeName>,
+    /// `normalize: true`, which is what is done always.
+    #[serde(default)]
+    parameters: Overall,
+    /// `base`: the anchor's, which the result has always.
+    tokenizer_source: Option<String>,
     /// Options by name.
     #[serde(default)]
     alignment: Named,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Overall {
+    normalize: Option<bool>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -83,6 +99,7 @@ impl FuseConfig {
     pub fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_saphyr::from_str(text)
             .map_err(|error| Error::input(format!("not valid YAML: {error}")).hint("see `otfuse fuse --help`"))?;
+        mergekit::check(&value)?;
         let file: File = typed(value, "")?;
         let mut given = Given::new("fuse", &file.alignment, &[FuseOptions::KEYS, PART])?;
         let mut options: FuseOptions = given.take(FuseOptions::KEYS)?;
@@ -114,6 +131,12 @@ impl FuseConfig {
                 return Err(twice("weights"));
             }
         }
+        if file.dtype.is_some_and(|dtype| options.dtype.replace(dtype).is_some()) {
+            return Err(twice("dtype"));
+        }
+        mergekit::check_weights(file.parameters.normalize, options.weights.as_ref())?;
+        let is_anchored = options.anchor.is_some();
+        mergekit::check_tokenizer(file.tokenizer_source.as_deref(), file.base_model.as_deref(), is_anchored)?;
         let models = file.models.into_iter().map(|entry| entry.model.into()).collect();
         Ok(Self { models, architecture: file.arch, options, data })
     }
@@ -148,6 +171,50 @@ alignment: {preset: converged, repair: data-free, balance: true}
         assert_eq!(found.options, expected);
         let linear = FuseConfig::parse("merge_method: linear\nmodels: [{model: a}, {model: b}]").unwrap();
         assert_eq!(linear.options.method, Some(MethodName::Average));
+    }
+
+    #[test]
+    fn what_mergekit_says_is_taken_or_named() {
+        let file = |more: &str| {
+            let models = "models: [{model: a, parameters: {weight: 0.3}}, {model: b, parameters: {weight: 0.7}}]";
+            FuseConfig::parse(&format!("merge_method: linear\n{models}\n{more}"))
+        };
+        assert_eq!(file("dtype: bfloat16").unwrap().options.dtype, Some(TypeName::BFloat16));
+        assert_eq!(file("out_dtype: float16").unwrap().options.dtype, Some(TypeName::Float16));
+        for taken in
+            ["parameters: {normalize: true}", "parameters: {normalize: false}", "base_model: a\ntokenizer_source: base"]
+        {
+            assert!(file(taken).is_ok(), "{taken}: {:?}", file(taken).unwrap_err());
+        }
+        for (more, expected) in [
+            ("slices: []", "layers"),
+            ("tokenizer_source: union", "vocabular"),
+            ("tokenizer_source: base", "base_model"),
+            ("chat_template: auto", "anchor"),
+            ("parameters: {int8_mask: true}", "int8_mask"),
+            ("parameters: {t: 0.5}", "alignment"),
+            ("dtype: int8", "float16"),
+            ("parametrs: {}", "did you mean 'parameters'?"),
+        ] {
+            let error = file(more).unwrap_err();
+            let text = format!("{} / {}", error.message, error.hint.unwrap_or_default());
+            assert!(text.contains(expected), "{text}");
+        }
+        for (from, to, expected) in [
+            ("weight: 0.3", "weight: [0, 0.5, 1]", "one number"),
+            ("weight: 0.3", "density: 0.5", "density"),
+            ("linear", "dare_ties", "task vectors"),
+            ("linear", "slerp", "merge: slerp"),
+            ("linear", "passthrough", "layers"),
+        ] {
+            let text = "merge_method: linear\nmodels: [{model: a, parameters: {weight: 0.3}}, {model: b}]";
+            let error = FuseConfig::parse(&text.replace(from, to)).unwrap_err();
+            let text = format!("{} / {}", error.message, error.hint.unwrap_or_default());
+            assert!(text.contains(expected), "{text}");
+        }
+        let uneven = "merge_method: linear\nparameters: {normalize: false}\nmodels: [{model: a, parameters: {weight: 1}}, \
+                      {model: b, parameters: {weight: 1}}]";
+        assert!(FuseConfig::parse(uneven).unwrap_err().message.contains("add up to 1"));
     }
 
     #[test]

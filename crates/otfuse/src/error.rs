@@ -178,6 +178,9 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
             "only networks of one architecture (with possibly other widths) can be fused; compare them with `otfuse inspect`"
         }
         FusionError::PinnedSize { .. } => "widths may differ only where neurons are free to move; see `otfuse inspect`",
+        FusionError::ResultNotFinite { .. } => {
+            "`dtype` float32 writes the result in a wider type; without, it has the anchor's"
+        }
         FusionError::NotFinite { .. } => "the checkpoint may come from a training run that diverged",
         FusionError::Weights { .. } => "give one number per model: `weights` 0.5,0.5",
         FusionError::Anchor { .. } => "models are counted from 0",
@@ -188,6 +191,7 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
     let tensor = match error {
         FusionError::PinnedSize { tensor, .. }
         | FusionError::NotFinite { tensor, .. }
+        | FusionError::ResultNotFinite { tensor, .. }
         | FusionError::Shape { tensor, .. } => Some(tensor.clone()),
         _ => None,
     };

@@ -88,7 +88,7 @@ pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use card::{card, card_path};
 pub use choices::{
     Choice, ConsensusName, CostName, MarginalName, MembersName, MethodName, ModeName, NormName, OrderName, PointName,
-    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName,
+    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, TypeName,
 };
 pub use compare::{
     CompareOptions, CompareSeconds, ComparedAlignment, ComparedGroup, ComparedModel, Kernel, Kernels, LayerActivations,
@@ -103,8 +103,8 @@ pub use demo::{Demo, DemoRow, demo};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::{
-    Comparison, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup, FusedModel,
-    Parent, Rehearsal, Sweeps,
+    Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup,
+    FusedModel, NotAligned, Parent, Rehearsal, Sweeps,
 };
 pub use inputs::{InputShapes, random_inputs};
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use otfuse_formats::{Outputs, Source};
 use otfuse_formats::model::{Architecture, Format, Model as File, ModelError};
-use otfuse_graph::{Facts, Graph, NeuronGroups};
+use otfuse_graph::{DataType, Facts, Graph, NeuronGroups};
 
 use crate::files::{hash, shown};
 use crate::{Error, Result};
@@ -26,6 +26,8 @@ pub struct Model(Arc<Opened>);
 
 struct Opened {
     path: PathBuf,
+    /// The key that was asked for among several state dicts.
+    key: Option<String>,
     /// The network, or why it is none without an architecture.
     file: Result<File>,
     sha256: OnceLock<Result<String>>,
@@ -49,7 +51,7 @@ impl Model {
         let path = path.as_ref();
         match File::open(path, None) {
             Ok(file) => Ok(Self::of(file, path)),
-            Err(error @ ModelError::NoArchitecture { .. }) => Ok(Self::new(path, Err(error.into()))),
+            Err(error @ ModelError::NoArchitecture { .. }) => Ok(Self::new(path, None, Err(error.into()))),
             Err(error) => Err(error.into()),
         }
     }
@@ -68,33 +70,75 @@ impl Model {
     /// # Errors
     /// As these two.
     pub fn open_as(path: impl AsRef<Path>, architecture: Option<&str>) -> Result<Self> {
-        Self::open_beside(path, architecture, &[] as &[&Path])
+        Self::open_beside(path, architecture, None, &[] as &[&Path])
     }
 
-    /// As [`open_as`](Self::open_as), knowing other checkpoints of the same network: where the ONNX file of the architecture was
-    /// exported from one of them, its values tell which tensors are which.
+    /// As [`open_as`](Self::open_as); of several state dicts in a PyTorch file the one under `key` (`a.b` for one that is
+    /// nested deeper), for example `ema_state_dict`. `others` are further checkpoints of the same network: where the ONNX file of
+    /// the architecture was exported from one of them, its values tell which tensors are which.
     ///
     /// # Errors
-    /// As [`open_as`](Self::open_as).
+    /// As [`open_as`](Self::open_as); no state dict under that key.
     pub fn open_beside(
         path: impl AsRef<Path>,
         architecture: Option<&str>,
+        key: Option<&str>,
         others: &[impl AsRef<Path>],
     ) -> Result<Self> {
         let path = path.as_ref();
         let architecture = architecture.map(Architecture::parse).transpose()?;
         let others: Vec<&Path> = others.iter().map(AsRef::as_ref).collect();
-        Ok(Self::of(File::open_beside(path, architecture.as_ref(), &others)?, path))
+        let file = File::open_beside(path, architecture.as_ref(), key, &others)?;
+        Ok(Self::new(path, key.map(str::to_owned), Ok(file)))
+    }
+
+    /// The same network, whose weights are written in another element type.
+    pub(crate) fn retyped(&self, data_type: DataType) -> Result<Self> {
+        let file = self.file()?.retyped(data_type)?;
+        let model = Self::new(&self.0.path, self.0.key.clone(), Ok(file));
+        // The file is what it was.
+        let _ = model.0.sha256.set(self.sha256().map(str::to_owned));
+        Ok(model)
+    }
+
+    /// What a user should know of the file before its network is used: other state dicts beside the one that was read, tensors
+    /// that only the checkpoint or only its architecture has. A line each.
+    pub fn notes(&self) -> Vec<String> {
+        let Ok(file) = &self.0.file else { return Vec::new() };
+        let mut notes = Vec::new();
+        let others = if self.0.key.is_none() { file.other_state_dicts() } else { Vec::new() };
+        if let Some(first) = others.first() {
+            notes.push(format!(
+                "{}: there are more weights beside those that are read: {}; `weights_key` {first} reads those",
+                self.shown(),
+                listed(&others)
+            ));
+        }
+        if let Source::StateDict(source) = &file.source {
+            notes.extend(source.notes.iter().map(|note| format!("{}: {note}", self.shown())));
+        }
+        notes
+    }
+
+    /// What becomes of all that the file holds beside its weights when `graph` is written to `path`.
+    pub(crate) fn note_of_output(&self, graph: &Graph, path: &Path) -> Option<String> {
+        let (is_kept, names) = self.file().ok()?.beside(graph, path)?;
+        let (path, own, names) = (shown(path), self.shown(), listed(&names));
+        Some(if is_kept {
+            format!("{path}: what is beside the weights is that of {own}: {names}")
+        } else {
+            format!("{path}: holds the weights alone, without what {own} has beside them: {names}")
+        })
     }
 
     /// A network as the formats give it: one that is made, not read.
     pub(crate) fn of(file: File, path: &Path) -> Self {
-        Self::new(path, Ok(file))
+        Self::new(path, None, Ok(file))
     }
 
-    fn new(path: &Path, file: Result<File>) -> Self {
+    fn new(path: &Path, key: Option<String>, file: Result<File>) -> Self {
         let (sha256, groups, finite) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Opened { path: path.into(), file, sha256, groups, finite }))
+        Self(Arc::new(Opened { path: path.into(), key, file, sha256, groups, finite }))
     }
 
     /// The path as it was given.
@@ -183,14 +227,6 @@ impl Model {
         is_folder && Format::of_extension(path).is_none()
     }
 
-    /// What is to be said of tensors that only the checkpoint or only its architecture has, a line each.
-    pub fn notes(&self) -> &[String] {
-        match self.0.file.as_ref().map(|file| &file.source) {
-            Ok(Source::StateDict(source)) => &source.notes,
-            _ => &[],
-        }
-    }
-
     /// Every file that it was read from.
     ///
     /// # Errors
@@ -215,6 +251,13 @@ impl Model {
         let file = self.file()?;
         Ok(file.save(&file.graph, path.as_ref())?)
     }
+}
+
+/// The first few of several names.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 5;
+    let shown = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
 }
 
 /// The hashes of several models, side by side.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::choices::choices;
 use crate::{
     ConsensusName, CostName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
-    ResidualName, SolverName, StartName, StatisticName,
+    ResidualName, SolverName, StartName, StatisticName, TypeName,
 };
 
 /// A struct of options, none of which has to be said, as files name them.
@@ -160,6 +160,8 @@ options!(
         residual ("residual"): ResidualName,
         /// The first of two models aligned to the anchor, without merging.
         aligned_only ("aligned-only"): bool,
+        /// The element type of the result's weights; the anchor's.
+        dtype ("dtype"): TypeName,
         /// Do not prove the neuron groups of each model first.
         no_verify ("no-verify"): bool,
         /// Lengths of inputs that the proof is made on, where a network leaves them open.

@@ -138,8 +138,9 @@ impl Registry {
     /// A network that will be written in the way of `like`: a file and what may go beside it, or a folder.
     ///
     /// # Errors
-    /// As [`output`](Self::output).
+    /// As [`output`](Self::output); an extension that stands for no format.
     pub fn result(&mut self, option: &str, path: &Path, like: &Model) -> Result<()> {
+        like.file()?.format_at(path)?;
         if like.writes_folder(path) {
             self.add(option, path, Place::Folder)?;
             return Ok(check_folder_target(path)?);

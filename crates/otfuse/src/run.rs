@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use otfuse_formats::model::Format;
 use otfuse_formats::npz::{read_npz, write_npz_to};
 use otfuse_graph::Tensor;
 use otfuse_runtime::run_graph;
@@ -89,7 +88,7 @@ pub fn convert(model: &Model, registry: &Registry, path: &Path) -> Result<Conver
     Ok(Conversion {
         input: model.shown(),
         output: shown(path),
-        format: Format::of_extension(path).unwrap_or(file.format()).to_string(),
+        format: file.format_at(path)?.to_string(),
         parameters: file.graph.parameter_count(),
     })
 }

@@ -32,7 +32,7 @@ impl Align {
         let mut registry = Registry::new();
         let paths = [self.model.clone(), self.to.clone()];
         let models = self.aligning.reading.open_all(&paths, &mut registry)?;
-        let [model, to] = models.as_slice() else { return Err(Error::input("two networks are aligned")) };
+        let [model, to] = &models[..] else { return Err(Error::input("`align` takes two networks")) };
         let data = self.aligning.data.open(&DataOptions::default(), &mut registry)?;
         registry.result("output", &self.output, to)?;
         if let Some(path) = &self.save_alignment {

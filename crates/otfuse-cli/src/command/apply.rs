@@ -37,11 +37,10 @@ impl Apply {
     pub fn run(&self, session: &Session) -> Result<()> {
         let mut registry = Registry::new();
         registry.input("alignment", &self.alignment)?;
-        let model = self.reading.open(&self.model, &mut registry)?;
-        let to = match &self.to {
-            Some(path) => Some(self.reading.open(path, &mut registry)?),
-            None => None,
-        };
+        let paths: Vec<PathBuf> = [&self.model].into_iter().chain(&self.to).cloned().collect();
+        let mut models = self.reading.open_all(&paths, &mut registry)?;
+        let to = models.split_off(1).pop();
+        let model = models.remove(0);
         registry.result("output", &self.output, to.as_ref().unwrap_or(&model))?;
         let options = ApplyOptions { to, index: self.index, published_scaling: self.published_scaling };
         let mut applied = apply(&self.alignment, &model, &options)?;

@@ -6,7 +6,7 @@ use clap::Args;
 use otfuse::{
     Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport, InputShapes,
     MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
-    Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, card, card_path,
+    Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, TypeName, card, card_path,
 };
 
 use super::sweep;
@@ -138,6 +138,9 @@ struct Options {
     /// Write the first of two models aligned to the anchor, without averaging
     #[arg(long)]
     aligned_only: bool,
+    /// The element type that the weights of the result are written in; the anchor's if not given
+    #[arg(long, value_parser = choice::<TypeName>())]
+    dtype: Option<TypeName>,
     /// Do not prove the neuron groups of each model first
     #[arg(long)]
     no_verify: bool,
@@ -217,6 +220,7 @@ impl Options {
             activation_features: self.activation_features,
             residual: self.residual,
             aligned_only: said(self.aligned_only),
+            dtype: self.dtype,
             no_verify: said(self.no_verify),
             shape: InputShapes::joined(&self.shape),
             seed: self.seed,
@@ -255,7 +259,9 @@ impl Fuse {
             registry.input("settings", path)?;
             let file = FuseConfig::read(path)?;
             paths.extend(file.models);
-            reading.arch = reading.arch.or(file.architecture);
+            if reading.arch.is_empty() {
+                reading.arch.extend(file.architecture);
+            }
             options = options.or(file.options);
             data = file.data;
         }
@@ -355,12 +361,13 @@ pub fn text(report: &FuseReport) -> String {
         report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", compared(found, &report.output)));
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     format!(
-        "{aligned}{}: {} fused into the shape of model {} ({}){width}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
+        "{aligned}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
          alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{compared}",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
         report.models[report.settings.anchor].path,
+        report.coverage,
         seconds.read,
         seconds.verify,
         seconds.activations,

@@ -36,7 +36,7 @@ use crate::error::{FormatError, OnnxError};
 use crate::model::ModelError;
 use crate::onnx::Template;
 
-pub(crate) use binding::{Binding, written};
+pub(crate) use binding::{Binding, permuted, written};
 
 use names::Names;
 use search::Search;

@@ -1,12 +1,20 @@
 //! What can go wrong with a file.
 
+mod foreign;
 mod onnx;
 
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Format;
+
+pub use foreign::Foreign;
+pub(crate) use foreign::{is_lfs_pointer, is_npz};
 pub use onnx::OnnxError;
+
+/// How a missing entry is called that was asked for by a key.
+pub(crate) const UNDER: &str = "a state dict under";
 
 /// A file could not be read or written. Every variant names the file; the fields carry what was expected and found.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +77,24 @@ pub enum FormatError {
         expected: String,
         /// How the file begins.
         found: String,
+    },
+    /// The file is sound and of a format that is not read here.
+    #[error("{}: this is {found}, which is not read here", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: Foreign,
+    },
+    /// The extension of a file to be written stands for no format that is written here.
+    #[error("{}: expected an extension that stands for a format, found {found:?}", path.display())]
+    Extension {
+        /// The file.
+        path: PathBuf,
+        /// The extension.
+        found: String,
+        /// The one that may be meant.
+        suggestion: Option<&'static str>,
     },
     /// The file ends, or an entry ends, before what it announces.
     #[error("{}: {entry}: expected {expected} bytes, found {found}", path.display())]
@@ -171,6 +197,8 @@ impl FormatError {
             | Self::NotRestored { path, .. }
             | Self::Empty { path }
             | Self::UnknownFormat { path, .. }
+            | Self::Foreign { path, .. }
+            | Self::Extension { path, .. }
             | Self::Truncated { path, .. }
             | Self::Malformed { path, .. }
             | Self::Unsupported { path, .. }
@@ -187,12 +215,19 @@ impl FormatError {
     pub fn hint(&self) -> String {
         match self {
             Self::Io { source, action, .. } => match source.kind() {
-                io::ErrorKind::NotFound if matches!(*action, "open" | "list" | "read") => {
-                    "check the spelling of the path".into()
-                }
+                io::ErrorKind::NotFound if matches!(*action, "open" | "list" | "read") => match hub_id(self.path()) {
+                    Some(id) => format!(
+                        "if it is a network on the Hugging Face hub, download it first: hf download {id} --local-dir \
+                             {id}; else check the spelling of the path"
+                    ),
+                    None => "check the spelling of the path".into(),
+                },
                 io::ErrorKind::NotFound => "create the folder first".into(),
                 io::ErrorKind::NotADirectory => "a part of the path is a file, not a folder".into(),
                 io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
+                io::ErrorKind::InvalidData => {
+                    "name a network of a wider element type as the anchor, or say `dtype` float32".into()
+                }
                 io::ErrorKind::StorageFull => "free space on the disk or write elsewhere".into(),
                 _ => "check the disk and the file system".into(),
             },
@@ -203,9 +238,21 @@ impl FormatError {
             Self::NotRestored { .. } => "rename the older file to its former name".into(),
             Self::Empty { .. } => "the file was not written completely: copy or download it again".into(),
             Self::UnknownFormat { .. } => "a file is recognised by its content, not by its extension".into(),
+            Self::Foreign { found, .. } => found.hint().into(),
+            Self::Extension { suggestion, .. } => {
+                let all = Format::EXTENSIONS.map(|(extension, _)| format!(".{extension}")).join(", ");
+                match suggestion {
+                    Some(suggestion) => format!("did you mean .{suggestion}? there are {all}"),
+                    None => format!("there are {all}"),
+                }
+            }
             Self::Truncated { .. } => "the file was cut short: copy or download it again".into(),
+            Self::MissingEntry { entry, .. } if entry.starts_with(UNDER) => "`weights_key` takes one of these".into(),
             Self::Malformed { .. } | Self::MissingEntry { .. } => {
                 "the file is damaged or was written by a faulty program: copy, download or write it again".into()
+            }
+            Self::Unsupported { expected, .. } if expected.ends_with("element type") => {
+                "convert such tensors before saving: {k: v.float() for k, v in model.state_dict().items()}".into()
             }
             Self::Unsupported { .. } => {
                 "convert the file with the program that wrote it, for PyTorch with torch.save(model.state_dict(), path)"
@@ -217,12 +264,25 @@ impl FormatError {
             Self::DuplicateName { .. } => "give every tensor a name of its own and write the file again".into(),
             Self::NoStateDict { .. } => "save a model with torch.save(model.state_dict(), path)".into(),
             Self::AmbiguousStateDict { candidates, .. } => match candidates.first() {
-                Some(first) => format!("say which one, for example {first:?}"),
+                Some(first) => format!("say which one, for example `weights_key` {first}"),
                 None => "say which one".into(),
             },
             Self::Onnx { source, .. } => source.hint().into(),
         }
     }
+}
+
+/// A path that may be meant as the name of a network on the hub: `organisation/network`, of which there is no folder.
+fn hub_id(path: &Path) -> Option<&str> {
+    let id = path.to_str()?;
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && !part.starts_with('.')
+    };
+    let (organisation, network) = id.split_once('/')?;
+    let is_absent = !Path::new(organisation).exists() && Format::of_extension(path).is_none();
+    (is_name(organisation) && is_name(network) && is_absent).then_some(id)
 }
 
 /// A file's content with the path that errors name.

@@ -21,6 +21,7 @@ use bytes::Bytes;
 pub use self::outputs::{FileWriter, Outputs};
 pub use self::target::{check_folder_target, check_target};
 pub use self::temporary::abandon_outputs;
+use crate::error::{Foreign, is_lfs_pointer};
 use crate::{FormatError, mapped};
 
 /// Maps a file into memory. Slices of the result keep the map alive and cost nothing; tensors over such slices give
@@ -31,7 +32,7 @@ use crate::{FormatError, mapped};
 ///
 /// # Errors
 /// [`FormatError::Io`] where the file is missing or unreadable, [`FormatError::NotAFile`] for a directory or a
-/// device, [`FormatError::Empty`] for a file without bytes.
+/// device, [`FormatError::Empty`] for a file without bytes, [`FormatError::Foreign`] for a pointer of Git LFS.
 pub fn open_mapped(path: &Path) -> Result<Bytes, FormatError> {
     let io_error = |action| move |source| FormatError::Io { path: path.into(), action, source };
     let metadata = fs::metadata(path).map_err(io_error("open"))?;
@@ -45,6 +46,9 @@ pub fn open_mapped(path: &Path) -> Result<Bytes, FormatError> {
     }
     // SAFETY: the map is read-only and private to this process's view; the caveat on truncation is documented above.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error("map"))?;
+    if is_lfs_pointer(&map) {
+        return Err(FormatError::Foreign { path: path.into(), found: Foreign::GitLfs });
+    }
     Ok(mapped::share(map))
 }
 

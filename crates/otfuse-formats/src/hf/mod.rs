@@ -26,8 +26,8 @@ pub(crate) use self::config::Config;
 pub(crate) use self::draft::Draft;
 pub use self::draft::Fill;
 pub use self::error::HfError;
-pub(crate) use self::weights::write_folder;
 pub use self::weights::{HfIndex, HfWeights};
+pub(crate) use self::weights::{companions, write_folder};
 pub use crate::file::check_folder_target;
 
 use self::config::{missing, unfit};

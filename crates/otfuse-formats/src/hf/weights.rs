@@ -131,22 +131,27 @@ pub(crate) fn write_folder(
             }
         }
         HfFiles::Folder(source) => {
-            let unlisted = |error| FormatError::Io { path: source.clone(), action: "list", source: error };
-            for entry in fs::read_dir(source).map_err(unlisted)? {
-                let path = entry.map_err(unlisted)?.path();
-                if path.is_file() && !holds_weights(&path) {
-                    let bytes = fs::read(&path).map_err(|source| FormatError::Io {
-                        path: path.clone(),
-                        action: "read",
-                        source,
-                    })?;
-                    let name = path.file_name().unwrap_or_default();
-                    outputs.write(&target.join(name), |file| file.write_all(&bytes))?;
-                }
+            for (name, bytes) in companions(source)? {
+                outputs.write(&target.join(name), |file| file.write_all(&bytes))?;
             }
         }
     }
     Ok(())
+}
+
+/// The files of a folder that are copied beside new weights, by name.
+pub(crate) fn companions(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, FormatError> {
+    let unlisted = |error| FormatError::Io { path: folder.into(), action: "list", source: error };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unlisted)? {
+        let path = entry.map_err(unlisted)?.path();
+        if path.is_file() && !holds_weights(&path) {
+            let read = fs::read(&path);
+            let bytes = read.map_err(|source| FormatError::Io { path: path.clone(), action: "read", source })?;
+            found.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes));
+        }
+    }
+    Ok(found)
 }
 
 fn holds_weights(path: &Path) -> bool {

@@ -138,6 +138,9 @@ impl ModelError {
                  optimize=False), before torch 2.5 torch.onnx.export(module.eval(), inputs, 'net.onnx', \
                  training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)"
                 .into(),
+            Self::Save { expected, .. } if expected.ends_with("can hold") => {
+                "choose a wider element type: `dtype` float32, or a network of a wider one as the anchor".into()
+            }
             Self::Save { .. } => "save the network in the ONNX format".into(),
         }
     }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use otfuse_graph::Graph;
+
 use super::{Architecture, Format, Model, Source};
 use crate::FormatError;
 use crate::hf::{HfFiles, settings_file};
@@ -46,12 +48,35 @@ impl Model {
         Ok(files)
     }
 
+    /// What the file holds beside the weights, by the names of its entries, and whether [`save`](Self::save) of `graph` to
+    /// `path` keeps it; `None` if there is nothing.
+    pub fn beside(&self, graph: &Graph, path: &Path) -> Option<(bool, Vec<&str>)> {
+        let Source::StateDict(source) = &self.source else { return None };
+        let shape = |graph: &Graph, name: &str| {
+            graph.find_value(name).and_then(|id| graph.initializer(id)).map(|tensor| tensor.shape().to_vec())
+        };
+        let names = self.graph.initializers().map(|(id, _)| self.graph.value(id).name.as_str());
+        let is_as_wide = names.into_iter().all(|name| shape(&self.graph, name) == shape(graph, name));
+        let is_kept = is_as_wide
+            && self.format_at(path).ok()? == Format::PyTorch
+            && source.dict.origin().is_some_and(|origin| origin.is_kept(&source.dict, path));
+        let names: Vec<&str> = source.dict.provenance().ignored.iter().map(|ignored| ignored.path.as_str()).collect();
+        (!names.is_empty()).then_some((is_kept, names))
+    }
+
+    /// State dicts of the file that were not read, by the keys that read them.
+    pub fn other_state_dicts(&self) -> Vec<&str> {
+        let Source::StateDict(source) = &self.source else { return Vec::new() };
+        let ignored = source.dict.provenance().ignored.iter();
+        ignored.filter(|ignored| ignored.is_state_dict()).map(|ignored| ignored.path.as_str()).collect()
+    }
+
     /// Every path that [`save`](Self::save) to `path` may create: the file, the one beside it that takes the tensors of
     /// an ONNX model beyond 2 GiB, or the folder.
     pub fn outputs_at(&self, path: &Path) -> Vec<PathBuf> {
         match self.format_at(path) {
-            Format::Onnx => vec![path.into(), data_path(path)],
-            Format::Safetensors | Format::PyTorch | Format::HuggingFace => vec![path.into()],
+            Ok(Format::Onnx) => vec![path.into(), data_path(path)],
+            _ => vec![path.into()],
         }
     }
 }

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use bytes::Bytes;
 use otfuse_graph::Tensor;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::FormatError;
 use crate::archive::{Archive, ZIP_MAGIC};
-use crate::error::Blame;
+use crate::contents::{Contents, for_each};
+use crate::error::{Blame, is_npz};
 use crate::file::{Outputs, describe_start, open_mapped};
+use crate::{FormatError, StateDict};
 
 pub use self::npy::{read_npy, write_npy};
 
@@ -79,6 +81,54 @@ pub fn read_npz(path: &Path) -> Result<BTreeMap<String, Tensor>, FormatError> {
     Ok(arrays)
 }
 
+/// Whether the bytes are those of an archive of nothing but arrays.
+pub(crate) fn looks_like_npz(bytes: &Bytes) -> bool {
+    let names = || Archive::open(Path::new(""), bytes.clone()).and_then(|archive| archive.names());
+    bytes.starts_with(ZIP_MAGIC) && names().is_ok_and(|names| is_npz(&names))
+}
+
+/// The arrays of an `.npz` file as a state dict, in the order of the file.
+///
+/// # Errors
+/// As [`read_npz`].
+pub(crate) fn read_npz_dict(path: &Path) -> Result<StateDict, FormatError> {
+    let mut archive = NpzArchive::open(path)?;
+    let mut dict = StateDict::new();
+    for name in archive.names()? {
+        let array = archive.array(&name)?;
+        dict.insert(name, array).map_err(|error| Blame(path).duplicate(error.name))?;
+    }
+    Ok(dict)
+}
+
+/// Writes a state dict as `np.savez` would, in its order, for tensors that are made one after the other.
+///
+/// # Errors
+/// As [`write_npz_to`].
+pub(crate) fn write_npz_of(outputs: &Outputs, path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
+    let (dict, blame) = (contents.dict(), Blame(path));
+    let headers = dict.iter().map(|(name, array)| Ok((name, npy::header_of(blame, name, array)?)));
+    let headers = headers.collect::<Result<BTreeMap<_, _>, FormatError>>()?;
+    let names: Vec<&str> = dict.names().collect();
+    outputs.write(path, |file| -> io::Result<()> {
+        let mut archive = ZipWriter::new(file);
+        for_each(contents, &names, |name, array| put(&mut archive, name, &headers[name], array))?;
+        archive.finish()?.flush()
+    })
+}
+
+/// One array of an archive.
+fn put<W: Write + io::Seek>(archive: &mut ZipWriter<W>, name: &str, header: &[u8], array: &Tensor) -> io::Result<()> {
+    let length = (header.len() + array.bytes().len()) as u64;
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(DateTime::default())
+        .large_file(length >= u64::from(u32::MAX));
+    archive.start_file(format!("{name}.npy"), options)?;
+    archive.write_all(header)?;
+    archive.write_all(array.bytes())
+}
+
 /// Writes arrays as `np.savez` does, by name, whole or not at all. Equal inputs give equal bytes.
 ///
 /// # Errors
@@ -96,16 +146,9 @@ pub fn write_npz_to(outputs: &Outputs, path: &Path, arrays: &BTreeMap<String, Te
     let headers = arrays.iter().map(|(name, array)| npy::header_of(blame, name, array));
     let headers = headers.collect::<Result<Vec<_>, _>>()?;
     outputs.write(path, |file| -> io::Result<()> {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .last_modified_time(DateTime::default());
         let mut archive = ZipWriter::new(file);
         for ((name, array), header) in arrays.iter().zip(&headers) {
-            let length = (header.len() + array.bytes().len()) as u64;
-            let options = options.large_file(length >= u64::from(u32::MAX));
-            archive.start_file(format!("{name}.npy"), options)?;
-            archive.write_all(header)?;
-            archive.write_all(array.bytes())?;
+            put(&mut archive, name, header, array)?;
         }
         archive.finish()?.flush()
     })

@@ -25,6 +25,10 @@ pub(super) struct Checkpoint<'a> {
     pub(super) storages: Storages<'a>,
     /// Bytes of the pickle: legitimate work is proportional to it.
     pub(super) pickle_length: usize,
+    /// The folder of the storages in a zip archive of little-endian numbers.
+    pub(super) folder: Option<String>,
+    /// Whether the archive holds a TorchScript program.
+    pub(super) is_program: bool,
 }
 
 /// How a tar archive is marked.
@@ -57,9 +61,7 @@ impl<'a> Checkpoint<'a> {
         let pickles = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
         let top = pickles.filter(|top| top.is_empty() || top.ends_with('/')).min_by_key(|top| top.len());
         let top = top.ok_or_else(|| blame.missing("data.pkl in the zip archive"))?.to_owned();
-        if names.iter().any(|name| name.strip_prefix(&top) == Some("constants.pkl")) {
-            return Err(blame.unsupported("zip archive", "a checkpoint of torch.save", "a TorchScript program"));
-        }
+        let is_program = names.iter().any(|name| name.strip_prefix(&top) == Some("constants.pkl"));
         let pickle_name = format!("{top}data.pkl");
         let pickle = archive.read(&pickle_name)?.ok_or_else(|| blame.missing(&pickle_name))?;
         let order_name = format!("{top}byteorder");
@@ -73,8 +75,10 @@ impl<'a> Checkpoint<'a> {
         };
         let mut arena = Arena::default();
         let (root, _) = load(blame, &pickle_name, &mut arena, &pickle, 0, &PersistentIds::new())?;
-        let storages = Storages::of_archive(blame, archive, format!("{top}data/"), big_endian);
-        Ok(Self { arena, root, storages, pickle_length: pickle.len() })
+        let folder = format!("{top}data/");
+        let storages = Storages::of_archive(blame, archive, folder.clone(), big_endian);
+        let folder = (!big_endian).then_some(folder);
+        Ok(Self { arena, root, storages, pickle_length: pickle.len(), folder, is_program })
     }
 
     /// A sequence of pickles (magic number, protocol, system, value, storage keys) and the storages, each as its
@@ -114,7 +118,14 @@ impl<'a> Checkpoint<'a> {
             storages.insert(key, storage);
             end = next;
         }
-        Ok(Self { arena, root, storages: Storages::of_map(blame, storages), pickle_length })
+        Ok(Self {
+            arena,
+            root,
+            storages: Storages::of_map(blame, storages),
+            pickle_length,
+            folder: None,
+            is_program: false,
+        })
     }
 
     /// A tar archive (before PyTorch 0.1.10) of `storages`, `tensors` and `pickle`.
@@ -141,7 +152,7 @@ impl<'a> Checkpoint<'a> {
         let pickle = member("pickle")?;
         let (root, _) = load(blame, "pickle", &mut arena, pickle, 0, &objects)?;
         let storages = Storages::of_map(blame, storages);
-        Ok(Self { arena, root, storages, pickle_length: pickle.len() })
+        Ok(Self { arena, root, storages, pickle_length: pickle.len(), folder: None, is_program: false })
     }
 }
 

@@ -2,11 +2,16 @@
 
 use otfuse_graph::DataType;
 
+use super::float8::Float8;
+use super::origin::Stored;
+
 /// The element type of a storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     /// A type that tensors can have here.
     Known(DataType),
+    /// Floats of 8 bits.
+    Narrow(Float8),
     /// A type without a counterpart here, of so many bytes.
     Foreign(usize),
     /// Bytes of any type.
@@ -19,7 +24,7 @@ impl Element {
         match self {
             Self::Known(data_type) => data_type.size(),
             Self::Foreign(size) => size,
-            Self::Untyped => 1,
+            Self::Untyped | Self::Narrow(_) => 1,
         }
     }
 
@@ -44,16 +49,19 @@ impl Element {
             "ComplexFloatStorage" => Self::Foreign(8),
             "QInt32Storage" => Self::Foreign(4),
             "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage" => Self::Foreign(1),
-            _ => return None,
+            name => Self::Narrow(Float8::of_name(name)?),
         })
     }
 
     /// The element type that a `torch.dtype` names.
-    pub(super) fn of_data_type(module: &str, name: &str) -> Option<DataType> {
+    pub(super) fn of_data_type(module: &str, name: &str) -> Option<Stored> {
         if module != "torch" {
             return None;
         }
-        Some(match name {
+        if let Some(narrow) = Float8::of_name(name) {
+            return Some(Stored::Narrow(narrow));
+        }
+        Some(Stored::Known(match name {
             "float64" | "double" => DataType::F64,
             "float32" | "float" => DataType::F32,
             "float16" | "half" => DataType::F16,
@@ -68,7 +76,7 @@ impl Element {
             "uint64" => DataType::U64,
             "bool" => DataType::Bool,
             _ => return None,
-        })
+        }))
     }
 }
 

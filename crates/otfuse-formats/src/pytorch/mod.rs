@@ -7,19 +7,25 @@
 
 mod checkpoint;
 mod element;
+mod float8;
 mod module;
+mod numpy;
+mod origin;
 mod pickle;
 mod search;
 mod storage;
 mod view;
 mod writer;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use bytes::Bytes;
+use otfuse_graph::Tensor;
 
 use self::checkpoint::Checkpoint;
-use self::pickle::{Arena, Value, ValueId, is_foreign_tensor};
+use self::origin::Place;
+use self::pickle::{Arena, TensorReference, Value, ValueId, is_foreign_tensor};
 use self::search::Found;
 use self::view::Builder;
 use crate::FormatError;
@@ -27,6 +33,8 @@ use crate::error::Blame;
 use crate::file::open_mapped;
 use crate::state_dict::{Ignored, MAX_IGNORED, Provenance, StateDict};
 
+pub(crate) use self::origin::{Kept, Origin};
+pub(crate) use self::search::ANOTHER;
 pub use self::writer::write_pytorch;
 pub(crate) use self::writer::write_pytorch_of;
 
@@ -74,24 +82,21 @@ pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Resu
         });
     }
     let blame = Blame(path);
-    let Checkpoint { arena, root, storages, pickle_length } = Checkpoint::open(path, bytes)?;
+    let Checkpoint { arena, root, storages, pickle_length, folder, is_program } = Checkpoint::open(path, bytes)?;
     let Found { chosen, path: found_under, mut ignored } = search::find(blame, &arena, root, key)?;
-    let mut dict = StateDict::new();
-    let mut builder = Builder::new(blame, &arena, storages, bytes.len());
-    let mut insert = |name: &str, reference| {
-        if dict.contains(name) {
-            return Err(blame.duplicate(name));
-        }
-        let tensor = builder.build(name, reference)?;
-        dict.insert(name, tensor).map_err(|error| blame.duplicate(error.name))
-    };
+    let builder = Builder::new(blame, &arena, storages, bytes.len());
+    let mut filling = Filling { builder, dict: StateDict::new(), places: HashMap::new(), odd: false, left: None };
     let mut module_class = None;
     if chosen.is_module {
         let budget = (pickle_length as u64).saturating_mul(NAME_FACTOR).saturating_add(NAME_ALLOWANCE);
-        let contents = module::contents(blame, &arena, chosen.value, budget)?;
+        let contents = if is_program {
+            module::script_contents(blame, &arena, chosen.value, budget)?
+        } else {
+            module::contents(blame, &arena, chosen.value, budget)?
+        };
         ignored.extend(contents.ignored);
         for (name, reference) in contents.tensors {
-            insert(&name, reference)?;
+            filling.insert(&name, reference, &mut ignored)?;
         }
         if let Value::Object(object) = arena.get(chosen.value) {
             module_class = Some(arena.class_name(object.class));
@@ -99,23 +104,83 @@ pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Resu
     } else {
         for &(name, value) in arena.entries(chosen.value).unwrap_or_default() {
             match (arena.text(name), arena.get(value)) {
-                (Some(name), Value::Tensor(reference)) => insert(name, *reference)?,
+                (Some(name), Value::Tensor(reference)) => filling.insert(name, *reference, &mut ignored)?,
                 (Some(name), _) if is_foreign_tensor(&arena, value) => {
                     let found = arena.describe(value);
                     return Err(blame.unsupported(format_args!("tensor {name:?}"), "a dense tensor", found));
                 }
-                (text, _) if ignored.len() < MAX_IGNORED => {
-                    let name = text.map_or_else(|| arena.describe(name), str::to_owned);
-                    ignored.push(Ignored::new(&name, &arena.describe(value)));
+                (text, _) => {
+                    let array = text.and_then(|name| Some((name, numpy::array(&arena, value)?.into_tensor()?)));
+                    match array {
+                        Some((name, tensor)) => filling.put(name, tensor)?,
+                        None => {
+                            filling.odd = true;
+                            let name = text.map_or_else(|| arena.describe(name), str::to_owned);
+                            push(&mut ignored, &name, &arena.describe(value));
+                        }
+                    }
                 }
-                _ => {}
             }
         }
     }
     ignored.extend(beside(&arena, root, &found_under));
     ignored.truncate(MAX_IGNORED);
+    let Filling { mut builder, mut dict, places, odd, left } = filling;
+    if let Some((name, reference)) = left.filter(|_| dict.is_empty()) {
+        builder.build(&name, reference)?;
+    }
+    let kept = Kept { entries: odd, wrapper: !found_under.is_empty(), program: is_program };
+    // Of several state dicts the one that is loaded again must be the one that is written; a whole module is rebuilt.
+    if let Some(folder) = folder.filter(|_| (key.is_none() || !kept.wrapper) && (is_program || !chosen.is_module)) {
+        dict.set_origin(Origin::new(bytes.clone(), folder, places, kept));
+    }
     *dict.provenance_mut() = Provenance { found_under, module_class, ignored, ..Provenance::default() };
     Ok(dict)
+}
+
+fn push(ignored: &mut Vec<Ignored>, name: &str, found: &str) {
+    if ignored.len() < MAX_IGNORED {
+        ignored.push(Ignored::new(name, found));
+    }
+}
+
+/// A state dict on its way.
+struct Filling<'a> {
+    builder: Builder<'a>,
+    dict: StateDict,
+    places: HashMap<String, Place>,
+    /// Whether there are entries that no tensor here can hold.
+    odd: bool,
+    /// The first tensor that was left to the file.
+    left: Option<(String, TensorReference)>,
+}
+
+impl Filling<'_> {
+    /// A tensor of the file; one of a type without counterpart here is left to the file.
+    fn insert(
+        &mut self,
+        name: &str,
+        reference: TensorReference,
+        ignored: &mut Vec<Ignored>,
+    ) -> Result<(), FormatError> {
+        if self.builder.is_odd(reference) {
+            self.odd = true;
+            self.left.get_or_insert_with(|| (name.to_owned(), reference));
+            push(ignored, name, "a tensor of complex or quantised numbers");
+            return Ok(());
+        }
+        if self.dict.contains(name) {
+            return Err(self.builder.blame.duplicate(name));
+        }
+        let (tensor, place) = self.builder.build(name, reference)?;
+        self.places.insert(name.to_owned(), place);
+        self.put(name, tensor)
+    }
+
+    fn put(&mut self, name: &str, tensor: Tensor) -> Result<(), FormatError> {
+        let blame = self.builder.blame;
+        self.dict.insert(name, tensor).map_err(|error| blame.duplicate(error.name))
+    }
 }
 
 /// The plain entries beside a nested state dict: epochs, scores, settings.

@@ -25,6 +25,48 @@ pub(super) fn attributes(arena: &Arena, value: ValueId) -> Option<ValueId> {
     (is_dict("_parameters") && is_dict("_modules")).then_some(state)
 }
 
+/// Whether a value is a module of a TorchScript program; its attributes, if so.
+pub(super) fn script_attributes(arena: &Arena, value: ValueId) -> Option<ValueId> {
+    let Value::Object(object) = arena.get(value) else { return None };
+    let (module, _) = arena.class(object.class)?;
+    let state = object.state.filter(|_| module == "__torch__" || module.starts_with("__torch__."))?;
+    arena.entries(state).map(|_| state)
+}
+
+/// The tensors of a TorchScript module and of the modules in it, whose attributes lie side by side. `budget` as for
+/// [`contents`].
+pub(super) fn script_contents(
+    blame: Blame<'_>,
+    arena: &Arena,
+    module: ValueId,
+    mut budget: u64,
+) -> Result<Contents, FormatError> {
+    let limit = budget;
+    let mut contents = Contents::default();
+    let mut pending = vec![(module, String::new(), 0)];
+    while let Some((module, prefix, depth)) = pending.pop() {
+        let Some(state) = script_attributes(arena, module) else { continue };
+        if depth > MAX_DEPTH {
+            let expected = format!("modules nested by up to {MAX_DEPTH} levels");
+            return Err(blame.malformed("module", expected, "more"));
+        }
+        let entries = arena.entries(state).unwrap_or_default();
+        let cost = entries.iter().filter_map(|&(name, _)| arena.text(name)).map(|name| prefix.len() + name.len() + 1);
+        let cost = cost.sum::<usize>() as u64;
+        budget = budget.checked_sub(cost).ok_or_else(|| blame.limit("module names", limit, limit + cost))?;
+        let mut children = Vec::new();
+        for (name, value) in entries.iter().filter_map(|&(name, value)| Some((arena.text(name)?, value))) {
+            match arena.get(value) {
+                Value::Tensor(reference) => contents.tensors.push((format!("{prefix}{name}"), *reference)),
+                Value::Object(_) => children.push((value, format!("{prefix}{name}."), depth + 1)),
+                _ => {}
+            }
+        }
+        pending.extend(children.into_iter().rev());
+    }
+    Ok(contents)
+}
+
 /// The parameters and persistent buffers of a module and of the modules in it. `budget` bounds the work: a module
 /// may be shared, so that the names multiply at every level.
 pub(super) fn contents(

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use super::module;
+use super::numpy::array;
 use super::pickle::{Arena, Value, ValueId, is_foreign_tensor};
 use crate::FormatError;
-use crate::error::Blame;
+use crate::error::{Blame, UNDER};
 use crate::state_dict::{Ignored, MAX_IGNORED};
 
 /// Keys under which training programs customarily keep the weights, the most telling first.
@@ -25,6 +26,9 @@ const CUSTOMARY_KEYS: [&str; 14] = [
     "network_state_dict",
     "ema",
 ];
+
+/// What is said of a state dict that was not chosen.
+pub(crate) const ANOTHER: &str = "another state dict";
 
 /// Parts of keys whose values belong to the training, not to the model.
 const TRAINING_KEYS: [&str; 4] = ["optim", "sched", "scaler", "rng_state"];
@@ -88,14 +92,14 @@ pub(super) fn find(blame: Blame<'_>, arena: &Arena, root: ValueId, wanted: Optio
             position.ok_or_else(|| {
                 let others = search.listed(0..search.candidates.len());
                 let found = if others.is_empty() { "none at all".into() } else { others.join(", ") };
-                blame.missing(format_args!("a state dict under {wanted:?} (there is {found})"))
+                blame.missing(format_args!("{UNDER} {wanted:?} (there is {found})"))
             })?
         }
         None => search.choose(blame, root)?,
     };
     let chosen = search.candidates.remove(index);
     let others = search.candidates.iter().filter(|other| other.has_arrays).take(MAX_LISTED);
-    let others: Vec<_> = others.map(|other| Ignored::new(&search.shown(*other), "another state dict")).collect();
+    let others: Vec<_> = others.map(|other| Ignored::new(&search.shown(*other), ANOTHER)).collect();
     let path = search.path(chosen.place);
     search.ignored.extend(others);
     Ok(Found { chosen, path, ignored: search.ignored })
@@ -111,7 +115,7 @@ impl Search<'_> {
             if !seen.insert(value) {
                 continue;
             }
-            if module::attributes(arena, value).is_some() {
+            if module::attributes(arena, value).is_some() || module::script_attributes(arena, value).is_some() {
                 let (has_arrays, mostly_tensors) = (true, true);
                 self.candidates.push(Candidate { value, is_module: true, place, has_arrays, mostly_tensors });
                 continue;
@@ -264,14 +268,14 @@ fn is_training_key(arena: &Arena, name: ValueId) -> bool {
 
 /// Whether a value is a tensor, of whatever kind.
 fn is_tensor(arena: &Arena, value: ValueId) -> bool {
-    matches!(arena.get(value), Value::Tensor(_)) || is_foreign_tensor(arena, value)
+    matches!(arena.get(value), Value::Tensor(_)) || is_foreign_tensor(arena, value) || array(arena, value).is_some()
 }
 
 /// Whether a value is a tensor of at least one axis.
 fn is_array(arena: &Arena, value: ValueId) -> bool {
     match arena.get(value) {
         Value::Tensor(tensor) => arena.sequence(tensor.size).is_some_and(|size| !size.is_empty()),
-        _ => is_foreign_tensor(arena, value),
+        _ => is_foreign_tensor(arena, value) || array(arena, value).is_some_and(|array| array.rank() > 0),
     }
 }
 

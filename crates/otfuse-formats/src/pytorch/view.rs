@@ -1,9 +1,10 @@
 //! Tensors as views of storages.
 
 use bytes::Bytes;
-use otfuse_graph::{DataType, Tensor};
+use otfuse_graph::Tensor;
 
 use super::element::Element;
+use super::origin::{Place, Stored};
 use super::pickle::{Arena, StorageReference, TensorReference, Value, ValueId};
 use super::storage::Storages;
 use crate::FormatError;
@@ -28,7 +29,7 @@ pub(super) struct Builder<'a> {
 
 /// A reference resolved to numbers.
 struct Layout {
-    data_type: DataType,
+    stored: Stored,
     shape: Vec<usize>,
     strides: Vec<usize>,
     offset: usize,
@@ -41,7 +42,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The tensor that `reference` describes: a slice of the file if its elements lie in order, else a copy.
-    pub(super) fn build(&mut self, name: &str, reference: TensorReference) -> Result<Tensor, FormatError> {
+    /// Floats of 8 bits are widened.
+    pub(super) fn build(&mut self, name: &str, reference: TensorReference) -> Result<(Tensor, Place), FormatError> {
         let blame = self.blame;
         let storage = match self.arena.get(reference.storage) {
             Value::Storage(storage) => Some(storage.clone()),
@@ -52,7 +54,7 @@ impl<'a> Builder<'a> {
         let storage = storage.ok_or_else(|| blame.malformed(name, "a tensor with a storage", found()))?;
         let layout = self.layout(name, reference, &storage)?;
 
-        let size = layout.data_type.size();
+        let size = layout.size();
         let bytes = match layout.extent() {
             Some(0) => Bytes::new(),
             extent => {
@@ -74,10 +76,33 @@ impl<'a> Builder<'a> {
         } else {
             self.gather(name, &layout, &bytes, big_endian)?
         };
-        let Layout { data_type, shape, .. } = layout;
-        Tensor::new(data_type, shape, bytes).map_err(|error| {
-            blame.malformed(format_args!("tensor {name:?}"), format_args!("{} bytes", error.expected), error.found)
-        })
+        let Layout { stored, shape, strides, offset } = layout;
+        let tensor = match stored {
+            Stored::Known(data_type) => Tensor::new(data_type, shape.clone(), bytes).map_err(|error| {
+                blame.malformed(format_args!("tensor {name:?}"), format_args!("{} bytes", error.expected), error.found)
+            })?,
+            Stored::Narrow(kind) => {
+                self.count_copy(name, (bytes.len() as u64).saturating_mul(4))?;
+                kind.widened(shape.clone(), &bytes)
+            }
+        };
+        Ok((tensor, Place { storage: storage.key, stored, offset, shape, strides }))
+    }
+
+    /// Whether a tensor's elements are of a type that has no counterpart here: complex numbers, quantised ones.
+    pub(super) fn is_odd(&self, reference: TensorReference) -> bool {
+        let storage = match self.arena.get(reference.storage) {
+            Value::Storage(storage) => Some(storage.clone()),
+            _ => StorageReference::parse(self.arena, reference.storage),
+        };
+        let class = |id: ValueId| self.arena.class(id);
+        let element = storage.and_then(|storage| class(storage.class));
+        let element = element.and_then(|(module, name)| Element::of_storage(module, name));
+        match (reference.data_type, element) {
+            (Some(id), _) => class(id)
+                .is_some_and(|(module, name)| module == "torch" && Element::of_data_type(module, name).is_none()),
+            (None, element) => matches!(element, Some(Element::Foreign(_))),
+        }
     }
 
     fn layout(
@@ -90,11 +115,12 @@ impl<'a> Builder<'a> {
         let entry = format!("tensor {name:?}");
         let element = arena.class(storage.class).and_then(|(module, name)| Element::of_storage(module, name));
         let declared = reference.data_type.and_then(|id| arena.class(id));
-        let data_type = match (reference.data_type, declared, element) {
+        let stored = match (reference.data_type, declared, element) {
             (Some(id), declared, _) => declared
                 .and_then(|(module, name)| Element::of_data_type(module, name))
                 .ok_or_else(|| blame.unsupported(&entry, "a real element type", arena.describe(id)))?,
-            (None, _, Some(Element::Known(data_type))) => data_type,
+            (None, _, Some(Element::Known(data_type))) => Stored::Known(data_type),
+            (None, _, Some(Element::Narrow(kind))) => Stored::Narrow(kind),
             _ => {
                 let found = arena.describe(storage.class);
                 return Err(blame.unsupported(&entry, "a real element type", found));
@@ -117,19 +143,25 @@ impl<'a> Builder<'a> {
         let offset = offset.zip(view_offset).and_then(|(offset, view)| offset.checked_add(view));
         let offset = offset
             .ok_or_else(|| blame.malformed(&entry, "a natural number as offset", arena.describe(reference.offset)))?;
-        Ok(Layout { data_type, shape, strides, offset })
+        Ok(Layout { stored, shape, strides, offset })
     }
 
-    /// Copies the elements of a strided view into row-major order, little-endian.
-    fn gather(&mut self, name: &str, layout: &Layout, source: &[u8], big_endian: bool) -> Result<Bytes, FormatError> {
-        let size = layout.data_type.size();
-        let total = layout.shape.iter().try_fold(size, |bytes, &dim| bytes.checked_mul(dim));
-        let total = total.unwrap_or(usize::MAX);
-        self.copied = self.copied.saturating_add(total as u64);
+    /// Refuses to copy more than a file of this length can need.
+    fn count_copy(&mut self, name: &str, bytes: u64) -> Result<(), FormatError> {
+        self.copied = self.copied.saturating_add(bytes);
         if self.copied > self.limit {
             let entry = format_args!("tensor {name:?}, repeated or reordered").to_string();
             return Err(self.blame.limit(entry, self.limit, self.copied));
         }
+        Ok(())
+    }
+
+    /// Copies the elements of a strided view into row-major order, little-endian.
+    fn gather(&mut self, name: &str, layout: &Layout, source: &[u8], big_endian: bool) -> Result<Bytes, FormatError> {
+        let size = layout.size();
+        let total = layout.shape.iter().try_fold(size, |bytes, &dim| bytes.checked_mul(dim));
+        let total = total.unwrap_or(usize::MAX);
+        self.count_copy(name, total as u64)?;
         let mut target = Vec::with_capacity(total);
         let mut index = vec![0; layout.shape.len()];
         let mut position = 0;
@@ -156,6 +188,14 @@ impl<'a> Builder<'a> {
 }
 
 impl Layout {
+    /// Bytes an element.
+    fn size(&self) -> usize {
+        match self.stored {
+            Stored::Known(data_type) => data_type.size(),
+            Stored::Narrow(_) => 1,
+        }
+    }
+
     /// Elements from the first to behind the last; 0 if there are none, `None` on overflow.
     fn extent(&self) -> Option<usize> {
         if self.shape.contains(&0) {

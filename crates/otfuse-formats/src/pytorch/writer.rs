@@ -22,7 +22,9 @@ const TOP: &str = "archive";
 const ALIGNMENT: u16 = 64;
 
 /// Writes a state dict as `torch.save(OrderedDict(...))` would, whole or not at all. Tensors that share their bytes
-/// share a storage, as tied weights do in PyTorch. Equal inputs give equal bytes.
+/// share a storage, as tied weights do in PyTorch. A state dict of a PyTorch file that holds what tensors cannot (extra
+/// state, complex buffers, a TorchScript program; for a `.ckpt` all that is beside the state dict) is written as that file
+/// with other weights. Equal inputs give equal bytes.
 ///
 /// # Errors
 /// [`FormatError::Io`] and [`FormatError::NotAFile`].
@@ -33,6 +35,9 @@ pub fn write_pytorch(path: &Path, dict: &StateDict) -> Result<(), FormatError> {
 /// [`write_pytorch`] as one of several outputs, for tensors that are made one after the other.
 pub(crate) fn write_pytorch_of(outputs: &Outputs, path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
     let dict = contents.dict();
+    if let Some(origin) = dict.origin().filter(|origin| origin.is_kept(contents, path)) {
+        return origin.write(outputs, path, contents);
+    }
     let storages = Storages::of(contents);
     let pickle = pickle(dict, &storages);
     outputs.write(path, |file| {

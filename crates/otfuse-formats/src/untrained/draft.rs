@@ -30,7 +30,7 @@ impl TransformerSpec {
         files.extend(tokenizer_files(task));
         let source = HfSource { files: HfFiles::New(files), dict, weights: HfWeights::Single, bindings };
         let path = PathBuf::from(&self.text);
-        Ok((Model { graph, source: Source::HuggingFace(Box::new(source)), path }, fills))
+        Ok((Model { graph, source: Source::HuggingFace(Box::new(source)), path, ties: Vec::new() }, fills))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A fused network.
 
-use std::cell::Cell;
-use std::path::Path;
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use otfuse_formats::Outputs;
@@ -9,6 +9,7 @@ use otfuse_fusion::{Aligned, Merge, ModelAlignment};
 use otfuse_graph::{Graph, ValueId};
 
 use super::report::FuseReport;
+use crate::error::fusion_error;
 use crate::evaluate::{EvaluatedModel, Evaluations};
 use crate::files::shown;
 use crate::measure::{Measured, probabilities};
@@ -71,6 +72,14 @@ impl Fused {
     /// A path that cannot be written.
     pub fn write(&mut self, registry: &Registry, path: &Path, context: &Context) -> Result<()> {
         let start = Instant::now();
+        let file = self.anchor.file()?;
+        let note = match &self.outcome {
+            Outcome::Whole(graph) => self.anchor.note_of_output(graph, path),
+            Outcome::Streamed { .. } => self.anchor.note_of_output(&file.graph, path),
+        };
+        if let Some(note) = note {
+            context.warn(&note);
+        }
         let averaging = context.install(|| self.stage(registry.outputs(), path, context))?.as_secs_f64();
         self.report.output = shown(path);
         self.report.seconds.average += averaging;
@@ -91,16 +100,25 @@ impl Fused {
         let file = self.anchor.file()?;
         let stage = context.stage("averaging and writing", file.graph.initializers().count());
         let averaging = Cell::new(Duration::ZERO);
+        let failed = RefCell::new(None);
         let tensors = |ids: &[ValueId]| {
             context.check().map_err(std::io::Error::other)?;
             let start = Instant::now();
-            let made = aligned.tensors(ids, &**merge, weights).map_err(std::io::Error::other);
+            let made = aligned.tensors(ids, &**merge, weights).map_err(|error| {
+                let text = error.to_string();
+                failed.borrow_mut().get_or_insert(error);
+                std::io::Error::other(text)
+            });
             averaging.set(averaging.get() + start.elapsed());
             ids.iter().for_each(|_| stage.step());
             made
         };
         let written = file.save_streamed_to(outputs, &tensors, path);
         context.check()?;
+        if let Some(error) = failed.take() {
+            let paths: Vec<PathBuf> = self.models.iter().map(|model| model.path().to_owned()).collect();
+            return Err(fusion_error(&error, &paths, self.report.settings.anchor));
+        }
         written?;
         Ok(averaging.get())
     }

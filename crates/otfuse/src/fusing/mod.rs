@@ -1,6 +1,7 @@
 //! Networks fused into one: the product's main job, from options to a result that is proved, repaired and measured.
 
 mod comparison;
+mod coverage;
 mod fused;
 mod order;
 pub(crate) mod plan;
@@ -16,7 +17,7 @@ use otfuse_fusion::{
     Activations, Aligned, FeatureSource, FusionError, Networks, Progress, PruneSettings, RepairError, align_all,
     fuse_partially, prune,
 };
-use otfuse_graph::{Facts, Graph, NeuronGroups};
+use otfuse_graph::{Facts, Graph, NeuronGroups, ValueId};
 use otfuse_runtime::RuntimeError;
 
 use self::comparison::Checked;
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use comparison::{Comparison, Parent};
+pub use coverage::{Coverage, NotAligned};
 pub use fused::Fused;
 pub use rehearsal::Rehearsal;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
@@ -312,12 +314,21 @@ impl FusePlan {
     }
 
     fn execute(mut self, context: &Context) -> Result<Fused> {
+        self.models.iter().flat_map(Model::notes).for_each(|note| context.warn(&note));
         let mut clock = Clock::start();
         let given_anchor = self.plan.anchor;
+        if let Some(dtype) = self.options.dtype {
+            self.models[given_anchor] = self.models[given_anchor].retyped(dtype.data_type())?;
+        }
         let anchor = self.models[given_anchor].clone();
         let narrow = self.narrow(context)?;
         let group = Group::open(&self.models, narrow.as_ref(), &self.plan)?;
         let failure = |error| group.error(&error);
+        let weights = self.plan.settings.normalised_weights(group.networks.len()).map_err(failure)?;
+        self.check_parts(&weights)?;
+        let coverage = Coverage::of(&group, &self.plan);
+        coverage.check(&self.options)?;
+        self.warn_of_statistics(&group, &weights, context);
         let read = clock.lap();
 
         let verified = !self.options.no_verify.unwrap_or(false) && group.prove(&self.plan, context)?;
@@ -325,7 +336,6 @@ impl FusePlan {
         let activations = group.activations(&self.plan, &self.samples, context)?;
         let recording = clock.lap();
         let aligned = group.aligned(&self.plan, activations.as_deref(), context)?;
-        let weights = self.plan.settings.normalised_weights(group.networks.len()).map_err(failure)?;
         let align = aligned.alignment_time.as_secs_f64();
         clock.lap();
 
@@ -364,6 +374,7 @@ impl FusePlan {
         let mut report =
             FuseReport::of(FuseSettings { verified, ..settings }, &self.options, &self.models, &alignments)?;
         report.comparison = comparison;
+        report.coverage = coverage;
         report.seconds = FuseSeconds {
             read,
             verify,
@@ -377,6 +388,45 @@ impl FusePlan {
         };
         context.check()?;
         Ok(Fused { anchor, models: self.models, outcome, report, alignments })
+    }
+
+    /// Refuses a parent that would have no part in the result although nobody said so.
+    fn check_parts(&self, weights: &[f64]) -> Result<()> {
+        let is_said =
+            self.options.weights.is_some() || self.options.t.is_some() || self.options.aligned_only == Some(true);
+        match (0..self.models.len()).find(|&model| weights[model] == 0.0) {
+            Some(model) if !is_said => {
+                let message = format!("model {model} has weight 0, and so no part in the result");
+                let hint = "leave it out, or say so: `weights` takes one number per model";
+                Err(Error::input(message).of(self.models[model].path()).hint(hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Warns of batch normalisations whose running statistics nothing sets anew.
+    fn warn_of_statistics(&self, group: &Group, weights: &[f64], context: &Context) {
+        let repair = self.plan.repair;
+        let averaged = weights.iter().filter(|weight| **weight != 0.0).count() > 1;
+        if repair.needs_samples() || !averaged || self.plan.width_budget.is_some() {
+            return;
+        }
+        let (graph, groups) = (group.networks.graph(group.networks.anchor()), group.networks.groups());
+        let is_free =
+            |id: &ValueId| groups.layouts(*id).is_some_and(|layouts| layouts.iter().any(|layout| !layout.is_fixed()));
+        // A mean and a variance each.
+        let count = coverage::statistics(graph).iter().filter(|id| is_free(id)).count().div_ceil(2);
+        if count == 0 {
+            return;
+        }
+        let plural = if count == 1 { "" } else { "s" };
+        let estimated =
+            if repair == RepairName::DataFree { ", their variances estimated from the weights" } else { "" };
+        let way = if self.data.is_some() { "`repair` batch-norm or least-squares" } else { "`data` with some samples" };
+        context.warn(&format!(
+            "{count} batch normalisation{plural}: running statistics are averaged{estimated}; until they are measured \
+             anew, accuracy may be far below the parents'. {way} does so (labels are not looked at)"
+        ));
     }
 
     /// The anchor with a share of its neurons, which becomes the anchor: it gives the result its shape, and has no part in

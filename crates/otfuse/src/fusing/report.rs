@@ -4,6 +4,7 @@ use otfuse_fusion::ModelAlignment;
 use serde::Serialize;
 
 use super::comparison::Comparison;
+use super::coverage::Coverage;
 use super::plan::Plan;
 use crate::choices::Choice;
 use crate::{
@@ -22,6 +23,8 @@ pub struct FuseReport {
     pub models: Vec<FusedModel>,
     /// Where the result was written.
     pub output: String,
+    /// How much of the network is aligned, and why the rest is not.
+    pub coverage: Coverage,
     /// What was matched.
     pub groups: Vec<FusedGroup>,
     /// How the sweeps after the first one went.
@@ -268,6 +271,7 @@ impl FuseReport {
             settings,
             models: inputs,
             output: String::new(),
+            coverage: Coverage::default(),
             groups: groups.collect(),
             sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
             comparison: None,

@@ -132,6 +132,8 @@ impl Walker<'_> {
             }
             _ => None,
         };
+        let averaged = fusion.as_ref().map(|fusion| fusion.rounded(&self.group.networks));
+        let averaged = averaged.transpose().map_err(failure)?;
         for (split, members) in splits.iter_mut().zip(members) {
             let ensemble = Probabilities::mixture(members, weights)
                 .ok_or_else(|| Error::input("the networks' outputs differ"))?
@@ -141,8 +143,8 @@ impl Walker<'_> {
                 (None, Some(model)) if self.plain.is_some() => Some(split.models[model]),
                 _ => None,
             };
-            let ot = match &fusion {
-                Some(fusion) => meter.measure(&fusion.graph, &split.samples)?,
+            let ot = match &averaged {
+                Some(averaged) => meter.measure(averaged, &split.samples)?,
                 None => split.models[anchor],
             };
             // At the ends there is nothing to repair.

@@ -34,7 +34,7 @@ impl Paged for FuseReport {
             sections.push(Section { heading: "Results".into(), blocks: compared(comparison)? });
         }
         sections.push(Section { heading: "Models".into(), blocks: vec![Block::Grid(models(self, &names))] });
-        sections.push(Section { heading: "Neuron groups".into(), blocks: groups(&self.groups)? });
+        sections.push(Section { heading: "Neuron groups".into(), blocks: aligned(self)? });
         sections.push(Section { heading: "Time".into(), blocks: seconds(self)? });
         let facts = self.settings.entries().into_iter().map(|(name, value)| (name.to_owned(), Cell::text(value)));
         sections.push(Section { heading: "Settings".into(), blocks: vec![Block::Facts(facts.collect())] });
@@ -225,6 +225,28 @@ fn models(report: &FuseReport, names: &[String]) -> Grid {
     });
     let header = ["Model", "Parameters", "Weight", "SHA-256"].map(String::from).to_vec();
     Grid { caption: "The networks fused".into(), header, rows: rows.collect() }
+}
+
+/// How much is aligned, what is not and why, and the groups.
+fn aligned(report: &FuseReport) -> Result<Vec<Block>, ReportError> {
+    let coverage = &report.coverage;
+    let text =
+        format!("{} of {} parameters aligned in {} groups.", coverage.aligned, coverage.parameters, coverage.groups);
+    let mut blocks = vec![Block::Text(text)];
+    if !coverage.rest.is_empty() {
+        let rows = coverage.rest.iter().enumerate().map(|(at, rest)| {
+            vec![
+                Cell::count(rest.parameters, format!("/coverage/rest/{at}/parameters")),
+                Cell::text(rest.reason.as_str()),
+                Cell::text(rest.tensors.join(", ")),
+            ]
+        });
+        let header = ["Parameters", "Why", "In"].map(String::from).to_vec();
+        let caption = "What is not aligned, the most first".into();
+        blocks.push(Block::Grid(Grid { caption, header, rows: rows.collect() }));
+    }
+    blocks.append(&mut groups(&report.groups)?);
+    Ok(blocks)
 }
 
 fn groups(groups: &[FusedGroup]) -> Result<Vec<Block>, ReportError> {

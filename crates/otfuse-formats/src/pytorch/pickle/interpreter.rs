@@ -246,7 +246,7 @@ impl Machine<'_> {
             [class, ..] if self.arena.class(class).is_some() => Reduced::Existing(class),
             // Other programs' ids: kept as something unknown.
             _ => {
-                let object = Object { class: id, state: None, items: Vec::new(), elements: Vec::new() };
+                let object = Object { class: id, arguments: id, state: None, items: Vec::new(), elements: Vec::new() };
                 Reduced::New(Value::Object(Box::new(object)))
             }
         };

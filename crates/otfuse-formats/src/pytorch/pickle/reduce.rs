@@ -23,11 +23,25 @@ pub(super) fn reduce(arena: &Arena, callable: ValueId, arguments: ValueId, copie
         Some(("collections", "defaultdict")) => container(arena, "dict", positional.get(1..)?, copies)?,
         Some(("collections", "OrderedDict")) => container(arena, "dict", positional, copies)?,
         Some(("builtins" | "__builtin__", name)) => container(arena, name, positional, copies)?,
+        // How protocol 2 writes bytes.
+        Some(("_codecs", "encode")) => match positional.first().and_then(|&text| arena.text(text)) {
+            Some(text) => {
+                *copies = copies.checked_sub(text.len())?;
+                raw(text)
+            }
+            None => None,
+        },
         Some(("torch", "Size")) => positional.first().map(|&size| Reduced::Existing(size)),
         _ => tensor(arena, callable, positional),
     };
-    let inert = || Object { class: callable, state: None, items: Vec::new(), elements: Vec::new() };
+    let inert = || Object { class: callable, arguments, state: None, items: Vec::new(), elements: Vec::new() };
     Some(known.unwrap_or_else(|| Reduced::New(Value::Object(Box::new(inert())))))
+}
+
+/// The bytes that a text stands for in the encoding of one byte a character.
+fn raw(text: &str) -> Option<Reduced> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    Some(Reduced::New(Value::Raw(bytes?.into())))
 }
 
 /// The tensor that one of PyTorch's functions rebuilds.

@@ -39,6 +39,8 @@ pub(crate) struct Class {
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
     pub(crate) class: ValueId,
+    /// What it was called with.
+    pub(crate) arguments: ValueId,
     pub(crate) state: Option<ValueId>,
     /// Entries that were set on it, if it is a mapping.
     pub(crate) items: Vec<(ValueId, ValueId)>,

@@ -1,0 +1,110 @@
+//! Tensors of a state dict that are one: they stay one in the graph, so that they are aligned and averaged together.
+
+use std::collections::HashMap;
+
+use otfuse_graph::{Graph, GraphEditor, GraphError, NodeId, Operator, Tensor, ValueId};
+
+use crate::StateDict;
+use crate::correspondence::{Binding, permuted};
+
+/// What is behind the name of a node that turns a tied matrix.
+const SUFFIX: &str = ".tied";
+
+/// An initializer whose place another one takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Tie {
+    /// The initializer that is gone.
+    name: String,
+    /// The one that stands in its place.
+    of: String,
+    /// Whether it is the transpose of that one.
+    transposed: bool,
+    /// The nodes that read it, by the name of their first output, and at which place.
+    readers: Vec<(String, usize)>,
+}
+
+/// The graph with one initializer for all tensors of the state dict that share one storage, the bindings that fit it, and
+/// what was done.
+pub(super) fn tie(
+    graph: Graph,
+    mut bindings: Vec<Binding>,
+    dict: &StateDict,
+) -> Result<(Graph, Vec<Binding>, Vec<Tie>), GraphError> {
+    let mut ties = Vec::new();
+    let places: HashMap<String, usize> =
+        bindings.iter().enumerate().filter_map(|(at, binding)| Some((binding.whole()?.to_owned(), at))).collect();
+    for names in dict.tied() {
+        let mut places = names.into_iter().filter_map(|name| places.get(name).copied());
+        let Some(first) = places.next() else { continue };
+        for place in places {
+            let (base, other) = (bindings[first].clone(), &mut bindings[place]);
+            if base.initializer != other.initializer && can_be_tied(&graph, &base, other) {
+                let transposed = base.permutation != other.permutation;
+                let (name, of) = (other.initializer.clone(), base.initializer.clone());
+                ties.push(Tie { name, of, transposed, readers: Vec::new() });
+                (other.initializer, other.permutation) = (base.initializer, base.permutation);
+            }
+        }
+    }
+    if ties.is_empty() {
+        return Ok((graph, bindings, ties));
+    }
+    let consumers = graph.consumers();
+    let mut editor = GraphEditor::edit(graph.clone());
+    for tie in &mut ties {
+        let (Some(gone), Some(kept)) = (graph.find_value(&tie.name), graph.find_value(&tie.of)) else { continue };
+        let readers = consumers.get(&gone).map(Vec::as_slice).unwrap_or_default();
+        let first = |node: NodeId| graph.node(node).output(0).map(|output| graph.value(output).name.clone());
+        tie.readers = readers.iter().filter_map(|&(node, position)| Some((first(node)?, position))).collect();
+        let stands = if tie.transposed {
+            let name = format!("{}{SUFFIX}", tie.name);
+            let turned = editor.add_value(name.clone(), None);
+            let operator = Operator::Transpose { permutation: None };
+            editor.add_node(name, operator, vec![Some(kept)], vec![Some(turned)]);
+            turned
+        } else {
+            kept
+        };
+        readers.iter().for_each(|&(node, position)| editor.set_input(node, position, Some(stands)));
+        editor.remove_tensor(gone);
+    }
+    Ok((editor.finish()?, bindings, ties))
+}
+
+/// Whether one initializer can stand for both.
+fn can_be_tied(graph: &Graph, base: &Binding, other: &Binding) -> bool {
+    let tensor = |binding: &Binding| {
+        let id = graph.find_value(&binding.initializer)?;
+        Some((id, graph.initializer(id)?))
+    };
+    let (Some((_, base_tensor)), Some((id, tensor))) = (tensor(base), tensor(other)) else { return false };
+    let mut shape = tensor.shape().to_vec();
+    if base.permutation != other.permutation {
+        shape.reverse();
+    }
+    let turns = |binding: &Binding| binding.permutation.as_ref().is_none_or(|order| *order == [1, 0]);
+    let is_equal = base_tensor.shape() == shape && base_tensor.data_type() == tensor.data_type();
+    is_equal && turns(base) && turns(other) && graph.is_weight(id) && !graph.outputs().contains(&id)
+}
+
+/// A graph with the same weights in which every initializer is there again.
+pub(super) fn untied(graph: &Graph, ties: &[Tie]) -> Result<Graph, GraphError> {
+    let mut editor = GraphEditor::edit(graph.clone());
+    let nodes: HashMap<&str, NodeId> =
+        graph.nodes().filter_map(|(id, node)| Some((graph.value(node.output(0)?).name.as_str(), id))).collect();
+    let tensor = |name: &str| -> Option<&Tensor> { graph.initializer(graph.find_value(name)?) };
+    for tie in ties {
+        let Some(of) = tensor(&tie.of) else { continue };
+        let Some(own) = (if tie.transposed { permuted(of, &[1, 0]) } else { Some(of.clone()) }) else { continue };
+        let again: ValueId = editor.add_initializer(tie.name.clone(), own);
+        for (output, position) in &tie.readers {
+            if let Some(&node) = nodes.get(output.as_str()) {
+                editor.set_input(node, *position, Some(again));
+            }
+        }
+        if let Some(&node) = nodes.get(format!("{}{SUFFIX}", tie.name).as_str()) {
+            editor.remove_node(node);
+        }
+    }
+    editor.finish()
+}
