@@ -13,7 +13,7 @@ use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
 use crate::contents::Contents;
 use crate::file::{Outputs, describe_start, open_mapped};
-use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
+use crate::hf::{HfModel, HfSource, Unstacked, draw_with_settings, open_folder, write_folder};
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx_to};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::write_safetensors_of;
@@ -214,6 +214,15 @@ impl Model {
     }
 
     fn write(&self, outputs: &Outputs, format: Format, contents: &dyn Contents, path: &Path) -> Result<(), ModelError> {
+        let unstacked;
+        let contents = match &self.source {
+            Source::HuggingFace(source) if !source.stacks.is_empty() => {
+                let failure = |source| FormatError::Io { path: path.into(), action: "write", source };
+                unstacked = Unstacked::new(&source.stacks, contents).map_err(failure)?;
+                &unstacked as &dyn Contents
+            }
+            _ => contents,
+        };
         match (format, &self.source) {
             (Format::HuggingFace, Source::HuggingFace(source)) => {
                 write_folder(outputs, &source.files, &source.weights, contents, path)?;
