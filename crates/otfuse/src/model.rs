@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use otfuse_formats::Outputs;
-use otfuse_formats::model::{Architecture, Format, Model as File, ModelError};
+use otfuse_formats::model::{Architecture, Format, Model as File};
 use otfuse_graph::{Facts, Graph, NeuronGroups};
 
 use crate::files::{hash, shown};
@@ -49,7 +49,7 @@ impl Model {
         let path = path.as_ref();
         match File::open(path, None) {
             Ok(file) => Ok(Self::of(file, path)),
-            Err(error @ ModelError::NoArchitecture { .. }) => Ok(Self::new(path, Err(error.into()))),
+            Err(error) if error.takes_architecture() => Ok(Self::new(path, Err(error.into()))),
             Err(error) => Err(error.into()),
         }
     }

@@ -2,3 +2,5 @@
 //! `files/KIND`, which `make/KIND.py FOLDER` makes anew.
 
 mod desk;
+mod hf_bf16_with_f32;
+mod lora_folder;

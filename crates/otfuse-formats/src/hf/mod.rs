@@ -5,6 +5,7 @@
 //! computes that `architectures` names, in inference mode, for token ids and an attention mask (or pixels). A setting
 //! that would change the function and is not drawn here is refused by name.
 
+mod adapter;
 mod bart;
 mod blocks;
 mod config;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use otfuse_graph::Graph;
 
+pub(crate) use self::adapter::adapter_of_tensors;
 pub(crate) use self::config::Config;
 pub(crate) use self::draft::Draft;
 pub use self::draft::Fill;
@@ -34,6 +36,7 @@ pub(crate) use self::weights::write_folder;
 pub use self::weights::{HfIndex, HfWeights};
 pub use crate::file::check_folder_target;
 
+use self::adapter::adapter_of_folder;
 use self::config::{missing, unfit};
 use self::sketch::Sketch;
 use crate::StateDict;
@@ -83,13 +86,22 @@ pub enum HfFiles {
 pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
     let path = folder.join(CONFIG_FILE);
     if !path.is_file() {
-        return Err(HfError::MissingFile { expected: "config.json and weights" });
+        let missing = HfError::MissingFile { expected: "config.json and weights" };
+        return Err(adapter_of_folder(folder).unwrap_or(missing));
     }
     let config = Config::parse(&open_mapped(&path)?)?;
-    let (weights, dict) = HfWeights::open(folder)?;
+    let (weights, dict) = open_weights(folder)?;
     let (dict, stacks) = Stacks::of(dict)?;
     let (graph, bindings) = draw(&config, &dict)?;
     Ok(HfModel { graph, source: HfSource { files: HfFiles::Folder(folder.into()), dict, weights, bindings, stacks } })
+}
+
+/// The weights of a folder alone.
+pub(crate) fn open_weights(folder: &Path) -> Result<(HfWeights, StateDict), HfError> {
+    HfWeights::open(folder).map_err(|error| match error {
+        HfError::MissingFile { .. } => adapter_of_folder(folder).unwrap_or(error),
+        other => other,
+    })
 }
 
 /// The network of a state dict, with the settings of a folder or of its `config.json`.

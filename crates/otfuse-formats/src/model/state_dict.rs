@@ -9,6 +9,7 @@ use otfuse_graph::{Graph, Tensor, ValueId};
 use super::{Architecture, Format, ModelError, Tensors};
 use crate::StateDict;
 use crate::contents::Contents;
+use crate::hf::{HfFiles, HfWeights};
 use crate::onnx::Template;
 
 /// A state dict that a network's weights come from and go back to.
@@ -24,6 +25,8 @@ pub struct StateDictSource {
     pub(super) bindings: Vec<Binding>,
     /// The ONNX file that the graph comes from.
     pub(super) template: Option<Template>,
+    /// The folder that the tensors lie in, where they are those of one.
+    pub(super) folder: Option<(HfFiles, HfWeights)>,
 }
 
 /// The place of a state dict's tensor in the graph.

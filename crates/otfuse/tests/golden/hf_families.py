@@ -115,8 +115,8 @@ FAMILIES = {
         dict(WORDS, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2,
              new_decoder_architecture=True, **LONG),
     ),
-    "phi": (t.PhiForCausalLM, t.PhiConfig, SHARED),
-    "stablelm": (t.StableLmForCausalLM, t.StableLmConfig, SHARED | dict(use_qkv_bias=True)),
+    "phi": (t.PhiForCausalLM, t.PhiConfig, SHARED | dict(hidden_size=32)),
+    "stablelm": (t.StableLmForCausalLM, t.StableLmConfig, SHARED | dict(use_qkv_bias=True, hidden_size=32)),
     "starcoder2": (t.Starcoder2ForCausalLM, t.Starcoder2Config, SHARED | dict(sliding_window=3)),
     "olmo": (t.OlmoForCausalLM, t.OlmoConfig, SHARED),
     "olmo2": (t.Olmo2ForCausalLM, t.Olmo2Config, SHARED),
@@ -235,8 +235,6 @@ def save(name, folder, seed=""):
         for key in file.keys():
             tensor = file.get_tensor(key)
             tensors[key] = values(seed + key, list(tensor.shape)) if tensor.is_floating_point() else tensor
-            if key.endswith("running_var"):
-                tensors[key] = 1 + 0.5 * tensors[key]
     save_file(tensors, path, {"format": "pt"})
     return tensors
 
