@@ -78,7 +78,8 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfErr
 pub(super) fn draw_mt5(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfError> {
     let mut config = config.clone();
     config.0.entry("feed_forward_proj").or_insert("gated-gelu".into());
-    config.0.entry("tie_word_embeddings").or_insert(false.into());
+    // Scores are never scaled here, whatever the embeddings are tied to.
+    config.0.entry("scale_decoder_outputs").or_insert(false.into());
     let classes = [
         ("MT5ForConditionalGeneration", Head::ConditionalGeneration),
         ("MT5Model", Head::Base),

@@ -44,10 +44,9 @@ impl Tiny {
     fn read(folder: &str, name: &str) -> Self {
         let file = golden(folder).join(format!("{name}.json"));
         let json: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-        let tensors =
-            json["tensors"].as_object().unwrap().iter().map(|(key, tensor)| {
-                (key.clone(), shape(&tensor["shape"]), tensor["seed"].as_str().unwrap().to_owned())
-            });
+        let tensors = json["tensors"].as_object().unwrap().iter().map(|(key, tensor)| {
+            (key.clone(), shape(&tensor["shape"]), tensor["seed"].as_str().unwrap_or(key).to_owned())
+        });
         let inputs = json["inputs"].as_object().unwrap().iter().map(|(key, input)| (key.clone(), tensor(input)));
         let outputs = json["outputs"].as_object().unwrap().iter().map(|(key, output)| (key.clone(), floats(output)));
         Self {
