@@ -212,6 +212,7 @@ pub(super) const ELECTRA: Family = Family {
     classes: &[
         ("ElectraModel", Head::Base),
         ("ElectraForMaskedLM", Head::MaskedLanguage),
+        ("ElectraForPreTraining", Head::Discrimination),
         ("ElectraForSequenceClassification", Head::SequenceClassification),
         ("ElectraForTokenClassification", Head::TokenClassification),
     ],

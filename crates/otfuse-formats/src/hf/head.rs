@@ -17,6 +17,8 @@ pub(super) enum Head {
     TokenClassification,
     ImageClassification,
     ConditionalGeneration,
+    /// For each token whether it was replaced.
+    Discrimination,
     Encoder,
 }
 

@@ -90,6 +90,7 @@ pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
         return Err(adapter_of_folder(folder).unwrap_or(missing));
     }
     let config = Config::parse(&open_mapped(&path)?)?;
+    drawing(&config)?;
     let (weights, dict) = open_weights(folder)?;
     let (dict, stacks) = Stacks::of(dict)?;
     let (graph, bindings) = draw(&config, &dict)?;
@@ -109,7 +110,13 @@ pub(crate) fn open_weights(folder: &Path) -> Result<(HfWeights, StateDict), HfEr
 /// # Errors
 /// As [`open_folder`].
 pub(crate) fn draw_with_settings(settings: &Path, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
-    draw(&Config::parse(&open_mapped(&settings_file(settings))?)?, dict)
+    let config = Config::parse(&open_mapped(&settings_file(settings))?)?;
+    let family = config.text("model_type")?.unwrap_or_default();
+    if MIXTURES.contains(&family) {
+        let expected = "the folder itself as the model where there are experts, whose tensors are kept apart";
+        return Err(unfit("model_type", expected, &family.into()));
+    }
+    draw(&config, dict)
 }
 
 /// The file with the settings of a folder, or the file itself.
@@ -207,15 +214,22 @@ const FAMILIES: &[(&str, Draw)] = &[
     ("xlm-roberta", |sketch, config| encoder::draw(sketch, config, &encoder::XLM_ROBERTA)),
 ];
 
+/// The families whose experts' tensors are stacked when a folder is opened.
+const MIXTURES: [&str; 4] = ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"];
+
 /// Draws a network of these settings.
 fn draw_into(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfError> {
+    config.refuse("quantization_config")?;
+    drawing(config)?(sketch, config)
+}
+
+/// What draws the family of these settings.
+fn drawing(config: &Config) -> Result<Draw, HfError> {
     let families = || {
         let names: Vec<&str> = FAMILIES.iter().map(|(name, _)| *name).collect();
         format!("one of {}", names.join(", "))
     };
     let family = config.text("model_type")?.ok_or_else(|| missing("model_type", &families()))?;
-    config.refuse("quantization_config")?;
     let known = FAMILIES.iter().find(|(name, _)| *name == family);
-    let (_, draw) = known.ok_or_else(|| unfit("model_type", &families(), &family.into()))?;
-    draw(sketch, config)
+    known.map(|(_, draw)| *draw).ok_or_else(|| unfit("model_type", &families(), &family.into()))
 }

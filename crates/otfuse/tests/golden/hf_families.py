@@ -5,6 +5,7 @@ the command line; what `from_pretrained` loads from the result computes what the
 
     python hf_families.py OTFUSE                 # the path of the command; all families
     python hf_families.py OTFUSE gemma2 opt      # some of them
+    python hf_families.py OTFUSE --more          # other classes and settings of them
     python hf_families.py --golden [FAMILY ..]   # writes the files of `families/`, for the tests in Rust
 
 Needs transformers (written with 5.24), torch, numpy, safetensors.
@@ -197,13 +198,118 @@ FAMILIES = {
 }
 
 
+# Other classes and settings of these families, checked with `--more`.
+NEO = dict(WORDS, hidden_size=24, num_layers=4, num_heads=4, attention_types=[[["global", "local"], 2]], window_size=3)
+OPT = dict(WORDS, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, ffn_dim=20, word_embed_proj_dim=24, **LONG)
+FALCON = dict(WORDS, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, new_decoder_architecture=False, **LONG)
+MODERN = TEXT | dict(num_hidden_layers=4, local_attention=4, cls_token_id=1, sep_token_id=2)
+TOWER = WORDS | dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=20)
+SPECTRA = dict(num_mel_bins=6, max_source_positions=10, max_target_positions=16, begin_suppress_tokens=None, suppress_tokens=None)
+CONV = dict(embedding_size=8, hidden_sizes=[16, 24], depths=[1, 2])
+MORE = {
+    "gemma, base": (t.GemmaModel, t.GemmaConfig, SHARED | dict(head_dim=8)),
+    "gemma2, classes": (t.Gemma2ForSequenceClassification, t.Gemma2Config, SHARED | dict(head_dim=8, num_labels=3)),
+    "gemma3_text, base": (
+        t.Gemma3TextModel, t.Gemma3TextConfig, SHARED | dict(head_dim=8, num_hidden_layers=7, sliding_window=3),
+    ),
+    "phi3, partly rotated": (t.Phi3Model, t.Phi3Config, SHARED | dict(hidden_size=32, partial_rotary_factor=0.5)),
+    "mixtral, one of three": (
+        t.MixtralModel, t.MixtralConfig, SHARED | dict(num_local_experts=3, num_experts_per_tok=1, sliding_window=4),
+    ),
+    "mixtral, all": (t.MixtralForCausalLM, t.MixtralConfig, SHARED | dict(num_local_experts=3, num_experts_per_tok=3)),
+    "qwen3_moe, a dense layer": (
+        t.Qwen3MoeForCausalLM, t.Qwen3MoeConfig,
+        SHARED | dict(head_dim=8, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=12, mlp_only_layers=[1],
+                      num_hidden_layers=3),
+    ),
+    "qwen2_moe, each second layer": (
+        t.Qwen2MoeForCausalLM, t.Qwen2MoeConfig,
+        SHARED | dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, decoder_sparse_step=2,
+                      shared_expert_intermediate_size=16),
+    ),
+    "opt, normalised behind": (t.OPTForCausalLM, t.OPTConfig, OPT | dict(do_layer_norm_before=False)),
+    "opt, base": (t.OPTModel, t.OPTConfig, OPT),
+    "gpt_neox, in turn": (
+        t.GPTNeoXForCausalLM, t.GPTNeoXConfig,
+        TEXT | dict(use_parallel_residual=False, hidden_size=32, attention_bias=False),
+    ),
+    "gpt_neox, base": (t.GPTNeoXModel, t.GPTNeoXConfig, TEXT | dict(hidden_size=32)),
+    "gpt_neo, base": (t.GPTNeoModel, t.GPTNeoConfig, NEO | LONG),
+    "bloom, base": (t.BloomModel, t.BloomConfig, dict(WORDS, hidden_size=24, n_layer=2, n_head=4)),
+    "falcon, one head of keys": (t.FalconForCausalLM, t.FalconConfig, FALCON | dict(multi_query=True)),
+    "falcon, in turn": (
+        t.FalconForCausalLM, t.FalconConfig, FALCON | dict(multi_query=False, parallel_attn=False, bias=True),
+    ),
+    "stablelm, parallel": (t.StableLmForCausalLM, t.StableLmConfig, SHARED | dict(hidden_size=32, use_parallel_residual=True)),
+    "olmo2, base": (t.Olmo2Model, t.Olmo2Config, TEXT | dict(num_key_value_heads=4)),
+    "cohere, base": (t.CohereModel, t.CohereConfig, SHARED),
+    "llama, tokens": (t.LlamaForTokenClassification, t.LlamaConfig, SHARED | dict(num_labels=3)),
+    "electra, masked": (t.ElectraForMaskedLM, t.ElectraConfig, TEXT | dict(embedding_size=16)),
+    "electra, pretrained": (t.ElectraForPreTraining, t.ElectraConfig, TEXT | dict(embedding_size=16)),
+    "electra, base": (t.ElectraModel, t.ElectraConfig, TEXT | dict(embedding_size=24)),
+    "albert, classes": (
+        t.AlbertForSequenceClassification, t.AlbertConfig, TEXT | dict(embedding_size=16, num_labels=3, inner_group_num=2),
+    ),
+    "albert, base": (t.AlbertModel, t.AlbertConfig, TEXT | dict(embedding_size=16)),
+    "mpnet, base": (t.MPNetModel, t.MPNetConfig, TEXT | dict(pad_token_id=1)),
+    "mpnet, classes": (t.MPNetForSequenceClassification, t.MPNetConfig, TEXT | dict(pad_token_id=1, num_labels=3)),
+    "modernbert, classes": (
+        t.ModernBertForSequenceClassification, t.ModernBertConfig,
+        MODERN | dict(classifier_pooling="mean", norm_bias=True, attention_bias=True, mlp_bias=True, num_labels=3),
+    ),
+    "modernbert, base": (t.ModernBertModel, t.ModernBertConfig, MODERN),
+    "deberta-v2, masked": (
+        t.DebertaV2ForMaskedLM, t.DebertaV2Config,
+        TEXT | dict(relative_attention=True, position_buckets=-1, max_relative_positions=8, norm_rel_ebd="none",
+                    share_att_key=False, pos_att_type="c2p|p2c", position_biased_input=True, type_vocab_size=2),
+    ),
+    "deberta-v2, absolute": (t.DebertaV2ForTokenClassification, t.DebertaV2Config, TEXT | dict(num_labels=3)),
+    "deberta-v2, base": (
+        t.DebertaV2Model, t.DebertaV2Config,
+        TEXT | dict(relative_attention=True, position_buckets=6, pos_att_type=["c2p"], share_att_key=True,
+                    norm_rel_ebd="layer_norm", position_biased_input=False),
+    ),
+    "dinov2, gated": (t.Dinov2Model, t.Dinov2Config, IMAGE | dict(use_swiglu_ffn=True)),
+    "deit, base": (t.DeiTModel, t.DeiTConfig, IMAGE),
+    "resnet, basic": (
+        t.ResNetForImageClassification, t.ResNetConfig,
+        CONV | dict(hidden_sizes=[8, 12], num_labels=3, layer_type="basic", downsample_in_first_stage=True),
+    ),
+    "resnet, base": (t.ResNetModel, t.ResNetConfig, CONV | dict(downsample_in_bottleneck=True)),
+    "regnet, x": (
+        t.RegNetForImageClassification, t.RegNetConfig, CONV | dict(groups_width=8, num_labels=3, layer_type="x"),
+    ),
+    "convnext, base": (
+        t.ConvNextModel, t.ConvNextConfig,
+        dict(hidden_sizes=[8, 12], depths=[1, 2], num_stages=2, patch_size=2, image_size=16),
+    ),
+    "swin, filled up": (
+        t.SwinModel, t.SwinConfig,
+        dict(image_size=20, patch_size=2, embed_dim=8, depths=[2, 2], num_heads=[2, 4], window_size=4),
+    ),
+    "swin, odd": (
+        t.SwinForImageClassification, t.SwinConfig,
+        dict(image_size=18, patch_size=2, embed_dim=8, depths=[2, 2, 1], num_heads=[2, 4, 4], window_size=3, num_labels=3),
+    ),
+    "bart, base": (t.BartModel, t.BartConfig, bart(scale_embedding=True)),
+    "marian, base": (t.MarianModel, t.MarianConfig, bart(pad_token_id=0)),
+    "whisper, base": (t.WhisperModel, t.WhisperConfig, bart(**SPECTRA)),
+    "mt5, encoder": (
+        t.MT5EncoderModel, t.MT5Config, dict(vocab_size=29, d_model=24, num_layers=2, num_heads=4, d_ff=20, d_kv=6),
+    ),
+    "clip_text_model": (t.CLIPTextModel, t.CLIPTextConfig, TOWER | dict(max_position_embeddings=16, eos_token_id=5)),
+    "clip_vision_model": (t.CLIPVisionModel, t.CLIPVisionConfig, IMAGE),
+    "siglip_text_model": (t.SiglipTextModel, t.SiglipTextConfig, TOWER | dict(max_position_embeddings=16)),
+    "siglip_vision_model": (t.SiglipVisionModel, t.SiglipVisionConfig, IMAGE),
+    "siglip_vision_model, no head": (t.SiglipVisionModel, t.SiglipVisionConfig, IMAGE | dict(vision_use_head=False)),
+}
+
+
 def inputs(config):
     """Two sequences, the second of which is padded; an image each, or a sound."""
     kind, given = config.model_type, {}
     if hasattr(config, "vision_config"):
         given = inputs(config.text_config) | inputs(config.vision_config)
-        if kind == "siglip":
-            del given["attention_mask"]
         return given
     if kind == "whisper":
         sound = values("sound", [2, config.num_mel_bins, 2 * config.max_source_positions])
@@ -219,6 +325,8 @@ def inputs(config):
     if kind in ("clip_text_model", "siglip_text_model"):
         tokens[:, -3] = config.eos_token_id
     given = {"input_ids": tokens, "attention_mask": mask}
+    if kind == "siglip_text_model":
+        del given["attention_mask"]
     if config.is_encoder_decoder:
         given["decoder_input_ids"] = (torch.arange(2 * 7).reshape(2, 7) * 7 + 3) % 26 + 3
     return given
@@ -322,13 +430,27 @@ def golden(name):
 
 
 def main(otfuse, names):
+    print("| `model_type` | class | groups | aligned | error of the forward pass | error after fusing |")
+    print("|---|---|---|---|---|---|")
+    failed = []
     for name in names or FAMILIES:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 found = check(otfuse, name, folder)
-                print(name, found, flush=True)
             except Exception as failure:
-                print(name, "FAILED", type(failure).__name__, str(failure)[:600], flush=True)
+                failed.append(f"{name}: {type(failure).__name__}: {failure}")
+                continue
+        worst = max(found["copied"], found["fused"])
+        print(
+            f"| `{name}` | {FAMILIES[name][0].__name__} | {found['groups']} | {found['moved']:.1%} "
+            f"| {found['forward']:.0e} | {worst:.0e} |",
+            flush=True,
+        )
+        if max(found["forward"], worst) > 1e-4:
+            failed.append(f"{name}: {found}")
+    for line in failed:
+        print(line, file=sys.stderr)
+    return len(failed)
 
 
 if __name__ == "__main__":
@@ -337,4 +459,8 @@ if __name__ == "__main__":
         for family in sys.argv[2:] or [family for family in FAMILIES if family not in known]:
             golden(family)
     else:
-        main(sys.argv[1], sys.argv[2:])
+        chosen = sys.argv[2:]
+        if chosen[:1] == ["--more"]:
+            chosen = chosen[1:] or list(MORE)
+            FAMILIES.update(MORE)
+        sys.exit(main(sys.argv[1], chosen))

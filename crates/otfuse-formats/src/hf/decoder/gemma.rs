@@ -20,7 +20,7 @@ fn decoder<'c>(config: &'c Config, kind: &Kind, ropes: &[Rope<'_>]) -> Result<De
     let head = Head::of(config, &kind.family.classes)?;
     let mut stack = gated::stack(config, &kind.family)?;
     stack.norm = Norm::RootMeanSquareFromOne(config.number("rms_norm_eps", 1e-6)?);
-    let field = if config.get("hidden_activation").is_some() { "hidden_activation" } else { "hidden_act" };
+    let field = if kind.around { "hidden_activation" } else { "hidden_act" };
     stack.activation_field = field;
     stack.activation = match activation_name(config, field, "gelu_pytorch_tanh")? {
         // Checkpoints of the first version name the exact function and mean this one.

@@ -209,7 +209,9 @@ pub(crate) fn draw_opt(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), H
         ..Embeddings::of("embed_tokens.weight")
     };
     let mut decoder = decoder(config, head, stack, ("layers", config.size("num_hidden_layers")?), embeddings)?;
-    decoder.prefix = if head == Head::Base { "decoder." } else { "model.decoder." };
+    let table = "model.decoder.embed_tokens.weight";
+    let is_alone = head == Head::Base || sketch.contains("decoder.embed_tokens.weight");
+    decoder.prefix = if is_alone && !sketch.contains(table) { "decoder." } else { "model.decoder." };
     let is_last = before && !config.flag("_remove_final_layer_norm", false)?;
     decoder.norm = is_last.then_some(("final_layer_norm", stack.norm));
     decoder.draw(sketch, config)

@@ -60,6 +60,7 @@ impl HeadNames {
     ) -> Result<(), HfError> {
         let logits = match head {
             Head::MaskedLanguage => self.masked.draw(sketch, config, sizes, x)?,
+            Head::Discrimination => discriminated(sketch, sizes, x)?,
             Head::TokenClassification => sketch.classes(x, "classifier", sizes.width, Linear::BIASED)?,
             Head::SequenceClassification => self.sequence.draw(sketch, sizes, self.pooler, x)?,
             _ => return base(sketch, sizes, self.pooler, x),
@@ -138,4 +139,13 @@ pub(super) fn first_through_named(
     let first = sketch.take(x, 0, 1);
     let hidden = sketch.linear(first, path, [width; 2], Linear::BIASED)?;
     sketch.activation(hidden, activation, field)
+}
+
+/// A score for each token whether it was replaced.
+fn discriminated(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<ValueId, HfError> {
+    let path = "discriminator_predictions.dense";
+    let hidden = sketch.linear(x, path, [sizes.width; 2], Linear::BIASED)?;
+    let hidden = sketch.activation(hidden, sizes.activation, sizes.activation_field)?;
+    let scores = sketch.linear(hidden, &format!("{path}_prediction"), [1, sizes.width], Linear::BIASED)?;
+    Ok(sketch.take(scores, 0, 2))
 }
