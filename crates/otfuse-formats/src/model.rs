@@ -16,7 +16,10 @@ use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 use crate::contents::Contents;
 use crate::correspondence::{Binding, Correspondence, correspond};
 use crate::file::{Outputs, describe_start, open_mapped};
-use crate::hf::{HfModel, HfSource, draw_with_settings, open_folder, write_folder};
+use crate::hf::{
+    HfFiles, HfModel, HfSource, Unstacked, adapter_of_tensors, draw_with_settings, open_folder, open_weights,
+    write_folder,
+};
 use crate::npz::write_npz_of;
 use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx_to};
 use crate::pytorch::write_pytorch_of;
@@ -58,8 +61,8 @@ pub enum Source {
 pub type Tensors<'a> = dyn Fn(&[ValueId]) -> io::Result<Vec<Tensor>> + 'a;
 
 impl Model {
-    /// Reads a network; the content of the file decides the format, and a folder is one of Hugging Face. A state dict takes an `architecture`, an ONNX file
-    /// needs none.
+    /// Reads a network; the content of the file decides the format, and a folder is one of Hugging Face. A state dict
+    /// takes an `architecture`, an ONNX file needs none; a folder takes an ONNX file where its family is not drawn here.
     ///
     /// # Errors
     /// [`ModelError::NoArchitecture`] for a state dict alone, with the families that fit in its hint;
@@ -83,6 +86,14 @@ impl Model {
     ) -> Result<Self, ModelError> {
         if path.is_dir() {
             let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
+            if let Some(architecture @ Architecture::File(_)) = architecture {
+                let (weights, dict) = open_weights(path).map_err(failure)?;
+                let mut model = Self::of_state_dict(path, dict, Format::HuggingFace, architecture)?;
+                if let Source::StateDict(source) = &mut model.source {
+                    source.folder = Some((HfFiles::Folder(path.into()), weights));
+                }
+                return Ok(model);
+            }
             let HfModel { graph, source } = open_folder(path).map_err(failure)?;
             return Ok(Self {
                 graph,
@@ -98,6 +109,9 @@ impl Model {
             return Ok(Self { graph, source: Source::Onnx(Box::new(template)), path: path.into(), ties: Vec::new() });
         }
         let dict = read_state_dict(path, key)?;
+        if let Some(error) = adapter_of_tensors(&dict) {
+            return Err(ModelError::HuggingFace { path: path.into(), source: Box::new(error) });
+        }
         let Some(architecture) = architecture else {
             let fitting = catalogue::Family::fitting(&dict);
             return Err(ModelError::NoArchitecture { path: path.into(), tensors: dict.len(), fitting });
@@ -150,7 +164,7 @@ impl Model {
         };
         let architecture = architecture.clone();
         let (graph, bindings, ties) = tied::tie(graph, bindings, &dict).map_err(|error| invalid(path, error))?;
-        let source = StateDictSource { dict, format, architecture, notes, bindings, template };
+        let source = StateDictSource { dict, format, architecture, notes, bindings, template, folder: None };
         Ok(Self { graph, source: Source::StateDict(Box::new(source)), path: path.into(), ties })
     }
 
@@ -270,9 +284,23 @@ impl Model {
     }
 
     fn write(&self, outputs: &Outputs, format: Format, contents: &dyn Contents, path: &Path) -> Result<(), ModelError> {
+        let unstacked;
+        let contents = match &self.source {
+            Source::HuggingFace(source) if !source.stacks.is_empty() => {
+                let failure = |source| FormatError::Io { path: path.into(), action: "write", source };
+                unstacked = Unstacked::new(&source.stacks, contents).map_err(failure)?;
+                &unstacked as &dyn Contents
+            }
+            _ => contents,
+        };
         match (format, &self.source) {
             (Format::HuggingFace, Source::HuggingFace(source)) => {
                 write_folder(outputs, &source.files, &source.weights, contents, path)?;
+            }
+            (Format::HuggingFace, Source::StateDict(source)) if source.folder.is_some() => {
+                if let Some((files, weights)) = &source.folder {
+                    write_folder(outputs, files, weights, contents, path)?;
+                }
             }
             (Format::PyTorch, _) => write_pytorch_of(outputs, path, contents)?,
             (Format::Npz, _) => write_npz_of(outputs, path, contents)?,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use otfuse_graph::{
-    AxisLayout, Graph, GroupId, Member, NeuronGroups, Node, NodeId, Operator, PinReason, Role, ValueId,
+    AxisLayout, DataType, Graph, GroupId, Member, NeuronGroups, Node, NodeId, Operator, PinReason, Role, ValueId,
 };
 
 use crate::error::FusionError;
@@ -218,6 +218,34 @@ fn check_anchor(models: usize, anchor: usize) -> Result<(), FusionError> {
     }
 }
 
+/// Weights that a graph keeps in other types than it computes with: for each as float32 the weight itself.
+struct Widened(BTreeMap<ValueId, ValueId>);
+
+impl Widened {
+    fn of(graph: &Graph) -> Self {
+        let widened = |node: &Node| {
+            let weight = node.input(0).filter(|&weight| Self::is(graph, node, weight))?;
+            Some((node.output(0)?, weight))
+        };
+        Self(graph.nodes().filter_map(|(_, node)| widened(node)).collect())
+    }
+
+    fn is(graph: &Graph, node: &Node, weight: ValueId) -> bool {
+        let is_float = graph.initializer(weight).is_some_and(|tensor| tensor.data_type().is_float());
+        matches!(node.operator, Operator::Cast { to: DataType::F32 }) && is_float && graph.is_weight(weight)
+    }
+
+    /// The weight that a value is, in whatever type.
+    fn weight(&self, value: ValueId) -> ValueId {
+        self.0.get(&value).copied().unwrap_or(value)
+    }
+
+    /// The nodes that do more than that.
+    fn other_nodes<'g>(&'g self, graph: &'g Graph) -> impl Iterator<Item = (NodeId, &'g Node)> {
+        graph.nodes().filter(|(_, node)| node.output(0).is_none_or(|output| !self.0.contains_key(&output)))
+    }
+}
+
 /// Walks both graphs at once. `Err` describes the first difference.
 fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueId>, String> {
     let mut matched = HashMap::new();
@@ -226,7 +254,8 @@ fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueI
         return Err(count("inputs", anchor.inputs().len(), model.inputs().len()));
     }
     matched.extend(anchor.inputs().iter().copied().zip(model.inputs().iter().copied()));
-    for ((_, expected), (_, found)) in anchor.nodes().zip(model.nodes()) {
+    let [of_anchor, of_model] = [anchor, model].map(Widened::of);
+    for ((_, expected), (_, found)) in of_anchor.other_nodes(anchor).zip(of_model.other_nodes(model)) {
         let difference = |what: &str| {
             format!(
                 "node '{}' ({}) {what} node '{}' ({}) of the anchor",
@@ -244,12 +273,20 @@ fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueI
         }
         for (expected_input, found_input) in expected.inputs.iter().zip(&found.inputs) {
             let (expected_input, found_input) = match (expected_input, found_input) {
-                (Some(expected), Some(found)) => (*expected, *found),
+                (Some(expected), Some(found)) => (of_anchor.weight(*expected), of_model.weight(*found)),
                 (None, None) => continue,
                 _ => return Err(difference("has other inputs than")),
             };
             match matched.get(&expected_input) {
                 Some(&known) if known == found_input => {}
+                Some(_) if anchor.is_weight(expected_input) && model.is_weight(found_input) => {
+                    return Err(format!(
+                        "weights are tied otherwise (tie_word_embeddings differs): where the anchor uses '{}' once more, \
+                         it has '{}'",
+                        anchor.value(expected_input).name,
+                        model.value(found_input).name
+                    ));
+                }
                 Some(_) => return Err(difference("is wired otherwise than")),
                 None => {
                     let (Some(expected), Some(found)) =
@@ -273,8 +310,16 @@ fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueI
             expected.outputs.iter().zip(&found.outputs).filter_map(|(expected, found)| Some(((*expected)?, (*found)?))),
         );
     }
-    if anchor.nodes().len() != model.nodes().len() {
-        return Err(count("nodes", anchor.nodes().len(), model.nodes().len()));
+    let [expected, found] = [of_anchor.other_nodes(anchor).count(), of_model.other_nodes(model).count()];
+    if expected != found {
+        return Err(count("nodes", expected, found));
+    }
+    let wide: HashMap<ValueId, ValueId> = of_model.0.iter().map(|(&output, &weight)| (weight, output)).collect();
+    for (&output, weight) in &of_anchor.0 {
+        if let Some(place) = matched.get(weight) {
+            let own = wide.get(place).unwrap_or(place);
+            matched.insert(output, *own);
+        }
     }
     // A weight that no node reads (it may be an output) has no place in the walk.
     for (id, expected) in anchor.initializers() {

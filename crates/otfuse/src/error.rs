@@ -177,6 +177,10 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
         FusionError::Architecture { .. } => {
             "only networks of one architecture (with possibly other widths) can be fused; compare them with `otfuse inspect`"
         }
+        FusionError::PinnedSize { tensor, axis: 0, .. } if is_table(tensor) => {
+            "vocabularies and tables of positions must have as many rows: where the first tokens are the same, \
+             `resize_token_embeddings` brings a model to the other's number (save it again with save_pretrained)"
+        }
         FusionError::PinnedSize { .. } => "widths may differ only where neurons are free to move; see `otfuse inspect`",
         FusionError::ResultNotFinite { .. } => {
             "`dtype` float32 writes the result in a wider type; without, it has the anchor's"
@@ -207,6 +211,11 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
     };
     let file = model.and_then(|model| paths.get(model)).cloned();
     Error { tensor, file, ..Error::input(with_paths(&error.to_string(), paths, anchor)).hint(hint) }
+}
+
+/// Whether a tensor's name is that of a table of tokens or positions, or of scores over tokens.
+fn is_table(tensor: &str) -> bool {
+    ["embed", "wte.", "wpe.", "shared.", "lm_head"].iter().any(|part| tensor.contains(part))
 }
 
 /// The text with the path of each model behind its number, and of the anchor where it has none.

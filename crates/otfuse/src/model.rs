@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use otfuse_formats::model::{Architecture, Format, Model as File};
 use otfuse_formats::{Outputs, Source};
-use otfuse_formats::model::{Architecture, Format, Model as File, ModelError};
 use otfuse_graph::{DataType, Facts, Graph, NeuronGroups};
 
 use crate::files::{hash, shown};
@@ -51,7 +51,7 @@ impl Model {
         let path = path.as_ref();
         match File::open(path, None) {
             Ok(file) => Ok(Self::of(file, path)),
-            Err(error @ ModelError::NoArchitecture { .. }) => Ok(Self::new(path, None, Err(error.into()))),
+            Err(error) if error.takes_architecture() => Ok(Self::new(path, None, Err(error.into()))),
             Err(error) => Err(error.into()),
         }
     }

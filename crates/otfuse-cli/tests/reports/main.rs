@@ -16,3 +16,5 @@ mod other_zip_formats;
 mod tied_weights_untied;
 mod unused_odd_buffers;
 mod wrapped_checkpoints;
+mod hf_bf16_with_f32;
+mod lora_folder;

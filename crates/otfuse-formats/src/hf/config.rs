@@ -48,6 +48,15 @@ impl Config {
         self.get(field).map(|value| size(value).ok_or_else(|| unfit(field, "a positive integer", value))).transpose()
     }
 
+    /// A list of positive integers.
+    pub fn sizes(&self, field: &str) -> Result<Vec<usize>, HfError> {
+        let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
+        let value = self.get(field).ok_or_else(|| missing(field, "a list of positive integers"))?;
+        let list: Option<Vec<usize>> = value.as_array().and_then(|list| list.iter().map(size).collect());
+        let list = list.filter(|list| !list.is_empty());
+        list.ok_or_else(|| unfit(field, "a list of positive integers", value))
+    }
+
     /// A token id, if there is one.
     pub fn token(&self, field: &str) -> Result<Option<i64>, HfError> {
         self.get(field).map(|value| value.as_i64().ok_or_else(|| unfit(field, "an integer", value))).transpose()

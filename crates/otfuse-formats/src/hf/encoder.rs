@@ -1,16 +1,21 @@
-//! BERT, RoBERTa and DistilBERT: encoders of text that normalise behind each block.
+//! BERT and what follows it: encoders of text that normalise behind each block.
 
+mod deberta;
 mod heads;
+mod modern;
 
 use otfuse_graph::{Binary, DataType, Operator, Unary, ValueId};
 use serde_json::json;
 
-use self::heads::{HeadNames, MaskedNames, SequenceHead, Sizes};
+pub(super) use self::deberta::{Distances, draw as draw_deberta};
+use self::heads::{HeadNames, MaskedNames, SequenceHead, Sizes, first_through_named};
+pub(super) use self::modern::draw as draw_modern;
 use super::HfError;
-use super::blocks::{AttentionNames, LayerNames, MlpNames, Norm, Positions, Stack};
+use super::blocks::{AttentionNames, Gate, LayerNames, MlpNames, More, Norm, Order, Positions, Stack};
 use super::config::Config;
 use super::head::Head;
 use super::sketch::{Linear, Sketch, activation_name};
+use super::t5::RelativeBias;
 
 /// What the families of encoders differ in.
 pub(super) struct Family {
@@ -25,6 +30,19 @@ pub(super) struct Family {
     types: bool,
     /// Whether positions are counted from the first token that is no padding.
     counts_tokens: bool,
+    /// What maps narrower embeddings to the stream.
+    narrow: Option<Narrow>,
+    /// Whether layers are shared by groups, as ALBERT's are.
+    groups: bool,
+    /// A table of what each head adds for distances.
+    distances: Option<&'static str>,
+}
+
+/// A layer between embeddings and the stream.
+struct Narrow {
+    path: &'static str,
+    /// Whether it is there even where both have one width.
+    always: bool,
 }
 
 /// The names of the settings.
@@ -55,7 +73,7 @@ const BERT_LAYER: LayerNames = LayerNames {
     },
     attention_norm: "attention.output.LayerNorm",
     cross: None,
-    mlp: MlpNames { gate: None, up: "intermediate.dense", down: "output.dense" },
+    mlp: MlpNames { gate: Gate::No, up: "intermediate.dense", down: "output.dense" },
     mlp_norm: "output.LayerNorm",
 };
 
@@ -78,9 +96,13 @@ pub(super) const BERT: Family = Family {
             activation: None,
         },
         sequence: SequenceHead::Pooled,
+        pooler: "pooler.dense",
     },
     types: true,
     counts_tokens: false,
+    narrow: None,
+    groups: false,
+    distances: None,
 };
 
 pub(super) const ROBERTA: Family = Family {
@@ -104,6 +126,7 @@ pub(super) const ROBERTA: Family = Family {
             activation: Unary::Tanh,
             projection: "classifier.out_proj",
         },
+        pooler: "pooler.dense",
     },
     counts_tokens: true,
     ..BERT
@@ -120,17 +143,15 @@ pub(super) const DISTILBERT: Family = Family {
     layers: (
         "transformer.layer",
         LayerNames {
-            attention: AttentionNames {
-                query: "attention.q_lin",
-                key: "attention.k_lin",
-                value: "attention.v_lin",
-                output: "attention.out_lin",
-                packed: None,
-                norms: None,
-            },
+            attention: AttentionNames::separate([
+                "attention.q_lin",
+                "attention.k_lin",
+                "attention.v_lin",
+                "attention.out_lin",
+            ]),
             attention_norm: "sa_layer_norm",
             cross: None,
-            mlp: MlpNames { gate: None, up: "ffn.lin1", down: "ffn.lin2" },
+            mlp: MlpNames { gate: Gate::No, up: "ffn.lin1", down: "ffn.lin2" },
             mlp_norm: "output_layer_norm",
         },
     ),
@@ -150,9 +171,134 @@ pub(super) const DISTILBERT: Family = Family {
             activation: None,
         },
         sequence: SequenceHead::Hidden { dense: "pre_classifier", activation: Unary::Relu, projection: "classifier" },
+        pooler: "pooler.dense",
     },
     types: false,
-    counts_tokens: false,
+    ..BERT
+};
+
+pub(super) const XLM_ROBERTA: Family = Family {
+    classes: &[
+        ("XLMRobertaModel", Head::Base),
+        ("XLMRobertaForMaskedLM", Head::MaskedLanguage),
+        ("XLMRobertaForSequenceClassification", Head::SequenceClassification),
+        ("XLMRobertaForTokenClassification", Head::TokenClassification),
+    ],
+    ..ROBERTA
+};
+
+pub(super) const CAMEMBERT: Family = Family {
+    classes: &[
+        ("CamembertModel", Head::Base),
+        ("CamembertForMaskedLM", Head::MaskedLanguage),
+        ("CamembertForSequenceClassification", Head::SequenceClassification),
+        ("CamembertForTokenClassification", Head::TokenClassification),
+    ],
+    ..ROBERTA
+};
+
+pub(super) const ERNIE: Family = Family {
+    classes: &[
+        ("ErnieModel", Head::Base),
+        ("ErnieForMaskedLM", Head::MaskedLanguage),
+        ("ErnieForSequenceClassification", Head::SequenceClassification),
+        ("ErnieForTokenClassification", Head::TokenClassification),
+    ],
+    prefix: "ernie.",
+    ..BERT
+};
+
+pub(super) const ELECTRA: Family = Family {
+    classes: &[
+        ("ElectraModel", Head::Base),
+        ("ElectraForMaskedLM", Head::MaskedLanguage),
+        ("ElectraForPreTraining", Head::Discrimination),
+        ("ElectraForSequenceClassification", Head::SequenceClassification),
+        ("ElectraForTokenClassification", Head::TokenClassification),
+    ],
+    prefix: "electra.",
+    heads: HeadNames {
+        masked: MaskedNames {
+            dense: "generator_predictions.dense",
+            norm: "generator_predictions.LayerNorm",
+            projection: "generator_lm_head",
+            bias: "generator_lm_head.bias",
+            activation: Some("gelu"),
+        },
+        sequence: SequenceHead::Hidden {
+            dense: "classifier.dense",
+            activation: Unary::Gelu { tanh: false },
+            projection: "classifier.out_proj",
+        },
+        pooler: "pooler.dense",
+    },
+    narrow: Some(Narrow { path: "embeddings_project", always: false }),
+    ..BERT
+};
+
+pub(super) const ALBERT: Family = Family {
+    classes: &[
+        ("AlbertModel", Head::Base),
+        ("AlbertForMaskedLM", Head::MaskedLanguage),
+        ("AlbertForSequenceClassification", Head::SequenceClassification),
+        ("AlbertForTokenClassification", Head::TokenClassification),
+    ],
+    prefix: "albert.",
+    layers: (
+        "encoder.albert_layer_groups",
+        LayerNames {
+            attention: AttentionNames::separate([
+                "attention.query",
+                "attention.key",
+                "attention.value",
+                "attention.dense",
+            ]),
+            attention_norm: "attention.LayerNorm",
+            cross: None,
+            mlp: MlpNames { gate: Gate::No, up: "ffn", down: "ffn_output" },
+            mlp_norm: "full_layer_layer_norm",
+        },
+    ),
+    heads: HeadNames {
+        masked: MaskedNames {
+            dense: "predictions.dense",
+            norm: "predictions.LayerNorm",
+            projection: "predictions.decoder",
+            bias: "predictions.bias",
+            activation: None,
+        },
+        sequence: SequenceHead::Pooled,
+        pooler: "pooler",
+    },
+    narrow: Some(Narrow { path: "encoder.embedding_hidden_mapping_in", always: true }),
+    groups: true,
+    ..BERT
+};
+
+pub(super) const MPNET: Family = Family {
+    classes: &[
+        ("MPNetModel", Head::Base),
+        ("MPNetForMaskedLM", Head::MaskedLanguage),
+        ("MPNetForSequenceClassification", Head::SequenceClassification),
+        ("MPNetForTokenClassification", Head::TokenClassification),
+    ],
+    prefix: "mpnet.",
+    layers: (
+        "encoder.layer",
+        LayerNames {
+            attention: AttentionNames::separate([
+                "attention.attn.q",
+                "attention.attn.k",
+                "attention.attn.v",
+                "attention.attn.o",
+            ]),
+            attention_norm: "attention.LayerNorm",
+            ..BERT_LAYER
+        },
+    ),
+    types: false,
+    distances: Some("encoder.relative_attention_bias.weight"),
+    ..ROBERTA
 };
 
 /// Draws a network of a family of encoders.
@@ -161,6 +307,7 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) ->
         ("is_decoder", json!(false)),
         ("add_cross_attention", json!(false)),
         ("position_embedding_type", json!("absolute")),
+        ("use_task_id", json!(false)),
     ] {
         config.require(field, &expected)?;
     }
@@ -171,7 +318,7 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) ->
     let stack = Stack {
         names: family.layers.1,
         norm: Norm::Layer(config.number("layer_norm_eps", 1e-12)?),
-        norm_first: false,
+        order: Order::Behind,
         width,
         inner: config.size(inner)?,
         heads,
@@ -183,11 +330,17 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) ->
         projections: Linear::BIASED,
         output: Linear::BIASED,
         mlp: Linear::BIASED,
+        more: More::NOTHING,
     };
     let prefix = sketch.prefix(family.prefix, "embeddings.word_embeddings.weight");
     let epsilon = config.number("layer_norm_eps", 1e-12)?;
+    let embedded = match &family.narrow {
+        Some(_) => config.optional_size("embedding_size")?.unwrap_or(128),
+        None => width,
+    };
     let sizes = Sizes {
         width,
+        embedded,
         words: config.size("vocab_size")?,
         epsilon,
         activation: stack.activation,
@@ -198,12 +351,42 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config, family: &Family) ->
     let tokens = sketch.tokens("input_ids", "sequence");
     let attention_mask = sketch.tokens("attention_mask", "sequence");
     let mut x = embeddings(sketch, config, family, &sizes, tokens)?;
+    if let Some(Narrow { path, always }) = family.narrow
+        && (always || embedded != width)
+    {
+        x = sketch.linear(x, &format!("{prefix}{path}"), [width, embedded], Linear::BIASED)?;
+    }
+    let bias = match family.distances {
+        Some(table) => Some(distances(sketch, &format!("{prefix}{table}"), heads, tokens)?),
+        None => None,
+    };
     let attended = sketch.attended(attention_mask);
-    let positions = Positions { mask: Some(sketch.mask(attended)), ..Positions::default() };
-    for layer in 0..config.size(layers)? {
-        x = sketch.layer(x, &format!("{prefix}{}.{layer}.", family.layers.0), &stack, positions, None)?;
+    let positions = Positions { mask: Some(sketch.mask(attended)), bias, ..Positions::default() };
+    for path in layer_paths(config, family, config.size(layers)?)? {
+        x = sketch.layer(x, &format!("{prefix}{path}"), &stack, positions, None)?;
     }
     family.heads.draw(sketch, config, head, &sizes, x)
+}
+
+/// What each head adds for distances, in MPNet's 32 buckets, whatever the settings say.
+fn distances(sketch: &mut Sketch<'_>, table: &str, heads: usize, tokens: ValueId) -> Result<ValueId, HfError> {
+    let bias = RelativeBias { buckets: 32, farthest: 128, heads, both_ways: true };
+    bias.draw(sketch, table, tokens)
+}
+
+/// Where the weights of each layer are kept; layers of a group share them.
+fn layer_paths(config: &Config, family: &Family, layers: usize) -> Result<Vec<String>, HfError> {
+    let path = family.layers.0;
+    if !family.groups {
+        return Ok((0..layers).map(|layer| format!("{path}.{layer}.")).collect());
+    }
+    let groups = config.optional_size("num_hidden_groups")?.unwrap_or(1);
+    let inner = config.optional_size("inner_group_num")?.unwrap_or(1);
+    let of_group = |layer: usize| {
+        let group = (layer as f64 / (layers as f64 / groups as f64)) as usize;
+        (0..inner).map(move |inner| format!("{path}.{group}.albert_layers.{inner}."))
+    };
+    Ok((0..layers).flat_map(of_group).collect())
 }
 
 /// The width of a head, which must go into the stream's evenly.
@@ -222,7 +405,7 @@ fn embeddings(
     sizes: &Sizes<'_>,
     tokens: ValueId,
 ) -> Result<ValueId, HfError> {
-    let Sizes { width, words, prefix, .. } = *sizes;
+    let Sizes { embedded: width, words, prefix, .. } = *sizes;
     let path = format!("{prefix}embeddings");
     let mut x = sketch.embed(&format!("{path}.word_embeddings.weight"), [words, width], tokens)?;
     if family.types {
@@ -244,7 +427,7 @@ fn embeddings(
 }
 
 /// Positions that count tokens without padding from `padding + 1` on; padding is at `padding`.
-fn counted(sketch: &mut Sketch<'_>, tokens: ValueId, padding: i64) -> ValueId {
+pub(super) fn counted(sketch: &mut Sketch<'_>, tokens: ValueId, padding: i64) -> ValueId {
     let padding = sketch.integer(padding);
     let is_padding = sketch.binary(Binary::Equal, tokens, padding);
     let is_token = sketch.unary(Unary::Not, is_padding);

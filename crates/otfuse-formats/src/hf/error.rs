@@ -15,6 +15,14 @@ pub enum HfError {
         /// The files that would do.
         expected: &'static str,
     },
+    /// What was trained beside a base, and is no network without it.
+    #[error("expected a network, found {kind}{}", of_base(.base))]
+    Adapter {
+        /// What kind it is.
+        kind: String,
+        /// The base that it was trained for, if it says so.
+        base: Option<String>,
+    },
     /// A setting that is missing, malformed, or not supported.
     #[error("config.json: '{field}': expected {expected}, found {found}")]
     Config {
@@ -57,8 +65,11 @@ impl HfError {
         match self {
             Self::Format(error) => error.hint(),
             Self::MissingFile { .. } => "name a file inside it, or a folder that save_pretrained has written".into(),
+            Self::Adapter { .. } => "merge it into its base first: PeftModel.from_pretrained(base, folder)\
+                                     .merge_and_unload().save_pretrained(merged), then fuse the merged folders"
+                .into(),
             Self::Config { field, .. } if field == "model_type" => {
-                "export the network to ONNX and give the file: that works for any architecture".into()
+                "export the network to ONNX and add `--arch FILE.onnx`, or fuse the ONNX files themselves".into()
             }
             Self::Config { .. } => {
                 "the network would compute something else; an ONNX export of it can be fused instead".into()
@@ -68,4 +79,8 @@ impl HfError {
             }
         }
     }
+}
+
+fn of_base(base: &Option<String>) -> String {
+    base.as_ref().map_or_else(String::new, |base| format!(" of '{base}'"))
 }

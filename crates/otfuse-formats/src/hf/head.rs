@@ -17,6 +17,8 @@ pub(super) enum Head {
     TokenClassification,
     ImageClassification,
     ConditionalGeneration,
+    /// For each token whether it was replaced.
+    Discrimination,
     Encoder,
 }
 
@@ -87,7 +89,13 @@ impl Sketch<'_> {
         let numbered = self.binary(Binary::Mul, positions, is_token);
         let last = Operator::ArgExtremum { largest: true, axis: -1, keep_dims: true };
         let last = self.b.node(last, &[numbered]);
-        let chosen = self.binary(Binary::Equal, positions, last);
+        self.vector_at(x, tokens, last)
+    }
+
+    /// The vectors at places of batch x 1.
+    pub fn vector_at(&mut self, x: ValueId, tokens: ValueId, place: ValueId) -> ValueId {
+        let positions = self.positions(tokens);
+        let chosen = self.binary(Binary::Equal, positions, place);
         let chosen = self.cast(chosen, DataType::F32);
         let chosen = self.unsqueeze(chosen, &[1]);
         let vector = self.b.node(Operator::MatMul, &[chosen, x]);

@@ -5,16 +5,20 @@
 //! computes that `architectures` names, in inference mode, for token ids and an attention mask (or pixels). A setting
 //! that would change the function and is not drawn here is refused by name.
 
+mod adapter;
+mod bart;
 mod blocks;
 mod config;
 mod decoder;
 mod draft;
 mod encoder;
 mod error;
+mod experts;
 mod head;
 mod rotary;
 mod sketch;
 mod t5;
+mod towers;
 mod vision;
 mod weights;
 
@@ -22,14 +26,17 @@ use std::path::{Path, PathBuf};
 
 use otfuse_graph::Graph;
 
+pub(crate) use self::adapter::adapter_of_tensors;
 pub(crate) use self::config::Config;
 pub(crate) use self::draft::Draft;
 pub use self::draft::Fill;
 pub use self::error::HfError;
+pub(crate) use self::experts::{Stacks, Unstacked};
 pub use self::weights::{HfIndex, HfWeights};
 pub(crate) use self::weights::{companions, write_folder};
 pub use crate::file::check_folder_target;
 
+use self::adapter::adapter_of_folder;
 use self::config::{missing, unfit};
 use self::sketch::Sketch;
 use crate::StateDict;
@@ -58,6 +65,8 @@ pub struct HfSource {
     pub weights: HfWeights,
     /// For each tensor that the graph uses, its initializer. Tied weights have one initializer.
     pub(crate) bindings: Vec<(String, String)>,
+    /// Which of the tensors stand for several in the files.
+    pub(crate) stacks: Stacks,
 }
 
 /// The files of a folder beside its weights.
@@ -77,12 +86,23 @@ pub enum HfFiles {
 pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
     let path = folder.join(CONFIG_FILE);
     if !path.is_file() {
-        return Err(HfError::MissingFile { expected: "config.json and weights" });
+        let missing = HfError::MissingFile { expected: "config.json and weights" };
+        return Err(adapter_of_folder(folder).unwrap_or(missing));
     }
     let config = Config::parse(&open_mapped(&path)?)?;
-    let (weights, dict) = HfWeights::open(folder)?;
+    drawing(&config)?;
+    let (weights, dict) = open_weights(folder)?;
+    let (dict, stacks) = Stacks::of(dict)?;
     let (graph, bindings) = draw(&config, &dict)?;
-    Ok(HfModel { graph, source: HfSource { files: HfFiles::Folder(folder.into()), dict, weights, bindings } })
+    Ok(HfModel { graph, source: HfSource { files: HfFiles::Folder(folder.into()), dict, weights, bindings, stacks } })
+}
+
+/// The weights of a folder alone.
+pub(crate) fn open_weights(folder: &Path) -> Result<(HfWeights, StateDict), HfError> {
+    HfWeights::open(folder).map_err(|error| match error {
+        HfError::MissingFile { .. } => adapter_of_folder(folder).unwrap_or(error),
+        other => other,
+    })
 }
 
 /// The network of a state dict, with the settings of a folder or of its `config.json`.
@@ -90,7 +110,13 @@ pub fn open_folder(folder: &Path) -> Result<HfModel, HfError> {
 /// # Errors
 /// As [`open_folder`].
 pub(crate) fn draw_with_settings(settings: &Path, dict: &StateDict) -> Result<(Graph, Vec<(String, String)>), HfError> {
-    draw(&Config::parse(&open_mapped(&settings_file(settings))?)?, dict)
+    let config = Config::parse(&open_mapped(&settings_file(settings))?)?;
+    let family = config.text("model_type")?.unwrap_or_default();
+    if MIXTURES.contains(&family) {
+        let expected = "the folder itself as the model where there are experts, whose tensors are kept apart";
+        return Err(unfit("model_type", expected, &family.into()));
+    }
+    draw(&config, dict)
 }
 
 /// The file with the settings of a folder, or the file itself.
@@ -117,22 +143,93 @@ pub(crate) fn draft(config: &Config, classes: usize) -> Result<(Graph, Vec<(Stri
     Ok((graph, bindings, draft))
 }
 
+/// Draws a network of the settings of a family.
+type Draw = fn(&mut Sketch<'_>, &Config) -> Result<(), HfError>;
+
+/// The families, by `model_type`.
+const FAMILIES: &[(&str, Draw)] = &[
+    ("albert", |sketch, config| encoder::draw(sketch, config, &encoder::ALBERT)),
+    ("bart", |sketch, config| bart::draw(sketch, config, &bart::BART)),
+    ("bert", |sketch, config| encoder::draw(sketch, config, &encoder::BERT)),
+    ("blenderbot", |sketch, config| bart::draw(sketch, config, &bart::BLENDERBOT)),
+    ("bloom", decoder::draw_bloom),
+    ("camembert", |sketch, config| encoder::draw(sketch, config, &encoder::CAMEMBERT)),
+    ("clip", |sketch, config| towers::draw(sketch, config, towers::Kind::Clip)),
+    ("clip_text_model", |sketch, config| towers::draw_text(sketch, config, towers::Kind::Clip)),
+    ("clip_vision_model", |sketch, config| towers::draw_image(sketch, config, towers::Kind::Clip)),
+    ("convnext", |sketch, config| vision::draw_convnext(sketch, config, false)),
+    ("convnextv2", |sketch, config| vision::draw_convnext(sketch, config, true)),
+    ("cohere", decoder::draw_cohere),
+    ("deberta-v2", encoder::draw_deberta),
+    ("deit", |sketch, config| vision::draw(sketch, config, &vision::DEIT)),
+    ("dinov2", |sketch, config| vision::draw(sketch, config, &vision::DINOV2)),
+    ("dinov2_with_registers", |sketch, config| vision::draw(sketch, config, &vision::DINOV2_WITH_REGISTERS)),
+    ("distilbert", |sketch, config| encoder::draw(sketch, config, &encoder::DISTILBERT)),
+    ("electra", |sketch, config| encoder::draw(sketch, config, &encoder::ELECTRA)),
+    ("ernie", |sketch, config| encoder::draw(sketch, config, &encoder::ERNIE)),
+    ("falcon", decoder::draw_falcon),
+    ("gemma", decoder::draw_gemma),
+    ("gemma2", decoder::draw_gemma2),
+    ("gemma3_text", decoder::draw_gemma3),
+    ("gpt2", decoder::draw_gpt2),
+    ("gpt_neo", decoder::draw_gpt_neo),
+    ("gpt_neox", decoder::draw_gpt_neox),
+    ("gptj", decoder::draw_gptj),
+    ("granite", |sketch, config| decoder::draw_gated(sketch, config, &decoder::GRANITE)),
+    ("ijepa", |sketch, config| vision::draw(sketch, config, &vision::IJEPA)),
+    ("llama", |sketch, config| decoder::draw_gated(sketch, config, &decoder::LLAMA)),
+    ("m2m_100", |sketch, config| bart::draw(sketch, config, &bart::M2M_100)),
+    ("marian", |sketch, config| bart::draw(sketch, config, &bart::MARIAN)),
+    ("mbart", |sketch, config| bart::draw(sketch, config, &bart::MBART)),
+    ("mistral", |sketch, config| decoder::draw_gated(sketch, config, &decoder::MISTRAL)),
+    ("mixtral", decoder::draw_mixtral),
+    ("modernbert", encoder::draw_modern),
+    ("mpnet", |sketch, config| encoder::draw(sketch, config, &encoder::MPNET)),
+    ("mt5", t5::draw_mt5),
+    ("olmo", decoder::draw_olmo),
+    ("olmo2", |sketch, config| decoder::draw_gated(sketch, config, &decoder::OLMO2)),
+    ("olmoe", decoder::draw_olmoe),
+    ("opt", decoder::draw_opt),
+    ("pegasus", |sketch, config| bart::draw(sketch, config, &bart::PEGASUS)),
+    ("phi", decoder::draw_phi),
+    ("phi3", decoder::draw_phi3),
+    ("qwen2", |sketch, config| decoder::draw_gated(sketch, config, &decoder::QWEN2)),
+    ("qwen2_moe", decoder::draw_qwen2_moe),
+    ("qwen3", |sketch, config| decoder::draw_gated(sketch, config, &decoder::QWEN3)),
+    ("qwen3_moe", decoder::draw_qwen3_moe),
+    ("regnet", vision::draw_regnet),
+    ("resnet", vision::draw_resnet),
+    ("roberta", |sketch, config| encoder::draw(sketch, config, &encoder::ROBERTA)),
+    ("siglip", |sketch, config| towers::draw(sketch, config, towers::Kind::Siglip)),
+    ("siglip_text_model", |sketch, config| towers::draw_text(sketch, config, towers::Kind::Siglip)),
+    ("siglip_vision_model", |sketch, config| towers::draw_image(sketch, config, towers::Kind::Siglip)),
+    ("smollm3", |sketch, config| decoder::draw_gated(sketch, config, &decoder::SMOLLM3)),
+    ("stablelm", decoder::draw_stablelm),
+    ("starcoder2", decoder::draw_starcoder2),
+    ("swin", vision::draw_swin),
+    ("t5", t5::draw),
+    ("vit", |sketch, config| vision::draw(sketch, config, &vision::VIT)),
+    ("vit_msn", |sketch, config| vision::draw(sketch, config, &vision::VIT_MSN)),
+    ("whisper", bart::draw_whisper),
+    ("xlm-roberta", |sketch, config| encoder::draw(sketch, config, &encoder::XLM_ROBERTA)),
+];
+
+/// The families whose experts' tensors are stacked when a folder is opened.
+const MIXTURES: [&str; 4] = ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe"];
+
 /// Draws a network of these settings.
 fn draw_into(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfError> {
-    let families = "bert, distilbert, roberta, vit, gpt2, llama, mistral, qwen2, qwen3 or t5";
-    let family = config.text("model_type")?.ok_or_else(|| missing("model_type", families))?;
     config.refuse("quantization_config")?;
-    match family {
-        "bert" => encoder::draw(sketch, config, &encoder::BERT),
-        "distilbert" => encoder::draw(sketch, config, &encoder::DISTILBERT),
-        "roberta" => encoder::draw(sketch, config, &encoder::ROBERTA),
-        "vit" => vision::draw(sketch, config),
-        "gpt2" => decoder::draw_gpt2(sketch, config),
-        "llama" => decoder::draw(sketch, config, &decoder::LLAMA),
-        "mistral" => decoder::draw(sketch, config, &decoder::MISTRAL),
-        "qwen2" => decoder::draw(sketch, config, &decoder::QWEN2),
-        "qwen3" => decoder::draw(sketch, config, &decoder::QWEN3),
-        "t5" => t5::draw(sketch, config),
-        other => Err(unfit("model_type", families, &other.into())),
-    }
+    drawing(config)?(sketch, config)
+}
+
+/// What draws the family of these settings.
+fn drawing(config: &Config) -> Result<Draw, HfError> {
+    let families = || {
+        let names: Vec<&str> = FAMILIES.iter().map(|(name, _)| *name).collect();
+        format!("one of {}", names.join(", "))
+    };
+    let family = config.text("model_type")?.ok_or_else(|| missing("model_type", &families()))?;
+    let known = FAMILIES.iter().find(|(name, _)| *name == family);
+    known.map(|(_, draw)| *draw).ok_or_else(|| unfit("model_type", &families(), &family.into()))
 }

@@ -7,34 +7,61 @@ use serde_json::{Map, Value};
 use super::HfError;
 use super::config::{Config, unfit};
 
-/// The angle per position of each pair of a head's channels, rounded to float32 after each step as `transformers` does.
-pub(super) fn frequencies(config: &Config, head_width: usize) -> Result<Vec<f32>, HfError> {
-    if !head_width.is_multiple_of(2) {
-        return Err(unfit("head_dim", "an even number", &head_width.into()));
-    }
+/// Where a family keeps what rotations need.
+#[derive(Clone, Copy)]
+pub(super) struct Rope<'n> {
+    /// The kind of layer, where the settings have one object for each.
+    pub kind: Option<&'n str>,
+    /// The setting of the base of the frequencies, and its default.
+    pub theta_field: &'n str,
+    pub theta: f64,
+    /// The setting of the share of a head's channels that is rotated, and its default.
+    pub share_field: &'n str,
+    pub share: f64,
+    /// Whether the old object `rope_scaling` is of other layers.
+    pub is_unscaled: bool,
+}
+
+impl Rope<'_> {
+    pub const PLAIN: Self = Self {
+        kind: None,
+        theta_field: "rope_theta",
+        theta: 10_000.0,
+        share_field: "partial_rotary_factor",
+        share: 1.0,
+        is_unscaled: false,
+    };
+}
+
+/// The angle per position of each rotated pair of a head's channels, rounded to float32 after each step as
+/// `transformers` does.
+pub(super) fn frequencies(config: &Config, head_width: usize, rope: &Rope<'_>) -> Result<Vec<f32>, HfError> {
     let field = if config.get("rope_parameters").is_some() { "rope_parameters" } else { "rope_scaling" };
     let empty = Map::new();
-    let settings = match config.get(field) {
+    let mut settings = match config.get(field) {
         None => &empty,
         Some(Value::Object(settings)) => settings,
         Some(other) => return Err(unfit(field, "an object", other)),
     };
-    let number = |key: &str| -> Result<Option<f64>, HfError> {
-        let found = settings.get(key).or_else(|| config.get(key)).filter(|value| !value.is_null());
+    if let Some(Value::Object(own)) = rope.kind.and_then(|kind| settings.get(kind)) {
+        settings = own;
+    } else if rope.is_unscaled {
+        settings = &empty;
+    }
+    let number = |key: &str, old: &str| -> Result<Option<f64>, HfError> {
+        let found = settings.get(key).or_else(|| config.get(old)).filter(|value| !value.is_null());
         let number = |value: &Value| value.as_f64().ok_or_else(|| unfit(&format!("{field}.{key}"), "a number", value));
         found.map(number).transpose()
     };
-    let needed = |key: &str| number(key)?.ok_or_else(|| unfit(&format!("{field}.{key}"), "a number", &Value::Null));
-    if let Some(share) = number("partial_rotary_factor")?.filter(|&share| share != 1.0) {
-        return Err(unfit("partial_rotary_factor", "1", &share.into()));
+    let needed =
+        |key: &str| number(key, key)?.ok_or_else(|| unfit(&format!("{field}.{key}"), "a number", &Value::Null));
+    let share = number("partial_rotary_factor", rope.share_field)?.unwrap_or(rope.share);
+    let channels = (head_width as f64 * share) as usize;
+    if !channels.is_multiple_of(2) || channels == 0 || channels > head_width {
+        return Err(unfit("head_dim", "an even number of rotated channels", &channels.into()));
     }
-    let theta = number("rope_theta")?.unwrap_or(10_000.0);
-    let plain: Vec<f32> = (0..head_width / 2)
-        .map(|pair| {
-            let exponent = (2 * pair) as f32 / head_width as f32;
-            1.0 / (theta as f32).powf(exponent)
-        })
-        .collect();
+    let theta = number("rope_theta", rope.theta_field)?.unwrap_or(rope.theta);
+    let plain = geometric(channels, theta);
     let kind = settings.get("rope_type").or_else(|| settings.get("type"));
     match kind.unwrap_or(&Value::Null) {
         Value::Null => Ok(plain),
@@ -46,7 +73,7 @@ pub(super) fn frequencies(config: &Config, head_width: usize) -> Result<Vec<f32>
         Value::String(kind) if kind == "llama3" => {
             let low = needed("low_freq_factor")?;
             let high = needed("high_freq_factor")?;
-            let length = match number("original_max_position_embeddings")? {
+            let length = match number("original_max_position_embeddings", "original_max_position_embeddings")? {
                 Some(length) => length,
                 None => needed("max_position_embeddings")?,
             };
@@ -55,6 +82,15 @@ pub(super) fn frequencies(config: &Config, head_width: usize) -> Result<Vec<f32>
         }
         other => Err(unfit(&format!("{field}.rope_type"), "default, linear or llama3", other)),
     }
+}
+
+/// Frequencies from 1 on, each smaller by the same factor.
+pub(super) fn geometric(channels: usize, theta: f64) -> Vec<f32> {
+    let frequency = |pair| {
+        let exponent = (2 * pair) as f32 / channels as f32;
+        1.0 / (theta as f32).powf(exponent)
+    };
+    (0..channels / 2).map(frequency).collect()
 }
 
 /// Long waves are stretched by `factor`, short ones kept, those between blended.

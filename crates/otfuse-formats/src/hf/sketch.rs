@@ -96,7 +96,7 @@ impl<'a> Sketch<'a> {
     }
 
     /// What stands before the names of the weights: `prefix` behind a head, nothing in a network without one.
-    pub fn prefix(&self, prefix: &'static str, probe: &str) -> &'static str {
+    pub fn prefix<'p>(&self, prefix: &'p str, probe: &str) -> &'p str {
         if !self.contains(&format!("{prefix}{probe}")) && self.contains(probe) { "" } else { prefix }
     }
 
@@ -164,9 +164,43 @@ impl<'a> Sketch<'a> {
         Ok(self.b.node(norm, &[x, scale, shift]))
     }
 
-    /// `w x / sqrt(mean(x^2) + epsilon)` over the last axis.
-    pub fn rms_norm(&mut self, x: ValueId, path: &str, width: usize, epsilon: f64) -> Result<ValueId, HfError> {
+    /// Layer normalisation that is scaled, but not shifted.
+    pub fn layer_norm_scaled(
+        &mut self,
+        x: ValueId,
+        path: &str,
+        width: usize,
+        epsilon: f64,
+    ) -> Result<ValueId, HfError> {
         let scale = self.weight_filled(&format!("{path}.weight"), &[width], Fill::Constant(1.0))?;
+        let norm = Operator::LayerNormalization { axis: -1, epsilon: epsilon as f32 };
+        Ok(self.b.node(norm, &[x, scale]))
+    }
+
+    /// Layer normalisation without weights.
+    pub fn layer_norm_plain(&mut self, x: ValueId, width: usize, epsilon: f64) -> ValueId {
+        // As many copies of one number have any order, a constant would have its own.
+        let (one, shape) = (self.scalar(1.0), self.b.integers(&[width as i64]));
+        let scale = self.b.node(Operator::Expand, &[one, shape]);
+        let norm = Operator::LayerNormalization { axis: -1, epsilon: epsilon as f32 };
+        self.b.node(norm, &[x, scale])
+    }
+
+    /// `w x / sqrt(mean(x^2) + epsilon)` over the last axis; `from_one` stands for 1 + w.
+    pub fn rms_norm(
+        &mut self,
+        x: ValueId,
+        path: &str,
+        width: usize,
+        epsilon: f64,
+        from_one: bool,
+    ) -> Result<ValueId, HfError> {
+        let fill = Fill::Constant(if from_one { 0.0 } else { 1.0 });
+        let mut scale = self.weight_filled(&format!("{path}.weight"), &[width], fill)?;
+        if from_one {
+            let one = self.scalar(1.0);
+            scale = self.b.add(scale, one);
+        }
         let square = self.binary(Binary::Mul, x, x);
         let axes = self.b.integers(&[-1]);
         let mean = Reduce { kind: ReduceKind::Mean, keep_dims: true, noop_with_empty_axes: false };
@@ -253,10 +287,40 @@ impl<'a> Sketch<'a> {
         self.b.node(Operator::Gather { axis }, &[x, index])
     }
 
-    /// Two equal parts of the last axis.
+    /// Equal parts of the last axis.
     pub fn parts(&mut self, x: ValueId, length: usize, count: usize) -> Vec<ValueId> {
-        let lengths = self.b.integers(&vec![length as i64; count]);
-        self.b.node_with_options(Operator::Split { axis: -1 }, vec![Some(x), Some(lengths)], count)
+        self.unequal_parts(x, &vec![length; count])
+    }
+
+    /// Parts of the last axis of these lengths.
+    pub fn unequal_parts(&mut self, x: ValueId, lengths: &[usize]) -> Vec<ValueId> {
+        let list: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
+        let list = self.b.integers(&list);
+        self.b.node_with_options(Operator::Split { axis: -1 }, vec![Some(x), Some(list)], lengths.len())
+    }
+
+    /// `cap tanh(x / cap)`.
+    pub fn capped(&mut self, x: ValueId, cap: f64) -> ValueId {
+        let cap = self.scalar(cap);
+        let small = self.binary(Binary::Div, x, cap);
+        let small = self.unary(Unary::Tanh, small);
+        self.binary(Binary::Mul, small, cap)
+    }
+
+    /// The sum, mean or largest element along an axis, which stays with length 1.
+    pub fn reduced(&mut self, x: ValueId, kind: ReduceKind, axis: i64) -> ValueId {
+        let axes = self.b.integers(&[axis]);
+        let reduce = Reduce { kind, keep_dims: true, noop_with_empty_axes: false };
+        self.b.node(Operator::Reduce(reduce), &[x, axes])
+    }
+
+    /// The product with a number, unless it is 1.
+    pub fn times(&mut self, x: ValueId, factor: f64) -> ValueId {
+        if factor == 1.0 {
+            return x;
+        }
+        let factor = self.scalar(factor);
+        self.binary(Binary::Mul, x, factor)
     }
 
     /// 0, 1, .. along the sequence of a value of batch x sequence.

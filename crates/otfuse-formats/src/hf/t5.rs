@@ -3,7 +3,7 @@
 use otfuse_graph::{Operator, Tensor, ValueId, Variadic};
 
 use super::HfError;
-use super::blocks::{AttentionNames, LayerNames, MlpNames, Norm, Positions, Stack};
+use super::blocks::{AttentionNames, Gate, LayerNames, MlpNames, More, Norm, Order, Positions, Stack};
 use super::config::{Config, unfit};
 use super::head::{Head, Vocabulary};
 use super::sketch::{Linear, Sketch};
@@ -35,15 +35,19 @@ const CROSS_ATTENTION: AttentionNames = AttentionNames {
 /// The names in a layer of the encoder, or of the decoder.
 fn names(decoder: bool, gated: bool) -> LayerNames {
     let mlp = match (decoder, gated) {
-        (false, false) => MlpNames { gate: None, up: "layer.1.DenseReluDense.wi", down: "layer.1.DenseReluDense.wo" },
+        (false, false) => {
+            MlpNames { gate: Gate::No, up: "layer.1.DenseReluDense.wi", down: "layer.1.DenseReluDense.wo" }
+        }
         (false, true) => MlpNames {
-            gate: Some("layer.1.DenseReluDense.wi_0"),
+            gate: Gate::Layer("layer.1.DenseReluDense.wi_0"),
             up: "layer.1.DenseReluDense.wi_1",
             down: "layer.1.DenseReluDense.wo",
         },
-        (true, false) => MlpNames { gate: None, up: "layer.2.DenseReluDense.wi", down: "layer.2.DenseReluDense.wo" },
+        (true, false) => {
+            MlpNames { gate: Gate::No, up: "layer.2.DenseReluDense.wi", down: "layer.2.DenseReluDense.wo" }
+        }
         (true, true) => MlpNames {
-            gate: Some("layer.2.DenseReluDense.wi_0"),
+            gate: Gate::Layer("layer.2.DenseReluDense.wi_0"),
             up: "layer.2.DenseReluDense.wi_1",
             down: "layer.2.DenseReluDense.wo",
         },
@@ -62,20 +66,37 @@ struct Parts<'s> {
     stack: Stack<'s>,
     embeddings: String,
     words: usize,
-    buckets: usize,
-    farthest: usize,
+    bias: RelativeBias,
 }
 
 /// Draws T5.
 pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfError> {
-    let head = Head::of(config, CLASSES)?;
+    draw_classes(sketch, config, CLASSES)
+}
+
+/// Draws mT5, which is T5 with gated perceptrons and other defaults.
+pub(super) fn draw_mt5(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfError> {
+    let mut config = config.clone();
+    config.0.entry("feed_forward_proj").or_insert("gated-gelu".into());
+    // Scores are never scaled here, whatever the embeddings are tied to.
+    config.0.entry("scale_decoder_outputs").or_insert(false.into());
+    let classes = [
+        ("MT5ForConditionalGeneration", Head::ConditionalGeneration),
+        ("MT5Model", Head::Base),
+        ("MT5EncoderModel", Head::Encoder),
+    ];
+    draw_classes(sketch, &config, &classes)
+}
+
+fn draw_classes(sketch: &mut Sketch<'_>, config: &Config, classes: &[(&str, Head)]) -> Result<(), HfError> {
+    let head = Head::of(config, classes)?;
     let width = config.size("d_model")?;
     let heads = config.size("num_heads")?;
     let (gated, activation) = feed_forward(config)?;
     let stack = Stack {
         names: names(false, gated),
         norm: Norm::RootMeanSquare(config.number("layer_norm_epsilon", 1e-6)?),
-        norm_first: true,
+        order: Order::Before,
         width,
         inner: config.size("d_ff")?,
         heads,
@@ -88,13 +109,18 @@ pub(super) fn draw(sketch: &mut Sketch<'_>, config: &Config) -> Result<(), HfErr
         projections: Linear::PLAIN,
         output: Linear::PLAIN,
         mlp: Linear::PLAIN,
+        more: More::NOTHING,
     };
     let parts = Parts {
         stack,
         embeddings: embeddings(sketch),
         words: config.size("vocab_size")?,
-        buckets: config.optional_size("relative_attention_num_buckets")?.unwrap_or(32),
-        farthest: config.optional_size("relative_attention_max_distance")?.unwrap_or(128),
+        bias: RelativeBias {
+            buckets: config.optional_size("relative_attention_num_buckets")?.unwrap_or(32),
+            farthest: config.optional_size("relative_attention_max_distance")?.unwrap_or(128),
+            heads,
+            both_ways: true,
+        },
     };
     let tokens = sketch.tokens("input_ids", "sequence");
     let attention_mask = sketch.tokens("attention_mask", "sequence");
@@ -156,37 +182,53 @@ fn stack_of(
     let stack = &parts.stack;
     let mut x = sketch.embed(&parts.embeddings, [parts.words, stack.width], tokens)?;
     let table = format!("{path}.block.0.{}", "layer.0.SelfAttention.relative_attention_bias.weight");
-    let bias = relative_bias(sketch, parts, &table, tokens, memory.is_none())?;
+    let RelativeBias { buckets, farthest, heads, .. } = parts.bias;
+    let bias = RelativeBias { buckets, farthest, heads, both_ways: memory.is_none() };
+    let bias = bias.draw(sketch, &table, tokens)?;
     for layer in 0..layers {
-        let positions = Positions { mask: Some(mask), bias: Some(bias), rotation: None };
+        let positions = Positions { mask: Some(mask), bias: Some(bias), ..Positions::default() };
         x = sketch.layer(x, &format!("{path}.block.{layer}."), stack, positions, memory)?;
     }
     sketch.norm(x, &format!("{path}.final_layer_norm"), stack.width, stack.norm)
 }
 
-/// What each head adds for the distance from query to key: 1 x heads x queries x keys.
-fn relative_bias(
-    sketch: &mut Sketch<'_>,
-    parts: &Parts<'_>,
-    table: &str,
-    tokens: ValueId,
-    both_ways: bool,
-) -> Result<ValueId, HfError> {
-    let farthest = i64::try_from(parts.farthest).unwrap_or(i64::MAX);
-    let buckets: Vec<i64> =
-        (-farthest..=farthest).map(|distance| bucket(distance, both_ways, parts.buckets, parts.farthest)).collect();
-    let positions = sketch.positions(tokens);
-    let (queries, keys) = (sketch.unsqueeze(positions, &[1]), sketch.unsqueeze(positions, &[0]));
-    let distances = sketch.binary(otfuse_graph::Binary::Sub, keys, queries);
-    let (least, most) = (sketch.integer(-farthest), sketch.integer(farthest));
-    let near = sketch.b.node(Operator::Variadic(Variadic::Max), &[distances, least]);
-    let near = sketch.b.node(Operator::Variadic(Variadic::Min), &[near, most]);
-    let index = sketch.b.add(near, most);
-    let list = sketch.b.constant(Tensor::from_i64(&[buckets.len()], buckets));
-    let buckets = sketch.b.node(Operator::Gather { axis: 0 }, &[list, index]);
-    let bias = sketch.embed(table, [parts.buckets, parts.stack.heads], buckets)?;
-    let bias = sketch.transpose(bias, &[2, 0, 1]);
-    Ok(sketch.unsqueeze(bias, &[0]))
+/// What each head adds for the distance from query to key, by the distance's bucket.
+pub(super) struct RelativeBias {
+    pub buckets: usize,
+    pub farthest: usize,
+    pub heads: usize,
+    /// Whether later keys have buckets of their own.
+    pub both_ways: bool,
+}
+
+impl RelativeBias {
+    /// 1 x heads x queries x keys.
+    pub fn draw(&self, sketch: &mut Sketch<'_>, table: &str, tokens: ValueId) -> Result<ValueId, HfError> {
+        let farthest = i64::try_from(self.farthest).unwrap_or(i64::MAX);
+        let bucket = |distance| bucket(distance, self.both_ways, self.buckets, self.farthest);
+        let buckets: Vec<i64> = (-farthest..=farthest).map(bucket).collect();
+        let positions = sketch.positions(tokens);
+        let buckets = sketch.by_distance(positions, buckets);
+        let bias = sketch.embed(table, [self.buckets, self.heads], buckets)?;
+        let bias = sketch.transpose(bias, &[2, 0, 1]);
+        Ok(sketch.unsqueeze(bias, &[0]))
+    }
+}
+
+impl Sketch<'_> {
+    /// The numbers of a list for the distances from queries to keys, queries x keys. The middle of the list is for
+    /// distance 0, its ends are for all distances beyond.
+    pub fn by_distance(&mut self, positions: ValueId, list: Vec<i64>) -> ValueId {
+        let farthest = (list.len() / 2) as i64;
+        let (queries, keys) = (self.unsqueeze(positions, &[1]), self.unsqueeze(positions, &[0]));
+        let distances = self.binary(otfuse_graph::Binary::Sub, keys, queries);
+        let (least, most) = (self.integer(-farthest), self.integer(farthest));
+        let near = self.b.node(Operator::Variadic(Variadic::Max), &[distances, least]);
+        let near = self.b.node(Operator::Variadic(Variadic::Min), &[near, most]);
+        let index = self.b.add(near, most);
+        let list = self.b.constant(Tensor::from_i64(&[list.len()], list));
+        self.b.node(Operator::Gather { axis: 0 }, &[list, index])
+    }
 }
 
 /// The bucket of a distance: one for each of the nearest, then logarithmically wider ones up to `farthest`.

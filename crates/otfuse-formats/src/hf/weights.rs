@@ -114,7 +114,8 @@ impl HfWeights {
     }
 }
 
-/// Stages a folder: all but the weights of a folder is copied, or the new files are written.
+/// Stages a folder: all but the weights of a folder, and folders in it that belong to the network, is copied, or the new
+/// files are written.
 pub(crate) fn write_folder(
     outputs: &Outputs,
     files: &HfFiles,
@@ -131,8 +132,25 @@ pub(crate) fn write_folder(
             }
         }
         HfFiles::Folder(source) => {
-            for (name, bytes) in companions(source)? {
-                outputs.write(&target.join(name), |file| file.write_all(&bytes))?;
+            let parts = modules(source);
+            copy_folder(outputs, source, target, &parts)?;
+        }
+    }
+    Ok(())
+}
+
+/// Stages the files of a folder that hold no weights, and the folders in it that hold none or are `wanted`.
+fn copy_folder(outputs: &Outputs, source: &Path, target: &Path, wanted: &[PathBuf]) -> Result<(), FormatError> {
+    for path in listed(source)? {
+        let name = path.file_name().unwrap_or_default();
+        let whole = wanted.contains(&path);
+        if path.is_file() && !holds_weights(&path) {
+            copy_file(outputs, &path, &target.join(name))?;
+        } else if path.is_dir() && (whole || is_copied(&path)?) {
+            outputs.new_folder(&target.join(name))?;
+            match whole {
+                true => copy_all(outputs, &path, &target.join(name))?,
+                false => copy_folder(outputs, &path, &target.join(name), &[])?,
             }
         }
     }
@@ -141,17 +159,62 @@ pub(crate) fn write_folder(
 
 /// The files of a folder that are copied beside new weights, by name.
 pub(crate) fn companions(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, FormatError> {
+    let files = listed(folder)?.into_iter().filter(|path| path.is_file() && !holds_weights(path));
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path);
+        let bytes = bytes.map_err(|source| FormatError::Io { path: path.clone(), action: "read", source })?;
+        Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes))
+    };
+    files.map(read).collect()
+}
+
+/// Stages all files of a folder.
+fn copy_all(outputs: &Outputs, source: &Path, target: &Path) -> Result<(), FormatError> {
+    for path in listed(source)?.into_iter().filter(|path| path.is_file()) {
+        copy_file(outputs, &path, &target.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+fn copy_file(outputs: &Outputs, source: &Path, target: &Path) -> Result<(), FormatError> {
+    let read = fs::read(source);
+    let bytes = read.map_err(|error| FormatError::Io { path: source.into(), action: "read", source: error })?;
+    outputs.write(target, |file| file.write_all(&bytes))
+}
+
+/// What is in a folder, by name.
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
     let unlisted = |error| FormatError::Io { path: folder.into(), action: "list", source: error };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unlisted)? {
-        let path = entry.map_err(unlisted)?.path();
-        if path.is_file() && !holds_weights(&path) {
-            let read = fs::read(&path);
-            let bytes = read.map_err(|source| FormatError::Io { path: path.clone(), action: "read", source })?;
-            found.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes));
+    let entries = fs::read_dir(folder).map_err(unlisted)?;
+    let mut paths =
+        entries.map(|entry| Ok(entry.map_err(unlisted)?.path())).collect::<Result<Vec<_>, FormatError>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Whether a folder belongs to the network and not to its training or its history, and holds no weights.
+fn is_copied(folder: &Path) -> Result<bool, FormatError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with(['.', '_']) || name.starts_with("checkpoint-") || name == "runs" {
+        return Ok(false);
+    }
+    for path in listed(folder)? {
+        if (path.is_file() && holds_weights(&path)) || (path.is_dir() && !is_copied(&path)?) {
+            return Ok(false);
         }
     }
-    Ok(found)
+    Ok(true)
+}
+
+/// The folders of further parts, pooling for instance, that `modules.json` names.
+fn modules(folder: &Path) -> Vec<PathBuf> {
+    let parts: Option<Value> =
+        fs::read(folder.join("modules.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let parts = parts.as_ref().and_then(Value::as_array).into_iter().flatten();
+    let paths = parts
+        .filter_map(|part| part.get("path")?.as_str())
+        .filter(|path| !path.is_empty() && !path.contains(['/', '\\']) && *path != "..");
+    paths.map(|path| folder.join(path)).collect()
 }
 
 fn holds_weights(path: &Path) -> bool {

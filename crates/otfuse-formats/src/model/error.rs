@@ -115,6 +115,17 @@ fn describe(architecture: &Path, problems: &[TensorProblem], count: usize) -> St
 }
 
 impl ModelError {
+    /// Whether the file is read once it is said what network its tensors are of.
+    pub fn takes_architecture(&self) -> bool {
+        match self {
+            Self::NoArchitecture { .. } => true,
+            Self::HuggingFace { source, .. } => {
+                matches!(&**source, HfError::Config { field, .. } if field == "model_type")
+            }
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         let names = || Family::ALL.map(Family::name).join(", ");

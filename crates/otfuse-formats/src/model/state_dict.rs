@@ -10,6 +10,7 @@ use super::{Architecture, Format, ModelError, Tensors};
 use crate::StateDict;
 use crate::contents::Contents;
 use crate::correspondence::{Binding, written};
+use crate::hf::{HfFiles, HfWeights};
 use crate::onnx::Template;
 
 /// A state dict that a network's weights come from and go back to.
@@ -27,6 +28,8 @@ pub struct StateDictSource {
     pub(super) bindings: Vec<Binding>,
     /// The ONNX file that the graph comes from, unless the graph is another by now.
     pub(super) template: Option<Template>,
+    /// The folder that the tensors lie in, where they are those of one.
+    pub(super) folder: Option<(HfFiles, HfWeights)>,
 }
 
 impl StateDictSource {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::UntrainedError;
 use super::tokenizer::tokenizer_files;
 use super::transformer::{DEVIATION, Task, TransformerSpec};
-use crate::hf::{CONFIG_FILE, Config, Draft, Fill, HfError, HfFiles, HfSource, HfWeights, draft};
+use crate::hf::{CONFIG_FILE, Config, Draft, Fill, HfError, HfFiles, HfSource, HfWeights, Stacks, draft};
 use crate::model::{Model, Source};
 
 impl TransformerSpec {
@@ -28,7 +28,8 @@ impl TransformerSpec {
         let json = format!("{:#}\n", Value::Object(config.0)).into_bytes();
         let mut files = vec![(CONFIG_FILE.to_owned(), json)];
         files.extend(tokenizer_files(task));
-        let source = HfSource { files: HfFiles::New(files), dict, weights: HfWeights::Single, bindings };
+        let stacks = Stacks::of_stacked(&dict);
+        let source = HfSource { files: HfFiles::New(files), dict, weights: HfWeights::Single, bindings, stacks };
         let path = PathBuf::from(&self.text);
         Ok((Model { graph, source: Source::HuggingFace(Box::new(source)), path, ties: Vec::new() }, fills))
     }

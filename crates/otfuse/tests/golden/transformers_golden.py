@@ -32,7 +32,7 @@ def values(name, shape):
         state = (state ^ (state >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
         state = state ^ (state >> numpy.uint64(31))
     unit = (state >> numpy.uint64(40)).astype(numpy.float32) / numpy.float32(1 << 23) - numpy.float32(1)
-    is_scale = len(shape) == 1 and name.endswith("weight")
+    is_scale = len(shape) == 1 and name.endswith(("weight", "running_var"))
     result = numpy.float32(1) + numpy.float32(0.25) * unit if is_scale else numpy.float32(0.5) * unit
     return torch.from_numpy(result.reshape(tuple(shape)).copy())
 

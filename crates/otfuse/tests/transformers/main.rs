@@ -1,5 +1,6 @@
 //! Transformers in Hugging Face folders: what they compute, their neuron groups, fusing them, writing them back.
 
+mod families;
 mod files;
 mod forward;
 mod groups;

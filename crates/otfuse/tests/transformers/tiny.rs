@@ -19,25 +19,34 @@ pub struct Tiny {
     pub outputs: BTreeMap<String, Vec<f32>>,
 }
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transformers")
+fn golden(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder)
 }
 
 /// All networks, by name.
 pub fn all() -> Vec<Tiny> {
-    let files = fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().path());
-    let mut names: Vec<String> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-    names.sort();
-    names.iter().map(|name| Tiny::named(name)).collect()
+    Tiny::all_of("transformers")
 }
 
 impl Tiny {
     pub fn named(name: &str) -> Self {
-        let json: Value = serde_json::from_slice(&fs::read(golden().join(format!("{name}.json"))).unwrap()).unwrap();
-        let tensors =
-            json["tensors"].as_object().unwrap().iter().map(|(key, tensor)| {
-                (key.clone(), shape(&tensor["shape"]), tensor["seed"].as_str().unwrap().to_owned())
-            });
+        Self::read("transformers", name)
+    }
+
+    /// All networks of a folder of golden files, by name.
+    pub fn all_of(folder: &str) -> Vec<Self> {
+        let files = fs::read_dir(golden(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<String> = files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        names.iter().map(|name| Self::read(folder, name)).collect()
+    }
+
+    fn read(folder: &str, name: &str) -> Self {
+        let file = golden(folder).join(format!("{name}.json"));
+        let json: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        let tensors = json["tensors"].as_object().unwrap().iter().map(|(key, tensor)| {
+            (key.clone(), shape(&tensor["shape"]), tensor["seed"].as_str().unwrap_or(key).to_owned())
+        });
         let inputs = json["inputs"].as_object().unwrap().iter().map(|(key, input)| (key.clone(), tensor(input)));
         let outputs = json["outputs"].as_object().unwrap().iter().map(|(key, output)| (key.clone(), floats(output)));
         Self {
@@ -54,7 +63,10 @@ impl Tiny {
         fs::write(folder.join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
         let mut dict = StateDict::new();
         for (name, shape, seed) in &self.tensors {
-            let tensor = Tensor::from_f32_as(data_type, shape, values(seed, shape));
+            let tensor = match name.ends_with("num_batches_tracked") {
+                true => Tensor::from_i64(&[], vec![0]),
+                false => Tensor::from_f32_as(data_type, shape, values(seed, shape)),
+            };
             dict.insert(name.clone(), tensor).unwrap();
         }
         dict.provenance_mut().metadata.insert("format".into(), "pt".into());
@@ -96,7 +108,7 @@ fn tensor(json: &Value) -> Tensor {
 pub fn values(name: &str, shape: &[usize]) -> Vec<f32> {
     let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
-    let is_scale = shape.len() == 1 && name.ends_with("weight");
+    let is_scale = shape.len() == 1 && (name.ends_with("weight") || name.ends_with("running_var"));
     (1..=shape.iter().product::<usize>() as u64)
         .map(|index| {
             let mut state = seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));

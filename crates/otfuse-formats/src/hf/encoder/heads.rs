@@ -11,6 +11,8 @@ use crate::hf::sketch::{Linear, Sketch};
 pub(super) struct HeadNames {
     pub masked: MaskedNames,
     pub sequence: SequenceHead,
+    /// Where the pooler is kept.
+    pub pooler: &'static str,
 }
 
 /// The names in the head that finds masked words.
@@ -36,6 +38,8 @@ pub(super) enum SequenceHead {
 /// The sizes that heads are made of.
 pub(super) struct Sizes<'c> {
     pub width: usize,
+    /// The width of embeddings.
+    pub embedded: usize,
     pub words: usize,
     pub epsilon: f64,
     /// The activation of the layers, and the setting that names it.
@@ -56,9 +60,10 @@ impl HeadNames {
     ) -> Result<(), HfError> {
         let logits = match head {
             Head::MaskedLanguage => self.masked.draw(sketch, config, sizes, x)?,
+            Head::Discrimination => discriminated(sketch, sizes, x)?,
             Head::TokenClassification => sketch.classes(x, "classifier", sizes.width, Linear::BIASED)?,
-            Head::SequenceClassification => self.sequence.draw(sketch, sizes, x)?,
-            _ => return base(sketch, sizes, x),
+            Head::SequenceClassification => self.sequence.draw(sketch, sizes, self.pooler, x)?,
+            _ => return base(sketch, sizes, self.pooler, x),
         };
         sketch.output(logits, "logits");
         Ok(())
@@ -67,15 +72,15 @@ impl HeadNames {
 
 impl MaskedNames {
     /// A linear layer, the activation, a normalisation, and scores over the vocabulary.
-    fn draw(
+    pub fn draw(
         &self,
         sketch: &mut Sketch<'_>,
         config: &Config,
         sizes: &Sizes<'_>,
         x: ValueId,
     ) -> Result<ValueId, HfError> {
-        let Sizes { width, words, prefix, .. } = *sizes;
-        let x = sketch.linear(x, self.dense, [width; 2], Linear::BIASED)?;
+        let Sizes { embedded: width, words, prefix, .. } = *sizes;
+        let x = sketch.linear(x, self.dense, [width, sizes.width], Linear::BIASED)?;
         let x = sketch.activation(x, self.activation.unwrap_or(sizes.activation), sizes.activation_field)?;
         let x = sketch.layer_norm(x, self.norm, width, sizes.epsilon)?;
         let embeddings = format!("{prefix}embeddings.word_embeddings.weight");
@@ -85,9 +90,9 @@ impl MaskedNames {
 }
 
 impl SequenceHead {
-    fn draw(self, sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<ValueId, HfError> {
+    fn draw(self, sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, pooler: &str, x: ValueId) -> Result<ValueId, HfError> {
         let (hidden, projection) = match self {
-            Self::Pooled => (pooler(sketch, sizes, x)?, "classifier"),
+            Self::Pooled => (pooled(sketch, sizes, pooler, x)?, "classifier"),
             Self::Hidden { dense, activation, projection } => {
                 (first_through(sketch, dense, activation, sizes, x)?, projection)
             }
@@ -97,17 +102,17 @@ impl SequenceHead {
 }
 
 /// The stream itself, and its pooled first token where the checkpoint has a pooler.
-fn base(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<(), HfError> {
+fn base(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, pooler: &str, x: ValueId) -> Result<(), HfError> {
     sketch.output(x, "last_hidden_state");
-    if sketch.contains(&format!("{}pooler.dense.weight", sizes.prefix)) {
-        let pooled = pooler(sketch, sizes, x)?;
+    if sketch.contains(&format!("{}{pooler}.weight", sizes.prefix)) {
+        let pooled = pooled(sketch, sizes, pooler, x)?;
         sketch.output(pooled, "pooler_output");
     }
     Ok(())
 }
 
-fn pooler(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<ValueId, HfError> {
-    first_through(sketch, &format!("{}pooler.dense", sizes.prefix), Unary::Tanh, sizes, x)
+fn pooled(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, pooler: &str, x: ValueId) -> Result<ValueId, HfError> {
+    first_through(sketch, &format!("{}{pooler}", sizes.prefix), Unary::Tanh, sizes, x)
 }
 
 /// The first token through a linear layer and an activation.
@@ -121,4 +126,26 @@ fn first_through(
     let first = sketch.take(x, 0, 1);
     let hidden = sketch.linear(first, path, [sizes.width; 2], Linear::BIASED)?;
     Ok(sketch.unary(activation, hidden))
+}
+
+/// The first token through a linear layer and an activation that a setting names.
+pub(super) fn first_through_named(
+    sketch: &mut Sketch<'_>,
+    path: &str,
+    (activation, field): (&str, &str),
+    width: usize,
+    x: ValueId,
+) -> Result<ValueId, HfError> {
+    let first = sketch.take(x, 0, 1);
+    let hidden = sketch.linear(first, path, [width; 2], Linear::BIASED)?;
+    sketch.activation(hidden, activation, field)
+}
+
+/// A score for each token whether it was replaced.
+fn discriminated(sketch: &mut Sketch<'_>, sizes: &Sizes<'_>, x: ValueId) -> Result<ValueId, HfError> {
+    let path = "discriminator_predictions.dense";
+    let hidden = sketch.linear(x, path, [sizes.width; 2], Linear::BIASED)?;
+    let hidden = sketch.activation(hidden, sizes.activation, sizes.activation_field)?;
+    let scores = sketch.linear(hidden, &format!("{path}_prediction"), [1, sizes.width], Linear::BIASED)?;
+    Ok(sketch.take(scores, 0, 2))
 }
