@@ -29,7 +29,7 @@ mod views;
 
 use std::path::Path;
 
-use otfuse_graph::{Graph, GraphEditor, GraphError};
+use otfuse_graph::{Graph, GraphEditor, GraphError, Operator, Tensor};
 
 use crate::StateDict;
 use crate::error::{FormatError, OnnxError};
@@ -39,7 +39,7 @@ use crate::onnx::Template;
 pub(crate) use binding::{Binding, permuted, written};
 
 use names::Names;
-use search::Search;
+use search::{Search, Twin};
 use shared::Apart;
 
 /// A network with a checkpoint's tensors.
@@ -86,8 +86,11 @@ pub(crate) fn correspond(
     let Apart { graph, copies } = shared::apart(graph, &origins, &names).map_err(invalid)?;
     // Where values are thought to tell and do not, the graph was exported from a network with some of the same weights.
     let alike = witnesses.iter().copied().filter(|witness| witness.names().eq(dict.names()));
-    let mut ways: Vec<Option<&StateDict>> = std::iter::once(dict).chain(alike).map(Some).collect();
-    ways.retain(|witness| witness.is_some_and(|witness| search::has_same_values(&graph, witness, &names)));
+    let known = std::iter::once(dict).chain(alike);
+    let mut known: Vec<(usize, &StateDict)> =
+        known.filter_map(|dict| Some((search::equal_values(&graph, dict, &names)?, dict))).collect();
+    known.sort_by_key(|(equal, _)| std::cmp::Reverse(*equal));
+    let mut ways: Vec<Option<&StateDict>> = known.into_iter().map(|(_, dict)| Some(dict)).collect();
     ways.push(None);
     let mut result = Err(Vec::new());
     for witness in ways {
@@ -121,8 +124,16 @@ pub(crate) fn correspond(
         bindings.push(Binding::same(&key, &editor.graph().value(value).name));
         editor.set_input(node, position, Some(value));
     }
-    for (twin, first) in found.merged {
-        editor.replace(twin, first);
+    for Twin { gone, first, axes } in found.merged {
+        let mut stands = first;
+        if axes > 0 {
+            let name = editor.graph().value(gone).name.clone();
+            let places = Tensor::from_i64(&[axes], (0..axes as i64).collect());
+            let places = editor.add_initializer(format!("{name}.axes"), places);
+            stands = editor.add_value(format!("{name}.widened"), None);
+            editor.add_node(name, Operator::Unsqueeze, vec![Some(first), Some(places)], vec![Some(stands)]);
+        }
+        editor.replace(gone, stands);
     }
     if !is_as_read {
         editor.remove_unread();

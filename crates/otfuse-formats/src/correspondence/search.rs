@@ -44,7 +44,7 @@ pub(super) struct Found {
     /// Biases that the exporter left out, since they were zero in the network that it was given.
     pub(super) biases: Vec<(NodeId, usize, String)>,
     /// Tensors that are one tensor of the checkpoint.
-    pub(super) merged: Vec<(ValueId, ValueId)>,
+    pub(super) merged: Vec<Twin>,
     pub(super) notes: Vec<String>,
 }
 
@@ -534,22 +534,32 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Tensors of the graph that stand for one tensor of the checkpoint: the second is the first.
-    fn merged(&self) -> Vec<(ValueId, ValueId)> {
-        let mut first: HashMap<(&str, &Order), &str> = HashMap::new();
+    /// Tensors of the graph that stand for one tensor of the checkpoint: the second is the first, with axes of length 1 in front
+    /// where it has more axes.
+    fn merged(&self) -> Vec<Twin> {
+        let mut first: HashMap<(&str, &Order), (&str, ValueId)> = HashMap::new();
         let mut merged = Vec::new();
-        for binding in &self.bindings {
-            let Some(key) = binding.whole() else { continue };
-            let known = *first.entry((key, &binding.permutation)).or_insert(&binding.initializer);
-            if known != binding.initializer {
-                let ids = [&binding.initializer, known].map(|name| self.graph.find_value(name));
-                if let [Some(twin), Some(first)] = ids {
-                    merged.push((twin, first));
-                }
+        for binding in self.bindings.iter().filter(|binding| binding.permutation.is_none()) {
+            let (Some(key), Some(id)) = (binding.whole(), self.graph.find_value(&binding.initializer)) else { continue };
+            let (name, known) = *first.entry((key, &binding.permutation)).or_insert((&binding.initializer, id));
+            if name == binding.initializer {
+                continue;
+            }
+            let rank = |id: ValueId| self.graph.initializer(id).map_or(0, |tensor| tensor.shape().len());
+            if rank(id) >= rank(known) {
+                merged.push(Twin { gone: id, first: known, axes: rank(id) - rank(known) });
             }
         }
         merged
     }
+}
+
+/// A tensor of the graph that is another one.
+pub(super) struct Twin {
+    pub(super) gone: ValueId,
+    pub(super) first: ValueId,
+    /// So many axes of length 1 stand in front of the other one's.
+    pub(super) axes: usize,
 }
 
 /// The vector that a tensor repeats along all axes but the last, which then have length 1.
@@ -590,30 +600,27 @@ fn part_orders(tensor: &Tensor, candidate: &Candidate, start: usize) -> Vec<Orde
     orders(tensor.shape(), &shape)
 }
 
-/// Whether constants of the graph that are a checkpoint's tensor by name have its values as well: then the graph was exported
-/// from this checkpoint.
-pub(super) fn has_same_values(graph: &Graph, dict: &StateDict, names: &Names) -> bool {
-    let named = graph.initializers().filter_map(|(id, tensor)| {
-        let found = dict.get(names.key(&graph.value(id).name)?)?;
-        (tensor.data_type().is_float() && !is_uniform(tensor) && found.len() == tensor.len()).then_some((tensor, found))
-    });
-    let mut named = named.peekable();
-    if named.peek().is_some() {
-        // Weights that a normalisation was computed into have other values, and their biases.
-        let has_norms = dict.names().any(|key| key.ends_with("running_var"));
-        let (mut equal, mut different) = (0, 0);
-        for (tensor, found) in named {
-            let is_equal = found.reshaped(tensor.shape()).is_ok_and(|found| is_close(&found, tensor));
-            *(if is_equal { &mut equal } else { &mut different }) += 1;
-        }
-        return equal > 0 && (different == 0 || has_norms);
-    }
-    // Without a name in common, any equal tensor tells.
-    let large = |tensor: &&Tensor| tensor.data_type().is_float() && tensor.len() > 1 && !is_uniform(tensor);
-    let has_twin = |tensor: &Tensor| {
-        dict.iter().any(|(_, found)| found.len() == tensor.len() && found.reshaped(tensor.shape()).is_ok_and(|found| is_close(&found, tensor)))
+/// How many constants of the graph have a checkpoint's values as well; `None` if the graph was not exported from this checkpoint.
+pub(super) fn equal_values(graph: &Graph, dict: &StateDict, names: &Names) -> Option<usize> {
+    let is_equal = |tensor: &Tensor, found: &Tensor| {
+        found.len() == tensor.len() && found.reshaped(tensor.shape()).is_ok_and(|found| is_close(&found, tensor))
     };
-    graph.initializers().map(|(_, tensor)| tensor).filter(large).any(has_twin)
+    let large = |tensor: &&Tensor| tensor.data_type().is_float() && tensor.len() > 1 && !is_uniform(tensor);
+    let floats: Vec<(ValueId, &Tensor)> = graph.initializers().filter(|(_, tensor)| large(tensor)).collect();
+    let named: Vec<(&Tensor, &Tensor)> = floats
+        .iter()
+        .filter_map(|(id, tensor)| Some((*tensor, dict.get(names.key(&graph.value(*id).name)?)?)))
+        .filter(|(tensor, found)| tensor.len() == found.len())
+        .collect();
+    let equal = named.iter().filter(|(tensor, found)| is_equal(tensor, found)).count();
+    if named.is_empty() {
+        // Without a name in common, any equal tensor tells.
+        let count = floats.iter().filter(|(_, tensor)| dict.iter().any(|(_, found)| is_equal(tensor, found))).count();
+        return Some(count).filter(|&count| count > 0);
+    }
+    // Weights that a normalisation was computed into have other values, and their biases.
+    let has_norms = dict.names().any(|key| key.ends_with("running_var"));
+    Some(equal).filter(|&equal| equal > 0 && (equal == named.len() || has_norms))
 }
 
 /// A graph in which weights that the checkpoint has in another form are constants, where it computed them from that form, and
