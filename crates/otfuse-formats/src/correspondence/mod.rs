@@ -73,7 +73,7 @@ pub(crate) fn correspond(
         let source = Box::new(OnnxError::Graph(error));
         ModelError::Format(FormatError::Onnx { path: architecture.into(), source })
     };
-    let origins = provenance::origins(template.nodes());
+    let mut origins = provenance::origins(template.nodes());
     let parametrized = parametrization::find(dict);
     let mut of_graph: Vec<String> = graph.initializers().map(|(id, _)| graph.value(id).name.clone()).collect();
     of_graph.extend(origins.values().map(|origin| format!("{}.weight", origin.module)));
@@ -82,6 +82,7 @@ pub(crate) fn correspond(
     let of_graph: Vec<&str> = of_graph.iter().map(String::as_str).collect();
     let names = Names::of(&of_graph, dict.names().chain(parametrized.iter().map(|weight| weight.name.as_str())));
     let names = names.with_aliases(provenance::aliases(template.nodes()));
+    provenance::settle(&mut origins, &names);
     let (graph, folded) = search::fold_parametrized(graph, &parametrized, &names).map_err(invalid)?;
     let Apart { graph, copies } = shared::apart(graph, &origins, &names).map_err(invalid)?;
     // Where values are thought to tell and do not, the graph was exported from a network with some of the same weights.

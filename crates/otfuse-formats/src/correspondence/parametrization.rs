@@ -26,7 +26,7 @@ pub(crate) struct SpectralNorm {
     original: String,
     left: String,
     right: String,
-    pub(super) axis: usize,
+    axis: usize,
 }
 
 /// A weight as its layer uses it.
@@ -114,6 +114,14 @@ impl WeightNorm {
 }
 
 impl SpectralNorm {
+    /// Takes this axis as that of the left vector, if it is as long.
+    pub(super) fn take_axis(&mut self, axis: usize, dict: &StateDict) {
+        let length = dict.get(&self.original).and_then(|tensor| tensor.shape().get(axis));
+        if length.is_some() && length == dict.get(&self.left).map(Tensor::len).as_ref() {
+            self.axis = axis;
+        }
+    }
+
     pub(super) fn keys(&self) -> Vec<&str> {
         vec![&self.original, &self.left, &self.right]
     }

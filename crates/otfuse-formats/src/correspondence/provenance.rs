@@ -5,13 +5,19 @@
 
 use std::collections::HashMap;
 
+use super::names::Names;
 use crate::onnx::proto::NodeProto;
+
+/// So many readings of a node's name are looked at.
+const MOST_PATHS: usize = 16;
 
 /// Where a node comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Origin {
     /// The path of the module (`layer1.0.conv1`); empty if it is not known, or the network itself.
     pub(super) module: String,
+    /// Other paths that the node's name may stand for.
+    other_modules: Vec<String>,
     /// The parameters and buffers that the call was given, in order, each with its dots replaced by underscores.
     pub(super) arguments: Vec<String>,
     /// The number that a batch normalisation adds to variances, if the node stands for one.
@@ -41,9 +47,11 @@ fn origin(node: &NodeProto) -> Origin {
     };
     let name = node.name.as_deref().unwrap_or_default();
     let Some(call) = property("pkg.torch.onnx.fx_node") else {
-        let module = module_of_name(name);
+        let mut modules = modules_of_name(name).into_iter();
+        let module = modules.next().unwrap_or_default();
+        let other_modules = modules.collect();
         let call = name.rsplit_once('/').map_or(name, |(call, _)| call).to_owned();
-        return Origin { module, call, ..Origin::default() };
+        return Origin { module, other_modules, call, ..Origin::default() };
     };
     let scopes = property("pkg.torch.onnx.name_scopes").unwrap_or_default();
     let scopes: Vec<&str> = scopes.split('\'').skip(1).step_by(2).collect();
@@ -57,6 +65,7 @@ fn origin(node: &NodeProto) -> Origin {
     let rule = property("pkg.onnxscript.rewriter.rule_name").unwrap_or_default();
     Origin {
         module,
+        other_modules: Vec::new(),
         arguments: arguments.collect(),
         normalisation: numbers.filter(|_| is_normalisation).last(),
         folded: rule.contains("FuseBatchNorm"),
@@ -69,21 +78,35 @@ fn words(call: &str) -> impl Iterator<Item = &str> {
     call.split([' ', ',', '(', ')', '[', ']', '=']).filter(|word| !word.is_empty())
 }
 
-/// `layer1.0.conv1` for `/layer1/layer1.0/conv1/Conv`: a module in a container repeats the container's name.
-fn module_of_name(name: &str) -> String {
+/// The paths that `/layer1/layer1.0/conv1/Conv` may stand for, the likeliest first: a module in a container repeats the
+/// container's name (`layer1.0.conv1`), but a module may also have the name of the one around it.
+fn modules_of_name(name: &str) -> Vec<String> {
     let Some((modules, _)) = name.strip_prefix('/').and_then(|name| name.rsplit_once('/')) else {
-        return String::new();
+        return Vec::new();
     };
-    let mut path: Vec<&str> = Vec::new();
+    let mut paths: Vec<Vec<&str>> = vec![Vec::new()];
     for part in modules.split('/') {
-        if let Some(last) = path.last()
-            && part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.'))
-        {
-            path.pop();
-        }
-        path.push(part);
+        let repeats = |path: &&Vec<&str>| {
+            path.last().is_some_and(|last| part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.')))
+        };
+        let shorter = paths.iter().filter(repeats).map(|path| path[..path.len() - 1].to_vec());
+        let mut both: Vec<Vec<&str>> = shorter.chain(paths.iter().cloned()).collect();
+        both.truncate(MOST_PATHS);
+        both.iter_mut().for_each(|path| path.push(part));
+        paths = both;
     }
-    path.join(".")
+    paths.into_iter().map(|path| path.join(".")).collect()
+}
+
+/// Takes, of the paths that a module may have, the first in which the checkpoint has tensors.
+pub(super) fn settle(origins: &mut HashMap<String, Origin>, names: &Names) {
+    for origin in origins.values_mut() {
+        let others = std::mem::take(&mut origin.other_modules);
+        if !others.is_empty() && names.in_module(&origin.module).is_empty() {
+            let found = others.into_iter().find(|module| !names.in_module(module).is_empty());
+            origin.module = found.unwrap_or_else(|| std::mem::take(&mut origin.module));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -93,9 +116,9 @@ mod tests {
 
     #[test]
     fn modules_in_containers_are_named_once() {
-        assert_eq!(module_of_name("/layer1/layer1.0/conv1/Conv"), "layer1.0.conv1");
-        assert_eq!(module_of_name("/encoder/layers.3/MatMul_1"), "encoder.layers.3");
-        assert_eq!(module_of_name("Conv_3"), "");
+        assert_eq!(modules_of_name("/layer1/layer1.0/conv1/Conv"), ["layer1.0.conv1", "layer1.layer1.0.conv1"]);
+        assert_eq!(modules_of_name("/encoder/layers.3/MatMul_1"), ["encoder.layers.3"]);
+        assert!(modules_of_name("Conv_3").is_empty());
     }
 
     #[test]

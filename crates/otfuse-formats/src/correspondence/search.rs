@@ -168,7 +168,14 @@ impl<'a> Search<'a> {
         bindings.filter(|binding| !self.witness.is_some() || self.has_value(open, binding)).collect()
     }
 
-    fn binding(&self, open: &Open, order: Order, source: Source) -> Binding {
+    fn binding(&self, open: &Open, order: Order, mut source: Source) -> Binding {
+        // Of a square weight only the layer tells which axis is that of its outputs.
+        let transposed = open.reader.is_some_and(|(node, _)| {
+            matches!(self.graph.node(node).operator, Operator::ConvTranspose(_))
+        });
+        if let (Source::SpectralNorm(norm), true) = (&mut source, transposed) {
+            norm.take_axis(1, self.dict);
+        }
         Binding::of(&open.name, order, source)
     }
 
