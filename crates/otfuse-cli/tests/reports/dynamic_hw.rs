@@ -5,7 +5,8 @@ use crate::desk::Desk;
 #[test]
 fn lengths_that_the_network_takes_are_found() {
     let desk = Desk::of("dynamic_hw");
-    for (name, groups) in [("halves", "5 neuron groups"), ("window", "2 neuron"), ("flat", "2 neuron"), ("pair", "1 neuron")]
+    for (name, groups) in
+        [("halves", "5 neuron groups"), ("window", "2 neuron"), ("flat", "2 neuron"), ("pair", "1 neuron")]
     {
         let [one, two] = ["1", "2"].map(|number| desk.file(&format!("{name}{number}.onnx")));
         let ran = desk.ends(0, &["verify", &one]);

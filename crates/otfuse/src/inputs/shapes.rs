@@ -54,9 +54,8 @@ impl InputShapes {
             };
             let fits = |(dim, &length): (&Dim, &usize)| dim.as_known().is_none_or(|known| known == length);
             let declared = facts.shape(input);
-            let agrees = declared.is_none_or(|shape| {
-                shape.len() == lengths.len() && shape.iter().zip(lengths).all(fits)
-            });
+            let agrees =
+                declared.is_none_or(|shape| shape.len() == lengths.len() && shape.iter().zip(lengths).all(fits));
             if !agrees {
                 let expected = declared.map_or_else(String::new, |shape| joined(shape));
                 let message = format!("`shape`: the input '{name}': expected {expected}, found {}", joined(lengths));
@@ -89,7 +88,8 @@ impl FromStr for InputShapes {
         };
         let mut shapes = Self::default();
         for part in text.split(',') {
-            let (name, lengths) = part.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| wrong(part))?;
+            let (name, lengths) =
+                part.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| wrong(part))?;
             let lengths = lengths.split('x').filter(|length| !length.is_empty()).map(str::parse::<usize>);
             shapes.set(name, lengths.collect::<Result<_, _>>().map_err(|_| wrong(part))?);
         }
