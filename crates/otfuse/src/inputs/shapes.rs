@@ -83,8 +83,10 @@ impl FromStr for InputShapes {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |part: &str| {
-            Error::input(format!("`shape` {part}: expected an input and the lengths of its axes"))
-                .hint("for example `shape` x=1x3x640x640")
+            Error::input(format!(
+                "`shape` {part}: expected an input and the lengths of its axes, such as x=1x3x640x640"
+            ))
+            .hint("`otfuse inspect` shows the network's inputs")
         };
         let mut shapes = Self::default();
         for part in text.split(',') {
@@ -119,7 +121,7 @@ mod tests {
     fn names_and_lengths_are_read() {
         let shapes: InputShapes = "a=b=2x3,scalar=".parse().unwrap();
         assert_eq!((shapes.get("a=b"), shapes.get("scalar")), (Some(&[2, 3][..]), Some(&[][..])));
-        for text in ["", "x", "=2x3", "x=2x", "x=2xy", "x=-1"].into_iter().filter(|text| *text != "x=2x") {
+        for text in ["", "x", "=2x3", "x=2xy", "x=-1"] {
             assert!(text.parse::<InputShapes>().is_err(), "{text}");
         }
     }
