@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::pages::{Paged, write_page};
-use otfuse::{AlignOptions, CostName, DataOptions, Dataset, Error, InputShapes, ModeName, Model, PresetName, Registry, Result};
+use otfuse::{
+    AlignOptions, CostName, DataOptions, Dataset, Error, InputShapes, ModeName, Model, PresetName, Registry, Result,
+};
 
 use crate::choice::{choice, said};
 

@@ -24,8 +24,8 @@ pub use editor::GraphEditor;
 pub use error::GraphError;
 pub use fold::{FoldError, fold_constants};
 pub use graph::operator::{
-    Aspect, Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Direction, Einsum, Gemm,
-    GridMode, GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind,
+    Aspect, Attention, Binary, Body, Cell, Conv, ConvTranspose, Coordinates, DeformConv, DepthOrder, Direction, Einsum,
+    Gemm, GridMode, GridPadding, GridSample, Nearest, Operator, PadMode, Padding, Pool, PoolKind, Random, RandomKind,
     Recurrent, Reduce, ReduceKind, Resize, ResizeMode, Scan, ScatterReduction, Scores, Unary, Variadic, Window,
 };
 pub use graph::{Declared, Graph, Node, Value};

@@ -27,7 +27,10 @@ pub fn pass_parts(graph: Graph) -> Result<Graph, FoldError> {
         let length = |value: &ValueId| facts.shape(*value)?.get(index(*axis)?).cloned();
         let agree = parts.len() == outputs.len()
             && outputs.len() == node.outputs.len()
-            && parts.iter().zip(&outputs).all(|(part, output)| length(part).is_some() && length(part) == length(output));
+            && parts
+                .iter()
+                .zip(&outputs)
+                .all(|(part, output)| length(part).is_some() && length(part) == length(output));
         if index(*axis) == index(along) && agree && !outputs.iter().any(|output| graph.outputs().contains(output)) {
             passed.push((id, joined, parts));
         }

@@ -147,7 +147,8 @@ fn an_operator_without_a_rule_pins_what_it_touches() {
     let x = b.input("x", &[None, Some(3)]);
     let w1 = weight(&mut b, "w1", &[4, 3]);
     let hidden = b.linear(x, w1, None);
-    let odd = b.node(Operator::Opaque { domain: "com.example".into(), name: "Odd".into(), reason: String::new() }, &[hidden]);
+    let odd =
+        b.node(Operator::Opaque { domain: "com.example".into(), name: "Odd".into(), reason: String::new() }, &[hidden]);
     b.output(odd);
     let graph = b.finish().unwrap();
     assert!(describe(&graph).is_empty());

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::choices::choices;
 use crate::{
-    ConsensusName, CostName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName, PresetName,
-    ResidualName, SolverName, StartName, StatisticName, TypeName,
+    ConsensusName, CostName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName,
+    PresetName, ResidualName, SolverName, StartName, StatisticName, TypeName,
 };
 
 /// A struct of options, none of which has to be said, as files name them.

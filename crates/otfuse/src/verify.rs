@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use otfuse_graph::{Facts, Graph, InferenceError, Node, NeuronGroup, NeuronGroups, Tensor, ValueId, permuted};
+use otfuse_graph::{Facts, Graph, InferenceError, NeuronGroup, NeuronGroups, Node, Tensor, ValueId, permuted};
 use otfuse_runtime::{Host, RuntimeError, refusal, run_values_with};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};

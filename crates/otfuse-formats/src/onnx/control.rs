@@ -43,13 +43,17 @@ impl Reader<'_> {
                 plain.then_some(Operator::If { then_branch, else_branch })
             }
             Some("Loop") => {
-                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else { return Ok(None) };
+                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else {
+                    return Ok(None);
+                };
                 let states = given.saturating_sub(2);
                 let fits = body.own_inputs() == states + 2 && body.graph.outputs().len() > states;
                 fits.then_some(Operator::Loop { body, states })
             }
             Some("Scan") => {
-                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else { return Ok(None) };
+                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else {
+                    return Ok(None);
+                };
                 scan(&attributes, body, given)?.map(Operator::Scan)
             }
             _ => None,
@@ -144,7 +148,10 @@ fn weights(
         let is_weight = tensor.data_type().is_float() && tensor.len() > 1 && !settings.contains(name.as_str());
         // What has another form by now stays inside.
         if is_weight && reader.editor.graph().initializer(id) == Some(&tensor) {
-            found.push((id, Binding { value: name.clone(), tensor, target: Target::Body { path: vec![place], tensor: name } }));
+            found.push((
+                id,
+                Binding { value: name.clone(), tensor, target: Target::Body { path: vec![place], tensor: name } },
+            ));
         }
     }
     for binding in std::mem::take(reader.bindings) {

@@ -16,9 +16,9 @@ use super::constants::{self, is_constant, is_onnx_domain};
 use super::external::ExternalFiles;
 use super::hints::Hints;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_type};
+use super::sequences::{self, Sequence};
 use super::template::Template;
 use super::tensor::Constant;
-use super::sequences::{self, Sequence};
 use super::{names, operators, shape, shared};
 use crate::error::OnnxError;
 

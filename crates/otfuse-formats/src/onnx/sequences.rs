@@ -26,7 +26,8 @@ impl Sequence {
     fn range(&self, index: i64) -> Option<(i64, i64)> {
         if !self.is_list {
             let &[length] = self.lengths.as_slice() else { return None };
-            return Some((index.checked_mul(length)?, index.checked_add(1)?.checked_mul(length)?)).filter(|_| index >= 0);
+            return Some((index.checked_mul(length)?, index.checked_add(1)?.checked_mul(length)?))
+                .filter(|_| index >= 0);
         }
         let count = i64::try_from(self.lengths.len()).ok()?;
         let place = usize::try_from(if index < 0 { index + count } else { index }).ok()?;
@@ -67,7 +68,8 @@ impl Reader<'_> {
         match node.op_type.as_deref() {
             Some("SplitToSequence") => {
                 let attributes = Attributes::new(node, name);
-                let (axis, keeps) = (attributes.int("axis")?.unwrap_or(0), attributes.flag("keepdims")?.unwrap_or(true));
+                let (axis, keeps) =
+                    (attributes.int("axis")?.unwrap_or(0), attributes.flag("keepdims")?.unwrap_or(true));
                 let constant = |name: &String| self.editor.graph().initializer(self.editor.find(name)?).cloned();
                 let (lengths, is_list) = match value(1) {
                     None => (vec![1], false),
@@ -87,7 +89,9 @@ impl Reader<'_> {
             }
             Some("SequenceAt") => {
                 let index = value(1).and_then(|index| self.index(index));
-                let (Some(sequence), Some(index)) = (self.sequences.get(first).cloned(), index) else { return Ok(false) };
+                let (Some(sequence), Some(index)) = (self.sequences.get(first).cloned(), index) else {
+                    return Ok(false);
+                };
                 let Some((start, end)) = sequence.range(index) else { return Ok(false) };
                 self.part(name, &sequence, (start, end), output);
                 Ok(true)

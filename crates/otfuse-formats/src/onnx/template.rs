@@ -221,7 +221,8 @@ fn write_inside(file: &mut GraphProto, path: &[Place], name: &str, tensor: &Tens
         tensor::store(tensor, proto);
         return Some(());
     }
-    let node = file.node.iter_mut().find(|node| is_constant(node) && node.output.iter().any(|output| output == name))?;
+    let node =
+        file.node.iter_mut().find(|node| is_constant(node) && node.output.iter().any(|output| output == name))?;
     node.attribute = vec![value_attribute(name, tensor)];
     Some(())
 }

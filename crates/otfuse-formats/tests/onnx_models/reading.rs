@@ -64,7 +64,9 @@ fn training_and_unknown_operators_are_opaque() {
     };
     assert!(!is_opaque(&norm(vec![float("epsilon", 1e-3)])));
     let training = norm(vec![int("training_mode", 1)]);
-    assert!(training.graph.nodes().any(|(_, node)| matches!(node.operator, Operator::BatchNormalizationInTraining { .. })));
+    assert!(
+        training.graph.nodes().any(|(_, node)| matches!(node.operator, Operator::BatchNormalizationInTraining { .. }))
+    );
     assert!(is_opaque(&norm(vec![int("from_the_future", 1)])));
 
     let mut own = model(18, &[1, 3], vec![node("Relu", &["x"], &["y"], vec![])], vec![]);
@@ -170,7 +172,8 @@ fn weights_inside_of_bodies_are_weights_and_go_back() {
     let second = editor.find("w_1").expect("the weight of the other branch");
     editor.set_tensor(second, otfuse_graph::Tensor::from_f32(&[2, 2], vec![9.0; 4]));
     let written = found.template.write(&editor.finish().expect("a graph")).expect("written").graph.expect("a graph");
-    let inside = |attribute: usize| written.node[0].attribute[attribute].g.as_ref().expect("a body").initializer[0].clone();
+    let inside =
+        |attribute: usize| written.node[0].attribute[attribute].g.as_ref().expect("a body").initializer[0].clone();
     assert_ne!(inside(0), inside(1));
     assert_eq!(written.initializer.len(), 1);
 }

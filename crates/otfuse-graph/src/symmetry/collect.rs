@@ -64,9 +64,8 @@ impl Collection<'_> {
         }
         let layouts = self.analysis.graph.initializers().map(|(id, tensor)| {
             let axes = self.analysis.own_axes(id).iter().zip(tensor.shape());
-            let layout = |(axis, &length): (&Layout, &usize)| {
-                self.axis_layout(axis, &ids).unwrap_or(AxisLayout::Fixed(length))
-            };
+            let layout =
+                |(axis, &length): (&Layout, &usize)| self.axis_layout(axis, &ids).unwrap_or(AxisLayout::Fixed(length));
             (id, axes.map(layout).collect::<Vec<_>>())
         });
         let layouts = layouts.collect();

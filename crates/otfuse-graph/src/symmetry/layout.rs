@@ -204,9 +204,9 @@ impl Blocks {
             return None;
         }
         let others = factors[..first].iter().chain(&factors[last + 1..]);
-        let known = others.map(|factor| self.size(factor).as_known()).try_fold(1_usize, |product, length| {
-            product.checked_mul(length?)
-        })?;
+        let known = others
+            .map(|factor| self.size(factor).as_known())
+            .try_fold(1_usize, |product, length| product.checked_mul(length?))?;
         if known == 0 || !total.is_multiple_of(known) {
             return None;
         }

@@ -71,7 +71,9 @@ impl<B: Backend> Term<B> {
 
     /// The product of two, summed over what both have and is not `kept`.
     fn times(self, other: Self, kept: &[char]) -> Outcome<Self> {
-        let of = |term: &Self, other: &Self| -> Vec<char> { [kept, &other.letters].concat().into_iter().filter(|letter| term.letters.contains(letter)).collect() };
+        let of = |term: &Self, other: &Self| -> Vec<char> {
+            [kept, &other.letters].concat().into_iter().filter(|letter| term.letters.contains(letter)).collect()
+        };
         let (mine, others) = (of(&self, &other), of(&other, &self));
         let (left, right) = (self.summed(&mine), other.summed(&others));
         let shared: Vec<char> = left.letters.iter().copied().filter(|letter| right.letters.contains(letter)).collect();

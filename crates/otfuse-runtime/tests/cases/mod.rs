@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{
-    Aspect, Binary, Cell, Conv, ConvTranspose, Coordinates, DataType, DepthOrder, Einsum, Gemm, Graph, GraphEditor, Nearest,
-    Operator, PadMode, Padding, Pool, PoolKind, Recurrent, Reduce, ReduceKind, Resize, ResizeMode, ScatterReduction,
-    Tensor, Unary, Variadic, Window,
+    Aspect, Binary, Cell, Conv, ConvTranspose, Coordinates, DataType, DepthOrder, Einsum, Gemm, Graph, GraphEditor,
+    Nearest, Operator, PadMode, Padding, Pool, PoolKind, Recurrent, Reduce, ReduceKind, Resize, ResizeMode,
+    ScatterReduction, Tensor, Unary, Variadic, Window,
 };
 use serde_json::Value;
 
@@ -167,10 +167,7 @@ fn rest() -> Vec<(&'static str, Operator)> {
         ("BatchNormalization", Operator::BatchNormalization { epsilon: 1e-3 }),
         ("BatchNormalization_flat", Operator::BatchNormalization { epsilon: 1e-5 }),
         ("InstanceNormalization", Operator::InstanceNormalization { epsilon: 1e-3 }),
-        (
-            "BatchNormalization_in_training",
-            Operator::BatchNormalizationInTraining { epsilon: 1e-3, momentum: 0.7 },
-        ),
+        ("BatchNormalization_in_training", Operator::BatchNormalizationInTraining { epsilon: 1e-3, momentum: 0.7 }),
         ("Einsum", einsum("bij,bjk->bki")),
         ("Einsum_one", einsum("abc->ca")),
         ("Einsum_outer", einsum("i,d->id")),

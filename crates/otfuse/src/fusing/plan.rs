@@ -9,8 +9,9 @@ use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solv
 use crate::choices::Choice;
 use crate::error::fusion_error;
 use crate::{
-    ConsensusName, Context, CostName, Error, FuseOptions, InputShapes, MarginalName, MembersName, MergeName, MethodName, ModeName,
-    Model, OrderName, PointName, PresetName, RepairName, ResidualName, Result, SolverName, StartName, StatisticName,
+    ConsensusName, Context, CostName, Error, FuseOptions, InputShapes, MarginalName, MembersName, MergeName,
+    MethodName, ModeName, Model, OrderName, PointName, PresetName, RepairName, ResidualName, Result, SolverName,
+    StartName, StatisticName,
 };
 
 /// The most samples whose activations are matched unless activations were asked for: all are held at once.

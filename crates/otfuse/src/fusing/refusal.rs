@@ -49,7 +49,9 @@ fn integer_weights(graph: &Graph) -> Option<(&Node, ValueId)> {
             Operator::DequantizeLinear { .. } => node.input(0).into_iter().collect(),
             Operator::MatMulInteger => [0, 1].into_iter().filter_map(|position| node.input(position)).collect(),
             Operator::QLinearConv(_) => node.input(3).into_iter().collect(),
-            Operator::Opaque { name, .. } if name.contains("Integer") || name.contains('Q') || name.contains("Quant") => {
+            Operator::Opaque { name, .. }
+                if name.contains("Integer") || name.contains('Q') || name.contains("Quant") =>
+            {
                 let tables = |id: &&ValueId| graph.initializer(**id).is_some_and(|tensor| tensor.shape().len() > 1);
                 node.inputs.iter().flatten().filter(tables).copied().collect()
             }

@@ -97,11 +97,7 @@ fn integers(graph: &Graph, facts: &Facts, input: ValueId) -> Integers {
                 compared = compared.or(numbers.and_then(|numbers| <[i64; 1]>::try_from(numbers).ok()));
             }
             operator if operator.copies_elements() && reads(0) => carriers.extend(node.outputs.iter().flatten()),
-            Operator::Identity => {
-                if reads(0) {
-                    carriers.extend(node.outputs.iter().flatten());
-                }
-            }
+            Operator::Identity if reads(0) => carriers.extend(node.outputs.iter().flatten()),
             Operator::Cast { to } if reads(0) && !to.is_float() && *to != DataType::Bool => {
                 carriers.extend(node.outputs.iter().flatten());
             }

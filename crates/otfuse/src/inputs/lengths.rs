@@ -19,8 +19,8 @@ const OPEN_LENGTH: usize = 8;
 /// Lengths that are tried, for all that is open at once and then one by one: multiples of what networks make smaller, sizes
 /// that images and sounds have.
 const LENGTHS: [usize; 32] = [
-    16, 32, 64, 12, 20, 24, 28, 40, 48, 56, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 416, 448, 512, 576, 640, 768,
-    1024, 2048, 4096, 8192, 16000, 32000,
+    16, 32, 64, 12, 20, 24, 28, 40, 48, 56, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 416, 448, 512, 576, 640,
+    768, 1024, 2048, 4096, 8192, 16000, 32000,
 ];
 /// Small lengths that are tried in the end.
 const SMALL: std::ops::RangeInclusive<usize> = 1..=64;
@@ -82,7 +82,8 @@ impl Lengths {
         if let Some(given) = shapes.get(&graph.value(input).name) {
             return given.to_vec();
         }
-        let length = |dim: &Dim| dim.as_known().or_else(|| self.0.get(&dim.to_string()).copied()).unwrap_or(OPEN_LENGTH);
+        let length =
+            |dim: &Dim| dim.as_known().or_else(|| self.0.get(&dim.to_string()).copied()).unwrap_or(OPEN_LENGTH);
         facts.shape(input).into_iter().flatten().map(length).collect()
     }
 
@@ -254,8 +255,10 @@ impl<'a, T> Search<'a, T> {
         let first = Lengths::first(self.graph, self.facts, self.shapes);
         let names = self.variables();
         self.attempt(&first)?;
-        let samples: BTreeSet<&str> =
-            open(self.graph, self.facts).filter(|(axis, _)| *axis == 0).filter_map(|(_, dim)| dim.as_symbol()).collect();
+        let samples: BTreeSet<&str> = open(self.graph, self.facts)
+            .filter(|(axis, _)| *axis == 0)
+            .filter_map(|(_, dim)| dim.as_symbol())
+            .collect();
         let others: Vec<&str> = names.iter().copied().filter(|name| !samples.contains(name)).collect();
         let alike = |names: &[&'a str], length: usize| names.iter().map(|&name| (name, length)).collect::<Vec<_>>();
         if !others.is_empty() {
@@ -316,7 +319,8 @@ impl<'a, T> Search<'a, T> {
             }
         };
         let is_large = |id: ValueId| {
-            let lengths: Option<Vec<usize>> = facts.shape(id).and_then(|shape| shape.iter().map(Dim::as_known).collect());
+            let lengths: Option<Vec<usize>> =
+                facts.shape(id).and_then(|shape| shape.iter().map(Dim::as_known).collect());
             lengths.is_some_and(|lengths| elements(&lengths).is_none_or(|count| count > MOST_ELEMENTS))
         };
         if self.graph.values().any(|(id, _)| self.graph.initializer(id).is_none() && is_large(id)) {

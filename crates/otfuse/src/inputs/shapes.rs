@@ -54,9 +54,8 @@ impl InputShapes {
             };
             let fits = |(dim, &length): (&Dim, &usize)| dim.as_known().is_none_or(|known| known == length);
             let declared = facts.shape(input);
-            let agrees = declared.is_none_or(|shape| {
-                shape.len() == lengths.len() && shape.iter().zip(lengths).all(fits)
-            });
+            let agrees =
+                declared.is_none_or(|shape| shape.len() == lengths.len() && shape.iter().zip(lengths).all(fits));
             if !agrees {
                 let expected = declared.map_or_else(String::new, |shape| joined(shape));
                 let message = format!("`shape`: the input '{name}': expected {expected}, found {}", joined(lengths));
@@ -84,12 +83,15 @@ impl FromStr for InputShapes {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |part: &str| {
-            Error::input(format!("`shape` {part}: expected an input and the lengths of its axes"))
-                .hint("for example `shape` x=1x3x640x640")
+            Error::input(format!(
+                "`shape` {part}: expected an input and the lengths of its axes, such as x=1x3x640x640"
+            ))
+            .hint("`otfuse inspect` shows the network's inputs")
         };
         let mut shapes = Self::default();
         for part in text.split(',') {
-            let (name, lengths) = part.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| wrong(part))?;
+            let (name, lengths) =
+                part.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| wrong(part))?;
             let lengths = lengths.split('x').filter(|length| !length.is_empty()).map(str::parse::<usize>);
             shapes.set(name, lengths.collect::<Result<_, _>>().map_err(|_| wrong(part))?);
         }
@@ -119,7 +121,7 @@ mod tests {
     fn names_and_lengths_are_read() {
         let shapes: InputShapes = "a=b=2x3,scalar=".parse().unwrap();
         assert_eq!((shapes.get("a=b"), shapes.get("scalar")), (Some(&[2, 3][..]), Some(&[][..])));
-        for text in ["", "x", "=2x3", "x=2x", "x=2xy", "x=-1"].into_iter().filter(|text| *text != "x=2x") {
+        for text in ["", "x", "=2x3", "x=2xy", "x=-1"] {
             assert!(text.parse::<InputShapes>().is_err(), "{text}");
         }
     }
