@@ -140,12 +140,13 @@ impl Registry {
     /// # Errors
     /// As [`output`](Self::output); an extension that stands for no format.
     pub fn result(&mut self, option: &str, path: &Path, like: &Model) -> Result<()> {
-        like.file()?.format_at(path)?;
         if like.writes_folder(path) {
             self.add(option, path, Place::Folder)?;
+            like.file()?.format_at(path)?;
             return Ok(check_folder_target(path)?);
         }
         self.output(option, path)?;
+        like.file()?.format_at(path)?;
         let beside = like.file()?.outputs_at(path);
         beside.iter().filter(|file| *file != path).try_for_each(|file| self.add(option, file, Place::File))
     }

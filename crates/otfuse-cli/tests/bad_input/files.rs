@@ -86,7 +86,7 @@ fn other_things_than_models() {
     shop.put("page.safetensors", "<!DOCTYPE html><html><head><title>404</title></head></html>");
     shop.refuses("inspect notes.txt", &["notes.txt", "expected an ONNX model", "These"]);
     shop.refuses("inspect picture.pt", &["picture.pt", "PNG"]);
-    shop.refuses("inspect page.safetensors", &["page.safetensors", "expected"]);
+    shop.refuses("inspect page.safetensors", &["page.safetensors", "a web page"]);
     shop.refuses("inspect folder.onnx", &["folder.onnx", "a directory"]);
     shop.refuses("inspect absent.onnx", &["absent.onnx", "cannot open", "spelling"]);
     shop.refuses("convert absent.pt out/x.onnx --arch mlp", &["absent.pt", "cannot open"]);

@@ -102,7 +102,10 @@ pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Resu
             module_class = Some(arena.class_name(object.class));
         }
     } else {
-        for &(name, value) in arena.entries(chosen.value).unwrap_or_default() {
+        let entries = arena.entries(chosen.value).unwrap_or_default();
+        // Arrays of NumPy are weights where there are no tensors; beside these they are records.
+        let is_of_arrays = !entries.iter().any(|&(_, value)| matches!(arena.get(value), Value::Tensor(_)));
+        for &(name, value) in entries {
             match (arena.text(name), arena.get(value)) {
                 (Some(name), Value::Tensor(reference)) => filling.insert(name, *reference, &mut ignored)?,
                 (Some(name), _) if is_foreign_tensor(&arena, value) => {
@@ -110,7 +113,8 @@ pub fn read_pytorch_bytes(path: &Path, bytes: &Bytes, key: Option<&str>) -> Resu
                     return Err(blame.unsupported(format_args!("tensor {name:?}"), "a dense tensor", found));
                 }
                 (text, _) => {
-                    let array = text.and_then(|name| Some((name, numpy::array(&arena, value)?.into_tensor()?)));
+                    let array = text.filter(|_| is_of_arrays);
+                    let array = array.and_then(|name| Some((name, numpy::array(&arena, value)?.into_tensor()?)));
                     match array {
                         Some((name, tensor)) => filling.put(name, tensor)?,
                         None => {

@@ -78,14 +78,20 @@ struct Search<'a> {
     arena: &'a Arena,
     steps: Vec<Step>,
     candidates: Vec<Candidate>,
+    /// Dicts of arrays of NumPy, which count where there are no tensors at all: beside tensors they are records.
+    of_arrays: Vec<Candidate>,
     ignored: Vec<Ignored>,
 }
 
 /// Finds the state dict under a value: the one at the path `wanted`, or else the only one, or else the one under the
 /// most customary key.
 pub(super) fn find(blame: Blame<'_>, arena: &Arena, root: ValueId, wanted: Option<&str>) -> Result<Found, FormatError> {
-    let mut search = Search { arena, steps: Vec::new(), candidates: Vec::new(), ignored: Vec::new() };
+    let mut search =
+        Search { arena, steps: Vec::new(), candidates: Vec::new(), of_arrays: Vec::new(), ignored: Vec::new() };
     search.walk(root);
+    if search.candidates.is_empty() {
+        search.candidates = std::mem::take(&mut search.of_arrays);
+    }
     let index = match wanted {
         Some(wanted) => {
             let position = search.candidates.iter().position(|candidate| search.leads_to(*candidate, wanted));
@@ -154,6 +160,12 @@ impl Search<'_> {
             let has_arrays = named.clone().any(|value| is_array(arena, value));
             let mostly_tensors = tensors * 2 > entries.len();
             self.candidates.push(Candidate { value, is_module: false, place, has_arrays, mostly_tensors });
+            return;
+        }
+        let arrays = named.filter(|&value| array(arena, value).is_some_and(|array| array.rank() > 0)).count();
+        if arrays > 0 {
+            let mostly_tensors = arrays * 2 > entries.len();
+            self.of_arrays.push(Candidate { value, is_module: false, place, has_arrays: true, mostly_tensors });
         }
     }
 
@@ -268,14 +280,14 @@ fn is_training_key(arena: &Arena, name: ValueId) -> bool {
 
 /// Whether a value is a tensor, of whatever kind.
 fn is_tensor(arena: &Arena, value: ValueId) -> bool {
-    matches!(arena.get(value), Value::Tensor(_)) || is_foreign_tensor(arena, value) || array(arena, value).is_some()
+    matches!(arena.get(value), Value::Tensor(_)) || is_foreign_tensor(arena, value)
 }
 
 /// Whether a value is a tensor of at least one axis.
 fn is_array(arena: &Arena, value: ValueId) -> bool {
     match arena.get(value) {
         Value::Tensor(tensor) => arena.sequence(tensor.size).is_some_and(|size| !size.is_empty()),
-        _ => is_foreign_tensor(arena, value) || array(arena, value).is_some_and(|array| array.rank() > 0),
+        _ => is_foreign_tensor(arena, value),
     }
 }
 
