@@ -59,10 +59,8 @@ pub(super) fn unfold(
     dict: &StateDict,
     witness: Option<&StateDict>,
 ) -> Result<Unfolded, GraphError> {
-    let known: HashSet<&str> =
-        graph.initializers().filter_map(|(id, _)| names.key(&graph.value(id).name)).collect();
-    let norms: Vec<Norm> =
-        norms(dict).into_iter().filter(|norm| !known.contains(norm.mean.as_str())).collect();
+    let known: HashSet<&str> = graph.initializers().filter_map(|(id, _)| names.key(&graph.value(id).name)).collect();
+    let norms: Vec<Norm> = norms(dict).into_iter().filter(|norm| !known.contains(norm.mean.as_str())).collect();
     let mut pairs: Vec<(Layer, Norm, f32)> = Vec::new();
     let mut problems = Vec::new();
     let mut notes = BTreeSet::new();
@@ -198,10 +196,9 @@ fn pair(
                 ));
                 pairs.push((layer, norm, EPSILON));
             }
-            None if used(&norm) => problems.push(TensorProblem::Unexpected {
-                tensor: norm.mean.clone(),
-                found: vec![norm.channels],
-            }),
+            None if used(&norm) => {
+                problems.push(TensorProblem::Unexpected { tensor: norm.mean.clone(), found: vec![norm.channels] })
+            }
             None => {}
         }
     }
@@ -277,7 +274,12 @@ fn split(
     let before = editor.add_value(format!("{}.unnormalized", editor.graph().value(output).name), None);
     editor.add_node(name.clone(), operator, inputs, vec![Some(before)]);
     let inputs = vec![Some(before), Some(scale), Some(shift), mean, variance];
-    editor.add_node(format!("{name}.normalization"), Operator::BatchNormalization { epsilon }, inputs, vec![Some(output)]);
+    editor.add_node(
+        format!("{name}.normalization"),
+        Operator::BatchNormalization { epsilon },
+        inputs,
+        vec![Some(output)],
+    );
 }
 
 fn float(data_type: DataType) -> DataType {

@@ -84,7 +84,9 @@ impl Binding {
     /// The graph's tensor of these values, in the form of `wanted`; `None` if something is lost or does not fit.
     pub(crate) fn read(&self, dict: &StateDict, wanted: &Tensor) -> Option<Tensor> {
         let shape: Vec<usize> = match &self.permutation {
-            Some(permutation) => permutation.iter().map(|&axis| wanted.shape().get(axis).copied()).collect::<Option<_>>()?,
+            Some(permutation) => {
+                permutation.iter().map(|&axis| wanted.shape().get(axis).copied()).collect::<Option<_>>()?
+            }
             None => wanted.shape().to_vec(),
         };
         let tensor = match &self.source {

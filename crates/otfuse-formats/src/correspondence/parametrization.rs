@@ -104,9 +104,8 @@ impl WeightNorm {
         }
         // The gain has an axis for each of the weight's, of the same length or 1; a single number has none.
         let axes = own.shape().len().min(weight.shape().len());
-        let shape: Vec<usize> = (0..axes)
-            .map(|axis| if own.shape()[axis] == 1 { 1 } else { weight.shape()[axis] })
-            .collect();
+        let shape: Vec<usize> =
+            (0..axes).map(|axis| if own.shape()[axis] == 1 { 1 } else { weight.shape()[axis] }).collect();
         let rows = rows(weight.shape(), &shape)?;
         let norms = norms(&weight.to_f32()?, &rows, shape.iter().product());
         Some(Tensor::from_f32_as(own.data_type(), &shape, norms.into_iter().map(|norm| norm as f32).collect()))

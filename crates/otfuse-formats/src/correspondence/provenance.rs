@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_call_names_its_parameters_and_its_epsilon() {
-        let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+        let entry =
+            |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
         let call = "%bn : [num_users=1] = call_function[target=torch.ops.aten.batch_norm.default](args = (%conv2d, \
                     %p_body_1_weight, %p_body_1_bias, %b_body_1_running_mean, %b_body_1_running_var, False, 0.1, 0.001, \
                     True), kwargs = {})";

@@ -43,13 +43,16 @@ pub(super) fn bindings(
         let fits = |layer: &Layer| {
             let wanted = |name: &str| dict.get(&layer.key(name)).map(|tensor| tensor.shape().to_vec());
             let without_direction = |shape: &[usize]| shape.get(1..).map(<[usize]>::to_vec);
-            wanted("weight_ih") == without_direction(shape(input)) && wanted("weight_hh") == without_direction(shape(hidden))
+            wanted("weight_ih") == without_direction(shape(input))
+                && wanted("weight_hh") == without_direction(shape(hidden))
         };
         let layer = match &module {
             Some(module) => Some(Layer { module: module.clone(), number, suffix }),
             None => {
                 // Of modules that are not named the first that fits and is free; several that fit are told apart by their order.
-                let all = modules.iter().flat_map(|module| (0..64).map(|number| Layer { module: module.clone(), number, suffix }));
+                let all = modules
+                    .iter()
+                    .flat_map(|module| (0..64).map(|number| Layer { module: module.clone(), number, suffix }));
                 all.filter(|layer| fits(layer) && !taken.contains(layer)).min_by_key(|layer| layer.number)
             }
         };

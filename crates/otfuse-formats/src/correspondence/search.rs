@@ -8,8 +8,8 @@ use super::binding::{Binding, Piece, Source};
 use super::names::Names;
 use super::parametrization::Parametrized;
 use super::provenance::Origin;
-use super::table::Table;
 use super::recurrent;
+use super::table::Table;
 use super::views::{Order, is_close, is_right_factor, is_uniform, orders};
 use crate::StateDict;
 use crate::model::TensorProblem;
@@ -83,12 +83,27 @@ impl<'a> Search<'a> {
                 source: Source::Pieces(vec![Piece::whole(key)]),
             })
             .collect();
-        candidates.extend(
-            parametrized.into_iter().map(|Parametrized { name, shape, source }| Candidate { name, shape, source }),
-        );
+        candidates.extend(parametrized.into_iter().map(|Parametrized { name, shape, source }| Candidate {
+            name,
+            shape,
+            source,
+        }));
         let by_name = candidates.iter().enumerate().map(|(at, candidate)| (candidate.name.clone(), at)).collect();
         let readers = graph.consumers();
-        Self { graph, dict, origins, names, candidates, by_name, readers, witness, copies: HashMap::new(), shrunk: Vec::new(), bindings: Vec::new(), problems: Vec::new() }
+        Self {
+            graph,
+            dict,
+            origins,
+            names,
+            candidates,
+            by_name,
+            readers,
+            witness,
+            copies: HashMap::new(),
+            shrunk: Vec::new(),
+            bindings: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// Finds what there is to be found. The error is what differs.
@@ -170,9 +185,8 @@ impl<'a> Search<'a> {
 
     fn binding(&self, open: &Open, order: Order, mut source: Source) -> Binding {
         // Of a square weight only the layer tells which axis is that of its outputs.
-        let transposed = open.reader.is_some_and(|(node, _)| {
-            matches!(self.graph.node(node).operator, Operator::ConvTranspose(_))
-        });
+        let transposed =
+            open.reader.is_some_and(|(node, _)| matches!(self.graph.node(node).operator, Operator::ConvTranspose(_)));
         if let (Source::SpectralNorm(norm), true) = (&mut source, transposed) {
             norm.take_axis(1, self.dict);
         }
@@ -277,7 +291,9 @@ impl<'a> Search<'a> {
             let names: Vec<&str> = about.iter().map(String::as_str).collect();
             let holder = self.free(Some(&names)).into_iter().find(|candidate| {
                 let whole = matches!(candidate.source, Source::Pieces(_));
-                whole && candidate.shape.iter().product::<usize>() > tensor.len() && !part_orders(tensor, candidate, 0).is_empty()
+                whole
+                    && candidate.shape.iter().product::<usize>() > tensor.len()
+                    && !part_orders(tensor, candidate, 0).is_empty()
             });
             let Some(holder) = holder.map(|holder| holder.name.clone()) else { continue };
             match groups.iter_mut().find(|(name, _)| *name == holder) {
@@ -352,7 +368,8 @@ impl<'a> Search<'a> {
             if self.tensor(&open).is_none_or(is_uniform) {
                 continue;
             }
-            let found = self.free(None).into_iter().find_map(|candidate| self.fitting(&open, candidate).into_iter().next());
+            let found =
+                self.free(None).into_iter().find_map(|candidate| self.fitting(&open, candidate).into_iter().next());
             self.bindings.extend(found);
         }
     }
@@ -375,7 +392,8 @@ impl<'a> Search<'a> {
             // A vector says little: positions, classes and channels may have one length.
             let says = free[only].shape.iter().filter(|&&length| length > 1).count() > 1;
             let ways = self.fitting(open, &free[only]);
-            let decided = ways.len() == 1 || self.tensor(open).is_some_and(|tensor| is_right_factor(self.graph, tensor, open.reader));
+            let decided = ways.len() == 1
+                || self.tensor(open).is_some_and(|tensor| is_right_factor(self.graph, tensor, open.reader));
             if rivals == 1 && says && decided {
                 self.bindings.extend(ways.into_iter().next());
             }
@@ -399,9 +417,12 @@ impl<'a> Search<'a> {
         for open in self.open() {
             let Some(tensor) = self.tensor(&open) else { continue };
             let Some(vector) = repeated(tensor).filter(|vector| !is_uniform(vector)) else { continue };
-            let of_length = |(_, own): &(&str, &Tensor)| own.data_type().is_float() && own.len() == vector.len() && own.shape().len() == 1;
+            let of_length = |(_, own): &(&str, &Tensor)| {
+                own.data_type().is_float() && own.len() == vector.len() && own.shape().len() == 1
+            };
             let mut keys = self.dict.iter().filter(of_length);
-            let equal = |(_, own): &(&str, &Tensor)| own.reshaped(vector.shape()).is_ok_and(|own| is_close(&own, &vector));
+            let equal =
+                |(_, own): &(&str, &Tensor)| own.reshaped(vector.shape()).is_ok_and(|own| is_close(&own, &vector));
             match self.witness.unwrap_or(&StateDict::new()).iter().filter(of_length).find(equal) {
                 Some((key, _)) => found.push((open.id, Binding::same(key, &open.name))),
                 None if keys.next().is_some() => {
@@ -459,14 +480,16 @@ impl<'a> Search<'a> {
                 told.push(format!("'{}' of shape {:?}", open.name, tensor.shape()));
             }
         }
-        let modules: HashSet<&str> = used.iter().map(|key| module_of(key)).filter(|module| !module.is_empty()).collect();
+        let modules: HashSet<&str> =
+            used.iter().map(|key| module_of(key)).filter(|module| !module.is_empty()).collect();
         let mut unused = Vec::new();
         let missing = self.problems.len();
         for stranger in &strangers {
             let leaf = stranger.name.rsplit('.').next().unwrap_or_default();
             let is_parameter = ["weight", "bias", "running_mean", "running_var"].contains(&leaf);
             if (is_parameter && modules.contains(module_of(&stranger.name))) || missing > 0 {
-                let problem = TensorProblem::Unexpected { tensor: stranger.name.clone(), found: stranger.shape.clone() };
+                let problem =
+                    TensorProblem::Unexpected { tensor: stranger.name.clone(), found: stranger.shape.clone() };
                 self.problems.push(problem);
             } else {
                 unused.push(format!("'{}'", stranger.name));
@@ -525,8 +548,7 @@ impl<'a> Search<'a> {
             self.bindings.iter().map(|binding| (binding.initializer.as_str(), binding)).collect();
         let mut found = Vec::new();
         for (id, node) in self.graph.nodes() {
-            let is_layer =
-                matches!(node.operator, Operator::Conv(_) | Operator::ConvTranspose(_) | Operator::Gemm(_));
+            let is_layer = matches!(node.operator, Operator::Conv(_) | Operator::ConvTranspose(_) | Operator::Gemm(_));
             let Some(weight) = node.input(1).filter(|_| is_layer && node.input(2).is_none()) else { continue };
             let Some(binding) = by_name.get(self.graph.value(weight).name.as_str()) else { continue };
             let Some(key) = binding.keys().first().copied() else { continue };
@@ -547,7 +569,9 @@ impl<'a> Search<'a> {
         let mut first: HashMap<(&str, &Order), (&str, ValueId)> = HashMap::new();
         let mut merged = Vec::new();
         for binding in self.bindings.iter().filter(|binding| binding.permutation.is_none()) {
-            let (Some(key), Some(id)) = (binding.whole(), self.graph.find_value(&binding.initializer)) else { continue };
+            let (Some(key), Some(id)) = (binding.whole(), self.graph.find_value(&binding.initializer)) else {
+                continue;
+            };
             let (name, known) = *first.entry((key, &binding.permutation)).or_insert((&binding.initializer, id));
             if name == binding.initializer {
                 continue;
@@ -682,7 +706,10 @@ fn computed_from(graph: &Graph, nodes: &[&Node], own: &[ValueId]) -> Option<Valu
         for input in node.inputs.iter().flatten() {
             match parts.get(input) {
                 Some(parts) => found.extend(parts),
-                None => foreign |= graph.is_weight(*input) && graph.initializer(*input).is_some_and(|tensor| tensor.len() > 1),
+                None => {
+                    foreign |=
+                        graph.is_weight(*input) && graph.initializer(*input).is_some_and(|tensor| tensor.len() > 1)
+                }
             }
         }
         if found.is_empty() || foreign {

@@ -144,11 +144,13 @@ impl ModelError {
                 format!("did you mean '{family}'? there are {} and FILE.onnx", names())
             }
             Self::UnknownArchitecture { suggestion: None, .. } => format!("there are {} and FILE.onnx", names()),
-            Self::OtherNetwork { .. } => "export the ONNX file again from the module that the state dict is of, so that its \
+            Self::OtherNetwork { .. } => {
+                "export the ONNX file again from the module that the state dict is of, so that its \
                  tensors keep their names: torch.onnx.export(module.eval(), inputs, 'net.onnx', dynamo=True, \
                  optimize=False), before torch 2.5 torch.onnx.export(module.eval(), inputs, 'net.onnx', \
                  training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)"
-                .into(),
+                    .into()
+            }
             Self::Save { expected, .. } if expected.ends_with("can hold") => {
                 "choose a wider element type: `dtype` float32, or a network of a wider one as the anchor".into()
             }
