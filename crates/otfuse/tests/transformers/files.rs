@@ -37,8 +37,8 @@ fn a_fused_folder_has_the_anchors_files_names_and_types() {
     }
 }
 
-/// Puts a folder's weights into two files, tensor by tensor in turn.
-fn shard(model: &Path) {
+/// Puts a folder's weights into two files, tensor by tensor in turn. Gives their index.
+fn shard(model: &Path) -> Value {
     let whole = read_safetensors(&model.join("model.safetensors")).unwrap();
     fs::remove_file(model.join("model.safetensors")).unwrap();
     let mut map = serde_json::Map::new();
@@ -53,6 +53,7 @@ fn shard(model: &Path) {
     }
     let index = json!({ "metadata": { "total_size": 7 }, "weight_map": map });
     fs::write(model.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    index
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn shards_keep_their_files() {
     let model = folder.path().join("model");
     fs::create_dir(&model).unwrap();
     tiny.write(&model, DataType::F16);
-    shard(&model);
+    let index = shard(&model);
     let opened = Model::open(&model, None).unwrap();
     let out = folder.path().join("out");
     opened.save(&opened.graph, &out).unwrap();
