@@ -71,7 +71,7 @@ impl Coverage {
         let mut seen = 0;
         for (id, tensor) in graph.initializers().filter(is_parameter) {
             let fixed = match groups.layouts(id) {
-                Some(layouts) => layouts.iter().map(|layout| fixed(layout, groups)).product(),
+                Some(layouts) => layouts.iter().map(fixed).product(),
                 None => tensor.len(),
             };
             seen += tensor.len();
@@ -144,12 +144,12 @@ impl fmt::Display for Coverage {
 }
 
 /// Indices of an axis that no free neuron is on.
-fn fixed(layout: &AxisLayout, groups: &NeuronGroups) -> usize {
+fn fixed(layout: &AxisLayout) -> usize {
     match layout {
         AxisLayout::Group(_) => 0,
         AxisLayout::Fixed(length) => *length,
-        AxisLayout::Sequence(parts) => parts.iter().map(|part| fixed(part, groups)).sum(),
-        AxisLayout::Product(factors) => factors.iter().map(|factor| fixed(factor, groups)).product(),
+        AxisLayout::Sequence(parts) => parts.iter().map(fixed).sum(),
+        AxisLayout::Product(factors) => factors.iter().map(fixed).product(),
     }
 }
 
