@@ -59,8 +59,8 @@ pub(super) fn unfold(
     dict: &StateDict,
     witness: Option<&StateDict>,
 ) -> Result<Unfolded, GraphError> {
-    let known: HashSet<&str> = graph.initializers().filter_map(|(id, _)| names.key(&graph.value(id).name)).collect();
-    let norms: Vec<Norm> = norms(dict).into_iter().filter(|norm| !known.contains(norm.mean.as_str())).collect();
+    let known = known(&graph, origins, names);
+    let norms: Vec<Norm> = norms(dict).into_iter().filter(|norm| !known.contains(&norm.mean)).collect();
     let mut pairs: Vec<(Layer, Norm, f32)> = Vec::new();
     let mut problems = Vec::new();
     let mut notes = BTreeSet::new();
@@ -78,6 +78,21 @@ pub(super) fn unfold(
         editor.remove_unread();
     }
     Ok(Unfolded { graph: editor.finish()?, bindings, problems, notes: notes.into_iter().collect(), is_changed })
+}
+
+/// The keys that the graph has by their names, and those of its own normalisations: equal statistics are written once.
+fn known(graph: &Graph, origins: &HashMap<String, Origin>, names: &Names) -> HashSet<String> {
+    let mut known: HashSet<String> =
+        graph.initializers().filter_map(|(id, _)| names.key(&graph.value(id).name)).map(str::to_owned).collect();
+    for (_, node) in graph.nodes() {
+        let Operator::BatchNormalization { .. } = node.operator else { continue };
+        let Some(origin) = origins.get(&node.name) else { continue };
+        known.extend(origin.arguments.iter().filter_map(|name| names.key_of_mangled(name)).map(str::to_owned));
+        if !origin.module.is_empty() {
+            known.extend(names.in_module(&origin.module).into_iter().map(|(_, key)| key));
+        }
+    }
+    known
 }
 
 fn norms(dict: &StateDict) -> Vec<Norm> {

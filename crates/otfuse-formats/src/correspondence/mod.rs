@@ -97,7 +97,7 @@ pub(crate) fn correspond(
     for witness in ways {
         let unfolded = batch_norm::unfold(graph.clone(), &origins, &names, dict, witness).map_err(invalid)?;
         let mut search = Search::new(&unfolded.graph, dict, &origins, &names, parametrized.clone(), witness);
-        search.copies = copies.clone();
+        search.copies = template.copies().iter().cloned().chain(copies.clone()).collect();
         search.bindings = unfolded.bindings;
         search.problems = unfolded.problems;
         result = search.run().map(|found| (found, unfolded.graph, unfolded.is_changed, unfolded.notes));

@@ -237,9 +237,10 @@ impl<'a> Search<'a> {
     fn about(&self, origin: &Origin) -> Vec<String> {
         let arguments = origin.arguments.iter().filter_map(|argument| self.names.key_of_mangled(argument));
         let mut about: Vec<String> = arguments.map(str::to_owned).collect();
-        // The network itself is a module as well, but says nothing.
+        // The network itself is a module as well, but says nothing; modules in a module have nodes of their own.
         if !origin.module.is_empty() {
-            about.extend(self.names.in_module(&origin.module).into_iter().map(|(_, key)| key));
+            let own = self.names.in_module(&origin.module).into_iter().filter(|(name, _)| !name.contains('.'));
+            about.extend(own.map(|(_, key)| key));
         }
         about
     }
@@ -251,9 +252,10 @@ impl<'a> Search<'a> {
             let names: Vec<&str> = about.iter().map(String::as_str).collect();
             let mut fitting: Vec<(usize, Binding)> = Vec::new();
             for candidate in self.free(Some(&names)) {
-                let rank = names.iter().position(|name| *name == candidate.name).unwrap_or(usize::MAX);
-                let said = if rank < origin.arguments.len() { 0 } else { 1 };
-                let rank = said * 2 + usize::from(!self.is_role(&open, &candidate.name));
+                let place = names.iter().position(|name| *name == candidate.name).unwrap_or(usize::MAX);
+                let said = usize::from(place >= origin.arguments.len());
+                let is_reshaped = self.tensor(&open).is_none_or(|tensor| tensor.shape() != candidate.shape);
+                let rank = said * 4 + usize::from(!self.is_role(&open, &candidate.name)) * 2 + usize::from(is_reshaped);
                 if let Some(binding) = self.fitting(&open, candidate).into_iter().next() {
                     fitting.push((rank, binding));
                 }
@@ -336,7 +338,8 @@ impl<'a> Search<'a> {
     fn tables(&mut self) {
         for open in self.open() {
             let (Some(origin), Some(tensor)) = (self.origin(open.reader), self.tensor(&open)) else { continue };
-            let inside = self.names.in_module(&origin.module);
+            let mut inside = self.names.in_module(&origin.module);
+            inside.retain(|(name, _)| !name.contains('.'));
             let keys = || inside.iter().filter_map(|(_, key)| Some((key, self.dict.get(key)?)));
             let used = self.used();
             let mut fitting = Vec::new();
@@ -404,7 +407,11 @@ impl<'a> Search<'a> {
     fn shared(&mut self) {
         let mut found = Vec::new();
         for open in self.open() {
-            let first = self.copies.get(&open.name);
+            // Equal elements may be another parameter that began alike: not while one is left over.
+            let length = self.tensor(&open).map_or(0, Tensor::len);
+            let may_differ = self.tensor(&open).is_some_and(is_uniform)
+                && self.free(None).iter().any(|free| free.shape.iter().product::<usize>() == length);
+            let first = self.copies.get(&open.name).filter(|_| !may_differ);
             let first = first.and_then(|first| self.bindings.iter().find(|binding| binding.initializer == *first));
             found.extend(first.map(|first| Binding { initializer: open.name.clone(), ..first.clone() }));
         }
@@ -465,10 +472,11 @@ impl<'a> Search<'a> {
         let mut told = Vec::new();
         for open in self.open() {
             let Some(tensor) = self.tensor(&open) else { continue };
-            if is_uniform(tensor) {
+            let meant = |candidate: &&&Candidate| candidate.shape.iter().product::<usize>() == tensor.len();
+            // All zeros may be a parameter that began as such, or nothing at all.
+            if is_uniform(tensor) && (tensor.len() == 1 || !strangers.iter().any(|candidate| meant(&candidate))) {
                 continue;
             }
-            let meant = |candidate: &&&Candidate| candidate.shape.iter().product::<usize>() == tensor.len();
             let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
             if is_parameter || strangers.iter().any(|candidate| meant(&candidate)) || self.has_lost_parameter(&open) {
                 let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
