@@ -289,19 +289,7 @@ fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueI
                 }
                 Some(_) => return Err(difference("is wired otherwise than")),
                 None => {
-                    let (Some(expected), Some(found)) =
-                        (anchor.initializer(expected_input), model.initializer(found_input))
-                    else {
-                        return Err(difference("reads a computed value where there is a constant, unlike"));
-                    };
-                    let kind = |tensor: &otfuse_graph::Tensor| (tensor.shape().len(), tensor.data_type().is_float());
-                    if kind(expected) != kind(found) {
-                        return Err(difference("has a weight of another rank or type than"));
-                    }
-                    let is_fixed = !anchor.is_weight(expected_input) && kind(expected).1;
-                    if is_fixed && !expected.shape().is_empty() && expected != found {
-                        return Err(difference("has a constant of another value than"));
-                    }
+                    same_kind((anchor, expected_input, model, found_input)).map_err(difference)?;
                     matched.insert(expected_input, found_input);
                 }
             }
@@ -338,6 +326,23 @@ fn match_values(anchor: &Graph, model: &Graph) -> Result<HashMap<ValueId, ValueI
         return Err("it has other outputs".into());
     }
     Ok(matched)
+}
+
+/// Whether two constants may stand in one place; the error says how they differ.
+fn same_kind((anchor, expected, model, found): (&Graph, ValueId, &Graph, ValueId)) -> Result<(), &'static str> {
+    let is_weight = anchor.is_weight(expected);
+    let (Some(expected), Some(found)) = (anchor.initializer(expected), model.initializer(found)) else {
+        return Err("reads a computed value where there is a constant, unlike");
+    };
+    let kind = |tensor: &otfuse_graph::Tensor| (tensor.shape().len(), tensor.data_type().is_float());
+    if kind(expected) != kind(found) {
+        return Err("has a weight of another rank or type than");
+    }
+    let is_fixed = !is_weight && kind(expected).1;
+    if is_fixed && !expected.shape().is_empty() && expected != found {
+        return Err("has a constant of another value than");
+    }
+    Ok(())
 }
 
 /// Equal but for what follows from widths: a depthwise convolution has as many groups as channels.

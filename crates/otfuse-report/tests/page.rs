@@ -31,6 +31,7 @@ fn page(name: &str) -> Page {
     let options = vec![("first".to_owned(), vec![figure()]), (name.to_owned(), vec![figure()])];
     Page {
         title: name.into(),
+        verdict: name.into(),
         summary: format!("About {name}."),
         sections: vec![
             Section { heading: "Numbers".into(), blocks: vec![Block::Text(name.into()), Block::Grid(grid)] },
@@ -43,6 +44,7 @@ fn page(name: &str) -> Page {
             },
         ],
         data: json!({"models": [{"path": name, "loss": 1.0 / 3.0, "accuracy": 0.98765}]}),
+        terms: vec![(name.into(), name.into())],
         generator: "otfuse".into(),
     }
 }

@@ -125,21 +125,24 @@ pub(crate) fn correspond(
         bindings.push(Binding::same(&key, &editor.graph().value(value).name));
         editor.set_input(node, position, Some(value));
     }
-    for Twin { gone, first, axes } in found.merged {
-        let mut stands = first;
-        if axes > 0 {
-            let name = editor.graph().value(gone).name.clone();
-            let places = Tensor::from_i64(&[axes], (0..axes as i64).collect());
-            let places = editor.add_initializer(format!("{name}.axes"), places);
-            stands = editor.add_value(format!("{name}.widened"), None);
-            editor.add_node(name, Operator::Unsqueeze, vec![Some(first), Some(places)], vec![Some(stands)]);
-        }
-        editor.replace(gone, stands);
-    }
+    found.merged.into_iter().for_each(|twin| merge(&mut editor, twin));
     if !is_as_read {
         editor.remove_unread();
     }
     let graph = editor.finish().map_err(invalid)?;
     notes.extend(found.notes);
     Ok(Correspondence { graph, bindings, notes, is_as_read })
+}
+
+/// Lets everything that reads a tensor read the one that it is instead.
+fn merge(editor: &mut GraphEditor, Twin { gone, first, axes }: Twin) {
+    let mut stands = first;
+    if axes > 0 {
+        let name = editor.graph().value(gone).name.clone();
+        let places = Tensor::from_i64(&[axes], (0..axes as i64).collect());
+        let places = editor.add_initializer(format!("{name}.axes"), places);
+        stands = editor.add_value(format!("{name}.widened"), None);
+        editor.add_node(name, Operator::Unsqueeze, vec![Some(first), Some(places)], vec![Some(stands)]);
+    }
+    editor.replace(gone, stands);
 }

@@ -1,5 +1,8 @@
 //! The search for counterparts.
 
+mod outcome;
+mod parts;
+
 use std::collections::{HashMap, HashSet};
 
 use otfuse_graph::{Graph, GraphEditor, GraphError, Node, NodeId, Operator, Tensor, ValueId};
@@ -9,16 +12,14 @@ use super::names::Names;
 use super::parametrization::Parametrized;
 use super::provenance::Origin;
 use super::recurrent;
-use super::table::Table;
 use super::views::{Order, is_close, is_right_factor, is_uniform, orders};
 use crate::StateDict;
 use crate::model::TensorProblem;
 
+pub(super) use outcome::{Found, Twin};
+
 /// So many differences are named.
 pub(super) const MOST_PROBLEMS: usize = 5;
-
-/// So many tensors are named in a note.
-const MOST_NAMES: usize = 3;
 
 /// What the checkpoint has for one tensor of the graph.
 #[derive(Clone)]
@@ -33,19 +34,6 @@ struct Open {
     id: ValueId,
     name: String,
     reader: Option<(NodeId, usize)>,
-}
-
-/// All that was found.
-pub(super) struct Found {
-    pub(super) bindings: Vec<Binding>,
-    pub(super) tensors: Vec<(ValueId, Tensor)>,
-    /// Tensors that no training changed.
-    pub(super) constants: Vec<ValueId>,
-    /// Biases that the exporter left out, since they were zero in the network that it was given.
-    pub(super) biases: Vec<(NodeId, usize, String)>,
-    /// Tensors that are one tensor of the checkpoint.
-    pub(super) merged: Vec<Twin>,
-    pub(super) notes: Vec<String>,
 }
 
 pub(super) struct Search<'a> {
@@ -180,7 +168,7 @@ impl<'a> Search<'a> {
             found.reverse();
         }
         let bindings = found.into_iter().map(|order| self.binding(open, order, candidate.source.clone()));
-        bindings.filter(|binding| !self.witness.is_some() || self.has_value(open, binding)).collect()
+        bindings.filter(|binding| self.witness.is_none() || self.has_value(open, binding)).collect()
     }
 
     fn binding(&self, open: &Open, order: Order, mut source: Source) -> Binding {
@@ -284,87 +272,6 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Equal parts of one tensor, as attention's packed projections are cut.
-    fn parts(&mut self) {
-        let mut groups: Vec<(String, Vec<Open>)> = Vec::new();
-        for open in self.open() {
-            let (Some(origin), Some(tensor)) = (self.origin(open.reader), self.tensor(&open)) else { continue };
-            let about = self.about(origin);
-            let names: Vec<&str> = about.iter().map(String::as_str).collect();
-            let holder = self.free(Some(&names)).into_iter().find(|candidate| {
-                let whole = matches!(candidate.source, Source::Pieces(_));
-                whole
-                    && candidate.shape.iter().product::<usize>() > tensor.len()
-                    && !part_orders(tensor, candidate, 0).is_empty()
-            });
-            let Some(holder) = holder.map(|holder| holder.name.clone()) else { continue };
-            match groups.iter_mut().find(|(name, _)| *name == holder) {
-                Some((_, group)) => group.push(open),
-                None => groups.push((holder, vec![open])),
-            }
-        }
-        for (holder, group) in groups {
-            let candidate = &self.candidates[self.by_name[&holder]];
-            let rows = candidate.shape.first().copied().unwrap_or_default();
-            let width = candidate.shape[1..].iter().product::<usize>();
-            let mut start = 0;
-            let mut found = Vec::new();
-            for open in &group {
-                let Some(tensor) = self.tensor(open) else { continue };
-                let length = tensor.len() / width.max(1);
-                let starts: Vec<usize> =
-                    if self.witness.is_some() { (0..rows).step_by(length.max(1)).collect() } else { vec![start] };
-                let fitting = starts.into_iter().flat_map(|start| {
-                    let piece = Piece { key: holder.clone(), range: Some(start * width..start * width + tensor.len()) };
-                    let mut orders = part_orders(tensor, candidate, start);
-                    if is_right_factor(self.graph, tensor, open.reader) {
-                        orders.reverse();
-                    }
-                    orders.into_iter().map(move |order| (order, piece.clone()))
-                });
-                let binding = fitting
-                    .map(|(order, piece)| self.binding(open, order, Source::Pieces(vec![piece])))
-                    .find(|binding| !self.witness.is_some() || self.has_value(open, binding));
-                start += length;
-                found.extend(binding);
-            }
-            if found.len() == group.len() && (start == rows || self.witness.is_some()) {
-                self.bindings.extend(found);
-            }
-        }
-    }
-
-    /// Rows of a table in the order of integers of the same module.
-    fn tables(&mut self) {
-        for open in self.open() {
-            let (Some(origin), Some(tensor)) = (self.origin(open.reader), self.tensor(&open)) else { continue };
-            let mut inside = self.names.in_module(&origin.module);
-            inside.retain(|(name, _)| !name.contains('.'));
-            let keys = || inside.iter().filter_map(|(_, key)| Some((key, self.dict.get(key)?)));
-            let used = self.used();
-            let mut fitting = Vec::new();
-            for (entries, table) in keys().filter(|(key, table)| table.data_type().is_float() && !used.contains(*key)) {
-                let &[_, width] = table.shape() else { continue };
-                for (index, places) in keys().filter(|(_, places)| !places.data_type().is_float()) {
-                    if places.len() < 2 || places.len().checked_mul(width) != Some(tensor.len()) {
-                        continue;
-                    }
-                    let axes = 0..tensor.shape().len();
-                    for last in axes.clone().filter(|&axis| tensor.shape()[axis] == width) {
-                        let order: Vec<usize> = axes.clone().filter(|&axis| axis != last).chain([last]).collect();
-                        let order = (!order.is_sorted()).then_some(order);
-                        let source = Source::Table(Table { entries: entries.clone(), index: index.clone() });
-                        let binding = self.binding(&open, order, source);
-                        if !self.witness.is_some() || self.has_value(&open, &binding) {
-                            fitting.push(binding);
-                        }
-                    }
-                }
-            }
-            self.bindings.extend(fitting.into_iter().next());
-        }
-    }
-
     /// Where the graph was exported from this checkpoint, equal values are one tensor.
     fn by_value(&mut self) {
         for open in self.open() {
@@ -403,8 +310,30 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The one copy that nothing was found for is what the tensor in the file is named after, if that is still left over.
+    fn named_after(&mut self) {
+        let used = self.used();
+        let mut left: HashMap<&str, Vec<Open>> = HashMap::new();
+        for open in self.open() {
+            if let Some(first) = self.copies.get(&open.name) {
+                left.entry(first).or_default().push(open);
+            }
+        }
+        let mut found = Vec::new();
+        for (first, open) in left {
+            let ([open], Some(key)) = (open.as_slice(), self.names.key(first)) else { continue };
+            let shape = self.dict.get(key).map(Tensor::shape);
+            if !used.contains(key) && shape == self.tensor(open).map(Tensor::shape) {
+                found.push(Binding::same(key, &open.name));
+            }
+        }
+        found.sort_by(|a, b| a.initializer.cmp(&b.initializer));
+        self.bindings.extend(found);
+    }
+
     /// Copies that nothing else was found for are one tensor in the checkpoint as well.
     fn shared(&mut self) {
+        self.named_after();
         let mut found = Vec::new();
         for open in self.open() {
             // Equal elements may be another parameter that began alike: not while one is left over.
@@ -458,147 +387,6 @@ impl<'a> Search<'a> {
             .collect();
         self.bindings.extend(twins);
     }
-
-    fn finish(mut self) -> Result<Found, Vec<TensorProblem>> {
-        let biases = self.left_out_biases();
-        let mut used = self.used();
-        used.extend(biases.iter().map(|(_, _, key)| key.clone()));
-        let strangers: Vec<&Candidate> = self
-            .candidates
-            .iter()
-            .filter(|candidate| self.dict.contains(&candidate.name) && !used.contains(&candidate.name))
-            .collect();
-        let mut constants = Vec::new();
-        let mut told = Vec::new();
-        for open in self.open() {
-            let Some(tensor) = self.tensor(&open) else { continue };
-            let meant = |candidate: &&&Candidate| candidate.shape.iter().product::<usize>() == tensor.len();
-            // All zeros may be a parameter that began as such, or nothing at all.
-            if is_uniform(tensor) && (tensor.len() == 1 || !strangers.iter().any(|candidate| meant(&candidate))) {
-                continue;
-            }
-            let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
-            if is_parameter || strangers.iter().any(|candidate| meant(&candidate)) || self.has_lost_parameter(&open) {
-                let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
-                self.problems.push(problem);
-                continue;
-            }
-            constants.push(open.id);
-            if tensor.len() > 1 {
-                told.push(format!("'{}' of shape {:?}", open.name, tensor.shape()));
-            }
-        }
-        let modules: HashSet<&str> =
-            used.iter().map(|key| module_of(key)).filter(|module| !module.is_empty()).collect();
-        let mut unused = Vec::new();
-        let missing = self.problems.len();
-        for stranger in &strangers {
-            let leaf = stranger.name.rsplit('.').next().unwrap_or_default();
-            let is_parameter = ["weight", "bias", "running_mean", "running_var"].contains(&leaf);
-            if (is_parameter && modules.contains(module_of(&stranger.name))) || missing > 0 {
-                let problem =
-                    TensorProblem::Unexpected { tensor: stranger.name.clone(), found: stranger.shape.clone() };
-                self.problems.push(problem);
-            } else {
-                unused.push(format!("'{}'", stranger.name));
-            }
-        }
-        let mut tensors = Vec::new();
-        for binding in &self.bindings {
-            let Some(id) = self.graph.find_value(&binding.initializer) else { continue };
-            let Some(wanted) = self.graph.initializer(id) else { continue };
-            let vector = repeated(wanted).filter(|_| self.shrunk.contains(&id));
-            match binding.read(self.dict, vector.as_ref().unwrap_or(wanted)) {
-                Some(tensor) => tensors.push((id, tensor)),
-                None => self.problems.push(self.mismatch(binding, wanted)),
-            }
-        }
-        if !self.problems.is_empty() {
-            self.problems.dedup();
-            return Err(self.problems);
-        }
-        let merged = self.merged();
-        let mut notes = Vec::new();
-        if !told.is_empty() {
-            notes.push(format!("not in the checkpoint, kept as they are in the ONNX file: {}", listed(&told)));
-        }
-        if !unused.is_empty() {
-            notes.push(format!("no part of the network, kept as they are in the anchor: {}", listed(&unused)));
-        }
-        Ok(Found { bindings: self.bindings, tensors, constants, biases, merged, notes })
-    }
-
-    fn mismatch(&self, binding: &Binding, wanted: &Tensor) -> TensorProblem {
-        let key = binding.keys().first().copied().unwrap_or_default().to_owned();
-        let found = self.dict.get(&key);
-        let describe = |tensor: &Tensor| format!("{} of shape {:?}", tensor.data_type(), tensor.shape());
-        TensorProblem::Mismatch {
-            tensor: key,
-            expected: describe(wanted),
-            found: found.map_or_else(|| "none".into(), describe),
-        }
-    }
-
-    /// Whether the call that reads a constant was given a parameter that the checkpoint does not have.
-    fn has_lost_parameter(&self, open: &Open) -> bool {
-        let Some(origin) = self.origin(open.reader) else { return false };
-        let lost = |argument: &String| {
-            let is_bound = self.names.key_of_mangled(argument).is_some();
-            !is_bound && (argument.ends_with("_weight") || argument.ends_with("_bias"))
-        };
-        origin.arguments.iter().any(lost)
-    }
-
-    /// The biases of layers that the graph has without.
-    fn left_out_biases(&self) -> Vec<(NodeId, usize, String)> {
-        let used = self.used();
-        let by_name: HashMap<&str, &Binding> =
-            self.bindings.iter().map(|binding| (binding.initializer.as_str(), binding)).collect();
-        let mut found = Vec::new();
-        for (id, node) in self.graph.nodes() {
-            let is_layer = matches!(node.operator, Operator::Conv(_) | Operator::ConvTranspose(_) | Operator::Gemm(_));
-            let Some(weight) = node.input(1).filter(|_| is_layer && node.input(2).is_none()) else { continue };
-            let Some(binding) = by_name.get(self.graph.value(weight).name.as_str()) else { continue };
-            let Some(key) = binding.keys().first().copied() else { continue };
-            let bias = match key.rsplit_once('.') {
-                Some((module, _)) => format!("{}.bias", module.trim_end_matches(".parametrizations.weight")),
-                None => "bias".into(),
-            };
-            if self.dict.contains(&bias) && !used.contains(&bias) {
-                found.push((id, 2, bias));
-            }
-        }
-        found
-    }
-
-    /// Tensors of the graph that stand for one tensor of the checkpoint: the second is the first, with axes of length 1 in front
-    /// where it has more axes.
-    fn merged(&self) -> Vec<Twin> {
-        let mut first: HashMap<(&str, &Order), (&str, ValueId)> = HashMap::new();
-        let mut merged = Vec::new();
-        for binding in self.bindings.iter().filter(|binding| binding.permutation.is_none()) {
-            let (Some(key), Some(id)) = (binding.whole(), self.graph.find_value(&binding.initializer)) else {
-                continue;
-            };
-            let (name, known) = *first.entry((key, &binding.permutation)).or_insert((&binding.initializer, id));
-            if name == binding.initializer {
-                continue;
-            }
-            let rank = |id: ValueId| self.graph.initializer(id).map_or(0, |tensor| tensor.shape().len());
-            if rank(id) >= rank(known) {
-                merged.push(Twin { gone: id, first: known, axes: rank(id) - rank(known) });
-            }
-        }
-        merged
-    }
-}
-
-/// A tensor of the graph that is another one.
-pub(super) struct Twin {
-    pub(super) gone: ValueId,
-    pub(super) first: ValueId,
-    /// So many axes of length 1 stand in front of the other one's.
-    pub(super) axes: usize,
 }
 
 /// The vector that a tensor repeats along all axes but the last, which then have length 1.
@@ -610,33 +398,6 @@ fn repeated(tensor: &Tensor) -> Option<Tensor> {
     let mut shape = vec![1; tensor.shape().len()];
     *shape.last_mut()? = length;
     is_repeated.then(|| Tensor::new(tensor.data_type(), shape, tensor.bytes().slice(..bytes)).ok())?
-}
-
-fn module_of(key: &str) -> &str {
-    key.rsplit_once('.').map_or("", |(module, _)| module)
-}
-
-fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(MOST_NAMES) {
-        Some(more) if more > 0 => format!("{shown} and {more} more"),
-        _ => shown,
-    }
-}
-
-/// The orders in which rows of a candidate are the tensor.
-fn part_orders(tensor: &Tensor, candidate: &Candidate, start: usize) -> Vec<Order> {
-    let Some((&rows, rest)) = candidate.shape.split_first() else { return Vec::new() };
-    let width: usize = rest.iter().product();
-    if width == 0 || tensor.len() % width != 0 {
-        return Vec::new();
-    }
-    let count = tensor.len() / width;
-    if count == 0 || start + count > rows || rows % count != 0 {
-        return Vec::new();
-    }
-    let shape: Vec<usize> = std::iter::once(count).chain(rest.iter().copied()).collect();
-    orders(tensor.shape(), &shape)
 }
 
 /// How many constants of the graph have a checkpoint's values as well; `None` if the graph was not exported from this checkpoint.

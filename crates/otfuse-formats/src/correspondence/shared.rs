@@ -8,6 +8,9 @@ use otfuse_graph::{Graph, GraphEditor, GraphError, NodeId, ValueId};
 use super::names::Names;
 use super::provenance::Origin;
 
+/// The places at which a call reads a tensor.
+type Readers = Vec<(NodeId, usize)>;
+
 /// A graph in which each call that reads a tensor has one of its own.
 pub(super) struct Apart {
     pub(super) graph: Graph,
@@ -19,11 +22,11 @@ pub(super) struct Apart {
 /// checkpoint as well becomes one again later.
 pub(super) fn apart(graph: Graph, origins: &HashMap<String, Origin>, names: &Names) -> Result<Apart, GraphError> {
     let consumers = graph.consumers();
-    let mut changes: Vec<(ValueId, Vec<Vec<(NodeId, usize)>>)> = Vec::new();
+    let mut changes: Vec<(ValueId, Vec<Readers>)> = Vec::new();
     for (id, tensor) in graph.initializers() {
         let Some(readers) = consumers.get(&id).filter(|_| graph.is_weight(id) && tensor.len() > 1) else { continue };
         let own = names.key(&graph.value(id).name);
-        let mut calls: Vec<(&Origin, Vec<(NodeId, usize)>)> = Vec::new();
+        let mut calls: Vec<(&Origin, Readers)> = Vec::new();
         for &(node, position) in readers {
             let Some(origin) = origins.get(&graph.node(node).name) else { continue };
             match calls.iter_mut().find(|(call, _)| call.call == origin.call) {

@@ -294,13 +294,7 @@ impl Reader<'_> {
                 self.editor.add_node(name, operator, inputs, outputs)
             }
             Reading::Opaque | Reading::Other => {
-                // What the bodies read from outside is an input like any other: nothing goes unseen.
-                for captured in names::captured(node) {
-                    let value = self.value(captured);
-                    if !inputs.contains(&value) {
-                        inputs.push(value);
-                    }
-                }
+                self.add_captured(node, &mut inputs);
                 let reason = if own {
                     "the file defines it itself, as a function".into()
                 } else {
@@ -313,6 +307,16 @@ impl Reader<'_> {
         };
         self.hints.observe(self.editor.graph(), added);
         Ok(())
+    }
+
+    /// What the bodies of a node read from outside is an input like any other: nothing goes unseen.
+    fn add_captured(&mut self, node: &NodeProto, inputs: &mut Vec<Option<ValueId>>) {
+        for captured in names::captured(node) {
+            let value = self.value(captured);
+            if !inputs.contains(&value) {
+                inputs.push(value);
+            }
+        }
     }
 
     /// Why a node is kept aside; empty if nothing is known of its operator.
