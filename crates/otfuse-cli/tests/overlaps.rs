@@ -103,7 +103,7 @@ const DERIVED: &[&str] = &[
     "fuse a.onnx b.onnx -o out.onnx --card --report out.onnx.README.md",
     "fuse a.onnx ext.onnx -o out.onnx --report out.onnx.data",
     "fuse a.onnx b.onnx -o plan.onnx --save-alignment sub/../plan.onnx",
-    "train mlp:8 --data npz:data.npz -o out.pt.state --state sub/../out.pt.state",
+    "train mlp:8 --data npz:data.npz -o out.state.pt --state sub/../out.state.pt",
     "finetune a.onnx --data npz:a.onnx.state -o a.onnx.state.onnx --state a.onnx.state",
     "experiment experiment.yml -o folder --report folder/results.csv",
 ];
