@@ -44,6 +44,7 @@ fn page(name: &str) -> Page {
         ],
         data: json!({"models": [{"path": name, "loss": 1.0 / 3.0, "accuracy": 0.98765}]}),
         generator: "otfuse".into(),
+        ..Page::default()
     }
 }
 
