@@ -46,7 +46,6 @@ fn page(name: &str) -> Page {
         data: json!({"models": [{"path": name, "loss": 1.0 / 3.0, "accuracy": 0.98765}]}),
         terms: vec![(name.into(), name.into())],
         generator: "otfuse".into(),
-        ..Page::default()
     }
 }
 

@@ -136,7 +136,9 @@ fn widened(narrow: &Tiny, lengths: &[usize], settings: &[(&str, Value)], scores:
         editor.set_tensor(target, Tensor::from_f32(&shape, wider));
     }
     let graph = editor.finish().unwrap();
-    Model { graph, ..model }
+    let mut wide = model;
+    wide.graph = graph;
+    wide
 }
 
 #[test]
