@@ -70,7 +70,10 @@ pub fn tensors(py: Python<'_>, arrays: Vec<Named<'_>>) -> PyResult<StateDict> {
             let expected = TYPES.map(|(name, _)| name).join(", ");
             let message = format!("'{name}': expected elements of {expected}, found {kind}");
             let hint = "convert it to one of these, for example to float32";
-            return Err(exception(py, &otfuse::Error { tensor: Some(name), ..otfuse::Error::input(message).hint(hint) }));
+            return Err(exception(
+                py,
+                &otfuse::Error { tensor: Some(name), ..otfuse::Error::input(message).hint(hint) },
+            ));
         };
         let lent = Lent::of(&array).ok_or_else(|| input(py, format!("'{name}': not contiguous"), "copy it first"))?;
         let made = Tensor::new(data_type, shape, Bytes::from_owner(lent));

@@ -142,7 +142,8 @@ pub fn assignment<'py>(py: Python<'py>, cost: Costs<'py>) -> PyResult<(Bound<'py
         let problem = Problem::uniform(cost).map_err(|error| refused(py, &error))?;
         let found = py.detach(|| Solver::Exact.solve(&problem)).map_err(|error| refused(py, &error))?;
         let plan = found.plan.to_permutation();
-        let plan = plan.ok_or_else(|| input(py, "cost: no assignment was found", "otfuse.transport.emd finds a plan"))?;
+        let plan =
+            plan.ok_or_else(|| input(py, "cost: no assignment was found", "otfuse.transport.emd finds a plan"))?;
         Ok((plan.as_slice().iter().map(|&column| column as i64).collect(), found.cost * rows as f64))
     }
     let (columns, total) = match &cost {

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +142,41 @@ def test_threads_at_once_give_the_same_bytes(digits: tuple[Path, Path]) -> None:
     for worker in workers:
         worker.join()
     assert found == [expected] * 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_forked_workers_have_threads_of_their_own(digits: tuple[Path, Path]) -> None:
+    expected = otfuse.fuse(digits, samples="digits", n_samples=20, check=0).onnx()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = int(otfuse.fuse(digits, samples="digits", n_samples=20, check=0).onnx() != expected)
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
+def test_interrupts_end_the_work(tmp_path: Path, random: np.random.Generator) -> None:
+    for name in "ab":
+        sizes = [600, 600, 600, 600, 600, 600]
+        layers = {f"{at}.weight": random.standard_normal((600, size)).astype(np.float32) for at, size in enumerate(sizes)}
+        biases = {f"{at}.bias": np.zeros(600, dtype=np.float32) for at in range(len(sizes))}
+        np.savez(tmp_path / f"{name}.npz", **layers, **biases)
+    script = (
+        "import sys, otfuse, time\n"
+        "def tell(event):\n    print(event.name, flush=True)\n"
+        "try:\n"
+        "    for _ in range(100):\n"
+        f"        otfuse.fuse([{str(tmp_path / 'a.npz')!r}, {str(tmp_path / 'b.npz')!r}], architecture='mlp', observer=tell)\n"
+        "except KeyboardInterrupt:\n    sys.exit(7)\n"
+    )
+    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    running.stdout.readline()
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    assert running.wait(timeout=30) == 7
+    assert time.monotonic() - start < 5

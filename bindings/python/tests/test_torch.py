@@ -77,7 +77,10 @@ MODULES = {
     "recurrent": (Recurrent, TOKENS),
     "tied": (Tied, TOKENS),
     "two inputs": (TwoInputs, {"first": torch.ones(2, 4), "second": torch.ones(2, 6)}),
-    "weight norm": (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 9)), nn.ReLU(), nn.Linear(9, 3)), torch.ones(2, 6)),
+    "weight norm": (
+        lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 9)), nn.ReLU(), nn.Linear(9, 3)),
+        torch.ones(2, 6),
+    ),
 }
 
 

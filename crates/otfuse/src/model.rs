@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use otfuse_formats::model::{Architecture, Format, Model as File};
-use otfuse_formats::model::Exported;
-use otfuse_formats::{Outputs, Source, StateDict};
 use bytes::Bytes;
+use otfuse_formats::model::Exported;
+use otfuse_formats::model::{Architecture, Format, Model as File};
+use otfuse_formats::{Outputs, Source, StateDict};
 use otfuse_graph::{DataType, Facts, Graph, NeuronGroups};
 use sha2::{Digest, Sha256};
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._errors import InputError
 
-if TYPE_CHECKING:
-    import numpy
+# Name, element type, shape and bytes of an array.
+Named = tuple[str, str, list[int], Any]
 
-    Named = tuple[str, str, list[int], "numpy.ndarray[Any, Any]"]
-
-__all__ = ["is_tensor", "named", "of_named"]
+__all__ = ["Named", "is_tensor", "named", "of_named"]
 
 
 def is_tensor(value: object) -> bool:
@@ -40,7 +38,9 @@ def _flat(value: Any, name: str) -> Named:
     kind = kind or array.dtype.name
     if array.dtype == object or array.dtype.kind not in "biufV":
         raise InputError(
-            f"'{name}': expected numbers, found an array of {array.dtype}", "give an array of floats or integers", tensor=name
+            f"'{name}': expected numbers, found an array of {array.dtype}",
+            "give an array of floats or integers",
+            tensor=name,
         )
     return name, kind, list(array.shape), np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 

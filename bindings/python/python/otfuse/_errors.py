@@ -99,8 +99,6 @@ def words(text: str) -> str:
     return text
 
 
-def of(
-    kind: str, message: str, hint: str | None, file: str | None, node: str | None, tensor: str | None
-) -> Error:
+def of(kind: str, message: str, hint: str | None, file: str | None, node: str | None, tensor: str | None) -> Error:
     """The exception for an error of the library."""
     return _CLASSES[kind](words(message), None if hint is None else words(hint), file, node, tensor)

@@ -60,7 +60,8 @@ class _Result:
 
     def state_dict(self) -> dict[str, Any]:
         """The network's tensors by name, in the anchor's order and types: of torch on the anchor's devices where the anchor
-        is of torch, else arrays of NumPy (bfloat16 as float32)."""
+        is of torch, else arrays of NumPy (bfloat16 as float32).
+        """
         found: dict[str, Any] = self._like.state_dict(self._native.tensors(Run()))
         return found
 
@@ -162,5 +163,3 @@ class Applied(_Result):
     def save(self, path: Path) -> None:
         """Writes the network; the extension chooses the format."""
         self._native.save(Run(), path)
-
-

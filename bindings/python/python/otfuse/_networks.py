@@ -170,7 +170,10 @@ class _Opener:
             raise InputError(f"network {at}: the state dict is empty", "module.state_dict() has the tensors of a module")
         inner = [key for key, value in state.items() if isinstance(value, Mapping)]
         if inner and not any(is_tensor(value) or hasattr(value, "dtype") for value in state.values()):
-            raise InputError(f"network {at}: expected tensors, found dicts under {', '.join(map(repr, inner[:5]))}", f"give state[{inner[0]!r}]")
+            raise InputError(
+                f"network {at}: expected tensors, found dicts under {', '.join(map(repr, inner[:5]))}",
+                f"give state[{inner[0]!r}]",
+            )
         arrays = named(state)
         name = f"state dict {at}"
         is_torch = any(is_tensor(value) for value in state.values())

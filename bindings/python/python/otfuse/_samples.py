@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import _otfuse
@@ -59,7 +59,8 @@ class Dataset:
 
 def unlabelled(given: Any, run: Run, most: int) -> tuple[_otfuse.Samples | None, _otfuse.Data | None]:
     """Samples to match neurons and fit layers on: samples in memory, or a data set. Of what is iterated over no more than
-    ``most`` samples are taken."""
+    ``most`` samples are taken.
+    """
     if given is None:
         return None, None
     if isinstance(given, str):
@@ -123,11 +124,12 @@ def _columns(given: Any, most: int | None) -> dict[str, Any]:
     return found
 
 
-def _batches(given: Any) -> Iterable[Any]:
+def _batches(given: Any) -> Iterator[Any]:
     """Batches of an iterable; the single samples of a data set of torch's get an axis in front."""
     mapped = any(of.__module__.startswith("torch.utils.data") and of.__name__ == "Dataset" for of in type(given).__mro__)
     if not mapped:
-        return iter(given)
+        batches: Iterator[Any] = iter(given)
+        return batches
     return (_batched(given[at]) for at in range(len(given)))
 
 

@@ -79,7 +79,7 @@ class Run:
 def _is_shown(progress: bool | None, observer: object) -> bool:
     if progress is not None:
         return progress
-    return observer is None and ("ipykernel" in sys.modules or sys.stderr is not None and sys.stderr.isatty())
+    return observer is None and ("ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty()))
 
 
 def _depth() -> int:

@@ -84,6 +84,9 @@ def export(module: torch.nn.Module, inputs: Any) -> bytes:
                 raise
             except Exception as error:
                 failures.append(error)
+                if _depends_on_values(error):
+                    # Tracing would take the way of these inputs for that of all.
+                    break
     raise _not_exported(module, args, kwargs, failures)
 
 
@@ -139,10 +142,15 @@ def _check(module: Any) -> None:
     for path, part in module.named_modules():
         if "quantized" in type(part).__module__:
             hint = "fuse the float modules, then quantise the result"
-            raise InputError(f"{name}: '{path}' ({type(part).__name__}) is quantised; its weights are not averaged", hint, node=path)
+            raise InputError(
+                f"{name}: '{path}' ({type(part).__name__}) is quantised; its weights are not averaged", hint, node=path
+            )
     size = sum(tensor.numel() * tensor.element_size() for tensor in [*module.parameters(), *module.buffers()])
     if size > _MOST_BYTES:
-        hint = "save the graph with torch.onnx.export(.., 'net.onnx', external_data=True) and give state dicts with model='net.onnx'"
+        hint = (
+            "save the graph with torch.onnx.export(.., 'net.onnx', external_data=True), and give state dicts with "
+            "model='net.onnx'"
+        )
         raise InputError(f"{name}: {size} bytes are too many for an ONNX model in memory", hint)
 
 
@@ -155,7 +163,9 @@ def _arguments(module: Any, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any
         except (TypeError, ValueError):
             takes = "(..)"
         message = f"{type(module).__name__}: `inputs` is missing: the graph of a module is found by calling forward{takes}"
-        raise InputError(message, "give one batch: inputs=torch.randn(1, 3, 224, 224), a tuple of several, or a dict by argument")
+        raise InputError(
+            message, "give one batch: inputs=torch.randn(1, 3, 224, 224), a tuple of several, or a dict by argument"
+        )
     like = next((tensor for tensor in module.parameters()), None)
     device = torch.device("cpu") if like is None else like.device
 
@@ -219,6 +229,17 @@ def _not_exported(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], fa
     found = InputError(message, hint)
     found.__cause__ = failures[0]
     return found
+
+
+def _depends_on_values(error: BaseException) -> bool:
+    """Whether an exporter found a way that depends on the values of tensors."""
+    found: BaseException | None = error
+    while found is not None:
+        name, text = type(found).__name__, str(found)
+        if "DataDependent" in name or "data-dependent" in text or "DynamicOutputShape" in name:
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _first(error: BaseException) -> str:

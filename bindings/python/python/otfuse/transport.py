@@ -115,7 +115,14 @@ def sinkhorn(
         With ``log=True``: as of :func:`emd` (potentials are those of the entropic problem), ``niter`` and ``err``.
     """
     found = _otfuse.sinkhorn(
-        _masses(a, "a"), _masses(b, "b"), _costs(M), float(reg), float(stopThr), int(numItermax), round, (_INFINITE, _INFINITE)
+        _masses(a, "a"),
+        _masses(b, "b"),
+        _costs(M),
+        float(reg),
+        float(stopThr),
+        int(numItermax),
+        round,
+        (_INFINITE, _INFINITE),
     )
     return _answer(found, M, log)
 
@@ -195,7 +202,9 @@ def dist(x1: Any, x2: Any = None, metric: str = "sqeuclidean", *, normalize: boo
     left = np.ascontiguousarray(_numpy(x1), dtype=np.float32)
     right = left if x2 is None else np.ascontiguousarray(_numpy(x2), dtype=np.float32)
     if left.ndim != 2 or right.ndim != 2:
-        raise InputError(f"expected tables of features, found shapes {left.shape} and {right.shape}", "one row for each point")
+        raise InputError(
+            f"expected tables of features, found shapes {left.shape} and {right.shape}", "one row for each point"
+        )
     return _otfuse.ground_cost(left, right, metric, normalize)
 
 
@@ -212,7 +221,9 @@ def _masses(value: Any, name: str) -> Array | None:
         return None
     array = np.ascontiguousarray(_numpy(value), dtype=np.float64)
     if array.ndim != 1:
-        raise InputError(f"{name}: expected masses of shape (n,), found shape {array.shape}", "one mass for each row or column")
+        raise InputError(
+            f"{name}: expected masses of shape (n,), found shape {array.shape}", "one mass for each row or column"
+        )
     return array
 
 
