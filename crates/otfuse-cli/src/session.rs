@@ -1,5 +1,6 @@
 //! What all commands share: how results are printed, and where the library works.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 
 use otfuse::{Context, Error, Result};
@@ -10,20 +11,27 @@ use crate::terminal::Bars;
 
 /// What all commands share.
 pub struct Session {
+    words: Vec<OsString>,
     json: bool,
     /// Where the library works, and who is told of progress.
     pub context: Context,
 }
 
 impl Session {
-    /// Results as JSON or text, networks on a device, warnings in a spelling.
-    pub fn new(json: bool, device: Option<&str>, spelling: Spelling) -> Result<Self> {
+    /// What was typed, results as JSON or text, networks on a device, warnings in a spelling.
+    pub fn new(words: Vec<OsString>, json: bool, device: Option<&str>, spelling: Spelling) -> Result<Self> {
         let context = Context::new().observer(Bars::new(spelling));
         let context = match device {
             Some(name) => context.device(name)?,
             None => context,
         };
-        Ok(Self { json, context })
+        Ok(Self { words, json, context })
+    }
+
+    /// The command line as it was typed, whatever the path of the program.
+    pub fn typed(&self) -> String {
+        let words = self.words.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+        std::iter::once("otfuse".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
     }
 
     /// Prints a result: as JSON, or what `text` makes of it.

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
 use crate::contents::Contents;
@@ -21,13 +22,16 @@ use crate::hf::{
     write_folder,
 };
 use crate::npz::write_npz_of;
-use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, open_onnx, to_proto, write_onnx_to};
+use crate::onnx::proto::ModelProto;
+use crate::onnx::{
+    OnnxError, OnnxModel, Template, WriteOptions, encode_onnx, open_onnx, to_proto, write_onnx_to,
+};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::write_safetensors_of;
 use crate::{FormatError, StateDict, catalogue, read_state_dict};
 
 pub use crate::format::Format;
-pub use architecture::Architecture;
+pub use architecture::{Architecture, Exported};
 pub use error::{ModelError, TensorProblem};
 pub use state_dict::StateDictSource;
 use state_dict::{Streamed, filled};
@@ -122,6 +126,15 @@ impl Model {
         Self::with_witnesses(path, dict, &others, format, architecture)
     }
 
+    /// The network of an ONNX model in memory, without data in other files; `path` is what errors name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_onnx(path: &Path, bytes: Bytes) -> Result<Self, ModelError> {
+        let OnnxModel { graph, template } = Exported::new(path, bytes).open()?;
+        Ok(Self { graph, source: Source::Onnx(Box::new(template)), path: path.into(), ties: Vec::new() })
+    }
+
     /// The network that a state dict fills; `path` is what errors name.
     ///
     /// # Errors
@@ -150,11 +163,9 @@ impl Model {
                 let bindings = same_names(&graph, &dict);
                 (graph, bindings, None, Vec::new())
             }
-            Architecture::File(file) => {
-                let OnnxModel { graph, template } = open_onnx(file)?;
-                let found = correspond(graph, &template, &dict, &others.iter().collect::<Vec<_>>(), path, file)?;
-                let Correspondence { graph, bindings, notes, is_as_read } = found;
-                (graph, bindings, Some(template).filter(|_| is_as_read), notes)
+            Architecture::File(file) => corresponding(open_onnx(file)?, &dict, others, path, file)?,
+            Architecture::Exported(exported) => {
+                corresponding(exported.open()?, &dict, others, path, exported.name())?
             }
             Architecture::Settings(settings) => {
                 let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
@@ -197,31 +208,55 @@ impl Model {
     pub fn save_to(&self, outputs: &Outputs, graph: &Graph, path: &Path) -> Result<(), ModelError> {
         let format = self.format_at(path)?;
         if format == Format::Onnx {
-            let template = match &self.source {
-                Source::Onnx(template) => Some(template.as_ref()),
-                Source::StateDict(source) => source.template.as_ref(),
-                Source::HuggingFace(_) => None,
-            };
-            let graph = if self.ties.is_empty() {
-                Cow::Borrowed(graph)
-            } else {
-                Cow::Owned(tied::untied(graph, &self.ties).map_err(|error| invalid(path, error))?)
-            };
-            let proto = template.map_or_else(|| to_proto(&graph), |template| template.write(&graph));
-            let proto = proto.map_err(|error| in_file(path, error))?;
-            return Ok(write_onnx_to(outputs, path, proto, &WriteOptions::default())?);
+            return Ok(write_onnx_to(outputs, path, self.proto(graph, path)?, &WriteOptions::default())?);
         }
-        let dict = match &self.source {
-            Source::Onnx(_) => initializers(graph, path)?,
-            Source::StateDict(source) => source.with_weights(graph, path)?,
-            Source::HuggingFace(source) => filled(&source.dict, &bound(source.bindings.clone()), graph, path)?,
+        self.write(outputs, format, &self.dict(graph, path)?, path)
+    }
+
+    /// The tensors of `graph`, which is this network with other weights, as [`save`](Self::save) writes them: by the names,
+    /// in the order and in the types of the state dict that was read, those of an ONNX file by its initializers.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn tensors(&self, graph: &Graph) -> Result<StateDict, ModelError> {
+        self.dict(graph, &self.path)
+    }
+
+    /// The bytes of `graph`, which is this network with other weights, as an ONNX file.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save); a model of more than 2 GiB, which takes a file beside it.
+    pub fn onnx(&self, graph: &Graph) -> Result<Vec<u8>, ModelError> {
+        let whole = WriteOptions { external_data: Some(usize::MAX) };
+        let encoded = encode_onnx(self.proto(graph, &self.path)?, "", &whole);
+        Ok(encoded.map_err(|error| in_file(&self.path, error))?.to_vec())
+    }
+
+    fn proto(&self, graph: &Graph, path: &Path) -> Result<ModelProto, ModelError> {
+        let template = match &self.source {
+            Source::Onnx(template) => Some(template.as_ref()),
+            Source::StateDict(source) => source.template.as_ref(),
+            Source::HuggingFace(_) => None,
         };
-        match &self.source {
-            Source::Onnx(_) => {}
-            Source::StateDict(source) => retype::check_finite(&dict, &source.dict, path)?,
-            Source::HuggingFace(source) => retype::check_finite(&dict, &source.dict, path)?,
-        }
-        self.write(outputs, format, &dict, path)
+        let graph = if self.ties.is_empty() {
+            Cow::Borrowed(graph)
+        } else {
+            Cow::Owned(tied::untied(graph, &self.ties).map_err(|error| invalid(path, error))?)
+        };
+        let proto = template.map_or_else(|| to_proto(&graph), |template| template.write(&graph));
+        Ok(proto.map_err(|error| in_file(path, error))?)
+    }
+
+    fn dict(&self, graph: &Graph, path: &Path) -> Result<StateDict, ModelError> {
+        let (dict, given) = match &self.source {
+            Source::Onnx(_) => return Ok(initializers(graph, path)?),
+            Source::StateDict(source) => (source.with_weights(graph, path)?, &source.dict),
+            Source::HuggingFace(source) => {
+                (filled(&source.dict, &bound(source.bindings.clone()), graph, path)?, &source.dict)
+            }
+        };
+        retype::check_finite(&dict, given, path)?;
+        Ok(dict)
     }
 
     /// As [`save`](Self::save), for this network's own graph with weights that `tensors` makes when their turn comes: of
@@ -308,6 +343,23 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// The graph of an ONNX model, how a state dict fills it, the file around it where the graph is still that of the file, and
+/// what is to be said of it.
+type Corresponding = (Graph, Vec<Binding>, Option<Template>, Vec<String>);
+
+fn corresponding(
+    model: OnnxModel,
+    dict: &StateDict,
+    others: &[StateDict],
+    path: &Path,
+    file: &Path,
+) -> Result<Corresponding, ModelError> {
+    let OnnxModel { graph, template } = model;
+    let found = correspond(graph, &template, dict, &others.iter().collect::<Vec<_>>(), path, file)?;
+    let Correspondence { graph, bindings, notes, is_as_read } = found;
+    Ok((graph, bindings, Some(template).filter(|_| is_as_read), notes))
 }
 
 /// A file whose content is not that of an ONNX model may be anything.

@@ -1,5 +1,9 @@
 //! The cost of moving one unit of mass from a row to a column.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::error::{TransportError, check_length, check_shape};
 use crate::kernels::Kernels;
 use crate::value::CostValue;
@@ -14,7 +18,41 @@ const LARGEST: f64 = 1e300;
 pub struct CostMatrix<T = f64> {
     rows: usize,
     columns: usize,
-    data: Vec<T>,
+    data: Entries<T>,
+}
+
+/// Who holds costs in place of a matrix, and keeps them as they are while it lives: an array of another language, say.
+pub type Lender<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
+
+/// The entries of a matrix.
+#[derive(Clone)]
+enum Entries<T> {
+    Own(Vec<T>),
+    Lent(Lender<T>),
+}
+
+impl<T> Deref for Entries<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Own(entries) => entries,
+            Self::Lent(lender) => (**lender).as_ref(),
+        }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Entries<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Entries<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 impl CostMatrix {
@@ -53,7 +91,27 @@ impl CostMatrix<f32> {
 }
 
 impl<T: CostValue> CostMatrix<T> {
+    /// [`CostMatrix::new`] over costs that someone else holds, without a copy.
+    ///
+    /// # Errors
+    /// As [`CostMatrix::new`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use otfuse_transport::{CostMatrix, Problem, Solver};
+    /// let cost = CostMatrix::lent(2, 2, Arc::new([9.0, 1.0, 2.0, 9.0]))?;
+    /// assert_eq!(Solver::Exact.solve(&Problem::uniform(cost)?)?.cost, 1.5);
+    /// # Ok::<(), otfuse_transport::TransportError>(())
+    /// ```
+    pub fn lent(rows: usize, columns: usize, data: Lender<T>) -> Result<Self, TransportError> {
+        Self::of(rows, columns, Entries::Lent(data))
+    }
+
     fn checked(rows: usize, columns: usize, data: Vec<T>) -> Result<Self, TransportError> {
+        Self::of(rows, columns, Entries::Own(data))
+    }
+
+    fn of(rows: usize, columns: usize, data: Entries<T>) -> Result<Self, TransportError> {
         check_length("cost matrix", check_shape("cost matrix", rows, columns)?, data.len())?;
         let refused = |value: f64| value.is_nan() || value.abs() > LARGEST;
         match data.iter().position(|&value| refused(value.into())) {
@@ -104,9 +162,12 @@ impl<T: CostValue> CostMatrix<T> {
         &self.data
     }
 
-    /// The buffer of all costs, row-major.
+    /// The buffer of all costs, row-major; a copy of lent ones.
     pub fn into_vec(self) -> Vec<T> {
-        self.data
+        match self.data {
+            Entries::Own(data) => data,
+            Entries::Lent(lender) => (*lender).as_ref().to_vec(),
+        }
     }
 
     /// Mean of all entries.
@@ -151,7 +212,7 @@ impl<T: CostValue> CostMatrix<T> {
         for column in 0..self.columns {
             data.extend(self.data[column..].iter().step_by(self.columns));
         }
-        Self { rows: self.columns, columns: self.rows, data }
+        Self { rows: self.columns, columns: self.rows, data: Entries::Own(data) }
     }
 
     /// The costs of the given rows and columns, as a copy. Indices must be in range.
@@ -161,6 +222,6 @@ impl<T: CostValue> CostMatrix<T> {
             let costs = self.row(row);
             data.extend(columns.iter().map(|&column| costs[column]));
         }
-        Self { rows: rows.len(), columns: columns.len(), data }
+        Self { rows: rows.len(), columns: columns.len(), data: Entries::Own(data) }
     }
 }

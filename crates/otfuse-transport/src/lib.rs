@@ -69,7 +69,7 @@ mod support;
 mod value;
 
 pub use certificate::{Certificate, certificate};
-pub use cost::CostMatrix;
+pub use cost::{CostMatrix, Lender};
 pub use error::TransportError;
 pub use features::Features;
 pub use ground::cost_matrix;

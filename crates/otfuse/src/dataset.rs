@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use otfuse_runtime::dataset::{DataSpec, DatasetError, Normalization, Partition, Split};
+use otfuse_runtime::dataset::{DataKind, DataSpec, DatasetError, Normalization, Partition, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, SplitName};
@@ -44,9 +44,26 @@ pub struct Dataset {
     spec: DataSpec,
     normalization: Option<Normalization>,
     part: Option<(Partition, usize, u64)>,
+    /// Samples in memory, in place of files.
+    held: Option<Held>,
+}
+
+/// Samples in memory: those of training, and those of testing.
+#[derive(Clone, Debug)]
+struct Held {
+    train: Samples,
+    test: Samples,
 }
 
 impl Dataset {
+    /// Samples in memory: those that neurons are matched and layers fitted on, and those that networks are measured on.
+    pub fn of_samples(train: Samples, test: Samples) -> Self {
+        let text = train.name().to_owned();
+        // Nothing is read by it.
+        let spec = DataSpec { kind: DataKind::Digits, path: PathBuf::new(), image_size: None, length: None };
+        Self { text, spec, normalization: None, part: None, held: Some(Held { train, test }) }
+    }
+
     /// The data set that `KIND:PATH` names, whole and normalised as is usual for its kind.
     ///
     /// # Errors
@@ -73,7 +90,7 @@ impl Dataset {
                 );
             }
         };
-        Ok(Self { text: spec.to_owned(), spec: parsed, normalization, part })
+        Ok(Self { text: spec.to_owned(), spec: parsed, normalization, part, held: None })
     }
 
     /// As it was named.
@@ -142,6 +159,13 @@ impl Dataset {
                 Error::input("`limit` 0: at least one sample is needed").hint("without `limit` all samples are used")
             );
         }
+        if let Some(Held { train, test }) = &self.held {
+            let samples = if split == SplitName::Test { test } else { train }.clone();
+            return Ok(Ok(match limit {
+                Some(limit) => samples.truncated(limit),
+                None => samples,
+            }));
+        }
         let split = match split {
             SplitName::Test => Split::Test,
             SplitName::Train => Split::Train,
@@ -165,6 +189,6 @@ impl Dataset {
     /// # Errors
     /// Files that are not there.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
-        Ok(self.spec.files()?)
+        if self.held.is_some() { Ok(Vec::new()) } else { Ok(self.spec.files()?) }
     }
 }

@@ -44,12 +44,11 @@ pub(crate) fn hash(path: &Path) -> Result<String> {
 }
 
 /// SHA-256 of bytes in hexadecimal.
-#[cfg(feature = "experiment")]
 pub(crate) fn hash_of(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

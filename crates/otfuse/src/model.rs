@@ -4,11 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use otfuse_formats::model::Exported;
 use otfuse_formats::model::{Architecture, Format, Model as File};
-use otfuse_formats::{Outputs, Source};
+use otfuse_formats::{Outputs, Source, StateDict};
 use otfuse_graph::{DataType, Facts, Graph, NeuronGroups};
+use sha2::{Digest, Sha256};
 
-use crate::files::{hash, shown};
+use crate::files::{hash, hash_of, hexadecimal, shown};
 use crate::{Error, Result};
 
 /// A network that was read from a file or folder. Cheap to clone; weights stay in the mapped file until they are used.
@@ -28,11 +31,23 @@ struct Opened {
     path: PathBuf,
     /// The key that was asked for among several state dicts.
     key: Option<String>,
+    held: Held,
     /// The network, or why it is none without an architecture.
     file: Result<File>,
     sha256: OnceLock<Result<String>>,
     groups: OnceLock<Result<NeuronGroups>>,
     finite: OnceLock<Result<()>>,
+}
+
+/// Where a network's bytes are.
+#[derive(Clone)]
+enum Held {
+    /// In the file or folder at the path.
+    InFile,
+    /// In memory: an ONNX model.
+    Onnx(Bytes),
+    /// In memory: named tensors.
+    Tensors,
 }
 
 impl fmt::Debug for Model {
@@ -92,10 +107,44 @@ impl Model {
         Ok(Self::new(path, key.map(str::to_owned), Ok(file)))
     }
 
+    /// The network of an ONNX model in memory, without data in other files. `name` is what errors and reports call it, in
+    /// place of a path; no file is read.
+    ///
+    /// # Errors
+    /// Bytes that are no ONNX model.
+    pub fn of_onnx(name: impl AsRef<Path>, bytes: impl Into<Bytes>) -> Result<Self> {
+        let (name, bytes) = (name.as_ref(), bytes.into());
+        let file = File::of_onnx(name, bytes.clone())?;
+        Ok(Self::held(name, Held::Onnx(bytes), file))
+    }
+
+    /// The network of named tensors in memory whose graph is that of an ONNX model in memory; the weights of that model do
+    /// not matter. `name` is what errors and reports call it, in place of a path; no file is read.
+    ///
+    /// # Errors
+    /// Bytes that are no ONNX model, tensors that are not those of the network.
+    pub fn of_tensors(name: impl AsRef<Path>, tensors: StateDict, onnx: impl Into<Bytes>) -> Result<Self> {
+        let name = name.as_ref();
+        let architecture = Architecture::Exported(Exported::new(format!("{}'s graph", name.display()), onnx.into()));
+        let file = File::of_state_dict(name, tensors, Format::PyTorch, &architecture)?;
+        Ok(Self::held(name, Held::Tensors, file))
+    }
+
+    /// As [`of_tensors`](Self::of_tensors), with a family, an ONNX file or a `config.json` as
+    /// [`architecture`](Self::architecture) takes them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_tensors_as(name: impl AsRef<Path>, tensors: StateDict, architecture: &str) -> Result<Self> {
+        let name = name.as_ref();
+        let file = File::of_state_dict(name, tensors, Format::PyTorch, &Architecture::parse(architecture)?)?;
+        Ok(Self::held(name, Held::Tensors, file))
+    }
+
     /// The same network, whose weights are written in another element type.
     pub(crate) fn retyped(&self, data_type: DataType) -> Result<Self> {
         let file = self.file()?.retyped(data_type)?;
-        let model = Self::new(&self.0.path, self.0.key.clone(), Ok(file));
+        let model = Self::with(&self.0.path, self.0.key.clone(), self.0.held.clone(), Ok(file));
         // The file is what it was.
         let _ = model.0.sha256.set(self.sha256().map(str::to_owned));
         Ok(model)
@@ -137,8 +186,16 @@ impl Model {
     }
 
     fn new(path: &Path, key: Option<String>, file: Result<File>) -> Self {
+        Self::with(path, key, Held::InFile, file)
+    }
+
+    fn held(name: &Path, held: Held, file: File) -> Self {
+        Self::with(name, None, held, Ok(file))
+    }
+
+    fn with(path: &Path, key: Option<String>, held: Held, file: Result<File>) -> Self {
         let (sha256, groups, finite) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Opened { path: path.into(), key, file, sha256, groups, finite }))
+        Self(Arc::new(Opened { path: path.into(), key, held, file, sha256, groups, finite }))
     }
 
     /// The path as it was given.
@@ -206,18 +263,34 @@ impl Model {
         self.graph()
     }
 
-    /// SHA-256 of the file in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name. Computed once.
+    /// SHA-256 of the file in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name; of tensors in
+    /// memory, that of the line `NAME TYPE SHAPE` and the bytes of each. Computed once.
     ///
     /// # Errors
     /// A file that cannot be read any more.
     pub fn sha256(&self) -> Result<&str> {
-        let found = self.0.sha256.get_or_init(|| hash(&self.0.path));
+        let found = self.0.sha256.get_or_init(|| match &self.0.held {
+            Held::InFile => hash(&self.0.path),
+            Held::Onnx(bytes) => Ok(hash_of(bytes)),
+            Held::Tensors => Ok(self.hash_of_tensors()),
+        });
         found.as_deref().map_err(Clone::clone)
+    }
+
+    fn hash_of_tensors(&self) -> String {
+        let mut digest = Sha256::new();
+        if let Ok(File { source: Source::StateDict(source), .. }) = &self.0.file {
+            for (name, tensor) in source.dict.iter() {
+                digest.update(format!("{name} {} {:?}\n", tensor.data_type(), tensor.shape()));
+                digest.update(tensor.bytes());
+            }
+        }
+        hexadecimal(&digest.finalize())
     }
 
     /// Whether it is a folder.
     pub fn is_folder(&self) -> bool {
-        self.0.path.is_dir()
+        matches!(self.0.held, Held::InFile) && self.0.path.is_dir()
     }
 
     /// Whether a result of this network's kind is a folder at this path: the network is one, and the path has no extension
@@ -227,12 +300,20 @@ impl Model {
         is_folder && Format::of_extension(path).is_none()
     }
 
+    /// Whether it was read from a file or folder, and is not in memory alone.
+    pub fn is_in_file(&self) -> bool {
+        matches!(self.0.held, Held::InFile)
+    }
+
     /// Every file that it was read from.
     ///
     /// # Errors
     /// A folder that can no longer be listed.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         match &self.0.file {
+            Ok(file) if !matches!(self.0.held, Held::InFile) => {
+                Ok(file.files()?.into_iter().filter(|found| *found != self.0.path).collect())
+            }
             Ok(file) => Ok(file.files()?),
             Err(_) => Ok(vec![self.0.path.clone()]),
         }

@@ -104,7 +104,9 @@ impl Registry {
     /// # Errors
     /// As [`input`](Self::input).
     pub fn model(&mut self, model: &Model) -> Result<()> {
-        self.input("network", model.path())?;
+        if model.is_in_file() {
+            self.input("network", model.path())?;
+        }
         model.files()?.iter().try_for_each(|file| self.input("network", file))
     }
 

@@ -47,9 +47,7 @@ impl Experiment {
         let mut registry = Registry::new();
         registry.input("experiment", &self.file)?;
         self.pages.register(&mut registry)?;
-        let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-        let command = std::iter::once("otfuse".to_owned()).chain(words).collect::<Vec<_>>().join(" ");
-        let found = run(&planned, &self.output, &mut registry, &command, &session.context)?;
+        let found = run(&planned, &self.output, &mut registry, &session.typed(), &session.context)?;
         self.pages.write(&found, &registry)?;
         registry.commit()?;
         session.print(&found.results, |_| found.markdown())

@@ -4,9 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use super::ModelError;
+use crate::FormatError;
 use crate::catalogue::Family;
 use crate::hf::CONFIG_FILE;
+use crate::onnx::{OnnxModel, read_onnx};
 
 /// Where the graph of a state dict comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +19,40 @@ pub enum Architecture {
     Catalogue(Family),
     /// An ONNX file of the same network; its weights do not matter.
     File(PathBuf),
+    /// An ONNX model in memory of the same network; its weights do not matter.
+    Exported(Exported),
     /// The `config.json` of a Hugging Face network, or its folder.
     Settings(PathBuf),
+}
+
+/// An ONNX model in memory, without data in other files.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Exported {
+    name: PathBuf,
+    bytes: Bytes,
+}
+
+impl Exported {
+    /// The bytes of a model, and what errors call it.
+    pub fn new(name: impl Into<PathBuf>, bytes: Bytes) -> Self {
+        Self { name: name.into(), bytes }
+    }
+
+    /// What errors call it.
+    pub(super) fn name(&self) -> &Path {
+        &self.name
+    }
+
+    pub(super) fn open(&self) -> Result<OnnxModel, FormatError> {
+        let failure = |source| FormatError::Onnx { path: self.name.clone(), source: Box::new(source) };
+        read_onnx(self.bytes.clone(), Path::new("")).map_err(failure)
+    }
+}
+
+impl fmt::Debug for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exported").field("name", &self.name).field("bytes", &self.bytes.len()).finish()
+    }
 }
 
 impl Architecture {
@@ -58,6 +94,7 @@ impl fmt::Display for Architecture {
         match self {
             Self::Catalogue(family) => family.fmt(f),
             Self::File(path) | Self::Settings(path) => path.display().fmt(f),
+            Self::Exported(exported) => exported.name.display().fmt(f),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Model {
                 files.push(self.path.clone());
                 files.extend_from_slice(&source.dict.provenance().files);
                 match &source.architecture {
-                    Architecture::Catalogue(_) => {}
+                    Architecture::Catalogue(_) | Architecture::Exported(_) => {}
                     Architecture::File(file) => files.push(file.clone()),
                     Architecture::Settings(settings) => files.push(settings_file(settings)),
                 }

@@ -106,6 +106,16 @@ impl Dataset {
         Self::new(name, Raw::of(sample_shape, Values::Floats(values), targets), Normalization::none())
     }
 
+    /// Arrays by name, as a NumPy archive holds them: `x` are the samples and `y`, where it is there, what networks are to say
+    /// of them; other arrays are for the inputs of their names. The first axis counts samples.
+    ///
+    /// # Errors
+    /// Arrays of unequal numbers of samples, or that are no numbers.
+    pub fn from_arrays(name: &str, arrays: otfuse_formats::StateDict) -> Result<Self, DatasetError> {
+        let path = std::path::Path::new(name);
+        Self::new(name, arrays::load(path, arrays::Source::Safetensors(path, arrays), Split::Train)?, Normalization::none())
+    }
+
     fn new(name: &str, raw: Raw, normalization: Normalization) -> Result<Self, DatasetError> {
         let wrong = |subject: &str, expected: String, found: String| content(name, subject, expected, found);
         let Raw { columns, is_named, targets, remarks } = raw;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use otfuse_formats::Outputs;
+use otfuse_formats::{Outputs, StateDict};
 use otfuse_fusion::{Aligned, Merge, ModelAlignment};
 use otfuse_graph::{Graph, ValueId};
 
@@ -42,6 +42,27 @@ impl Fused {
             Outcome::Whole(graph) => Ok(graph.clone()),
             Outcome::Streamed { aligned, merge, weights } => aligned.average(&**merge, weights).map_err(Error::input),
         }
+    }
+
+    /// The network that gave the result its shapes and format.
+    pub fn anchor(&self) -> &Model {
+        &self.anchor
+    }
+
+    /// The tensors of the network as [`save`](Self::save) writes them: names, order and types are the anchor's.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph).
+    pub fn tensors(&self) -> Result<StateDict> {
+        Ok(self.anchor.file()?.tensors(&self.graph()?)?)
+    }
+
+    /// The bytes of the network as an ONNX file.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph); a network that ONNX cannot hold, or not in one file.
+    pub fn onnx(&self) -> Result<Vec<u8>> {
+        Ok(self.anchor.file()?.onnx(&self.graph()?)?)
     }
 
     /// Accuracy and loss on labelled samples.

@@ -1,0 +1,498 @@
+"""Fuses independently trained neural networks into one of the same cost, by optimal transport.
+
+>>> fused = otfuse.fuse([net_a, net_b], inputs=x)          # doctest: +SKIP
+>>> fused.module, fused.report                             # doctest: +SKIP
+
+Networks are ``torch.nn.Module`` objects (with ``inputs=``, one batch that shows their shapes), state dicts of one (with
+``model=``), models of transformers, ``onnx.ModelProto`` objects, and paths: ONNX files, PyTorch and safetensors checkpoints
+(with ``architecture=``), Hugging Face folders. What the command ``otfuse`` does with the same files and options, these
+functions do, to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import _otfuse, transport
+from ._errors import BudgetError, CancelledError, Error, InputError, NetworkWarning, RunError
+from ._fused import Applied, Fused, FuseReport, Plan
+from ._networks import Network, opened, opened_one
+from ._options import encoded
+from ._report import Comparison, Evaluation, Inspection, Report, Verification, Walk
+from ._samples import Dataset, labelled, unlabelled
+from ._work import Event, Run
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._options import AlignOptions, FuseOptions
+
+__version__: str = _otfuse.__version__
+
+__all__ = [
+    "Applied",
+    "BudgetError",
+    "CancelledError",
+    "Comparison",
+    "Dataset",
+    "Error",
+    "Evaluation",
+    "Event",
+    "FuseReport",
+    "Fused",
+    "InputError",
+    "Inspection",
+    "Network",
+    "NetworkWarning",
+    "Plan",
+    "Report",
+    "RunError",
+    "Verification",
+    "Walk",
+    "align",
+    "apply",
+    "compare",
+    "evaluate",
+    "fuse",
+    "inspect",
+    "interpolate",
+    "open",
+    "plan",
+    "transport",
+    "verify",
+]
+
+Observer = Callable[[Event], object]
+
+# Samples that fusions take unless told otherwise, and alignments.
+_FUSED_ON, _ALIGNED_ON = 1000, 200
+
+
+def open(
+    model: Any,
+    *,
+    inputs: Any = None,
+    architecture: str | None = None,
+    weights_key: str | None = None,
+    like: Any = None,
+) -> Network:
+    """Reads a network once, to give it to several functions.
+
+    Parameters
+    ----------
+    model
+        A network in any form that :func:`fuse` takes.
+    inputs, architecture, weights_key
+        As in :func:`fuse`.
+    like
+        Of a state dict, the network that it is one of: ``model`` in :func:`fuse`.
+    """
+    return opened_one(model, Run(), inputs=inputs, model=like, architecture=architecture, weights_key=weights_key)
+
+
+def fuse(
+    models: Sequence[Any],
+    *,
+    inputs: Any = None,
+    samples: Any = None,
+    model: Any = None,
+    compare_on: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    **options: Unpack[FuseOptions],
+) -> Fused:
+    """Fuses two or more networks into one of the shape of the last.
+
+    Parameters
+    ----------
+    models : sequence
+        Modules, state dicts, models of transformers, ``onnx.ModelProto`` objects, paths. The last is the anchor: the result
+        has its form and shapes. Widths may differ.
+    inputs : tensor, tuple of them, or dict by argument name
+        Of modules: one batch that ``forward`` takes, to find the graph. Values do not matter.
+    samples : array, tensor, dict by argument name, iterable of batches, DataLoader, Dataset or str, optional
+        Unlabelled samples (labels are not looked at): neurons are matched by what they do on them, and layers are fitted.
+        The first axis counts samples. Of an iterable no more than ``n_samples`` are taken. A str names a data set as the
+        command's ``--data`` does: ``"cifar10:DIR"``, ``"npz:FILE"``, ``"digits"``.
+    model : module, ModelProto, path or str, optional
+        Of state dicts, the network that they are of.
+    compare_on : (x, y), loader, Dataset or str, optional
+        Labelled samples on which parents, ensemble, plain average and result are compared.
+    architecture : str or sequence of str, optional
+        Of checkpoints without a graph: mlp, vgg, resnet, lenet, sequential, an ONNX file, a config.json; one for all or one
+        each.
+    weights_key : str, optional
+        Of several state dicts in a PyTorch file, the one under this key.
+    observer : callable, optional
+        Called with each :class:`Event`, in this thread; an exception of it ends the work.
+    progress : bool, optional
+        Whether bars are shown (of tqdm, where there is one, for what takes more than a second); by default in terminals and
+        notebooks.
+    device : str, optional
+        Where networks are run: ``cpu``, or ``cuda``, ``cuda:N``, ``wgpu`` where the package is built with them.
+    threads : int, optional
+        By default all. Results do not depend on it.
+    memory : int, optional
+        Bytes that sweeps and repairs may hold beside the networks; by default 1 GiB.
+    method : {"ot", "average"}
+        How neurons are brought into one order.
+    merge : {"mean", "slerp"}, t : float
+        How aligned tensors become one; the share of the second of two.
+    mode : {"auto", "weights", "activations", "both"}
+        What describes a neuron.
+    preset : {"forward", "paper", "git-rebasin", "converged"}
+        Settings that others do not override.
+    cost : {"euclidean", "sqeuclidean", "cosine"}, normalize_features : bool
+        The distance between neurons.
+    solver : {"exact", "sinkhorn"}, epsilon : float
+        Solver of the transport problems; the entropy's strength as a multiple of the mean cost.
+    anchor : int, weights : sequence of float
+        The model whose shapes the result has, counted from 0; the averaging weight of each.
+    n_samples, check : int
+        Samples that are used (1000), and those that are compared on (1000).
+    repair : {"auto", "none", "data-free", "bn", "repair", "rescale", "least-squares"}, ridge, importance : float
+        What is repaired after merging.
+    width_budget, target_width : float
+        Results of other widths.
+    dtype : {"float32", "float16", "bfloat16"}
+        The element type of the result's weights.
+    sweeps, start, members, order, starts, balance, activation_share, consensus, marginals, align_outputs, \
+activation_point, activation_features, residual, aligned_only, no_verify, shape, seed
+        As the command's options of these names (``otfuse fuse --help``); ``shape`` is a dict of lengths by input.
+
+    Returns
+    -------
+    Fused
+        With ``module``, ``state_dict()``, ``save(path)`` and ``report``.
+
+    Raises
+    ------
+    InputError
+        Networks that do not fit together, options that contradict each other, samples that do not fit.
+    RunError
+        A proof that fails.
+
+    References
+    ----------
+    Singh and Jaggi, Model Fusion via Optimal Transport, NeurIPS 2020.
+    """
+    run = Run(observer, progress=progress, device=device, threads=threads, memory=memory)
+    networks, text, given = _given(models, inputs, samples, model, compare_on, architecture, weights_key, run, options)
+    return Fused(_otfuse.fuse(run, [one.network for one in networks], text, *given), networks, _dtype(options))
+
+
+def plan(
+    models: Sequence[Any],
+    *,
+    inputs: Any = None,
+    samples: Any = None,
+    model: Any = None,
+    compare_on: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    **options: Unpack[FuseOptions],
+) -> Plan:
+    """Checks a fusion and resolves all of its options without running it; takes what :func:`fuse` takes.
+
+    Returns
+    -------
+    Plan
+        With ``report`` and ``run()``.
+    """
+    run = Run(observer, progress=progress, device=device, threads=threads, memory=memory)
+    networks, text, given = _given(models, inputs, samples, model, compare_on, architecture, weights_key, run, options)
+    return Plan(_otfuse.plan(run, [one.network for one in networks], text, *given), networks, run, _dtype(options))
+
+
+def align(
+    model: Any,
+    to: Any,
+    *,
+    inputs: Any = None,
+    samples: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    **options: Unpack[AlignOptions],
+) -> Fused:
+    """Brings the neurons of a network into the order of another's, without changing what it computes.
+
+    Parameters
+    ----------
+    model, to
+        Networks in any form that :func:`fuse` takes.
+    inputs, samples, architecture, weights_key, observer, progress, device, threads
+        As in :func:`fuse`.
+    mode, preset, cost, normalize_features, n_samples, no_verify, shape, seed
+        As in :func:`fuse`; 200 samples unless said otherwise.
+
+    Returns
+    -------
+    Fused
+        The first network in its new order.
+    """
+    run = Run(observer, progress=progress, device=device, threads=threads)
+    text = encoded("align", options)
+    networks = opened([model, to], run, inputs=inputs, architecture=architecture, weights_key=weights_key)
+    held, data = unlabelled(samples, run, options.get("n_samples") or _ALIGNED_ON)
+    if held is not None:
+        data = _otfuse.Data.of(held, held)
+    return Fused(_otfuse.align(run, networks[0].network, networks[1].network, text, data), networks)
+
+
+def apply(
+    alignment: str | os.PathLike[str],
+    model: Any,
+    *,
+    to: Any = None,
+    index: int | None = None,
+    published_scaling: bool = False,
+    inputs: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+) -> Applied:
+    """Brings a network's neurons into the order that an earlier alignment found for another network of the same
+    architecture, an earlier checkpoint, say.
+
+    Parameters
+    ----------
+    alignment : path
+        What ``fused.save(.., alignment=PATH)`` wrote.
+    model, to
+        The network, and where widths differ the one that it is aligned to.
+    index : int, optional
+        Which alignment of the file, by the number of the model in the fusion.
+    published_scaling : bool
+        The alignment was made with the preset paper.
+    """
+    run = Run()
+    given = [model] if to is None else [model, to]
+    networks = opened(given, run, inputs=inputs, architecture=architecture, weights_key=weights_key)
+    like = networks[1].network if to is not None else None
+    native = _otfuse.apply(run, alignment, networks[0].network, like, index, published_scaling)
+    return Applied(native, networks[-1])
+
+
+def verify(
+    model: Any,
+    *,
+    inputs: Any = None,
+    shape: Any = None,
+    seed: int = 0,
+    architecture: str | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    device: str | None = None,
+) -> Verification:
+    """Proves a network's neuron groups: permutes all of them at random and compares the outputs.
+
+    Parameters
+    ----------
+    model, inputs, architecture, weights_key
+        As in :func:`fuse`.
+    shape : dict of lengths by input, optional
+        Where the network leaves lengths open.
+    seed : int
+        Of permutations and inputs.
+
+    Returns
+    -------
+    Verification
+        True where the outputs stayed the same; ``failure`` says what is broken where not.
+    """
+    run = Run(observer, device=device)
+    network = opened_one(model, run, inputs=inputs, architecture=architecture, weights_key=weights_key)
+    lengths: str = json.loads(encoded("verify", {"shape": shape})).get("shape", "")
+    text, failure = _otfuse.verify(run, network.network, lengths, seed)
+    found = json.loads(text)
+    if failure is not None:
+        found["failure"] = {"message": failure[0], "hint": failure[1]}
+    return Verification(found)
+
+
+def inspect(
+    model: Any,
+    *,
+    inputs: Any = None,
+    architecture: str | None = None,
+    weights_key: str | None = None,
+) -> Inspection:
+    """Looks at a network: inputs, outputs, operators, parameters, neuron groups, what is pinned and why.
+
+    Returns
+    -------
+    Inspection
+        Printed, it is a drawing of the network; in a notebook, a picture.
+    """
+    run = Run()
+    network = opened_one(model, run, inputs=inputs, architecture=architecture, weights_key=weights_key)
+    text, drawing, svg, dot = _otfuse.inspect(run, network.network)
+    return Inspection(json.loads(text), drawing, svg, dot)
+
+
+def evaluate(
+    models: Any,
+    data: Any,
+    *,
+    ensemble: bool = False,
+    split: Literal["test", "train"] = "test",
+    limit: int | None = None,
+    inputs: Any = None,
+    model: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> Evaluation:
+    """Measures networks on labelled samples, and with ``ensemble`` the mean of their probabilities.
+
+    Parameters
+    ----------
+    models
+        One network or several, in any form that :func:`fuse` takes.
+    data : (x, y), dict with y, DataLoader of pairs, Dataset or str
+        ``y`` are classes (integers from 0) or numbers to be met (floats).
+    split, limit
+        Which samples of a data set, and how many of them.
+
+    Returns
+    -------
+    Evaluation
+        ``models`` with accuracy (from 0 to 1), loss and samples of each; ``ensemble``.
+    """
+    run = Run(observer, progress=progress, device=device, threads=threads)
+    several = list(models) if isinstance(models, (list, tuple)) else [models]
+    networks = opened(several, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
+    samples = labelled(data, run).samples(run, split, limit)
+    return Evaluation(json.loads(_otfuse.evaluate(run, [one.network for one in networks], samples, ensemble)))
+
+
+def compare(
+    models: Sequence[Any],
+    data: Any = None,
+    *,
+    limit: int | None = None,
+    layer_samples: int | None = None,
+    inputs: Any = None,
+    model: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    **options: Unpack[AlignOptions],
+) -> Comparison:
+    """Compares networks: their neurons, and on samples also their layers and predictions.
+
+    Parameters
+    ----------
+    models, inputs, model, architecture, weights_key, observer, progress, device, threads
+        As in :func:`fuse`.
+    data : (x, y), DataLoader of pairs, Dataset or str, optional
+        What predictions and layers are compared on.
+    limit, layer_samples : int, optional
+        Samples for predictions (all) and for layers (256).
+    """
+    run = Run(observer, progress=progress, device=device, threads=threads)
+    text = encoded("compare", options, limit=limit, layer_samples=layer_samples)
+    networks = opened(models, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
+    held = None if data is None else labelled(data, run)
+    found, page = _otfuse.compare(run, [one.network for one in networks], text, held)
+    return Comparison(json.loads(found), page)
+
+
+def interpolate(
+    models: Sequence[Any],
+    data: Any,
+    *,
+    steps: int | Sequence[float] | None = None,
+    merge: Literal["mean", "slerp"] | None = None,
+    limit: int | None = None,
+    train: int | None = None,
+    repair: str | None = None,
+    as_fuse: bool = False,
+    ridge: float | None = None,
+    plane: int | None = None,
+    inputs: Any = None,
+    model: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    **options: Unpack[AlignOptions],
+) -> Walk:
+    """Measures the networks on the way between networks on labelled samples, before and after alignment.
+
+    Parameters
+    ----------
+    models, inputs, model, architecture, weights_key, observer, progress, device, threads
+        As in :func:`fuse`.
+    data : (x, y), DataLoader of pairs, Dataset or str
+        What is measured on.
+    steps : int or sequence of float, optional
+        Points from one network to another, ends included (11), or the weights of the second of two.
+    train, plane, repair, as_fuse, ridge, merge, limit
+        As the command's options of these names (``otfuse interpolate --help``).
+    """
+    run = Run(observer, progress=progress, device=device, threads=threads)
+    points = steps if steps is None or isinstance(steps, (int, str)) else ",".join(repr(float(step)) for step in steps)
+    text = encoded(
+        "interpolate",
+        options,
+        steps=None if points is None else str(points),
+        merge=merge,
+        limit=limit,
+        train=train,
+        repair=repair,
+        as_fuse=as_fuse,
+        ridge=ridge,
+        plane=plane,
+    )
+    networks = opened(models, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
+    found, page, csv = _otfuse.interpolate(run, [one.network for one in networks], text, labelled(data, run))
+    return Walk(json.loads(found), page, csv)
+
+
+def _given(
+    models: Sequence[Any],
+    inputs: Any,
+    samples: Any,
+    model: Any,
+    compare_on: Any,
+    architecture: str | Sequence[str] | None,
+    weights_key: str | None,
+    run: Run,
+    options: Any,
+) -> tuple[list[Network], str, tuple[Any, Any, Any]]:
+    """Networks, options and samples of a fusion."""
+    text = encoded("fuse", options)
+    networks = opened(models, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
+    held, data = unlabelled(samples, run, options.get("n_samples") or _FUSED_ON)
+    compared = None if compare_on is None else labelled(compare_on, run).samples(run, "test", None)
+    return networks, text, (held, data, compared)
+
+
+def _dtype(options: Any) -> str | None:
+    dtype = options.get("dtype")
+    return None if dtype is None else str(dtype).removeprefix("torch.")

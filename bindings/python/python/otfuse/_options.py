@@ -1,0 +1,108 @@
+"""Options, by the names that the command line has, with underscores."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from . import _otfuse
+from ._errors import InputError
+
+__all__ = ["AlignOptions", "FuseOptions", "encoded"]
+
+Cost = Literal["euclidean", "sqeuclidean", "cosine"]
+Mode = Literal["auto", "weights", "activations", "both"]
+Preset = Literal["forward", "paper", "git-rebasin", "converged"]
+Repair = Literal["auto", "none", "data-free", "bn", "repair", "rescale", "least-squares"]
+Shape = Mapping[str, Sequence[int]] | str
+
+
+class AlignOptions(TypedDict, total=False):
+    """Options of an alignment: ``preset``, ``mode``, .., as :func:`otfuse.align` describes them."""
+
+    anchor: int
+    mode: Mode
+    preset: Preset
+    cost: Cost
+    normalize_features: bool
+    n_samples: int
+    no_verify: bool
+    shape: Shape
+    seed: int
+
+
+class FuseOptions(AlignOptions, total=False):
+    """Options of a fusion: as :func:`otfuse.fuse` describes them."""
+
+    method: Literal["ot", "average"]
+    merge: Literal["mean", "slerp"]
+    t: float
+    solver: Literal["exact", "sinkhorn"]
+    epsilon: float
+    sweeps: int
+    start: Literal["forward", "identity"]
+    members: Literal["producers", "all"]
+    order: Literal["topological", "random"]
+    starts: int
+    balance: bool
+    activation_share: float
+    consensus: Literal["anchor", "mean"]
+    marginals: Literal["uniform", "l1", "l2"]
+    weights: Sequence[float]
+    align_outputs: bool
+    check: int
+    repair: Repair
+    ridge: float
+    importance: float
+    width_budget: float
+    target_width: float
+    activation_point: Literal["pre", "post"]
+    activation_features: Literal["raw", "moments"]
+    residual: Literal["sums", "uniform", "scaled", "neurons"]
+    aligned_only: bool
+    dtype: Literal["float32", "float16", "bfloat16"]
+
+
+_FUSE, _ALIGN = _otfuse.option_names()
+_NAMES = {"fuse": _FUSE, "align": _ALIGN}
+
+
+def _name(key: str) -> str:
+    return "n_samples" if key == "samples" else key.replace("-", "_")
+
+
+def as_file(function: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names of files; what is None is not said."""
+    known = {_name(key): key for key in _NAMES["fuse" if function == "fuse" else "align"]}
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
+            raise InputError(f"otfuse.{function} has no option `{name}`", hint)
+        if value is None:
+            continue
+        if name == "shape" and isinstance(value, Mapping):
+            value = ",".join(f"{key}={'x'.join(map(str, lengths))}" for key, lengths in value.items())
+        elif name == "dtype":
+            value = str(value).removeprefix("torch.")
+        elif hasattr(value, "tolist"):
+            value = value.tolist()
+        elif isinstance(value, tuple):
+            value = list(value)
+        found[known[name]] = value
+    return found
+
+
+def encoded(function: str, options: Mapping[str, Any], **others: Any) -> str:
+    """Options as JSON."""
+    found = as_file(function, options)
+    if others:
+        said = {key.replace("_", "-"): value for key, value in others.items() if value is not None}
+        found = {"aligning": found, **said}
+    try:
+        return json.dumps(found)
+    except TypeError as error:
+        raise InputError(f"an option has no value of JSON: {error}", "give numbers, strings, lists") from None

@@ -1,0 +1,57 @@
+//! The native module `otfuse._otfuse`: the library's face for the Python package around it.
+//!
+//! Networks, samples and results are objects that hold the library's own; options and reports pass as JSON in the names
+//! that files have. What a user sees (names, docstrings, what a network in memory is) is made in Python.
+
+mod arrays;
+mod costs;
+mod error;
+mod functions;
+mod fusing;
+mod network;
+mod samples;
+mod transport;
+mod work;
+
+use pyo3::prelude::*;
+
+/// As the command's: networks allocate tensors of the same few sizes all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The command line: its words, the program's name first; returns the exit code. Ends the process when it is told to end.
+#[pyfunction]
+fn main(py: Python<'_>, words: Vec<std::ffi::OsString>) -> u8 {
+    py.detach(|| otfuse_cli::main_with(words, |code| std::process::exit(i32::from(code))))
+}
+
+/// The names of the options of fusions and alignments, as files have them.
+#[pyfunction]
+fn option_names() -> (Vec<&'static str>, Vec<&'static str>) {
+    (otfuse::FuseOptions::KEYS.to_vec(), otfuse::AlignOptions::KEYS.to_vec())
+}
+
+#[pymodule]
+mod _otfuse {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::{main, option_names};
+    #[pymodule_export]
+    use crate::functions::{align, apply, compare, evaluate, fuse, inspect, interpolate, plan, verify};
+    #[pymodule_export]
+    use crate::fusing::{Applied, Fused, Plan};
+    #[pymodule_export]
+    use crate::network::Network;
+    #[pymodule_export]
+    use crate::samples::{Data, Samples};
+    #[pymodule_export]
+    use crate::transport::{assignment, exact, ground_cost, sinkhorn};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::work::watch_panics();
+        crate::work::process();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,34 @@
+"""What the tests share: small networks as ONNX files, made without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    """The command line of the package."""
+    return subprocess.run(
+        [sys.executable, "-m", "otfuse", *map(str, words)], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two perceptrons trained on the embedded digits, as files."""
+    folder = tmp_path_factory.mktemp("digits")
+    paths = folder / "a.onnx", folder / "b.onnx"
+    for seed, path in enumerate(paths):
+        done = command("train", "mlp:24-16", "--data", "digits", "--epochs", 3, "--seed", seed, "-o", path)
+        assert done.returncode == 0, done.stderr
+    return paths
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Numbers that are the same each time."""
+    return np.random.default_rng(0)
