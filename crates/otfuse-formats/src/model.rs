@@ -23,9 +23,7 @@ use crate::hf::{
 };
 use crate::npz::write_npz_of;
 use crate::onnx::proto::ModelProto;
-use crate::onnx::{
-    OnnxError, OnnxModel, Template, WriteOptions, encode_onnx, open_onnx, to_proto, write_onnx_to,
-};
+use crate::onnx::{OnnxError, OnnxModel, Template, WriteOptions, encode_onnx, open_onnx, to_proto, write_onnx_to};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::write_safetensors_of;
 use crate::{FormatError, StateDict, catalogue, read_state_dict};
@@ -164,9 +162,7 @@ impl Model {
                 (graph, bindings, None, Vec::new())
             }
             Architecture::File(file) => corresponding(open_onnx(file)?, &dict, others, path, file)?,
-            Architecture::Exported(exported) => {
-                corresponding(exported.open()?, &dict, others, path, exported.name())?
-            }
+            Architecture::Exported(exported) => corresponding(exported.open()?, &dict, others, path, exported.name())?,
             Architecture::Settings(settings) => {
                 let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
                 let (graph, bindings) = draw_with_settings(settings, &dict).map_err(failure)?;

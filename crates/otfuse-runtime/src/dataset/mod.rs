@@ -113,7 +113,11 @@ impl Dataset {
     /// Arrays of unequal numbers of samples, or that are no numbers.
     pub fn from_arrays(name: &str, arrays: otfuse_formats::StateDict) -> Result<Self, DatasetError> {
         let path = std::path::Path::new(name);
-        Self::new(name, arrays::load(path, arrays::Source::Safetensors(path, arrays), Split::Train)?, Normalization::none())
+        Self::new(
+            name,
+            arrays::load(path, arrays::Source::Safetensors(path, arrays), Split::Train)?,
+            Normalization::none(),
+        )
     }
 
     fn new(name: &str, raw: Raw, normalization: Normalization) -> Result<Self, DatasetError> {
