@@ -161,8 +161,9 @@ fn complaints(output: &Output, expected: &[&str]) -> Vec<String> {
     if !output.stdout.is_empty() {
         complaints.push(format!("wrote to stdout: {}", String::from_utf8_lossy(&output.stdout)));
     }
-    if !errors.starts_with("error: ") {
-        complaints.push("expected `error: ` first on stderr".into());
+    let first = errors.lines().find(|line| !line.starts_with("note: "));
+    if !first.is_some_and(|line| line.starts_with("error: ")) {
+        complaints.push("expected `error: ` first on stderr, notes aside".into());
     }
     // What the argument parser refuses comes with its own advice.
     if !errors.contains("\nhint: ") && !errors.contains("try '--help'") {

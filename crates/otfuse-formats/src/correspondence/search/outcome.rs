@@ -30,15 +30,26 @@ impl Search<'_> {
         let biases = self.left_out_biases();
         let mut used = self.used();
         used.extend(biases.iter().map(|(_, _, key)| key.clone()));
-        let strangers: Vec<&Candidate> = self
-            .candidates
-            .iter()
-            .filter(|candidate| self.dict.contains(&candidate.name) && !used.contains(&candidate.name))
-            .collect();
+        // What has another form is said already.
+        let told_of = |name: &str| {
+            let is_same =
+                |problem: &TensorProblem| matches!(problem, TensorProblem::Mismatch { tensor, .. } if tensor == name);
+            self.problems.iter().any(is_same)
+        };
+        let mismatched: HashSet<String> =
+            self.candidates.iter().map(|candidate| candidate.name.clone()).filter(|name| told_of(name)).collect();
+        let is_left = |candidate: &&Candidate| {
+            let name = &candidate.name;
+            self.dict.contains(name) && !used.contains(name) && !mismatched.contains(name)
+        };
+        let strangers: Vec<&Candidate> = self.candidates.iter().filter(is_left).collect();
         let mut constants = Vec::new();
         let mut told = Vec::new();
         for open in self.open() {
             let Some(tensor) = self.tensor(&open) else { continue };
+            if self.names.key(&open.name).is_some_and(|key| mismatched.contains(key)) {
+                continue;
+            }
             let meant = |candidate: &&&Candidate| candidate.shape.iter().product::<usize>() == tensor.len();
             // All zeros may be a parameter that began as such, or nothing at all.
             if is_uniform(tensor) && (tensor.len() == 1 || !strangers.iter().any(|candidate| meant(&candidate))) {
