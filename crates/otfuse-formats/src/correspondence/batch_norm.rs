@@ -66,7 +66,7 @@ pub(super) fn unfold(
     let mut notes = BTreeSet::new();
     if !norms.is_empty() {
         let layers = layers(&graph, origins, names, dict);
-        pair(&graph, layers, norms, origins, names, witness, &mut pairs, &mut problems, &mut notes);
+        pair(&graph, layers, norms, origins, names, witness, &mut pairs, &mut problems, &mut notes, &known);
     }
     let is_changed = !pairs.is_empty();
     let mut bindings = Vec::new();
@@ -155,6 +155,7 @@ fn pair(
     pairs: &mut Vec<(Layer, Norm, f32)>,
     problems: &mut Vec<TensorProblem>,
     notes: &mut BTreeSet<String>,
+    known: &HashSet<String>,
 ) {
     // What the exporter says.
     let mut open = Vec::new();
@@ -200,7 +201,8 @@ fn pair(
         let used = |norm: &Norm| {
             // A head that the graph lacks has its layers beside it in the checkpoint.
             let (above, _) = parted(&norm.module);
-            layers.iter().any(|layer| parted(layer.key.rsplit_once('.').map_or("", |(module, _)| module)).0 == above)
+            let beside = |key: &str| parted(key.rsplit_once('.').map_or("", |(module, _)| module)).0 == above;
+            layers.iter().any(|layer| beside(&layer.key)) || known.iter().any(|key| beside(key))
         };
         match beside.filter(|&at| closeness(at).0 && closeness(at).2) {
             Some(at) => {

@@ -156,7 +156,12 @@ impl<'a> Search<'a> {
             let binding = Binding::of("", None, candidate.source.clone());
             !binding.keys().iter().any(|key| used.contains(*key))
         };
-        self.candidates.iter().filter(all).filter(is_free).collect()
+        // What has a place by its name and does not fit it is not meant elsewhere.
+        let fits = |candidate: &&Candidate| {
+            let is_same = |problem: &TensorProblem| matches!(problem, TensorProblem::Mismatch { tensor, .. } if *tensor == candidate.name);
+            !self.problems.iter().any(is_same)
+        };
+        self.candidates.iter().filter(all).filter(is_free).filter(fits).collect()
     }
 
     /// The ways in which a candidate fits a tensor, the likeliest first.
