@@ -69,7 +69,7 @@ pub struct Fuse {
 /// Where samples come from.
 #[derive(Clone, Debug)]
 enum Source {
-    Data(Dataset),
+    Data(Box<Dataset>),
     Samples(Samples),
 }
 
@@ -167,7 +167,7 @@ impl Fuse {
     /// A data set: its training samples as [`samples`](Self::samples), its test samples to [compare](Self::compare_on) on.
     #[must_use]
     pub fn data(mut self, data: &Dataset) -> Self {
-        self.source = Some(Source::Data(data.clone()));
+        self.source = Some(Source::Data(Box::new(data.clone())));
         self
     }
 
