@@ -92,7 +92,7 @@ pub(crate) fn averaged(
         into.copy_from_slice(made(&[values.len()], values, first * row)?.bytes());
         Ok::<(), FusionError>(())
     })?;
-    Ok(Tensor::new(data_type, tensor.shape().to_vec(), bytes.into()).expect("as many bytes as elements"))
+    Tensor::new(data_type, tensor.shape().to_vec(), bytes.into()).map_err(|_| shape_error(networks.anchor()))
 }
 
 /// The element types of an average.

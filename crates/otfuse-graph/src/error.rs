@@ -6,6 +6,9 @@ use crate::{NodeId, ValueId};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum GraphError {
+    /// A tensor that was made anew has not the bytes that its shape asks for.
+    #[error(transparent)]
+    Size(#[from] crate::TensorSizeError),
     /// Two values have one name.
     #[error("two values are named '{name}'")]
     DuplicateName { name: String },

@@ -80,6 +80,11 @@ impl Tensor {
         Self::from_elements(DataType::I64, shape, values, i64::to_le_bytes)
     }
 
+    /// A tensor of truth values. Panics if `values` does not fill `shape`: for values computed, not read.
+    pub fn from_bools(shape: &[usize], values: Vec<bool>) -> Self {
+        Self::from_elements(DataType::Bool, shape, values, |value| [u8::from(value)])
+    }
+
     /// A float32 tensor of rank 0.
     pub fn scalar(value: f32) -> Self {
         Self::from_f32(&[], vec![value])

@@ -99,7 +99,9 @@ fn norms(dict: &StateDict) -> Vec<Norm> {
     let places = dict.iter().enumerate();
     let norms = places.filter_map(|(place, (mean, tensor))| {
         let stem = mean.strip_suffix("running_mean")?;
-        let given = |name: &str| Some(format!("{stem}{name}")).filter(|key| dict.contains(key));
+        // Tensors of other lengths are those of something else.
+        let fits = |key: &String| dict.get(key).is_some_and(|found| found.shape() == tensor.shape());
+        let given = |name: &str| Some(format!("{stem}{name}")).filter(fits);
         let variance = given("running_var")?;
         let [scale, shift] = [given("weight"), given("bias")];
         let module = stem.trim_end_matches('.').to_owned();

@@ -50,7 +50,7 @@ pub fn select(graph: &Graph, groups: &NeuronGroups, chosen: &[Vec<usize>]) -> Re
         let Some(layouts) = groups.layouts(id) else { continue };
         let mut smaller = tensor.clone();
         for (axis, layout) in layouts.iter().enumerate().filter(|(_, layout)| !layout.is_fixed()) {
-            smaller = gather(&smaller, axis, &selection.kept(layout));
+            smaller = gather(&smaller, axis, &selection.kept(layout))?;
         }
         if smaller.shape() != tensor.shape() {
             editor.set_tensor(id, smaller);
@@ -275,7 +275,7 @@ fn position(axis: i64, rank: usize) -> Option<usize> {
 }
 
 /// The slices of a tensor along an axis that `indices` name, in their order.
-fn gather(tensor: &Tensor, axis: usize, indices: &[usize]) -> Tensor {
+fn gather(tensor: &Tensor, axis: usize, indices: &[usize]) -> Result<Tensor, GraphError> {
     let shape = tensor.shape();
     let inner: usize = shape[axis + 1..].iter().product::<usize>() * tensor.data_type().size();
     let slice = inner * shape[axis];
@@ -289,5 +289,5 @@ fn gather(tensor: &Tensor, axis: usize, indices: &[usize]) -> Tensor {
     }
     let mut shape = shape.to_vec();
     shape[axis] = indices.len();
-    Tensor::new(tensor.data_type(), shape, Bytes::from(data)).expect("a slice per index")
+    Ok(Tensor::new(tensor.data_type(), shape, Bytes::from(data))?)
 }

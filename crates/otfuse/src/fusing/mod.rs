@@ -3,6 +3,7 @@
 mod comparison;
 mod coverage;
 mod fused;
+mod group;
 mod order;
 pub(crate) mod plan;
 mod refusal;
@@ -13,31 +14,24 @@ use std::borrow::{Borrow, Cow};
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
-use otfuse_fusion::{
-    Activations, Aligned, FeatureSource, FusionError, Networks, Progress, PruneSettings, RepairError, align_all,
-    fuse_partially, prune,
-};
-use otfuse_graph::{Facts, Graph, NeuronGroups, ValueId};
-use otfuse_runtime::RuntimeError;
+use otfuse_fusion::{PruneSettings, fuse_partially, prune};
+use otfuse_graph::{Graph, ValueId};
 
 use self::comparison::Checked;
 use self::fused::Outcome;
 use self::order::canonical_order;
 use self::plan::{Plan, Purpose, spare_memory};
-use crate::activations::{RecordError, record_activations, repaired};
 use crate::error::fusion_error;
 use crate::fitting::{bounded, fitted};
 use crate::measure::Clock;
 use crate::model::hashes;
 use crate::prune::warn_of_skipped;
-use crate::verify::{broken, verify_groups_at};
-use crate::{
-    Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, VerifyError,
-};
+use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples};
 
 pub use comparison::{Comparison, Parent};
 pub use coverage::{Coverage, NotAligned};
 pub use fused::Fused;
+pub(crate) use group::Group;
 pub use rehearsal::Rehearsal;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
 
@@ -446,176 +440,5 @@ impl FusePlan {
         weights.push(0.0);
         (self.plan.settings.weights, self.plan.anchor) = (weights, self.models.len());
         Ok(Some(pruning.graph))
-    }
-}
-
-/// Networks of several models, matched: what everything that aligns works on.
-pub(crate) struct Group {
-    pub networks: Networks,
-    /// What errors call them.
-    paths: Vec<PathBuf>,
-    groups: Vec<NeuronGroups>,
-}
-
-impl Group {
-    /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite.
-    pub(crate) fn open(models: &[Model], narrow: Option<&Graph>, plan: &Plan) -> Result<Self> {
-        let found =
-            Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
-        found.networks.check_finite().map_err(|error| found.error(&error))?;
-        Ok(found)
-    }
-
-    /// The same, with the error of networks that do not fit together as it is.
-    pub(crate) fn matched(
-        models: &[Model],
-        narrow: Option<&Graph>,
-        plan: &Plan,
-    ) -> Result<std::result::Result<Self, (FusionError, Vec<PathBuf>)>> {
-        models.iter().try_for_each(refusal::check)?;
-        let mut paths: Vec<PathBuf> = models.iter().map(|model| model.path().to_owned()).collect();
-        let mut graphs: Vec<&Graph> = models.iter().map(Model::graph).collect::<Result<_>>()?;
-        let mut groups: Vec<NeuronGroups> =
-            models.iter().map(|model| model.groups().cloned()).collect::<Result<_>>()?;
-        if let Some(narrow) = narrow {
-            paths.push(PathBuf::from("the anchor made narrower"));
-            graphs.push(narrow);
-            groups.push(NeuronGroups::of(narrow).map_err(Error::input)?);
-        }
-        let networks = if plan.align_outputs {
-            Networks::with_free_outputs(&graphs, plan.anchor)
-        } else {
-            let analysed: Vec<(&Graph, &NeuronGroups)> = graphs.iter().copied().zip(&groups).collect();
-            Networks::analysed(&analysed, plan.anchor)
-        };
-        Ok(match networks {
-            Ok(networks) => Ok(Self { networks, paths, groups }),
-            Err(error) => Err((error, paths)),
-        })
-    }
-
-    /// What a model is called.
-    pub(crate) fn path(&self, model: usize) -> String {
-        self.paths.get(model).map_or_else(String::new, |path| path.display().to_string())
-    }
-
-    pub(crate) fn error(&self, error: &FusionError) -> Error {
-        fusion_error(error, &self.paths, self.networks.anchor())
-    }
-
-    /// An error of running a model's network.
-    pub(crate) fn run_error(&self, model: usize, error: RuntimeError) -> Error {
-        let error = Error::from(error);
-        match self.paths.get(model) {
-            Some(path) => error.of(path),
-            None => error,
-        }
-    }
-
-    /// Proves the groups of every model; `false` if the networks cannot be run, which is said.
-    pub(crate) fn prove(&self, plan: &Plan, context: &Context) -> Result<bool> {
-        let stage = context.stage("proving neuron groups", self.networks.len());
-        for (model, path) in self.paths.iter().enumerate() {
-            let graph = self.networks.graph(model);
-            let hint = "`no_verify` fuses all the same";
-            let facts = Facts::of(graph).map_err(Error::input)?;
-            plan.shapes.check(graph, &facts).map_err(|error| error.of(path))?;
-            match verify_groups_at(graph, self.groups[model].clone(), &plan.shapes, plan.seed, context.host()) {
-                Ok(verification) if verification.is_ok() => {}
-                Ok(verification) => return Err(broken(graph, &verification).of(path).hint(hint)),
-                Err(VerifyError::Runtime(error @ RuntimeError::Unsupported { .. })) => {
-                    drop(stage);
-                    context.warn(&format!("{}: the neuron groups are not proved: {error}", path.display()));
-                    return Ok(false);
-                }
-                Err(error) => return Err(Error::from(error).of(path)),
-            }
-            stage.step();
-        }
-        Ok(true)
-    }
-
-    /// The activations of all models on the same samples, where the plan asks for them.
-    pub(crate) fn activations(
-        &self,
-        plan: &Plan,
-        samples: &Prepared,
-        context: &Context,
-    ) -> Result<Option<Vec<Activations>>> {
-        let Some(samples) = samples.matching.as_ref().filter(|_| plan.records()) else { return Ok(None) };
-        let (FeatureSource::Activations { point, statistic } | FeatureSource::Both { point, statistic, .. }) =
-            plan.settings.features
-        else {
-            return Ok(None);
-        };
-        let stage = context.stage("recording activations", self.networks.len());
-        let record = |model: usize| {
-            let found = record_activations(&self.networks, model, point, statistic, samples, context.host());
-            stage.step();
-            found.map_err(|error| match error {
-                RecordError::Runtime(error) => self.run_error(model, error),
-                RecordError::Fusion(error) => self.error(&error),
-            })
-        };
-        (0..self.networks.len()).map(record).collect::<Result<_>>().map(Some)
-    }
-
-    /// The networks, their neurons aligned to the anchor's.
-    pub(crate) fn aligned(
-        &self,
-        plan: &Plan,
-        activations: Option<&[Activations]>,
-        context: &Context,
-    ) -> Result<Aligned> {
-        let networks = &self.networks;
-        let stage = context.stage("aligning neuron groups", networks.groups().len() * (networks.len() - 1));
-        let observe = |progress| {
-            if matches!(progress, Progress::Aligned { .. }) {
-                stage.step();
-            }
-            context.flow()
-        };
-        align_all(networks, &plan.settings, activations, &observe).map_err(|error| self.error(&error))
-    }
-
-    /// The networks as they are, to be merged index by index; none if their shapes differ.
-    pub(crate) fn unaligned(&self, plan: &Plan, context: &Context) -> Result<Option<Aligned>> {
-        if !self.networks.equal_sizes() {
-            return Ok(None);
-        }
-        let settings = otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
-        let found = align_all(&self.networks, &settings, None, &|_| context.flow());
-        found.map(Some).map_err(|error| self.error(&error))
-    }
-
-    /// The fused network, repaired as the plan says.
-    pub(crate) fn repaired(
-        &self,
-        fusion: &otfuse_fusion::Fusion,
-        plan: &Plan,
-        samples: &Prepared,
-        context: &Context,
-    ) -> Result<Graph> {
-        let stage = context.stage("repairing layers", self.networks.groups().len());
-        let mut observe = |done, total| {
-            stage.at(done, total);
-            context.flow()
-        };
-        let kind = plan.repair.repair(plan.ridge, plan.importance);
-        let samples = samples.all.as_ref().filter(|_| plan.repair.needs_samples());
-        repaired(&self.networks, fusion, kind, samples, context.host(), &mut observe)
-            .map_err(|error| self.repair_error(error))
-    }
-
-    fn repair_error(&self, error: RepairError) -> Error {
-        match error {
-            RepairError::Runtime { model, source } => match source.downcast::<RuntimeError>() {
-                Ok(error) => self.run_error(model, *error),
-                Err(error) => Error::input(error),
-            },
-            RepairError::Fusion(error) => self.error(&error),
-            error @ RepairError::Singular { .. } => Error::run(&error).hint("`ridge` 0.03 is the default"),
-            error => Error::input(&error).hint("name a data set: `data` mnist:DIR, cifar10:DIR, npz:FILE or digits"),
-        }
     }
 }

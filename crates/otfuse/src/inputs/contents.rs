@@ -47,9 +47,7 @@ impl Filling {
         let count = shape.iter().product();
         match facts.data_type(input) {
             // Nothing is masked.
-            Some(DataType::Bool) => {
-                Tensor::new(DataType::Bool, shape.to_vec(), vec![1; count].into()).expect("a byte for each element")
-            }
+            Some(DataType::Bool) => Tensor::from_bools(shape, vec![true; count]),
             Some(data_type) if !data_type.is_float() => {
                 let values: Vec<i64> = match integers(graph, facts, input) {
                     Integers::Below(bound) => (0..count).map(|_| below(bound, random) as i64).collect(),
