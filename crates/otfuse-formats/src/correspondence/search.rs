@@ -12,7 +12,7 @@ use super::names::Names;
 use super::parametrization::Parametrized;
 use super::provenance::Origin;
 use super::recurrent;
-use super::views::{Order, is_close, is_right_factor, is_uniform, orders};
+use super::views::{Order, is_close, is_right_factor, orders};
 use crate::StateDict;
 use crate::model::TensorProblem;
 
@@ -280,7 +280,7 @@ impl<'a> Search<'a> {
     /// Where the graph was exported from this checkpoint, equal values are one tensor.
     fn by_value(&mut self) {
         for open in self.open() {
-            if self.tensor(&open).is_none_or(is_uniform) {
+            if self.tensor(&open).is_none_or(Tensor::is_uniform) {
                 continue;
             }
             let found =
@@ -296,7 +296,7 @@ impl<'a> Search<'a> {
         let fits: Vec<Vec<usize>> = open
             .iter()
             .map(|open| {
-                let large = self.tensor(open).is_some_and(|tensor| tensor.len() > 1 && !is_uniform(tensor));
+                let large = self.tensor(open).is_some_and(|tensor| tensor.len() > 1 && !tensor.is_uniform());
                 let fits = |&at: &usize| large && !self.fitting(open, &free[at]).is_empty();
                 (0..free.len()).filter(fits).collect()
             })
@@ -343,7 +343,7 @@ impl<'a> Search<'a> {
         for open in self.open() {
             // Equal elements may be another parameter that began alike: not while one is left over.
             let length = self.tensor(&open).map_or(0, Tensor::len);
-            let may_differ = self.tensor(&open).is_some_and(is_uniform)
+            let may_differ = self.tensor(&open).is_some_and(Tensor::is_uniform)
                 && self.free(None).iter().any(|free| free.shape.iter().product::<usize>() == length);
             let first = self.copies.get(&open.name).filter(|_| !may_differ);
             let first = first.and_then(|first| self.bindings.iter().find(|binding| binding.initializer == *first));
@@ -357,7 +357,7 @@ impl<'a> Search<'a> {
         let mut found = Vec::new();
         for open in self.open() {
             let Some(tensor) = self.tensor(&open) else { continue };
-            let Some(vector) = repeated(tensor).filter(|vector| !is_uniform(vector)) else { continue };
+            let Some(vector) = repeated(tensor).filter(|vector| !vector.is_uniform()) else { continue };
             let of_length = |(_, own): &(&str, &Tensor)| {
                 own.data_type().is_float() && own.len() == vector.len() && own.shape().len() == 1
             };
@@ -410,7 +410,7 @@ pub(super) fn equal_values(graph: &Graph, dict: &StateDict, names: &Names) -> Op
     let is_equal = |tensor: &Tensor, found: &Tensor| {
         found.len() == tensor.len() && found.reshaped(tensor.shape()).is_ok_and(|found| is_close(&found, tensor))
     };
-    let large = |tensor: &&Tensor| tensor.data_type().is_float() && tensor.len() > 1 && !is_uniform(tensor);
+    let large = |tensor: &&Tensor| tensor.data_type().is_float() && tensor.len() > 1 && !tensor.is_uniform();
     let floats: Vec<(ValueId, &Tensor)> = graph.initializers().filter(|(_, tensor)| large(tensor)).collect();
     let named: Vec<(&Tensor, &Tensor)> = floats
         .iter()

@@ -50,13 +50,6 @@ pub(super) fn is_right_factor(graph: &Graph, tensor: &Tensor, reader: Option<(No
         && reader.is_some_and(|(node, position)| position == 1 && plain(&graph.node(node).operator))
 }
 
-/// Whether all elements are the same number.
-pub(super) fn is_uniform(tensor: &Tensor) -> bool {
-    let size = tensor.data_type().size();
-    let bytes = tensor.bytes();
-    bytes.len() <= size || bytes[..bytes.len() - size] == bytes[size..]
-}
-
 /// Whether two tensors are equal but for rounding.
 pub(super) fn is_close(a: &Tensor, b: &Tensor) -> bool {
     if a.shape() != b.shape() {

@@ -33,27 +33,50 @@ pub(super) fn script_attributes(arena: &Arena, value: ValueId) -> Option<ValueId
     arena.entries(state).map(|_| state)
 }
 
+/// The way through a module and those in it, and what it may cost.
+struct Walk<'b> {
+    blame: Blame<'b>,
+    limit: u64,
+    left: u64,
+    /// Modules that are still to be seen, the prefix of their names and how deep they lie.
+    pending: Vec<(ValueId, String, usize)>,
+}
+
+impl<'b> Walk<'b> {
+    fn from(blame: Blame<'b>, module: ValueId, budget: u64) -> Self {
+        Self { blame, limit: budget, left: budget, pending: vec![(module, String::new(), 0)] }
+    }
+
+    fn check(&self, depth: usize) -> Result<(), FormatError> {
+        if depth <= MAX_DEPTH {
+            return Ok(());
+        }
+        Err(self.blame.malformed("module", format!("modules nested by up to {MAX_DEPTH} levels"), "more"))
+    }
+
+    fn spend(&mut self, cost: u64) -> Result<(), FormatError> {
+        let too_much = || self.blame.limit("module names", self.limit, self.limit + cost);
+        self.left = self.left.checked_sub(cost).ok_or_else(too_much)?;
+        Ok(())
+    }
+}
+
 /// The tensors of a TorchScript module and of the modules in it, whose attributes lie side by side. `budget` as for
 /// [`contents`].
 pub(super) fn script_contents(
     blame: Blame<'_>,
     arena: &Arena,
     module: ValueId,
-    mut budget: u64,
+    budget: u64,
 ) -> Result<Contents, FormatError> {
-    let limit = budget;
     let mut contents = Contents::default();
-    let mut pending = vec![(module, String::new(), 0)];
-    while let Some((module, prefix, depth)) = pending.pop() {
+    let mut walk = Walk::from(blame, module, budget);
+    while let Some((module, prefix, depth)) = walk.pending.pop() {
         let Some(state) = script_attributes(arena, module) else { continue };
-        if depth > MAX_DEPTH {
-            let expected = format!("modules nested by up to {MAX_DEPTH} levels");
-            return Err(blame.malformed("module", expected, "more"));
-        }
+        walk.check(depth)?;
         let entries = arena.entries(state).unwrap_or_default();
         let cost = entries.iter().filter_map(|&(name, _)| arena.text(name)).map(|name| prefix.len() + name.len() + 1);
-        let cost = cost.sum::<usize>() as u64;
-        budget = budget.checked_sub(cost).ok_or_else(|| blame.limit("module names", limit, limit + cost))?;
+        walk.spend(cost.sum::<usize>() as u64)?;
         let mut children = Vec::new();
         for (name, value) in entries.iter().filter_map(|&(name, value)| Some((arena.text(name)?, value))) {
             match arena.get(value) {
@@ -62,33 +85,24 @@ pub(super) fn script_contents(
                 _ => {}
             }
         }
-        pending.extend(children.into_iter().rev());
+        walk.pending.extend(children.into_iter().rev());
     }
     Ok(contents)
 }
 
 /// The parameters and persistent buffers of a module and of the modules in it. `budget` bounds the work: a module
 /// may be shared, so that the names multiply at every level.
-pub(super) fn contents(
-    blame: Blame<'_>,
-    arena: &Arena,
-    module: ValueId,
-    mut budget: u64,
-) -> Result<Contents, FormatError> {
-    let limit = budget;
+pub(super) fn contents(blame: Blame<'_>, arena: &Arena, module: ValueId, budget: u64) -> Result<Contents, FormatError> {
     let mut contents = Contents::default();
-    let mut pending = vec![(module, String::new(), 0)];
-    while let Some((module, prefix, depth)) = pending.pop() {
+    let mut walk = Walk::from(blame, module, budget);
+    while let Some((module, prefix, depth)) = walk.pending.pop() {
         let Some(state) = attributes(arena, module) else {
             if !matches!(arena.get(module), Value::None) {
                 contents.ignored.push(Ignored::new(&prefix, &arena.describe(module)));
             }
             continue;
         };
-        if depth > MAX_DEPTH {
-            let expected = format!("modules nested by up to {MAX_DEPTH} levels");
-            return Err(blame.malformed("module", expected, "more"));
-        }
+        walk.check(depth)?;
         let dict = |key| arena.lookup(state, key).and_then(|id| arena.entries(id)).unwrap_or_default();
         let lists = [dict("_parameters"), dict("_buffers"), dict("_modules")];
         let transient = transient_buffers(arena, state);
@@ -96,8 +110,7 @@ pub(super) fn contents(
 
         let names = lists.iter().flat_map(|list| list.iter()).filter_map(|&(name, _)| arena.text(name));
         let cost = names.map(|name| prefix.len() + name.len() + 1).sum::<usize>() + transient.len();
-        let cost = cost as u64 + arena.entries(state).map_or(0, <[_]>::len) as u64;
-        budget = budget.checked_sub(cost).ok_or_else(|| blame.limit("module names", limit, limit + cost))?;
+        walk.spend(cost as u64 + arena.entries(state).map_or(0, <[_]>::len) as u64)?;
 
         let tensors = named(0).chain(named(1).filter(|(name, _)| !transient.contains(name)));
         for (name, value) in tensors {
@@ -116,7 +129,7 @@ pub(super) fn contents(
             }
         }
         let children: Vec<_> = named(2).map(|(name, child)| (child, format!("{prefix}{name}."), depth + 1)).collect();
-        pending.extend(children.into_iter().rev());
+        walk.pending.extend(children.into_iter().rev());
     }
     Ok(contents)
 }

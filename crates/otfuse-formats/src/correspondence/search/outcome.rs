@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use otfuse_graph::{NodeId, Operator, Tensor, ValueId};
 
 use super::super::binding::Binding;
-use super::super::views::{Order, is_uniform};
+use super::super::views::Order;
 use super::{Candidate, Open, Search, repeated};
 use crate::model::TensorProblem;
 
@@ -52,7 +52,8 @@ impl Search<'_> {
             }
             let meant = |candidate: &&&Candidate| candidate.shape.iter().product::<usize>() == tensor.len();
             // All zeros may be a parameter that began as such, or nothing at all.
-            if is_uniform(tensor) && (tensor.len() == 1 || !strangers.iter().any(|candidate| meant(&candidate))) {
+            let says_nothing = tensor.is_empty() || tensor.is_uniform();
+            if says_nothing && (tensor.len() <= 1 || !strangers.iter().any(|candidate| meant(&candidate))) {
                 continue;
             }
             let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
