@@ -390,7 +390,8 @@ impl Dataset {
         let &[long] = self.sample_shape() else { return None };
         let is_each = matches!(&self.targets, Targets::Classes { shape, .. } if *shape == [long]);
         let is_whole = self.columns.iter().all(|column| column.shape == [long] && column.is_whole());
-        if length == 0 || length >= long || !is_whole || !(is_each || !self.is_labelled()) {
+        let is_cuttable = is_each || !self.is_labelled();
+        if length == 0 || length >= long || !is_whole || !is_cuttable {
             return None;
         }
         let targets = match &self.targets {
