@@ -328,10 +328,7 @@ fn a_wrong_normalisation_is_suspected() {
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     let (code, _, errors) = run(&bench, "eval good.onnx --data digits --normalize 40/0.1");
     assert_eq!(code, Some(0));
-    assert!(
-        errors.contains("near chance (10 classes)") && errors.contains("With --normalize none it is "),
-        "{errors}"
-    );
+    assert!(errors.contains("near chance (10 classes)") && errors.contains("With --normalize none it is "), "{errors}");
 }
 
 #[test]

@@ -176,9 +176,9 @@ fn other_errors_are_no_absent_splits() {
     let cases: [Damage; 21] = [
         ("npz", "data.npz", |_| {}),
         ("npz", "data.npz", |folder| write(folder, "data.npz", "no archive")),
-        ("npz", "data.npz", |folder| npz(folder, &[("z", npy("(1,)", &[1]))])),
+        ("npz", "data.npz", |folder| npz(folder, &[("y", npy("(1,)", &[1]))])),
         ("npz", "data.npz", |folder| {
-            npz(folder, &[("x_train", npy("(1, 1)", &[1])), ("x_test", npy("(1, 1)", &[1]))]);
+            npz(folder, &[("x_train", npy("(1, 1)", &[1])), ("y_test", npy("(1,)", &[1]))]);
         }),
         ("npz", "data.npz", |folder| npz(folder, &[("x_test", b"no array".to_vec()), ("y_test", npy("(1,)", &[1]))])),
         ("npy", "", |_| {}),

@@ -448,7 +448,9 @@ fn failure(error: TrainError, state: Option<&Path>) -> Error {
         TrainError::Runtime(error) => error.into(),
         TrainError::Setting { .. } => Error::input(error).hint("see --help for what the option takes"),
         TrainError::NoSamples => Error::input(error).hint("a smaller `batch_size` or `validation` leaves more"),
-        TrainError::Targets { .. } => Error::input(error).hint("`otfuse finetune` without `crop` and `flip` takes them"),
+        TrainError::Targets { .. } => {
+            Error::input(error).hint("`otfuse finetune` without `crop` and `flip` takes them")
+        }
         TrainError::Save(_) => Error::run(error).hint("`state` FILE chooses another place"),
         TrainError::Diverged { .. } => Error::run(error).hint("try a smaller `lr`"),
         error => Error::input(error),
