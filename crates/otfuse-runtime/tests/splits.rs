@@ -173,9 +173,13 @@ type Damage = (&'static str, &'static str, fn(&Path));
 /// What is missing as a whole, in half, damaged, or in the way is an error of another kind.
 #[test]
 fn other_errors_are_no_absent_splits() {
-    let cases: [Damage; 19] = [
+    let cases: [Damage; 21] = [
         ("npz", "data.npz", |_| {}),
         ("npz", "data.npz", |folder| write(folder, "data.npz", "no archive")),
+        ("npz", "data.npz", |folder| npz(folder, &[("y", npy("(1,)", &[1]))])),
+        ("npz", "data.npz", |folder| {
+            npz(folder, &[("x_train", npy("(1, 1)", &[1])), ("y_test", npy("(1,)", &[1]))]);
+        }),
         ("npz", "data.npz", |folder| npz(folder, &[("x_test", b"no array".to_vec()), ("y_test", npy("(1,)", &[1]))])),
         ("npy", "", |_| {}),
         ("safetensors", "data", |folder| write(folder, "data", "{}")),

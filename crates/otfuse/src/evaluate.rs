@@ -43,14 +43,12 @@ pub fn evaluate(models: &[&Model], samples: &Samples, ensemble: bool, context: &
         let graph = model.finite()?;
         if !ensemble {
             let evaluation = Meter::new(context, samples.len()).evaluation(graph, samples).map_err(failure)?;
-            suspect(graph, &model.shown(), evaluation.accuracy, samples, true, context);
             let measured = Measured::new(&evaluation, samples.is_language());
             rows.push(EvaluatedModel { path: model.shown(), measured });
             continue;
         }
         let found = probabilities(graph, samples, context).map_err(failure)?;
         let evaluation = found.evaluate(samples).map_err(failure)?;
-        suspect(graph, &model.shown(), evaluation.accuracy, samples, true, context);
         rows.push(EvaluatedModel { path: model.shown(), measured: Measured::new(&evaluation, samples.is_language()) });
         let expected = members.first().map_or(found.classes(), Probabilities::classes);
         if found.classes() != expected {
@@ -67,5 +65,9 @@ pub fn evaluate(models: &[&Model], samples: &Samples, ensemble: bool, context: &
     } else {
         None
     };
+    // Last, so that an error is the first that is said.
+    for (model, row) in models.iter().zip(&rows) {
+        suspect(model.finite()?, &row.path, row.measured.accuracy, samples, true, context);
+    }
     Ok(Evaluations { data: samples.name().to_owned(), models: rows, ensemble })
 }
