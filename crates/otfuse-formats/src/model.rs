@@ -120,7 +120,7 @@ impl Model {
         };
         let others = others.iter().filter(|other| **other != path && !other.is_dir());
         let others = others.filter(|_| matches!(architecture, Architecture::File(_)));
-        let others: Vec<StateDict> = others.filter_map(|other| read_state_dict(other, None).ok()).collect();
+        let others: Vec<StateDict> = others.filter_map(|other| read_state_dict(other, key).ok()).collect();
         Self::with_witnesses(path, dict, &others, format, architecture)
     }
 

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""22 networks in three exports each: does `otfuse` find a checkpoint's tensors, move its neurons and find them again?
+"""30 networks in three exports each: does `otfuse` find a checkpoint's tensors, move its neurons and find them again?
 
-For each network and export, the neurons of a checkpoint are brought into the order of another's (`otfuse align`), then the
-moved copy is fused with the checkpoint. Both results are loaded strictly and have to compute what the checkpoint does. Exports
-are made from the first checkpoint's network ("own") and from one that was never trained ("other").
+For each network and export, the checkpoint is written as ONNX (`otfuse convert`), its neurons are brought into the order of
+another's (`otfuse align`), then the moved copy is fused with the checkpoint. The first is run by onnxruntime, the others are
+loaded strictly; all have to compute what the checkpoint does. Exports are made from the first checkpoint's network ("own") and
+from one that was never trained ("other"). The last eight networks use a layer or a weight more than once.
 
-usage: exports.py OTFUSE FOLDER [NETWORK ...]     needs torch, torchvision, onnx, onnxscript; prints a table in Markdown
+usage: exports.py OTFUSE FOLDER [NETWORK ...]
+needs torch, torchvision, onnx, onnxscript, onnxruntime; prints a table in Markdown
 """
+import copy
 import json
 import logging
 import pathlib
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import warnings
 
+import onnxruntime
 import torch
 import torchvision.models as vision
 from torch import nn
@@ -159,6 +163,81 @@ def volumes():
     return Net(run, c1=nn.Conv3d(2, 8, 3, padding=1), b=nn.BatchNorm3d(8), c2=nn.Conv3d(8, 10, 3), f=nn.Linear(10, 3))
 
 
+def block_again():
+    def run(net, x):
+        x = net.i(x)
+        for _ in range(3):
+            x = x + net.block(x)
+        return net.o(x).mean(1)
+
+    inner = nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))
+    return Net(run, i=nn.Linear(6, 16), block=inner, o=nn.Linear(16, 4))
+
+
+def weight_transposed():
+    def run(net, x):
+        x = functional.relu(net.m(functional.relu(net.m(functional.relu(net.e(x))))))
+        return functional.linear(x, net.e.weight.t(), net.bias)
+
+    net = Net(run, e=nn.Linear(10, 12), m=nn.Linear(12, 12))
+    net.bias = nn.Parameter(torch.randn(10))
+    return net
+
+
+def siamese():
+    def run(net, p, q):
+        ends = [functional.relu(net.b(functional.relu(net.a(x)))) for x in (p, q)]
+        return net.o(torch.cat(ends, -1))
+
+    return Net(run, a=nn.Linear(8, 8), b=nn.Linear(8, 8), o=nn.Linear(16, 3))
+
+
+def constant_factor():
+    net = Net(lambda net, x: net.o(functional.relu(net.a(x @ net.filters))), a=nn.Linear(8, 8), o=nn.Linear(8, 3))
+    net.register_buffer("filters", torch.sin(torch.arange(64.0)).view(8, 8), persistent=False)
+    return net
+
+
+def beside_unused():
+    def run(net, x):
+        return net.o(functional.relu(net.b(functional.relu(net.b(functional.relu(net.a(x)))))))
+
+    return Net(run, a=nn.Linear(5, 8), b=nn.Linear(8, 8), unused=nn.Linear(8, 8), o=nn.Linear(8, 3))
+
+
+def copied_layers():
+    def run(net, x):
+        x = functional.relu(net.a(x))
+        for layer in net.layers:
+            x = functional.relu(layer(x))
+        return net.o(x)
+
+    layer = nn.Linear(8, 8)
+    return Net(run, a=nn.Linear(5, 8), layers=nn.ModuleList([layer, copy.deepcopy(layer)]), o=nn.Linear(8, 3))
+
+
+def norm_again():
+    def run(net, x):
+        x = functional.relu(net.a(x))
+        for _ in range(2):
+            x = functional.relu(net.norm(net.b(x)))
+        return net.o(x.mean((2, 3)))
+
+    layer = lambda a: nn.Conv2d(a, 8, 3, padding=1)
+    return Net(run, a=layer(3), b=layer(8), norm=nn.BatchNorm2d(8), o=nn.Linear(8, 3))
+
+
+def norm_for_each_use():
+    def run(net, x):
+        x = functional.relu(net.a(x))
+        for norm in (net.n1, net.n2):
+            x = functional.relu(norm(net.b(x)))
+        return net.o(x.mean((2, 3)))
+
+    layer = lambda a: nn.Conv2d(a, 8, 3, padding=1)
+    return Net(run, a=layer(3), b=layer(8), n1=nn.BatchNorm2d(8), n2=nn.BatchNorm2d(8), o=nn.Linear(8, 3))
+
+
 def random(*shape):
     return lambda: (torch.randn(*shape),)
 
@@ -191,6 +270,14 @@ NETWORKS = {
     "shufflenet_v2": (lambda: vision.shufflenet_v2_x0_5(num_classes=10), IMAGE),
     "swin": (lambda: vision.SwinTransformer([4, 4], 32, [2, 2], [2, 4], [4, 4], num_classes=10), IMAGE),
     "VisionTransformer": (lambda: vision.VisionTransformer(32, 8, 2, 4, 32, 64, num_classes=10), random(1, 3, 32, 32)),
+    "block used three times": (block_again, random(2, 5, 6)),
+    "weight used transposed": (weight_transposed, random(2, 4, 10)),
+    "siamese": (siamese, lambda: (torch.randn(2, 4, 8), torch.randn(2, 4, 8))),
+    "constant factor": (constant_factor, random(2, 4, 8)),
+    "layer used twice beside an unused one": (beside_unused, random(2, 4, 5)),
+    "copied layers": (copied_layers, random(2, 4, 5)),
+    "batch normalisation used twice": (norm_again, random(2, 3, 8, 8)),
+    "convolution used twice, with two normalisations": (norm_for_each_use, random(2, 3, 8, 8)),
 }
 
 
@@ -219,18 +306,25 @@ def outputs(net, x):
 def check(otfuse, folder, make, x, onnx):
     """What became of one export: a cell of the table, and whether all held."""
     paths = {name: str(folder / f"{name}.pt") for name in ("1", "2", "moved", "fused")}
-    line = ["align", paths["1"], paths["2"], "--arch", str(onnx), "-o", paths["moved"]]
-    done = subprocess.run([otfuse, *line], capture_output=True, text=True)
-    if done.returncode == 0:
-        line = ["fuse", paths["moved"], paths["1"], "--arch", str(onnx), "-o", paths["fused"], "--json"]
+    written = folder / "written.onnx"
+    written.unlink(missing_ok=True)
+    lines = [
+        ["convert", paths["1"], str(written), "--arch", str(onnx)],
+        ["align", paths["1"], paths["2"], "--arch", str(onnx), "-o", paths["moved"]],
+        ["fuse", paths["moved"], paths["1"], "--arch", str(onnx), "-o", paths["fused"], "--json"],
+    ]
+    for line in lines:
         done = subprocess.run([otfuse, *line], capture_output=True, text=True)
-    if done.returncode != 0:
-        print(done.stderr, file=sys.stderr)
-        return "refused", False
+        if done.returncode != 0:
+            print(done.stderr, file=sys.stderr)
+            return "refused", False
     net = make().eval()
     net.load_state_dict(torch.load(paths["1"]))
     wanted = outputs(net, x)
-    error = 0.0
+    session = onnxruntime.InferenceSession(str(written))
+    inputs = {to.name: value.numpy() for to, value in zip(session.get_inputs(), x)}
+    found = [torch.from_numpy(found) for found in session.run(None, inputs)]
+    error = max(float((a - b).abs().max()) for a, b in zip(found, wanted))
     for name in ("moved", "fused"):
         net.load_state_dict(torch.load(paths[name]), strict=True)
         error = max([error, *(float((a - b).abs().max()) for a, b in zip(outputs(net, x), wanted))])

@@ -9,9 +9,10 @@ use otfuse::graph::Tensor;
 use crate::desk::Desk;
 
 /// The networks, and how many neuron groups each has.
-const NETWORKS: [(&str, usize); 10] = [
+const NETWORKS: [(&str, usize); 11] = [
     ("folded", 2),
     ("linear", 2),
+    ("reused", 1),
     ("lstm", 4),
     ("gru", 4),
     ("norms", 4),

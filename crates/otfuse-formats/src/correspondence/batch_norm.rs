@@ -29,6 +29,7 @@ pub(super) struct Unfolded {
 }
 
 /// A normalisation of the checkpoint.
+#[derive(Clone)]
 struct Norm {
     mean: String,
     variance: String,
@@ -41,7 +42,8 @@ struct Norm {
     place: usize,
 }
 
-/// A layer with a constant weight, in whose outputs axis 1 has `channels` neurons.
+/// A use of a layer with a constant weight, in whose outputs axis 1 has `channels` neurons.
+#[derive(Clone)]
 struct Layer {
     node: NodeId,
     weight: ValueId,
@@ -159,21 +161,23 @@ fn pair(
     notes: &mut BTreeSet<String>,
     known: &HashSet<String>,
 ) {
-    // What the exporter says.
+    // What the exporter says: a layer that is used twice is there twice.
     let mut open = Vec::new();
     for norm in norms {
-        let said = layers.iter().position(|layer| {
+        let is_said = |layer: &Layer| {
             let origin = origins.get(&graph.node(layer.node).name);
             let mut arguments = origin.into_iter().flat_map(|origin| &origin.arguments);
-            arguments.any(|argument| names.key_of_mangled(argument) == Some(&norm.mean))
-        });
-        match said.filter(|&at| layers[at].channels == norm.channels) {
-            Some(at) => {
-                let layer = layers.remove(at);
-                let epsilon = origins.get(&graph.node(layer.node).name).and_then(|origin| origin.normalisation);
-                pairs.push((layer, norm, epsilon.unwrap_or(EPSILON)));
-            }
-            None => open.push(norm),
+            let of_norm = arguments.any(|argument| names.key_of_mangled(argument) == Some(&norm.mean));
+            of_norm && layer.channels == norm.channels
+        };
+        let said: Vec<Layer> = layers.extract_if(.., |layer| is_said(layer)).collect();
+        if said.is_empty() {
+            open.push(norm);
+            continue;
+        }
+        for layer in said {
+            let epsilon = origins.get(&graph.node(layer.node).name).and_then(|origin| origin.normalisation);
+            pairs.push((layer, norm.clone(), epsilon.unwrap_or(EPSILON)));
         }
     }
     // Values.
@@ -182,7 +186,9 @@ fn pair(
         let mut equal = layers.iter().enumerate().filter(|(_, layer)| layer.channels == norm.channels);
         let equal = equal.find_map(|(at, layer)| Some((at, folded_epsilon(graph, witness?, layer, &norm)?)));
         match equal {
-            Some((at, epsilon)) => pairs.push((layers.remove(at), norm, epsilon)),
+            Some((at, epsilon)) => {
+                pairs.push((layers.remove(at), norm, epsilon));
+            }
             None => rest.push(norm),
         }
     }
@@ -199,7 +205,8 @@ fn pair(
             let distance = layer.place.abs_diff(norm.place);
             (above == norm_above, same_number, is_behind, usize::MAX - distance)
         };
-        let beside = fitting.iter().copied().max_by_key(|&at| closeness(at));
+        // Of two uses of one layer the earlier.
+        let beside = fitting.iter().copied().rev().max_by_key(|&at| closeness(at));
         let used = |norm: &Norm| {
             // A head that the graph lacks has its layers beside it in the checkpoint.
             let (above, _) = parted(&norm.module);
@@ -208,17 +215,27 @@ fn pair(
         };
         match beside.filter(|&at| closeness(at).0 && closeness(at).2) {
             Some(at) => {
-                let layer = layers.remove(at);
                 notes.insert(format!(
                     "the ONNX file does not say what its batch normalisations add to the variance: {EPSILON:e} is taken, \
                      PyTorch's default"
                 ));
-                pairs.push((layer, norm, EPSILON));
+                pairs.push((layers.remove(at), norm, EPSILON));
             }
             None if used(&norm) => {
                 problems.push(TensorProblem::Unexpected { tensor: norm.mean.clone(), found: vec![norm.channels] })
             }
             None => {}
+        }
+    }
+    // A layer that is used once more with the same normalisation.
+    let tensors = |layer: &Layer| {
+        let node = graph.node(layer.node);
+        [1, 2].map(|position| node.input(position).and_then(|value| graph.initializer(value)))
+    };
+    for layer in layers {
+        let same = |(first, ..): &&(Layer, Norm, f32)| first.key == layer.key && tensors(first) == tensors(&layer);
+        if let Some((_, norm, epsilon)) = pairs.iter().find(same).cloned() {
+            pairs.push((layer, norm, epsilon));
         }
     }
 }

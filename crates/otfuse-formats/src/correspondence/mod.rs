@@ -135,14 +135,20 @@ pub(crate) fn correspond(
 }
 
 /// Lets everything that reads a tensor read the one that it is instead.
-fn merge(editor: &mut GraphEditor, Twin { gone, first, axes }: Twin) {
+fn merge(editor: &mut GraphEditor, Twin { gone, first, axes, order }: Twin) {
+    let name = editor.graph().value(gone).name.clone();
     let mut stands = first;
+    if let Some(permutation) = order {
+        stands = editor.add_value(format!("{name}.ordered"), None);
+        let operator = Operator::Transpose { permutation: Some(permutation) };
+        editor.add_node(name.clone(), operator, vec![Some(first)], vec![Some(stands)]);
+    }
     if axes > 0 {
-        let name = editor.graph().value(gone).name.clone();
         let places = Tensor::from_i64(&[axes], (0..axes as i64).collect());
         let places = editor.add_initializer(format!("{name}.axes"), places);
+        let ordered = stands;
         stands = editor.add_value(format!("{name}.widened"), None);
-        editor.add_node(name, Operator::Unsqueeze, vec![Some(first), Some(places)], vec![Some(stands)]);
+        editor.add_node(name, Operator::Unsqueeze, vec![Some(ordered), Some(places)], vec![Some(stands)]);
     }
     editor.replace(gone, stands);
 }

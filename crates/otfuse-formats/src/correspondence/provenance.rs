@@ -102,11 +102,24 @@ fn modules_of_name(name: &str) -> Vec<String> {
 pub(super) fn settle(origins: &mut HashMap<String, Origin>, names: &Names) {
     for origin in origins.values_mut() {
         let others = std::mem::take(&mut origin.other_modules);
-        if !others.is_empty() && names.in_module(&origin.module).is_empty() {
-            let found = others.into_iter().find(|module| !names.in_module(module).is_empty());
-            origin.module = found.unwrap_or_else(|| std::mem::take(&mut origin.module));
+        if !names.in_module(&origin.module).is_empty() {
+            continue;
         }
+        let modules = std::iter::once(&origin.module).chain(&others);
+        let first_uses: Vec<String> = modules.map(|module| first_use(module)).collect();
+        let found = others.into_iter().chain(first_uses).find(|module| !names.in_module(module).is_empty());
+        origin.module = found.unwrap_or_else(|| std::mem::take(&mut origin.module));
     }
+}
+
+/// The path of a module by the name of a later use: `block_1.linear` is the second use of `block.linear`.
+fn first_use(module: &str) -> String {
+    let numbered = |part: &str| {
+        let (first, number) = part.rsplit_once('_')?;
+        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| first.to_owned())
+    };
+    let parts: Vec<String> = module.split('.').map(|part| numbered(part).unwrap_or_else(|| part.into())).collect();
+    parts.join(".")
 }
 
 #[cfg(test)]
@@ -119,6 +132,12 @@ mod tests {
         assert_eq!(modules_of_name("/layer1/layer1.0/conv1/Conv"), ["layer1.0.conv1", "layer1.layer1.0.conv1"]);
         assert_eq!(modules_of_name("/encoder/layers.3/MatMul_1"), ["encoder.layers.3"]);
         assert!(modules_of_name("Conv_3").is_empty());
+    }
+
+    #[test]
+    fn a_later_use_is_of_the_same_module() {
+        assert_eq!(first_use("block_1.linear"), "block.linear");
+        assert_eq!(first_use("layer_norm.x"), "layer_norm.x");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use otfuse_graph::{Graph, GraphEditor, GraphError, Node, NodeId, Operator, Tensor, ValueId};
 
-use super::binding::{Binding, Piece, Source};
+use super::binding::{self, Binding, Piece, Source};
 use super::names::Names;
 use super::parametrization::Parametrized;
 use super::provenance::Origin;
@@ -240,27 +240,42 @@ impl<'a> Search<'a> {
 
     fn by_origin(&mut self) {
         for open in self.open() {
-            let Some(origin) = self.origin(open.reader) else { continue };
-            let about = self.about(origin);
-            let names: Vec<&str> = about.iter().map(String::as_str).collect();
-            let mut fitting: Vec<(usize, Binding)> = Vec::new();
-            for candidate in self.free(Some(&names)) {
-                let place = names.iter().position(|name| *name == candidate.name).unwrap_or(usize::MAX);
-                let said = usize::from(place >= origin.arguments.len());
-                let is_reshaped = self.tensor(&open).is_none_or(|tensor| tensor.shape() != candidate.shape);
-                let rank = said * 4 + usize::from(!self.is_role(&open, &candidate.name)) * 2 + usize::from(is_reshaped);
-                if let Some(binding) = self.fitting(&open, candidate).into_iter().next() {
-                    fitting.push((rank, binding));
-                }
+            let used = self.used();
+            let free = |binding: &Binding| !binding.keys().iter().any(|key| used.contains(*key));
+            // What the call is known to take there may be found already: then it is no other one.
+            let known = self.of_call(&open, self.candidates.iter().collect(), true);
+            let found = match known {
+                Some(known) => Some(known).filter(free),
+                None => self.of_call(&open, self.free(None), false),
+            };
+            self.bindings.extend(found);
+        }
+    }
+
+    /// What of these the call that reads a constant takes there; `by_role`: only what has the name for it.
+    fn of_call(&self, open: &Open, candidates: Vec<&Candidate>, by_role: bool) -> Option<Binding> {
+        let origin = self.origin(open.reader)?;
+        let about = self.about(origin);
+        let mut fitting: Vec<(usize, Binding)> = Vec::new();
+        for candidate in candidates {
+            let Some(place) = about.iter().position(|name| *name == candidate.name) else { continue };
+            let said = usize::from(place >= origin.arguments.len());
+            let is_reshaped = self.tensor(open).is_none_or(|tensor| tensor.shape() != candidate.shape);
+            let is_role = self.is_role(open, &candidate.name);
+            if by_role && !is_role {
+                continue;
             }
-            fitting.sort_by_key(|(rank, _)| *rank);
-            let best = fitting.first().map(|(rank, _)| *rank);
-            let count = fitting.iter().filter(|(rank, _)| Some(*rank) == best).count();
-            // Several of one rank are told apart by values only.
-            if count == 1 || (count > 1 && self.witness.is_some()) {
-                self.bindings.extend(fitting.into_iter().next().map(|(_, binding)| binding));
+            let rank = said * 4 + usize::from(!is_role) * 2 + usize::from(is_reshaped);
+            if let Some(binding) = self.fitting(open, candidate).into_iter().next() {
+                fitting.push((rank, binding));
             }
         }
+        fitting.sort_by_key(|(rank, _)| *rank);
+        let best = fitting.first().map(|(rank, _)| *rank);
+        let count = fitting.iter().filter(|(rank, _)| Some(*rank) == best).count();
+        // Several of one rank are told apart by values only.
+        let is_told = count == 1 || (count > 1 && self.witness.is_some());
+        fitting.into_iter().next().map(|(_, binding)| binding).filter(|_| is_told)
     }
 
     /// Whether a tensor's name is that of what the operator takes there.
@@ -343,13 +358,41 @@ impl<'a> Search<'a> {
         for open in self.open() {
             // Equal elements may be another parameter that began alike: not while one is left over.
             let length = self.tensor(&open).map_or(0, Tensor::len);
-            let may_differ = self.tensor(&open).is_some_and(Tensor::is_uniform)
-                && self.free(None).iter().any(|free| free.shape.iter().product::<usize>() == length);
-            let first = self.copies.get(&open.name).filter(|_| !may_differ);
-            let first = first.and_then(|first| self.bindings.iter().find(|binding| binding.initializer == *first));
-            found.extend(first.map(|first| Binding { initializer: open.name.clone(), ..first.clone() }));
+            let is_left = || self.free(None).iter().any(|free| free.shape.iter().product::<usize>() == length);
+            let again = || self.of_call(&open, self.candidates.iter().collect(), true);
+            let first = match self.copies.get(&open.name) {
+                Some(first) => again().or_else(|| {
+                    let is_other = self.tensor(&open).is_some_and(Tensor::is_uniform) && is_left();
+                    self.bindings.iter().find(|binding| binding.initializer == *first && !is_other).cloned()
+                }),
+                None => self.equal(&open).filter(|first| self.is_of_call(&open, first) || !is_left()),
+            };
+            found.extend(first.map(|first| Binding { initializer: open.name, ..first }));
         }
         self.bindings.extend(found);
+    }
+
+    /// What an equal tensor of the graph is bound to, or one with the axes in another order: an exporter that transposes a
+    /// weight writes it for each of its uses.
+    fn equal(&self, open: &Open) -> Option<Binding> {
+        let tensor = self.tensor(open).filter(|tensor| !tensor.is_uniform())?;
+        let transposed = binding::permuted(tensor, &[1, 0]);
+        let other = |binding: &Binding| self.graph.initializer(self.graph.find_value(&binding.initializer)?);
+        if let Some(binding) = self.bindings.iter().find(|binding| other(binding) == Some(tensor)) {
+            return Some(binding.clone());
+        }
+        let binding =
+            self.bindings.iter().find(|binding| transposed.is_some() && other(binding) == transposed.as_ref())?;
+        let order = binding.permutation.as_deref().unwrap_or(&[0, 1]);
+        let order: Vec<usize> = order.iter().map(|axis| 1 - axis).collect();
+        let permutation = Some(order).filter(|order| !order.is_sorted());
+        Some(Binding { permutation, ..binding.clone() })
+    }
+
+    /// Whether the call that reads a constant is about a tensor of this binding.
+    fn is_of_call(&self, open: &Open, binding: &Binding) -> bool {
+        let about = self.origin(open.reader).map(|origin| self.about(origin)).unwrap_or_default();
+        binding.keys().iter().any(|key| about.iter().any(|about| about == key))
     }
 
     /// Vectors that the exporter repeated: a bias added to nothing, for each sample.

@@ -5,10 +5,11 @@ For each network NAME.1.pt and NAME.2.pt (two state dicts), NAME.x.npz (inputs),
 and NAME.FORM.onnx, the export of a network that was never trained, with FORM default, plain (without optimisation) and old;
 NAME.own.onnx is the old export of the first one itself.
 
-folded: convolutions with batch normalisations of unusual epsilon; linear: products of three axes; lstm, gru: gates and
-directions in one tensor; norms: scales that begin equal, and a parametric rectifier; weightnorm, spectralnorm: weights
-in another form; encoder: layers that begin as copies, packed projections and a table that no checkpoint has; extra: a head
-and class weights that the graph lacks, in a checkpoint of PyTorch Lightning's form; prefixed: the same in a wrapper.
+folded: convolutions with batch normalisations of unusual epsilon; linear: products of three axes; reused: a layer that
+is used twice; lstm, gru: gates and directions in one tensor; norms: scales that begin equal, and a parametric rectifier;
+weightnorm, spectralnorm: weights in another form; encoder: layers that begin as copies, packed projections and a table
+that no checkpoint has; extra: a head and class weights that the graph lacks, in a checkpoint of PyTorch Lightning's form;
+prefixed: the same in a wrapper.
 
 usage: checkpoints.py FOLDER        needs torch, onnx, onnxscript, numpy
 """
@@ -40,6 +41,16 @@ class Linears(nn.Module):
 
     def forward(self, x):
         return self.c(torch.relu(self.b(torch.relu(self.a(x))))).mean(1)
+
+
+class Reused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        return self.c(torch.relu(self.b(torch.relu(self.b(x))))).mean(1)
 
 
 class Recurrent(nn.Module):
@@ -100,6 +111,7 @@ class Extra(nn.Module):
 NETWORKS = {
     "folded": (Folded, (2, 2, 8, 8)),
     "linear": (Linears, (2, 4, 5)),
+    "reused": (Reused, (2, 4, 5)),
     "lstm": (lambda: Recurrent(nn.LSTM), (2, 4, 3)),
     "gru": (lambda: Recurrent(nn.GRU), (2, 4, 3)),
     "norms": (Norms, (2, 3, 9)),

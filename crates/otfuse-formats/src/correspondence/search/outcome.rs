@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use otfuse_graph::{NodeId, Operator, Tensor, ValueId};
 
-use super::super::binding::Binding;
-use super::super::views::Order;
+use super::super::binding::{Binding, inverse};
 use super::{Candidate, Open, Search, repeated};
 use crate::model::TensorProblem;
 
@@ -57,7 +56,8 @@ impl Search<'_> {
                 continue;
             }
             let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
-            if is_parameter || strangers.iter().any(|candidate| meant(&candidate)) || self.has_lost_parameter(&open) {
+            let is_meant = strangers.iter().any(|candidate| meant(&candidate));
+            if is_parameter || is_meant || self.has_lost_parameter(&open) || self.is_of_layer(&open) {
                 let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
                 self.problems.push(problem);
                 continue;
@@ -92,11 +92,14 @@ impl Search<'_> {
                 None => self.problems.push(self.mismatch(binding, wanted)),
             }
         }
-        if !self.problems.is_empty() {
-            self.problems.dedup();
-            return Err(self.problems);
-        }
-        let merged = self.merged();
+        let merged = match self.merged() {
+            Ok(merged) if self.problems.is_empty() => merged,
+            merged => {
+                self.problems.extend(merged.err());
+                self.problems.dedup();
+                return Err(self.problems);
+            }
+        };
         let mut notes = Vec::new();
         if !told.is_empty() {
             notes.push(format!("not in the checkpoint, kept as they are in the ONNX file: {}", listed(&told)));
@@ -128,6 +131,21 @@ impl Search<'_> {
         origin.arguments.iter().any(lost)
     }
 
+    /// Whether a constant was computed from a layer's own tensors: it is read as the weight of a layer whose own has as many
+    /// elements, or as the bias of one whose weight was found.
+    fn is_of_layer(&self, open: &Open) -> bool {
+        let (Some(tensor), Some((node, position))) = (self.tensor(open), open.reader) else { return false };
+        let node = self.graph.node(node);
+        let is_layer = matches!(node.operator, Operator::Conv(_) | Operator::ConvTranspose(_) | Operator::Gemm(_));
+        if is_layer && position == 2 {
+            let weight = node.input(1).map(|weight| &self.graph.value(weight).name);
+            return self.bindings.iter().any(|binding| Some(&binding.initializer) == weight);
+        }
+        let about = self.origin(open.reader).map(|origin| self.about(origin)).unwrap_or_default();
+        let is_weight = tensor.shape().len() > 1 && self.is_role(open, "weight");
+        is_weight && about.iter().filter_map(|key| self.dict.get(key)).any(|own| own.len() == tensor.len())
+    }
+
     /// The biases of layers that the graph has without.
     fn left_out_biases(&self) -> Vec<(NodeId, usize, String)> {
         let used = self.used();
@@ -150,26 +168,56 @@ impl Search<'_> {
         found
     }
 
-    /// Tensors of the graph that stand for one tensor of the checkpoint: the second is the first, with axes of length 1 in front
-    /// where it has more axes.
-    fn merged(&self) -> Vec<Twin> {
-        let mut first: HashMap<(&str, &Order), (&str, ValueId)> = HashMap::new();
-        let mut merged = Vec::new();
-        for binding in self.bindings.iter().filter(|binding| binding.permutation.is_none()) {
-            let (Some(key), Some(id)) = (binding.whole(), self.graph.find_value(&binding.initializer)) else {
-                continue;
-            };
-            let (name, known) = *first.entry((key, &binding.permutation)).or_insert((&binding.initializer, id));
-            if name == binding.initializer {
-                continue;
-            }
-            let rank = |id: ValueId| self.graph.initializer(id).map_or(0, |tensor| tensor.shape().len());
-            if rank(id) >= rank(known) {
-                merged.push(Twin { gone: id, first: known, axes: rank(id) - rank(known) });
+    /// Tensors of the graph that stand for one tensor of the checkpoint are one of them, the one with the fewest axes; the
+    /// others have its axes in another order, or axes of length 1 in front. The error names one of which neither holds.
+    fn merged(&self) -> Result<Vec<Twin>, TensorProblem> {
+        let mut of_key: HashMap<&str, Vec<(&Binding, ValueId, &Tensor)>> = HashMap::new();
+        for binding in &self.bindings {
+            let id = self.graph.find_value(&binding.initializer);
+            let tensor = id.and_then(|id| Some((id, self.graph.initializer(id)?)));
+            if let (Some(key), Some((id, tensor))) = (binding.whole(), tensor) {
+                let known = of_key.entry(key).or_default();
+                if !known.iter().any(|(_, other, _)| *other == id) {
+                    known.push((binding, id, tensor));
+                }
             }
         }
-        merged
+        let mut merged = Vec::new();
+        for tensors in of_key.values_mut() {
+            tensors.sort_by_key(|(_, id, tensor)| (tensor.shape().len(), *id));
+            let [(binding, first, tensor), others @ ..] = tensors.as_slice() else { continue };
+            for (other, gone, wanted) in others {
+                let axes = wanted.shape().len() - tensor.shape().len();
+                let order = match (&binding.permutation, &other.permutation) {
+                    (a, b) if a == b && (axes == 0 || a.is_none()) => Some(None),
+                    (a, b) if axes == 0 => order_between(a.as_deref(), b.as_deref(), tensor, wanted).map(Some),
+                    _ => None,
+                };
+                let Some(order) = order else {
+                    let tensor = other.initializer.clone();
+                    return Err(TensorProblem::Missing { tensor, expected: wanted.shape().into() });
+                };
+                merged.push(Twin { gone: *gone, first: *first, axes, order });
+            }
+        }
+        merged.sort_by_key(|twin| twin.gone);
+        Ok(merged)
     }
+}
+
+/// The order of the axes of a tensor in which it is another one, where both say in which order they are the checkpoint's.
+fn order_between(
+    first: Option<&[usize]>,
+    other: Option<&[usize]>,
+    tensor: &Tensor,
+    wanted: &Tensor,
+) -> Option<Vec<usize>> {
+    let stay: Vec<usize> = (0..tensor.shape().len()).collect();
+    let back = inverse(other.unwrap_or(&stay));
+    let first = first.unwrap_or(&stay);
+    let order: Vec<usize> = back.into_iter().map(|axis| first.get(axis).copied()).collect::<Option<_>>()?;
+    let found = order.iter().map(|&axis| tensor.shape().get(axis));
+    found.eq(wanted.shape().iter().map(Some)).then_some(order)
 }
 
 /// A tensor of the graph that is another one.
@@ -178,6 +226,8 @@ pub(in super::super) struct Twin {
     pub(in super::super) first: ValueId,
     /// So many axes of length 1 stand in front of the other one's.
     pub(in super::super) axes: usize,
+    /// The other one's axes in this order, if in another one.
+    pub(in super::super) order: Option<Vec<usize>>,
 }
 
 fn module_of(key: &str) -> &str {
