@@ -69,11 +69,9 @@ pub fn tensors(py: Python<'_>, arrays: Vec<Named<'_>>) -> PyResult<StateDict> {
         let Some(&(_, data_type)) = TYPES.iter().find(|(known, _)| *known == kind) else {
             let expected = TYPES.map(|(name, _)| name).join(", ");
             let message = format!("'{name}': expected elements of {expected}, found {kind}");
-            let hint = "convert it to one of these, for example to float32";
-            return Err(exception(
-                py,
-                &otfuse::Error { tensor: Some(name), ..otfuse::Error::input(message).hint(hint) },
-            ));
+            let mut error = otfuse::Error::input(message).hint("convert it to one of these, for example to float32");
+            error.tensor = Some(name);
+            return Err(exception(py, &error));
         };
         let lent = Lent::of(&array).ok_or_else(|| input(py, format!("'{name}': not contiguous"), "copy it first"))?;
         let made = Tensor::new(data_type, shape, Bytes::from_owner(lent));
@@ -84,10 +82,10 @@ pub fn tensors(py: Python<'_>, arrays: Vec<Named<'_>>) -> PyResult<StateDict> {
 }
 
 /// Tensors as named arrays.
-pub fn arrays<'py>(py: Python<'py>, dict: &StateDict) -> Vec<Named<'py>> {
+pub fn arrays<'py, 'a>(py: Python<'py>, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Vec<Named<'py>> {
     let one = |(name, tensor): (&str, &Tensor)| {
         let kind = TYPES.iter().find(|(_, known)| *known == tensor.data_type()).map_or("", |(name, _)| name);
         (name.to_owned(), kind.to_owned(), tensor.shape().to_vec(), PyArray1::from_slice(py, tensor.bytes()))
     };
-    dict.iter().map(one).collect()
+    tensors.into_iter().map(one).collect()
 }

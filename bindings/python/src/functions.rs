@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use otfuse::{
-    AlignOptions, CompareOptions, Error, Fuse, FuseOptions, InputShapes, InterpolateOptions, MergeName, RepairName,
+    AlignOptions, CompareOptions, Error, Fuse, FuseOptions, InputShapes, InterpolateOptions, MergeName, PruneOptions,
+    RepairName,
 };
 use pyo3::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::arrays::{Named, arrays, tensors};
 use crate::error::{exception, input};
-use crate::fusing::{Applied, Fused, Plan, models};
+use crate::fusing::{Fused, Made, Plan, models};
 use crate::network::Network;
 use crate::samples::{Data, Samples};
 use crate::work::{Run, json};
@@ -128,12 +130,12 @@ pub fn apply(
     to: Option<&Bound<'_, Network>>,
     index: Option<usize>,
     published_scaling: bool,
-) -> PyResult<Applied> {
+) -> PyResult<Made> {
     let to = to.map(|to| to.get().0.clone());
     let like = to.clone().unwrap_or_else(|| network.0.clone());
     let options = otfuse::ApplyOptions { to, index, published_scaling };
     let applied = run.work(py, |_| otfuse::apply(&alignment, &network.0, &options))?;
-    Ok(Applied(Mutex::new(applied), like))
+    Ok(Made::of(applied, like))
 }
 
 /// Proves a network's neuron groups: the outcome as JSON, and what is broken where it failed.
@@ -155,8 +157,8 @@ pub fn verify(
 /// What is known of a network: JSON, a drawing of characters, one as SVG, one for Graphviz.
 #[pyfunction]
 pub fn inspect(py: Python<'_>, run: Run, network: &Network) -> PyResult<(String, String, String, String)> {
-    let found = run.work(py, |_| {
-        let found = otfuse::inspect(&network.0)?;
+    let found = run.work(py, |context| {
+        let found = otfuse::inspect(&network.0, context)?;
         let text = serde_json::to_string(&found).map_err(|error| Error::run(format!("cannot write JSON: {error}")))?;
         Ok((text, found.drawing(), found.svg(), found.dot()))
     })?;
@@ -233,6 +235,47 @@ pub fn interpolate(
     let models = models(&networks);
     let found = run.work(py, |context| otfuse::interpolate(&models, &options, &data.0, context))?;
     Ok((json(py, &found)?, page(py, &found)?, found.csv()))
+}
+
+/// Measures averages of two networks: JSON, and the points as comma-separated values.
+#[pyfunction]
+#[pyo3(signature = (run, networks, options, weights, data, limit=None))]
+pub fn sweep(
+    py: Python<'_>,
+    run: Run,
+    networks: Vec<Py<Network>>,
+    options: &str,
+    weights: &str,
+    data: &Data,
+    limit: Option<usize>,
+) -> PyResult<(String, String)> {
+    let options: FuseOptions = self::options(py, options)?;
+    let models = models(&networks);
+    let found = run.work(py, |context| otfuse::sweep(&models, &options, weights, &data.0, limit, context))?;
+    Ok((json(py, &found)?, found.csv()))
+}
+
+/// Takes the least important neurons out of a network.
+#[pyfunction]
+pub fn prune(py: Python<'_>, run: Run, network: &Network, options: &str) -> PyResult<Made> {
+    let options: PruneOptions = self::options(py, options)?;
+    let pruned = run.work(py, |context| otfuse::prune(&network.0, &options, context))?;
+    Ok(Made::of(pruned, network.0.clone()))
+}
+
+/// A network's outputs on one batch, by the names of its inputs.
+#[pyfunction]
+pub fn run<'py>(py: Python<'py>, run: Run, network: &Network, inputs: Vec<Named<'py>>) -> PyResult<Vec<Named<'py>>> {
+    let inputs = tensors(py, inputs)?.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+    let found = run.work(py, |context| otfuse::run_on(&network.0, inputs, context))?;
+    Ok(arrays(py, found.outputs.iter().map(|(name, tensor)| (name.as_str(), tensor))))
+}
+
+/// A network's outputs on samples.
+#[pyfunction]
+pub fn outputs<'py>(py: Python<'py>, run: Run, network: &Network, samples: &Samples) -> PyResult<Vec<Named<'py>>> {
+    let found = run.work(py, |context| otfuse::outputs(&network.0, &samples.0, context))?;
+    Ok(arrays(py, found.iter().map(|(name, tensor)| (name.as_str(), tensor))))
 }
 
 fn page(py: Python<'_>, result: &impl otfuse::pages::Paged) -> PyResult<String> {

@@ -1,9 +1,10 @@
 //! Fusions: before and after.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use numpy::PyArray1;
+use otfuse::graph::Graph;
 use otfuse::{FusePlan, Registry};
 use pyo3::prelude::*;
 
@@ -82,7 +83,7 @@ impl Fused {
     /// The tensors, as `save` writes them.
     fn tensors<'py>(&self, py: Python<'py>, run: Run) -> PyResult<Vec<Named<'py>>> {
         let found = run.work(py, |_| self.held().tensors())?;
-        Ok(arrays(py, &found))
+        Ok(arrays(py, found.iter()))
     }
 
     /// The bytes of the network as an ONNX file.
@@ -140,30 +141,73 @@ impl Fused {
     }
 }
 
-/// A network in the order that an earlier alignment found.
+/// A network made of one other: put into another order, pruned.
+pub trait Make: Send {
+    fn graph(&self) -> &Graph;
+    fn report(&self) -> serde_json::Result<String>;
+    fn save(&mut self, path: &Path) -> otfuse::Result<()>;
+}
+
+impl Make for otfuse::Applied {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn report(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.report)
+    }
+
+    fn save(&mut self, path: &Path) -> otfuse::Result<()> {
+        Self::save(self, path)
+    }
+}
+
+impl Make for otfuse::Pruned {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn report(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.report)
+    }
+
+    fn save(&mut self, path: &Path) -> otfuse::Result<()> {
+        Self::save(self, path)
+    }
+}
+
+/// A network made of one other, and the network whose form it has.
 #[pyclass(frozen, module = "otfuse._otfuse")]
-pub struct Applied(pub Mutex<otfuse::Applied>, pub otfuse::Model);
+pub struct Made(Mutex<Box<dyn Make>>, otfuse::Model);
+
+impl Made {
+    pub fn of(made: impl Make + 'static, like: otfuse::Model) -> Self {
+        Self(Mutex::new(Box::new(made)), like)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Box<dyn Make>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[pymethods]
-impl Applied {
-    /// What was moved, as JSON.
+impl Made {
+    /// What was done, as JSON.
     #[getter]
     fn report(&self, py: Python<'_>) -> PyResult<String> {
-        json(py, &self.0.lock().unwrap_or_else(PoisonError::into_inner).report)
+        let report = py.detach(|| self.held().report());
+        report.map_err(|error| exception(py, &otfuse::Error::run(format!("cannot write JSON: {error}"))))
     }
 
     /// The tensors, as `save` writes them.
     fn tensors<'py>(&self, py: Python<'py>, run: Run) -> PyResult<Vec<Named<'py>>> {
-        let found = run.work(py, |_| {
-            let applied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(self.1.file()?.tensors(&applied.graph)?)
-        })?;
-        Ok(arrays(py, &found))
+        let found = run.work(py, |_| Ok(self.1.file()?.tensors(self.held().graph())?))?;
+        Ok(arrays(py, found.iter()))
     }
 
     /// Writes the network; the extension chooses the format.
     fn save(&self, py: Python<'_>, run: Run, path: PathBuf) -> PyResult<()> {
-        run.work(py, |_| self.0.lock().unwrap_or_else(PoisonError::into_inner).save(&path))
+        run.work(py, |_| self.held().save(&path))
     }
 }
 

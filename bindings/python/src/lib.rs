@@ -38,9 +38,11 @@ mod _otfuse {
     #[pymodule_export]
     use super::{main, option_names};
     #[pymodule_export]
-    use crate::functions::{align, apply, compare, evaluate, fuse, inspect, interpolate, plan, verify};
+    use crate::functions::{
+        align, apply, compare, evaluate, fuse, inspect, interpolate, outputs, plan, prune, run, sweep, verify,
+    };
     #[pymodule_export]
-    use crate::fusing::{Applied, Fused, Plan};
+    use crate::fusing::{Fused, Made, Plan};
     #[pymodule_export]
     use crate::network::Network;
     #[pymodule_export]

@@ -80,16 +80,16 @@ impl Network {
             let file = self.0.file()?;
             Ok(file.tensors(&file.graph)?)
         })?;
-        Ok(arrays(py, &found))
+        Ok(arrays(py, found.iter()))
     }
 
     /// Writes the network; the extension chooses the format.
     fn save(&self, py: Python<'_>, run: Run, path: PathBuf) -> PyResult<()> {
-        run.work(py, |_| {
+        run.work(py, |context| {
             let mut registry = Registry::new();
             registry.model(&self.0)?;
             registry.result("output", &path, &self.0)?;
-            otfuse::convert(&self.0, &registry, &path)?;
+            otfuse::convert(&self.0, &registry, &path, context)?;
             registry.commit()
         })
     }

@@ -1,9 +1,11 @@
 //! Samples and data sets.
 
+use otfuse::graph::Tensor;
+use otfuse::runtime::dataset::Targets;
 use otfuse::{DataOptions, Dataset, SplitName};
 use pyo3::prelude::*;
 
-use crate::arrays::{Named, tensors};
+use crate::arrays::{Named, arrays, tensors};
 use crate::error::exception;
 use crate::work::Run;
 
@@ -22,6 +24,22 @@ impl Samples {
 
     fn __len__(&self) -> usize {
         self.0.len()
+    }
+
+    /// What networks are to say of the samples: classes (-100 where a place has none), or numbers.
+    fn targets<'py>(&self, py: Python<'py>) -> PyResult<Option<Named<'py>>> {
+        let count = self.0.len();
+        let tensor = match self.0.targets() {
+            Targets::None => return Ok(None),
+            Targets::Classes { labels, shape, .. } => {
+                let classes = labels.iter().map(|&label| if label == Targets::VOID { -100 } else { i64::from(label) });
+                Tensor::from_i64(&[&[count], shape.as_slice()].concat(), classes.collect())
+            }
+            Targets::Numbers { values, shape } => {
+                Tensor::from_f32(&[&[count], shape.as_slice()].concat(), values.clone())
+            }
+        };
+        Ok(arrays(py, [("y", &tensor)]).pop())
     }
 
     /// Whether it is known what networks are to say of them.

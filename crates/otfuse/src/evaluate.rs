@@ -40,7 +40,7 @@ pub fn evaluate(models: &[&Model], samples: &Samples, ensemble: bool, context: &
     let (mut rows, mut members) = (Vec::new(), Vec::new());
     for model in models {
         let failure = |error| Error::from(error).of(model.path());
-        let graph = model.finite()?;
+        let graph = model.told(context)?;
         if !ensemble {
             let evaluation = Meter::new(context, samples.len()).evaluation(graph, samples).map_err(failure)?;
             let measured = Measured::new(&evaluation, samples.is_language());

@@ -6,7 +6,7 @@ use otfuse_graph::{Graph, GroupId, Member, NeuronGroups, Role, ValueId};
 use serde::Serialize;
 
 use crate::diagram::{Block, Diagram};
-use crate::{Model, Result};
+use crate::{Context, Model, Result};
 
 /// What is known of a network.
 #[derive(Serialize)]
@@ -113,7 +113,8 @@ pub struct AxisOfWeight {
 ///
 /// # Errors
 /// A network whose shapes contradict each other.
-pub fn inspect(model: &Model) -> Result<Inspection> {
+pub fn inspect(model: &Model, context: &Context) -> Result<Inspection> {
+    model.notes().iter().for_each(|note| context.warn(note));
     let file = model.file()?;
     let graph = &file.graph;
     let (facts, groups) = (model.facts()?, model.groups()?);

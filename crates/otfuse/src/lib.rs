@@ -127,7 +127,7 @@ pub use otfuse_runtime::Cancellation;
 pub use otfuse_transport as transport;
 pub use prune::{Names, PruneOptions, PruneReport, Pruned, PrunedNeurons, prune};
 pub use registry::Registry;
-pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, run};
+pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, outputs, run, run_on};
 pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
 #[cfg(feature = "training")]
 pub use train::{

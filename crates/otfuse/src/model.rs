@@ -12,7 +12,7 @@ use otfuse_graph::{DataType, Facts, Graph, NeuronGroups};
 use sha2::{Digest, Sha256};
 
 use crate::files::{hash, hash_of, hexadecimal, shown};
-use crate::{Error, Result};
+use crate::{Context, Error, Result};
 
 /// A network that was read from a file or folder. Cheap to clone; weights stay in the mapped file until they are used.
 ///
@@ -261,6 +261,13 @@ impl Model {
         });
         checked.clone()?;
         self.graph()
+    }
+
+    /// The network to compute with, as [`finite`](Self::finite), and what a user should know of its file told.
+    pub(crate) fn told(&self, context: &Context) -> Result<&Graph> {
+        let graph = self.finite()?;
+        self.notes().iter().for_each(|note| context.warn(note));
+        Ok(graph)
     }
 
     /// SHA-256 of the file in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name; of tensors in

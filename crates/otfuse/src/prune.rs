@@ -109,7 +109,7 @@ pub struct PrunedNeurons {
 /// # Errors
 /// A network without neuron groups, options that are out of range, groups that there are not.
 pub fn prune(model: &Model, options: &PruneOptions, context: &Context) -> Result<Pruned> {
-    let graph = model.finite()?;
+    let graph = model.told(context)?;
     let groups = model.groups()?;
     let norm = options.norm.unwrap_or(NormName::ALL[0].0);
     let settings = PruneSettings {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::fitting::{fitted, labelled, suspect};
 use crate::fusing::plan::{Plan, Purpose};
-use crate::fusing::{Group, Parent, Prepared};
+use crate::fusing::{Coverage, Group, Parent, Prepared};
 use crate::measure::{Measure, Meter, barrier, steps_of};
 use crate::{Context, Dataset, Error, FuseOptions, Model, Result, SplitName};
 
@@ -91,9 +91,10 @@ fn swept(
     let samples = fitted(Cow::Owned(samples), &refs, context)?;
     let prepared = Prepared::of(&plan, || fitted(Cow::Owned(data.train()?), &refs, context), false)?;
     for model in models {
-        model.finite()?;
+        model.told(context)?;
     }
     let group = Group::open(models, None, &plan)?;
+    Coverage::of(&group, &plan).check(options)?;
     if !options.no_verify.unwrap_or(false) {
         group.prove(&plan, context)?;
     }

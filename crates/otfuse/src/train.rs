@@ -283,7 +283,7 @@ pub fn finetune(
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    model.finite()?;
+    model.told(context)?;
     let found = context.install(|| trained(model, data, options, Begin::Trained, None, state, context));
     found.map_err(|error| if error.file.is_some() { error } else { error.of(model.path()) })
 }
@@ -315,10 +315,10 @@ pub fn distill(
         Student::New(model) => (model, Begin::Scratch),
         Student::Start(model) => (model, Begin::Trained),
     };
-    model.finite()?;
+    model.told(context)?;
     let mut executables = Vec::with_capacity(teachers.len());
     for teacher in teachers {
-        let executable = Executable::new(teacher.finite()?, context.host());
+        let executable = Executable::new(teacher.told(context)?, context.host());
         executables.push(executable.map_err(|error| Error::from(error).of(teacher.path()))?);
     }
     let distillation = Distillation {

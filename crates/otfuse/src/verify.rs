@@ -135,7 +135,7 @@ pub fn verify(model: &Model, seed: u64, context: &Context) -> Outcome<Verified> 
 /// # Errors
 /// As there; shapes that the network does not take.
 pub fn verify_at(model: &Model, shapes: &InputShapes, seed: u64, context: &Context) -> Outcome<Verified> {
-    let graph = model.finite()?;
+    let graph = model.told(context)?;
     let groups = model.groups()?.clone();
     shapes.check(graph, &model.facts()?).map_err(|error| error.of(model.path()))?;
     let found = verify_groups_at(graph, groups, shapes, seed, context.host());

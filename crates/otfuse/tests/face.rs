@@ -287,7 +287,7 @@ fn reports_are_json() {
     assert_eq!(report["models"][0]["path"], a.path().to_str().unwrap());
     assert_eq!(report["groups"].as_array().map(Vec::len), Some(2));
     assert_eq!(parsed(serde_json::to_string(&a.verify(&context).unwrap()))["ok"], true);
-    assert_eq!(parsed(serde_json::to_string(&otfuse::inspect(&a).unwrap()))["groups"][0]["size"], 12);
+    assert_eq!(parsed(serde_json::to_string(&otfuse::inspect(&a, &context).unwrap()))["groups"][0]["size"], 12);
     let pruned = otfuse::prune(&a, &otfuse::PruneOptions::default(), &context).unwrap();
     assert_eq!(parsed(serde_json::to_string(&pruned.report))["groups"][0]["kept"], 6);
     let alignments: Value = serde_json::from_slice(&fused.alignments_json().unwrap()).unwrap();

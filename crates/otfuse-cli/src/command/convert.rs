@@ -26,7 +26,7 @@ impl Convert {
         let mut registry = Registry::new();
         let model = self.reading.open(&self.input, &mut registry)?;
         registry.result("output", &self.output, &model)?;
-        let found = convert(&model, &registry, &self.output)?;
+        let found = convert(&model, &registry, &self.output, &session.context)?;
         registry.commit()?;
         session.print(&found, |found| {
             format!("{} -> {}: {}", found.input, found.output, count(found.parameters, "parameter"))

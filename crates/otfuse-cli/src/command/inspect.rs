@@ -34,7 +34,7 @@ impl Inspect {
                 registry.output(option, path)?;
             }
         }
-        let found = inspect(&model)?;
+        let found = inspect(&model, &session.context)?;
         if let Some(path) = &self.svg {
             registry.write(path, found.svg().as_bytes())?;
         }

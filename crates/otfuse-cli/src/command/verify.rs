@@ -36,6 +36,10 @@ impl Verify {
 }
 
 fn text(found: &Verified) -> String {
+    if found.free_groups == 0 {
+        let pinned = count(found.pinned.len(), "neuron group");
+        return format!("{}: no neurons can be reordered ({pinned} pinned), so that nothing was proved", found.path);
+    }
     format!(
         "{}: {}\n{} permuted at random, {} pinned; largest change of an output {:.2e} (relative {:.2e}){}",
         found.path,

@@ -14,7 +14,7 @@ use crate::choices::Choice;
 use crate::error::fusion_error;
 use crate::fitting::fitted;
 use crate::fusing::plan::{Plan, Purpose};
-use crate::fusing::{Group, Prepared};
+use crate::fusing::{Coverage, Group, Prepared};
 use crate::measure::{Clock, Measure};
 use crate::{AlignOptions, Context, Dataset, Error, FuseOptions, ModeName, Model, Result};
 
@@ -130,7 +130,7 @@ fn compared(models: &[Model], options: &CompareOptions, data: Option<&Dataset>, 
     let samples = data.map(|data| fitted(Cow::Owned(data.test()?), &refs, context)).transpose()?;
     let mut seconds = CompareSeconds::default();
     let mut clock = Clock::start();
-    let graphs: Vec<&Graph> = models.iter().map(Model::finite).collect::<Result<_>>()?;
+    let graphs: Vec<&Graph> = models.iter().map(|model| model.told(context)).collect::<Result<_>>()?;
     seconds.read = clock.lap();
     let (alignments, difference) = aligned(models, &plan, options, &fuse, data, context)?;
     seconds.align = clock.lap();
@@ -188,6 +188,10 @@ fn aligned(
         Ok(group) => group,
     };
     let failure = |error| group.error(&error);
+    let coverage = Coverage::of(&group, plan);
+    if coverage.aligned == 0 {
+        context.warn(&format!("no neurons are compared: {coverage}"));
+    }
     group.networks.check_finite().map_err(failure)?;
     if !fuse.no_verify.unwrap_or(false) {
         group.prove(plan, context)?;

@@ -162,7 +162,7 @@ impl<'a> Worker<'a> {
             Work::Read => {
                 let path = Path::new(subject.unwrap_or_default());
                 let model = Model::open_as(path, task.described.arch.as_deref())?;
-                convert(&model, &registry, output)?;
+                convert(&model, &registry, output, context)?;
                 registry.commit()?;
                 Ok(MadeReport::default())
             }

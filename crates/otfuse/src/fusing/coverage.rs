@@ -43,7 +43,7 @@ pub struct NotAligned {
 
 impl Coverage {
     /// What of the anchor is aligned under a plan.
-    pub(super) fn of(group: &Group, plan: &Plan) -> Self {
+    pub(crate) fn of(group: &Group, plan: &Plan) -> Self {
         let (graph, groups) = (group.networks.graph(group.networks.anchor()), group.networks.groups());
         let mut found = if plan.settings.alignment == Alignment::None {
             let reason = "averaged index by index, as asked".to_owned();
@@ -97,7 +97,7 @@ impl Coverage {
     }
 
     /// Refuses networks without parameters, and that nothing is aligned unless it was asked for.
-    pub(super) fn check(&self, options: &FuseOptions) -> Result<()> {
+    pub(crate) fn check(&self, options: &FuseOptions) -> Result<()> {
         if self.parameters == 0 {
             return Err(Error::input("there are no parameters to fuse: the networks have no weights of floats")
                 .hint("`otfuse inspect` shows what they are made of; trees and the like cannot be averaged"));

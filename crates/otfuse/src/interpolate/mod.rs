@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::compare::{ComparedModel, shown_settings};
 use crate::fitting::{fitted, labelled};
 use crate::fusing::plan::{Plan, Purpose};
-use crate::fusing::{Group, Prepared};
+use crate::fusing::{Coverage, Group, Prepared};
 use crate::measure::{Clock, Measure, steps_of};
 use crate::{AlignOptions, Context, Dataset, Error, FuseOptions, MergeName, Model, RepairName, Result, SplitName};
 
@@ -135,9 +135,10 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
     let mut seconds = WalkSeconds::default();
     let mut clock = Clock::start();
     for model in models {
-        model.finite()?;
+        model.told(context)?;
     }
     let group = Group::open(models, None, &plan)?;
+    Coverage::of(&group, &plan).check(&fuse)?;
     let verified = !fuse.no_verify.unwrap_or(false) && group.prove(&plan, context)?;
     seconds.read = clock.lap();
     let activations = group.activations(&plan, &prepared, context)?;
