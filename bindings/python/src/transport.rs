@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::costs::{costs, masses, refused};
 use crate::error::input;
+use crate::work::plainly;
 
 /// Costs, in single or double precision.
 #[derive(FromPyObject)]
@@ -48,7 +49,7 @@ fn problem<'py, T: CostValue + numpy::Element>(
         let error = TransportError::TotalMass { expected: "the same on both sides", total: other };
         return Err(refused(py, &error));
     }
-    let problem = py.detach(|| Problem::new(cost, a, b)).map_err(|error| refused(py, &error))?;
+    let problem = plainly(py, || Problem::new(cost, a, b))?.map_err(|error| refused(py, &error))?;
     Ok((problem, mass))
 }
 
@@ -80,7 +81,7 @@ fn solved<'py, T: CostValue>(
     (problem, mass): (Problem<T>, f64),
     solver: &Solver,
 ) -> PyResult<Answer<'py>> {
-    let found = py.detach(|| solver.solve(&problem)).map_err(|error| refused(py, &error))?;
+    let found = plainly(py, || solver.solve(&problem))?.map_err(|error| refused(py, &error))?;
     answer(py, found, mass)
 }
 
@@ -139,8 +140,8 @@ pub fn assignment<'py>(py: Python<'py>, cost: Costs<'py>) -> PyResult<(Bound<'py
             let message = format!("cost: expected as many rows as columns, found {rows} and {of}");
             return Err(input(py, message, "otfuse.transport.emd takes any shape"));
         }
-        let problem = Problem::uniform(cost).map_err(|error| refused(py, &error))?;
-        let found = py.detach(|| Solver::Exact.solve(&problem)).map_err(|error| refused(py, &error))?;
+        let problem = plainly(py, || Problem::uniform(cost))?.map_err(|error| refused(py, &error))?;
+        let found = plainly(py, || Solver::Exact.solve(&problem))?.map_err(|error| refused(py, &error))?;
         let plan = found.plan.to_permutation();
         let plan =
             plan.ok_or_else(|| input(py, "cost: no assignment was found", "otfuse.transport.emd finds a plan"))?;
@@ -174,11 +175,11 @@ pub fn ground_cost<'py>(
     let shapes = [(left.shape()[0], left.shape()[1]), (right.shape()[0], right.shape()[1])];
     let flat = |array: &PyReadonlyArray2<'py, f32>| array.as_slice().map(<[f32]>::to_vec);
     let (left, right) = (flat(&left)?, flat(&right)?);
-    let made = py.detach(|| {
+    let made = plainly(py, || {
         let left = Features::new(shapes[0].0, shapes[0].1, &left)?;
         let right = Features::new(shapes[1].0, shapes[1].1, &right)?;
         cost_matrix(GroundCost { metric, normalize }, &left, &right)
-    });
+    })?;
     let made = made.map_err(|error| refused(py, &error))?;
     let shape = made.shape();
     made.into_vec().into_pyarray(py).reshape([shape.0, shape.1])

@@ -142,6 +142,20 @@ impl Run {
     }
 }
 
+/// Does arithmetic on the caller's thread, without holding the interpreter: what is too short to tell of.
+pub fn plainly<T: Send>(py: Python<'_>, body: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let found = py.detach(|| {
+        catch_unwind(AssertUnwindSafe(|| {
+            if process::id() == process() {
+                return Ok(body());
+            }
+            let threads = thread::available_parallelism().map_or(1, usize::from);
+            Ok(Context::new().threads(threads)?.install(body))
+        }))
+    });
+    found.unwrap_or_else(|panic| Err(fault(&*panic))).map_err(|error| exception(py, &error))
+}
+
 /// The error of a panic.
 fn fault(panic: &(dyn Any + Send)) -> Error {
     let last = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();

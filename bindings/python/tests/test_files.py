@@ -93,6 +93,33 @@ def test_networks_are_proved_shown_and_measured(digits: tuple[Path, Path]) -> No
     assert otfuse.evaluate(digits[0], (x, np.array([0, 1, 2, 3]))).models[0].samples == 4
 
 
+def test_networks_are_run_and_scored_by_any_metric(digits: tuple[Path, Path], random: np.random.Generator) -> None:
+    x, y = random.random((40, 64), dtype=np.float32), random.integers(0, 10, 40)
+    [scores] = otfuse.run(digits[0], x).values()
+    assert scores.shape == (40, 10)
+
+    def share(outputs: np.ndarray, targets: np.ndarray) -> float:
+        return float((outputs.argmax(1) == targets).mean())
+
+    found = otfuse.evaluate(list(digits), (x, y), metric=share)
+    assert found.models[0].metric == share(scores, y) == found.models[0].accuracy
+    found = otfuse.evaluate(digits[0], "digits", limit=50, metric=share)
+    assert found.models[0].metric == found.models[0].accuracy
+
+
+def test_networks_are_pruned_and_averaged_with_weights(digits: tuple[Path, Path], tmp_path: Path) -> None:
+    pruned = otfuse.prune(digits[0], amount=0.25)
+    pruned.save(tmp_path / "called.onnx")
+    done = command("prune", digits[0], "--amount", 0.25, "-o", tmp_path / "typed.onnx")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "called.onnx").read_bytes() == (tmp_path / "typed.onnx").read_bytes()
+    assert pruned.report.kept_parameters < pruned.report.parameters
+    found = otfuse.sweep(digits, "digits", weights=[0.5], limit=50)
+    done = command("fuse", *digits, "--sweep", "0.5", "--data", "digits", "--limit", 50, "--json")
+    assert found.to_dict() == json.loads(done.stdout), done.stderr
+    assert found.to_csv().startswith("weight,")
+
+
 def test_networks_are_compared_and_walked_between(digits: tuple[Path, Path]) -> None:
     likeness = otfuse.compare(digits, "digits", limit=50, layer_samples=20)
     assert len(likeness.alignments) == 1 and "<html" in likeness.to_html()
@@ -169,7 +196,7 @@ def test_interrupts_end_the_work(tmp_path: Path, random: np.random.Generator) ->
         "def tell(event):\n    print(event.name, flush=True)\n"
         "try:\n"
         "    for _ in range(100):\n"
-        f"        otfuse.fuse([{str(tmp_path / 'a.npz')!r}, {str(tmp_path / 'b.npz')!r}], architecture='mlp', observer=tell)\n"
+        f"        otfuse.fuse({[str(tmp_path / 'a.npz'), str(tmp_path / 'b.npz')]!r}, architecture='mlp', observer=tell)\n"
         "except KeyboardInterrupt:\n    sys.exit(7)\n"
     )
     running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import otfuse
@@ -47,6 +48,20 @@ def test_any_layout_is_taken(random: np.random.Generator) -> None:
     np.testing.assert_allclose(transport.emd(None, None, np.asfortranarray(M)), expected)
     np.testing.assert_allclose(transport.emd(None, None, M.tolist()), expected)
     assert transport.dist(M).shape == (4, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_forked_workers_solve_too(random: np.random.Generator) -> None:
+    M = random.random((300, 300))
+    expected = transport.emd2(None, None, M)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = int(transport.emd2(None, None, M) != expected)
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(

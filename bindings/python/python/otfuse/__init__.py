@@ -17,12 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _otfuse, transport
+from ._arrays import named, of_named
 from ._errors import BudgetError, CancelledError, Error, InputError, NetworkWarning, RunError
 from ._fused import Applied, Fused, FuseReport, Plan
 from ._networks import Network, opened, opened_one
-from ._options import encoded
-from ._report import Comparison, Evaluation, Inspection, Report, Verification, Walk
-from ._samples import Dataset, labelled, unlabelled
+from ._options import as_json, encoded
+from ._report import Comparison, Evaluation, Inspection, Report, Sweep, Verification, Walk
+from ._samples import Dataset, arrays_of, labelled, unlabelled
 from ._work import Event, Run
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "Plan",
     "Report",
     "RunError",
+    "Sweep",
     "Verification",
     "Walk",
     "align",
@@ -61,6 +63,9 @@ __all__ = [
     "interpolate",
     "open",
     "plan",
+    "prune",
+    "run",
+    "sweep",
     "transport",
     "verify",
 ]
@@ -350,6 +355,7 @@ def evaluate(
     models: Any,
     data: Any,
     *,
+    metric: Callable[[Any, Any], float] | None = None,
     ensemble: bool = False,
     split: Literal["test", "train"] = "test",
     limit: int | None = None,
@@ -370,19 +376,136 @@ def evaluate(
         One network or several, in any form that :func:`fuse` takes.
     data : (x, y), dict with y, DataLoader of pairs, Dataset or str
         ``y`` are classes (integers from 0) or numbers to be met (floats).
+    metric : callable, optional
+        Called with the outputs of a network on all samples (an array whose first axis counts samples, or a dict of them by
+        name where there are several) and with ``y``; what it returns stands beside accuracy and loss.
+    ensemble : bool
+        Also measure the mean of the networks' probabilities.
     split, limit
         Which samples of a data set, and how many of them.
 
     Returns
     -------
     Evaluation
-        ``models`` with accuracy (from 0 to 1), loss and samples of each; ``ensemble``.
+        ``models`` with accuracy (from 0 to 1), loss and samples of each, and ``metric``; ``ensemble``.
     """
     run = Run(observer, progress=progress, device=device, threads=threads)
     several = list(models) if isinstance(models, (list, tuple)) else [models]
     networks = opened(several, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
     samples = labelled(data, run).samples(run, split, limit)
-    return Evaluation(json.loads(_otfuse.evaluate(run, [one.network for one in networks], samples, ensemble)))
+    found = json.loads(_otfuse.evaluate(run, [one.network for one in networks], samples, ensemble))
+    if metric is not None:
+        entry = samples.targets()
+        targets = None if entry is None else of_named(entry)
+        for one, measured in zip(networks, found["models"], strict=True):
+            outputs = {entry[0]: of_named(entry) for entry in _otfuse.outputs(run, one.network, samples)}
+            given = next(iter(outputs.values())) if len(outputs) == 1 else outputs
+            measured["metric"] = float(metric(given, targets))
+    return Evaluation(found)
+
+
+def run(
+    model: Any,
+    inputs: Any,
+    *,
+    architecture: str | None = None,
+    weights_key: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Runs a network on one batch.
+
+    Parameters
+    ----------
+    model
+        A network in any form that :func:`fuse` takes.
+    inputs : array, tensor, tuple of them, or dict by argument name
+        The batch.
+
+    Returns
+    -------
+    dict
+        The outputs as arrays of NumPy, by name, in the order of the network.
+    """
+    run = Run(device=device, threads=threads)
+    network = opened_one(model, run, inputs=inputs, architecture=architecture, weights_key=weights_key)
+    arrays = named(arrays_of(inputs, network.inputs))
+    return {entry[0]: of_named(entry) for entry in _otfuse.run(run, network.network, arrays)}
+
+
+def prune(
+    model: Any,
+    *,
+    amount: float = 0.5,
+    norm: Literal["l1", "l2"] = "l1",
+    across: bool = False,
+    groups: Sequence[int | str] | None = None,
+    inputs: Any = None,
+    architecture: str | None = None,
+    weights_key: str | None = None,
+) -> Applied:
+    """Takes the least important neurons out of a network: whole neurons, with all that they read and write.
+
+    Parameters
+    ----------
+    model, inputs, architecture, weights_key
+        As in :func:`fuse`.
+    amount : float
+        The share of neurons that goes, from 0 to 1.
+    norm : {"l1", "l2"}
+        A neuron is as important as the norm of its incoming weights.
+    across : bool
+        Take the share out of all groups together, not of each.
+    groups : sequence of int or str, optional
+        Only these groups, by number or by the name of a weight (:func:`inspect` lists them).
+
+    Returns
+    -------
+    Applied
+        With ``state_dict()``, ``save(path)`` and ``report``; its shapes are no longer those of the module.
+    """
+    run = Run()
+    text = as_json(amount=amount, norm=norm, **{"global": across}, groups=None if groups is None else list(groups))
+    network = opened_one(model, run, inputs=inputs, architecture=architecture, weights_key=weights_key)
+    return Applied(_otfuse.prune(run, network.network, text), network)
+
+
+def sweep(
+    models: Sequence[Any],
+    data: Any,
+    *,
+    weights: int | Sequence[float] = 11,
+    limit: int | None = None,
+    inputs: Any = None,
+    model: Any = None,
+    architecture: str | Sequence[str] | None = None,
+    weights_key: str | None = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    **options: Unpack[AlignOptions],
+) -> Sweep:
+    """Measures averages of two networks with several weights on labelled samples, index by index and after alignment.
+
+    Parameters
+    ----------
+    models, inputs, model, architecture, weights_key, observer, progress, device, threads
+        As in :func:`fuse`; two networks.
+    data : (x, y), DataLoader of pairs, Dataset or str
+        What is measured on.
+    weights : int or sequence of float
+        So many weights of the second network from 0 to 1, or these.
+    limit : int, optional
+        So many samples.
+    """
+    run = Run(observer, progress=progress, device=device, threads=threads)
+    text = encoded("fuse", options)
+    points = str(weights) if isinstance(weights, int) else ",".join(repr(float(weight)) for weight in weights)
+    networks = opened(models, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
+    handles = [one.network for one in networks]
+    found, csv = _otfuse.sweep(run, handles, text, points, labelled(data, run), limit)
+    return Sweep(json.loads(found), csv)
 
 
 def compare(

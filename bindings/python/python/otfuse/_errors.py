@@ -75,6 +75,10 @@ class NetworkWarning(UserWarning):
     """Something that the user should know of networks, samples or results, without being an error."""
 
 
+# What a traceback and a pickle call them.
+for _public in (Error, InputError, RunError, BudgetError, CancelledError, NetworkWarning):
+    _public.__module__ = "otfuse"
+
 _CLASSES: dict[str, type[Error]] = {of.kind: of for of in (InputError, RunError, BudgetError, CancelledError)}
 
 # What the command line says in words of its own.
@@ -85,9 +89,9 @@ _WORDS = (
     (re.compile(r"--arch (FILE\.onnx)"), r'architecture="\1"'),
     (re.compile(r"--arch ([\w.-]+)"), r'architecture="\1"'),
     (re.compile(r"--arch\b"), "architecture="),
-    (re.compile(r"--data ([\w:.]+)"), r'samples="\1"'),
-    (re.compile(r"`data` ([\w:.]+)"), r'samples="\1"'),
-    (re.compile(r"`data`"), "`samples`"),
+    (re.compile(r"--data (digits\b|[\w-]+:[\w.]+)"), r'samples="\1"'),
+    (re.compile(r"`data` (digits\b|[\w-]+:[\w.]+)"), r'samples="\1"'),
+    (re.compile(r"`data`|--data\b"), "`samples`"),
     (re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)"), lambda found: f"`{found[1].replace('-', '_')}`"),
 )
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 from . import _otfuse
 from ._errors import InputError
 
-__all__ = ["AlignOptions", "FuseOptions", "encoded"]
+__all__ = ["AlignOptions", "FuseOptions", "as_json", "encoded"]
 
 Cost = Literal["euclidean", "sqeuclidean", "cosine"]
 Mode = Literal["auto", "weights", "activations", "both"]
@@ -94,6 +94,11 @@ def as_file(function: str, options: Mapping[str, Any]) -> dict[str, Any]:
             value = list(value)
         found[known[name]] = value
     return found
+
+
+def as_json(**options: Any) -> str:
+    """Options that a function has by these names, as files have them; what is None is not said."""
+    return json.dumps({name.replace("_", "-"): value for name, value in options.items() if value is not None})
 
 
 def encoded(function: str, options: Mapping[str, Any], **others: Any) -> str:

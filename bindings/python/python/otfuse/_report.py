@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Comparison", "Evaluation", "Inspection", "Report", "Verification", "Walk"]
+__all__ = ["Comparison", "Evaluation", "Inspection", "Report", "Sweep", "Verification", "Walk"]
 
 
 class Report(Mapping[str, Any]):
@@ -99,6 +99,18 @@ class Walk(_Paged):
 
     def __init__(self, entries: Mapping[str, Any], page: str, csv: str) -> None:
         super().__init__(entries, page)
+        self._csv = csv
+
+    def to_csv(self) -> str:
+        """All points as comma-separated values, all digits."""
+        return self._csv
+
+
+class Sweep(Report):
+    """Averages of two networks, measured; see :func:`otfuse.sweep`."""
+
+    def __init__(self, entries: Mapping[str, Any], csv: str) -> None:
+        super().__init__(entries)
         self._csv = csv
 
     def to_csv(self) -> str:

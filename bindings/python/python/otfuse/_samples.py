@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import _otfuse
@@ -11,7 +11,7 @@ from ._arrays import is_tensor, named
 from ._errors import InputError
 from ._work import Run
 
-__all__ = ["Dataset", "labelled", "unlabelled"]
+__all__ = ["Dataset", "arrays_of", "labelled", "unlabelled"]
 
 # What labels are called, which are not looked at where nothing is measured.
 _LABELS = ("y", "labels", "label", "targets", "target")
@@ -55,6 +55,16 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.spec!r})"
+
+
+def arrays_of(inputs: Any, names: Sequence[str]) -> dict[str, Any]:
+    """One batch by the names of a network's inputs."""
+    if isinstance(inputs, Mapping):
+        return {str(name): value for name, value in inputs.items()}
+    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
+    if len(given) != len(names):
+        raise InputError(f"expected {len(names)} inputs, {', '.join(names)}, found {len(given)}", "give a dict by name")
+    return dict(zip(names, given, strict=True))
 
 
 def unlabelled(given: Any, run: Run, most: int) -> tuple[_otfuse.Samples | None, _otfuse.Data | None]:

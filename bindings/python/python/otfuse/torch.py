@@ -107,7 +107,7 @@ def _older(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     torch.onnx.export(
         module,
         args,
-        buffer,
+        buffer,  # type: ignore[arg-type,unused-ignore]
         kwargs=kwargs or None,
         dynamo=False,
         training=torch.onnx.TrainingMode.PRESERVE,
@@ -136,7 +136,7 @@ def _check(module: Any) -> None:
         if tensor.is_meta:
             hint = "module.to_empty(device='cpu') makes room for values, load_state_dict(..) brings them"
             raise InputError(f"{name}: '{path}' is on the device meta and has no values", hint, tensor=path)
-        if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+        if torch.nn.parameter.is_lazy(tensor):
             hint = "run the module once on its inputs, so that lazy layers find their shapes"
             raise InputError(f"{name}: '{path}' has no shape yet", hint, tensor=path)
     for path, part in module.named_modules():

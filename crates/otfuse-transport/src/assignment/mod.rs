@@ -17,6 +17,7 @@ mod shortlist;
 
 use rayon::prelude::*;
 
+use crate::certificate::SMALL;
 use crate::kernels::Kernels;
 use crate::rows::Rows;
 use shortlist::Shortlist;
@@ -115,11 +116,13 @@ impl<'a, R: Rows> State<'a, R> {
         for start in (0..n).step_by(self.source.tile()) {
             let rows = start..(start + self.source.tile()).min(n);
             let costs = self.source.rows(rows, &mut self.scratch);
-            self.lists.par_extend(
-                costs
-                    .par_chunks_exact(n)
-                    .map_init(Vec::new, |reduced, costs| Shortlist::new(kernels, costs, prices, wanted, reduced)),
-            );
+            let list = |reduced: &mut Vec<_>, costs| Shortlist::new(kernels, costs, prices, wanted, reduced);
+            if costs.len() < SMALL {
+                let mut reduced = Vec::new();
+                self.lists.extend(costs.chunks_exact(n).map(|costs| list(&mut reduced, costs)));
+            } else {
+                self.lists.par_extend(costs.par_chunks_exact(n).map_init(Vec::new, list));
+            }
         }
     }
 
