@@ -26,6 +26,14 @@ impl Samples {
         self.0.len()
     }
 
+    /// The samples as networks are given them: normalised; of several arrays the first.
+    fn array<'py>(&self, py: Python<'py>) -> Option<Named<'py>> {
+        let count = self.0.len();
+        let values = py.detach(|| self.0.samples(0..count));
+        let tensor = Tensor::from_f32(&[&[count], self.0.sample_shape()].concat(), values);
+        arrays(py, [("x", &tensor)]).pop()
+    }
+
     /// What networks are to say of the samples: classes (-100 where a place has none), or numbers.
     fn targets<'py>(&self, py: Python<'py>) -> PyResult<Option<Named<'py>>> {
         let count = self.0.len();

@@ -103,6 +103,8 @@ def test_networks_are_run_and_scored_by_any_metric(digits: tuple[Path, Path], ra
 
     found = otfuse.evaluate(list(digits), (x, y), metric=share)
     assert found.models[0].metric == share(scores, y) == found.models[0].accuracy
+    data = otfuse.Dataset("digits")
+    assert otfuse.evaluate(digits[0], data.arrays("test")).models[0].loss == otfuse.evaluate(digits[0], data).models[0].loss
     found = otfuse.evaluate(digits[0], "digits", limit=50, metric=share)
     assert found.models[0].metric == found.models[0].accuracy
 

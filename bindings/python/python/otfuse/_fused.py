@@ -71,6 +71,8 @@ class Fused(_Result):
 
     def __init__(self, native: _otfuse.Fused, networks: list[Network], dtype: str | None = None) -> None:
         super().__init__(native, networks[native.anchor])
+        # What is read late lies in files that are there as long as the networks are.
+        self._networks = networks
         self._given_dtype = dtype
 
     def _dtype(self) -> str | None:

@@ -69,6 +69,13 @@ class _OfModule(Network):
         return OrderedDict((entry[0], _torch.tensor_of(entry, like.get(entry[0]))) for entry in tensors)
 
 
+class _OfTransformer(_OfModule):
+    """A model of transformers, whose files may call tensors other than the module does."""
+
+    def state_dict(self, tensors: list[Named]) -> Any:
+        return self.module(tensors, None).state_dict()
+
+
 class _OfTensors(Network):
     """A state dict of torch's without a module."""
 
@@ -155,7 +162,8 @@ class _Opener:
     def _transformer(self, module: Any, at: int) -> Network:
         folder = tempfile.TemporaryDirectory(prefix="otfuse-")
         path = Path(folder.name) / f"{type(module).__name__} {at}"
-        module.save_pretrained(path)
+        with _torch.quiet():
+            module.save_pretrained(path)
         try:
             network = _otfuse.Network.open(self._run, str(path), None, None, [])
         except InputError:
@@ -163,7 +171,7 @@ class _Opener:
             if self._inputs is None:
                 raise
             return self._module_of(module, at)
-        return _OfModule(network, module, folder=folder)
+        return _OfTransformer(network, module, folder=folder)
 
     def _state_dict(self, state: Mapping[str, Any], at: int, architecture: str | None) -> Network:
         if not state:

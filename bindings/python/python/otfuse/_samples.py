@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from . import _otfuse
-from ._arrays import is_tensor, named
+from ._arrays import is_tensor, named, of_named
 from ._errors import InputError
 from ._work import Run
 
@@ -52,6 +52,20 @@ class Dataset:
         }
         self.spec = spec
         self._data = _otfuse.Data.open(spec, json.dumps(options))
+
+    def arrays(self, split: Literal["train", "test"] = "train", limit: int | None = None) -> tuple[Any, Any]:
+        """The samples of a split as networks are given them, and what is to be said of them.
+
+        Returns
+        -------
+        x : array of shape (samples, ..), float32
+            Normalised; tokens are their ids.
+        y : array of int64 or float32, or None
+            Classes (-100 where a place has none), or numbers to be met.
+        """
+        samples = self._data.samples(Run(), split, limit)
+        x, y = samples.array(), samples.targets()
+        return (None if x is None else of_named(x)), (None if y is None else of_named(y))
 
     def __repr__(self) -> str:
         return f"Dataset({self.spec!r})"

@@ -19,7 +19,7 @@ from ._errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["export", "is_module", "is_transformer", "loaded", "tensor_of", "unwrapped"]
+__all__ = ["export", "is_module", "is_transformer", "loaded", "quiet", "tensor_of", "unwrapped"]
 
 # Models of more bytes do not fit into a message of protobuf.
 _MOST_BYTES = 1_900_000_000
@@ -76,7 +76,7 @@ def export(module: torch.nn.Module, inputs: Any) -> bytes:
     _check(module)
     args, kwargs = _arguments(module, inputs)
     failures: list[Exception] = []
-    with _evaluating(module), torch.no_grad(), _quiet():
+    with _evaluating(module), torch.no_grad(), quiet():
         for exporter in (_newer, _older):
             try:
                 return exporter(module, args, kwargs)
@@ -199,8 +199,8 @@ def _evaluating(module: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What exporters say of themselves is not said."""
+def quiet() -> Iterator[None]:
+    """What others say of their own progress is not said."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
@@ -317,6 +317,8 @@ def loaded(anchor: torch.nn.Module, tensors: list[Named], dtype: str | None = No
     if dtype is not None:
         module = module.to(getattr(torch, dtype))
     strict = not is_transformer(anchor)
+    if not strict and set(state) - set(anchor.state_dict()):
+        state = _renamed(anchor, state)
     try:
         left = module.load_state_dict(state, strict=strict)
     except RuntimeError as error:
@@ -325,6 +327,14 @@ def loaded(anchor: torch.nn.Module, tensors: list[Named], dtype: str | None = No
     if not strict:
         _check_tied(module, list(left.missing_keys), list(left.unexpected_keys))
     return module
+
+
+def _renamed(anchor: Any, state: Any) -> Any:
+    """The weights of files by the names of the module: only transformers knows how it calls its tensors in files."""
+    with quiet():
+        made = type(anchor).from_pretrained(None, config=copy.deepcopy(anchor.config), state_dict=dict(state))
+    renamed: Any = made.state_dict()
+    return renamed
 
 
 def _check_tied(module: Any, missing: list[str], unexpected: list[str]) -> None:

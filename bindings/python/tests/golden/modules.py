@@ -120,7 +120,9 @@ def outputs(net: nn.Module, inputs: object) -> list:
 
 
 def difference(net: nn.Module, inputs: object, wanted: list) -> float:
-    return max(float((a - b).abs().max()) for a, b in zip(outputs(net, inputs), wanted, strict=True))
+    """The largest difference of an output, relative to the largest output where that is above 1."""
+    pairs = zip(outputs(net, inputs), wanted, strict=True)
+    return max(float((a - b).abs().max() / max(1.0, float(b.abs().max()))) for a, b in pairs)
 
 
 def tried(make, inputs, trained) -> tuple[str, bool]:
