@@ -16,7 +16,7 @@ use crate::error::{exception, input};
 use crate::fusing::{Fused, Made, Plan, models};
 use crate::network::Network;
 use crate::samples::{Data, Samples};
-use crate::work::{Run, json};
+use crate::work::{Page, Run, json, page};
 
 /// Options of JSON; the one that is wrong is named.
 fn options<T: DeserializeOwned>(py: Python<'_>, text: &str) -> PyResult<T> {
@@ -198,7 +198,7 @@ pub fn compare(
     networks: Vec<Py<Network>>,
     options: &str,
     data: Option<&Bound<'_, Data>>,
-) -> PyResult<(String, String)> {
+) -> PyResult<(String, Page)> {
     let Compared { aligning, limit, layer_samples } = self::options(py, options)?;
     let options = CompareOptions { aligning, limit, layer_samples };
     let (models, data) = (models(&networks), data.map(|data| &data.get().0));
@@ -229,7 +229,7 @@ pub fn interpolate(
     networks: Vec<Py<Network>>,
     options: &str,
     data: &Data,
-) -> PyResult<(String, String, String)> {
+) -> PyResult<(String, Page, String)> {
     let Walked { aligning, merge, steps, limit, train, repair, as_fuse, ridge, plane } = self::options(py, options)?;
     let options = InterpolateOptions { aligning, merge, steps, limit, train, repair, as_fuse, ridge, plane };
     let models = models(&networks);
@@ -276,8 +276,4 @@ pub fn run<'py>(py: Python<'py>, run: Run, network: &Network, inputs: Vec<Named<
 pub fn outputs<'py>(py: Python<'py>, run: Run, network: &Network, samples: &Samples) -> PyResult<Vec<Named<'py>>> {
     let found = run.work(py, |context| otfuse::outputs(&network.0, &samples.0, context))?;
     Ok(arrays(py, found.iter().map(|(name, tensor)| (name.as_str(), tensor))))
-}
-
-fn page(py: Python<'_>, result: &impl otfuse::pages::Paged) -> PyResult<String> {
-    otfuse::pages::page(result).map(|page| page.to_html()).map_err(|error| exception(py, &error))
 }

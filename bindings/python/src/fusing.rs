@@ -12,7 +12,7 @@ use crate::arrays::{Named, arrays};
 use crate::error::{exception, input};
 use crate::network::Network;
 use crate::samples::Samples;
-use crate::work::{Run, json};
+use crate::work::{Page, Run, json, page};
 
 /// A fusion that is ready to be run, once.
 #[pyclass(frozen, module = "otfuse._otfuse")]
@@ -65,10 +65,10 @@ impl Fused {
         json(py, &report)
     }
 
-    /// The report as a page of HTML.
-    fn page(&self, py: Python<'_>) -> PyResult<String> {
+    /// The report as a page of HTML, and its charts.
+    fn page(&self, py: Python<'_>) -> PyResult<Page> {
         let report = py.detach(|| self.held().report.clone());
-        otfuse::pages::page(&report).map(|page| page.to_html()).map_err(|error| exception(py, &error))
+        page(py, &report)
     }
 
     /// Which of the models that were given, in their order, gave the result its shapes and format.

@@ -164,6 +164,16 @@ fn fault(panic: &(dyn Any + Send)) -> Error {
     Error::run(format!("internal fault: {text}")).hint("this is a fault of otfuse; please report it with the call")
 }
 
+/// A page of HTML, and its charts by name as SVG.
+pub type Page = (String, Vec<(String, String)>);
+
+/// A result as a page.
+pub fn page(py: Python<'_>, result: &impl otfuse::pages::Paged) -> PyResult<Page> {
+    let page = otfuse::pages::page(result).map_err(|error| exception(py, &error))?;
+    let figures = page.figures().into_iter().map(|figure| (figure.name.clone(), figure.svg.clone())).collect();
+    Ok((page.to_html(), figures))
+}
+
 /// A result as JSON.
 pub fn json(py: Python<'_>, result: &impl serde::Serialize) -> PyResult<String> {
     serde_json::to_string(result).map_err(|error| exception(py, &Error::run(format!("cannot write JSON: {error}"))))

@@ -125,6 +125,7 @@ def test_networks_are_pruned_and_averaged_with_weights(digits: tuple[Path, Path]
 def test_networks_are_compared_and_walked_between(digits: tuple[Path, Path]) -> None:
     likeness = otfuse.compare(digits, "digits", limit=50, layer_samples=20)
     assert len(likeness.alignments) == 1 and "<html" in likeness.to_html()
+    assert all("<svg" in figure for figure in likeness.figures().values()) and likeness.figures()
     walk = otfuse.interpolate(digits, "digits", steps=3, limit=50)
     assert [point.weights for point in walk.points] == [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     assert walk.to_csv().startswith("split,")

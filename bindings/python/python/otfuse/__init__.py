@@ -22,7 +22,7 @@ from ._errors import BudgetError, CancelledError, Error, InputError, NetworkWarn
 from ._fused import Applied, Fused, FuseReport, Plan
 from ._networks import Network, opened, opened_one
 from ._options import as_json, encoded
-from ._report import Comparison, Evaluation, Inspection, Report, Sweep, Verification, Walk
+from ._report import Comparison, Evaluation, Figure, Inspection, Report, Sweep, Verification, Walk
 from ._samples import Dataset, arrays_of, labelled, unlabelled
 from ._work import Event, Run
 
@@ -42,6 +42,7 @@ __all__ = [
     "Error",
     "Evaluation",
     "Event",
+    "Figure",
     "FuseReport",
     "Fused",
     "InputError",
@@ -540,7 +541,7 @@ def compare(
     networks = opened(models, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
     held = None if data is None else labelled(data, run)
     found, page = _otfuse.compare(run, [one.network for one in networks], text, held)
-    return Comparison(json.loads(found), page)
+    return Comparison(json.loads(found), lambda: page)
 
 
 def interpolate(
@@ -594,7 +595,7 @@ def interpolate(
     )
     networks = opened(models, run, inputs=inputs, model=model, architecture=architecture, weights_key=weights_key)
     found, page, csv = _otfuse.interpolate(run, [one.network for one in networks], text, labelled(data, run))
-    return Walk(json.loads(found), page, csv)
+    return Walk(json.loads(found), lambda: page, csv)
 
 
 def _given(

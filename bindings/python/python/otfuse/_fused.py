@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import _otfuse
 from ._networks import Network
-from ._report import Evaluation, Report, _Paged
+from ._report import Evaluation, Paged, Report
 from ._samples import labelled
 from ._work import Run
 
@@ -22,19 +21,8 @@ __all__ = ["Applied", "FuseReport", "Fused", "Plan"]
 Path = str | os.PathLike[str]
 
 
-class FuseReport(_Paged):
+class FuseReport(Paged):
     """What was fused, how, and what came out: settings, models, coverage, groups, sweeps, comparison, seconds."""
-
-    def __init__(self, entries: dict[str, Any], page: Callable[[], str]) -> None:
-        Report.__init__(self, entries)
-        self._make = page
-
-    def _page(self) -> str:
-        return self._make()
-
-    def to_html(self) -> str:
-        """The report as a page: one HTML file with charts, tables and all numbers."""
-        return self._make()
 
 
 class _Result:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Comparison", "Evaluation", "Inspection", "Report", "Sweep", "Verification", "Walk"]
+__all__ = ["Comparison", "Evaluation", "Figure", "Inspection", "Paged", "Report", "Sweep", "Verification", "Walk"]
 
 
 class Report(Mapping[str, Any]):
@@ -77,27 +77,40 @@ class Report(Mapping[str, Any]):
         )
 
 
-class _Paged(Report):
-    def __init__(self, entries: Mapping[str, Any], page: str) -> None:
+class Figure(str):
+    """A chart as SVG; in a notebook it shows itself."""
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
+class Paged(Report):
+    """A report that is a page too, made when it is asked for."""
+
+    def __init__(self, entries: Mapping[str, Any], page: Callable[[], tuple[str, list[tuple[str, str]]]]) -> None:
         super().__init__(entries)
-        self._html = page
+        self._make = page
 
     def _page(self) -> str:
-        return self._html
+        return self.to_html()
 
     def to_html(self) -> str:
         """The page: one HTML file with charts, tables and all numbers."""
-        return self._html
+        return self._make()[0]
+
+    def figures(self) -> dict[str, Figure]:
+        """The charts of the page by name, as SVG."""
+        return {name: Figure(svg) for name, svg in self._make()[1]}
 
 
-class Comparison(_Paged):
+class Comparison(Paged):
     """How alike networks are; see :func:`otfuse.compare`."""
 
 
-class Walk(_Paged):
+class Walk(Paged):
     """Networks between networks, measured; see :func:`otfuse.interpolate`."""
 
-    def __init__(self, entries: Mapping[str, Any], page: str, csv: str) -> None:
+    def __init__(self, entries: Mapping[str, Any], page: Callable[[], tuple[str, list[tuple[str, str]]]], csv: str) -> None:
         super().__init__(entries, page)
         self._csv = csv
 
