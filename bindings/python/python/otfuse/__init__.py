@@ -1,12 +1,14 @@
 """Fuses independently trained neural networks into one of the same cost, by optimal transport.
 
->>> fused = otfuse.fuse([net_a, net_b], inputs=x)          # doctest: +SKIP
->>> fused.module, fused.report                             # doctest: +SKIP
-
 Networks are ``torch.nn.Module`` objects (with ``inputs=``, one batch that shows their shapes), state dicts of one (with
 ``model=``), models of transformers, ``onnx.ModelProto`` objects, and paths: ONNX files, PyTorch and safetensors checkpoints
 (with ``architecture=``), Hugging Face folders. What the command ``otfuse`` does with the same files and options, these
 functions do, to the byte.
+
+Examples
+--------
+>>> fused = otfuse.fuse([net_a, net_b], inputs=x)          # doctest: +SKIP
+>>> fused.module, fused.report                             # doctest: +SKIP
 """
 
 from __future__ import annotations

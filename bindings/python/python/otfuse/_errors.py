@@ -83,9 +83,12 @@ _CLASSES: dict[str, type[Error]] = {of.kind: of for of in (InputError, RunError,
 
 # What the command line says in words of its own.
 _WORDS = (
+    (re.compile(r"`otfuse finetune`( and `otfuse distill`)? goe?s? on from it"), "training can go on from it"),
     (re.compile(r"`otfuse fuse --help`"), "help(otfuse.fuse)"),
     (re.compile(r"`otfuse align --save-alignment`"), "fused.save(.., alignment=FILE)"),
-    (re.compile(r"`otfuse (inspect|verify|compare)( [^`]*)?`"), r"otfuse.\1(model)"),
+    (re.compile(r"`otfuse (inspect|verify)( [^`]*)?`"), r"otfuse.\1(model)"),
+    (re.compile(r"`otfuse eval( [^`]*)?`"), "otfuse.evaluate"),
+    (re.compile(r"`otfuse (fuse|align|apply|compare|interpolate|prune|run)( [^`]*)?`"), r"otfuse.\1"),
     (re.compile(r"--arch (FILE\.onnx)"), r'architecture="\1"'),
     (re.compile(r"--arch ([\w.-]+)"), r'architecture="\1"'),
     (re.compile(r"--arch\b"), "architecture="),

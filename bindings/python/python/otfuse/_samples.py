@@ -94,7 +94,7 @@ def unlabelled(given: Any, run: Run, most: int) -> tuple[_otfuse.Samples | None,
     arrays = {name: value for name, value in _arrays(given, most).items() if name not in _LABELS}
     if not arrays:
         raise InputError("`samples`: expected samples, found labels alone", "call the samples as the network's inputs, or x")
-    return _otfuse.Samples.of(run, "samples", named(arrays)), None
+    return _otfuse.Samples.of(run, "the arrays given", named(arrays)), None
 
 
 def labelled(given: Any, run: Run) -> _otfuse.Data:
@@ -110,7 +110,7 @@ def labelled(given: Any, run: Run) -> _otfuse.Data:
     else:
         arrays = _arrays(given, None, with_labels=True)
         arrays = {("y" if name in _LABELS else name): value for name, value in arrays.items()}
-    samples = _otfuse.Samples.of(run, "samples", named(arrays))
+    samples = _otfuse.Samples.of(run, "the arrays given", named(arrays))
     return _otfuse.Data.of(samples, samples)
 
 

@@ -43,7 +43,7 @@ impl Paged for FuseReport {
             verdict: verdict(self),
             summary: format!(
                 "{}: the neurons of all networks aligned to those of the anchor, their weights averaged.",
-                self.output
+                if self.output.is_empty() { "Not saved yet" } else { &self.output }
             ),
             sections,
             ..Page::default()
