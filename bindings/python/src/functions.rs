@@ -138,6 +138,9 @@ pub fn apply(
     Ok(Made::of(applied, like))
 }
 
+/// What is broken, and what can be done about it.
+type Failure = (String, Option<String>);
+
 /// Proves a network's neuron groups: the outcome as JSON, and what is broken where it failed.
 #[pyfunction]
 pub fn verify(
@@ -146,10 +149,10 @@ pub fn verify(
     network: &Network,
     shape: &str,
     seed: u64,
-) -> PyResult<(String, Option<(String, Option<String>)>)> {
+) -> PyResult<(String, Option<Failure>)> {
     let parsed = |text: &str| if text.is_empty() { Ok(InputShapes::default()) } else { text.parse() };
     let shapes = parsed(shape).map_err(|error| exception(py, &error))?;
-    let found = run.work(py, |context| Ok(otfuse::verify_at(&network.0, &shapes, seed, context)?))?;
+    let found = run.work(py, |context| otfuse::verify_at(&network.0, &shapes, seed, context))?;
     let failure = found.failure.as_ref().map(|error| (error.message.clone(), error.hint.clone()));
     Ok((json(py, &found)?, failure))
 }

@@ -1,5 +1,8 @@
 //! Optimal transport on arrays.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use otfuse::transport::{
     CostMatrix, CostValue, Epsilon, Features, GroundCost, GroundMetric, Problem, SinkhornSettings, Solution, Solver,
@@ -9,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::costs::{costs, masses, refused};
 use crate::error::input;
-use crate::work::plainly;
+use crate::work::{patiently, plainly};
 
 /// Costs, in single or double precision.
 #[derive(FromPyObject)]
@@ -31,6 +34,9 @@ type Answer<'py> = (
     usize,
     f64,
 );
+
+/// Problems of so many costs may take longer than a person waits.
+const LARGE: usize = 1 << 18;
 
 /// The largest relative difference between the sums of both sides.
 const SAME_SUM: f64 = 1e-6;
@@ -81,8 +87,21 @@ fn solved<'py, T: CostValue>(
     (problem, mass): (Problem<T>, f64),
     solver: &Solver,
 ) -> PyResult<Answer<'py>> {
-    let found = plainly(py, || solver.solve(&problem))?.map_err(|error| refused(py, &error))?;
+    let found = run(py, problem, solver)?;
     answer(py, found, mass)
+}
+
+/// Solves a small problem at once, a large one so that it can be interrupted.
+fn run<T: CostValue>(py: Python<'_>, problem: Problem<T>, solver: &Solver) -> PyResult<Solution> {
+    let (rows, columns) = problem.cost().shape();
+    let found = if rows * columns < LARGE {
+        plainly(py, || solver.solve(&problem))?
+    } else {
+        let sign = Arc::new(AtomicBool::new(false));
+        let problem = problem.until(Arc::clone(&sign));
+        patiently(py, &sign, || solver.solve(&problem))?
+    };
+    found.map_err(|error| refused(py, &error))
 }
 
 /// The exact plan.
@@ -141,7 +160,7 @@ pub fn assignment<'py>(py: Python<'py>, cost: Costs<'py>) -> PyResult<(Bound<'py
             return Err(input(py, message, "otfuse.transport.emd takes any shape"));
         }
         let problem = plainly(py, || Problem::uniform(cost))?.map_err(|error| refused(py, &error))?;
-        let found = plainly(py, || Solver::Exact.solve(&problem))?.map_err(|error| refused(py, &error))?;
+        let found = run(py, problem, &Solver::Exact)?;
         let plan = found.plan.to_permutation();
         let plan =
             plan.ok_or_else(|| input(py, "cost: no assignment was found", "otfuse.transport.emd finds a plan"))?;

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -123,17 +124,30 @@ impl Run {
         let (told, events) = channel();
         let context = self.context(told.clone()).map_err(|error| exception(py, &error))?;
         let cancellation = context.cancellation();
+        let body = move || context.install(|| body(&context));
+        let found = self.aside(py, (told, events), body, || cancellation.cancel())?;
+        found.map_err(|error| exception(py, &error))
+    }
+
+    /// Does work on a thread of its own, which the caller's waits for, listening.
+    fn aside<T: Send>(
+        &self,
+        py: Python<'_>,
+        (told, events): (Sender<Told>, Receiver<Told>),
+        body: impl FnOnce() -> T + Send,
+        cancel: impl Fn(),
+    ) -> PyResult<T> {
         let events = Mutex::new(events);
         let (stopped, found) = thread::scope(|scope| {
             let work = move || {
-                let found = catch_unwind(AssertUnwindSafe(|| context.install(|| body(&context))));
+                let found = catch_unwind(AssertUnwindSafe(body));
                 // The caller waits for it.
                 let _ = told.send(Told::Done);
-                found.unwrap_or_else(|panic| Err(fault(&*panic)))
+                found.map_err(|panic| fault(&*panic))
             };
             let named = thread::Builder::new().name("otfuse".into()).stack_size(STACK);
             let running = named.spawn_scoped(scope, work).map_err(|error| exception(py, &Error::run(error)))?;
-            let stopped = self.attend(py, &events, || cancellation.cancel());
+            let stopped = self.attend(py, &events, cancel);
             let found = py.detach(|| running.join()).unwrap_or_else(|panic| Err(fault(&*panic)));
             PyResult::Ok((stopped, found))
         })?;
@@ -154,6 +168,15 @@ pub fn plainly<T: Send>(py: Python<'_>, body: impl FnOnce() -> T + Send) -> PyRe
         }))
     });
     found.unwrap_or_else(|panic| Err(fault(&*panic))).map_err(|error| exception(py, &error))
+}
+
+/// Does arithmetic that may take long on a thread of its own, while the caller's thread listens for signals; the first exception
+/// gives the sign to end.
+pub fn patiently<T: Send>(py: Python<'_>, sign: &AtomicBool, body: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let run = Run { tell: None, device: None, threads: None, memory: None };
+    let (told, events) = channel();
+    let context = run.context(told.clone()).map_err(|error| exception(py, &error))?;
+    run.aside(py, (told, events), move || context.install(body), || sign.store(true, Ordering::Relaxed))
 }
 
 /// The error of a panic.

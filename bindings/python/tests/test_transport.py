@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import otfuse
@@ -48,6 +52,24 @@ def test_any_layout_is_taken(random: np.random.Generator) -> None:
     np.testing.assert_allclose(transport.emd(None, None, np.asfortranarray(M)), expected)
     np.testing.assert_allclose(transport.emd(None, None, M.tolist()), expected)
     assert transport.dist(M).shape == (4, 4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
+@pytest.mark.parametrize("call", ["emd(a / a.sum(), b / b.sum(), M)", "sinkhorn(None, None, M, 1e-4, numItermax=10**9)"])
+def test_interrupts_end_long_problems(call: str) -> None:
+    script = (
+        "import numpy as np, sys\nfrom otfuse.transport import emd, sinkhorn\n"
+        "r = np.random.default_rng(0)\na, b, M = r.random(3000), r.random(3000), r.random((3000, 3000))\n"
+        "print(flush=True)\n"
+        f"try:\n    while True: {call}\n"
+        "except KeyboardInterrupt:\n    sys.exit(7)\n"
+    )
+    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    running.stdout.readline()
+    time.sleep(0.3)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=30) == 7
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -6,6 +6,9 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum TransportError {
+    /// The sign to end was given: see [`Problem::until`](crate::Problem::until).
+    #[error("the problem was given up before it was solved, as asked")]
+    Cancelled,
     /// A matrix, feature table or vector without entries.
     #[error("{what} is empty")]
     Empty {

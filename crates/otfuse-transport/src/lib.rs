@@ -65,6 +65,7 @@ mod simplex;
 mod sinkhorn;
 mod solution;
 mod solver;
+mod stop;
 mod support;
 mod value;
 

@@ -12,6 +12,7 @@ use crate::permutation::Permutation;
 use crate::plan::TransportPlan;
 use crate::rows::{ComputedCosts, Rows};
 use crate::solution::{Potentials, Solution, Termination};
+use crate::stop::Stop;
 
 /// An optimal assignment of the rows of `left` to those of `right` (uniform marginals), without a matrix of costs: for
 /// more points than fit one. The solution is exact and certified, as [`Solver::Exact`](crate::Solver::Exact)'s is, for
@@ -44,7 +45,7 @@ pub fn assign_features(
     check_shape("assignment", n, 1)?;
     let costs = ComputedCosts::new(ground.into(), left, right)?;
     let start = start.map(|start| start.prices(n, f64::MAX / 4.0)).transpose()?;
-    let assignment = assign(&costs, start.as_deref(), f64::INFINITY);
+    let assignment = assign(&costs, start.as_deref(), f64::INFINITY, &Stop::default());
     let columns = assignment.columns.unwrap_or_default();
     let (proof, excess) = prove(&costs, &columns, &assignment.prices);
     // Things that are alike stay where they are.

@@ -1,8 +1,12 @@
 //! What is to be solved.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_length};
 use crate::marginals::Marginals;
+use crate::stop::Stop;
 use crate::value::CostValue;
 
 /// A transport problem: costs and the two marginals, of matching sizes.
@@ -11,6 +15,7 @@ pub struct Problem<T = f64> {
     cost: CostMatrix<T>,
     a: Marginals,
     b: Marginals,
+    stop: Stop,
 }
 
 impl<T: CostValue> Problem<T> {
@@ -21,7 +26,7 @@ impl<T: CostValue> Problem<T> {
     pub fn new(cost: CostMatrix<T>, a: Marginals, b: Marginals) -> Result<Self, TransportError> {
         check_length("row marginals", cost.rows(), a.len())?;
         check_length("column marginals", cost.columns(), b.len())?;
-        Ok(Self { cost, a, b })
+        Ok(Self { cost, a, b, stop: Stop::default() })
     }
 
     /// The problem with uniform marginals.
@@ -31,6 +36,16 @@ impl<T: CostValue> Problem<T> {
     pub fn uniform(cost: CostMatrix<T>) -> Result<Self, TransportError> {
         let (a, b) = (Marginals::uniform(cost.rows())?, Marginals::uniform(cost.columns())?);
         Self::new(cost, a, b)
+    }
+
+    /// The same problem, whose solvers end with [`TransportError::Cancelled`] soon after `sign` has become true.
+    #[must_use]
+    pub fn until(self, sign: Arc<AtomicBool>) -> Self {
+        Self { stop: Stop::new(sign), ..self }
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The costs.

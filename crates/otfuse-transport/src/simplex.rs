@@ -20,6 +20,7 @@ use crate::kernels::Kernels;
 use crate::plan::{SparsePlan, TransportPlan};
 use crate::problem::Problem;
 use crate::solution::{Potentials, Solution, Termination};
+use crate::stop::Stop;
 use crate::support::Support;
 use crate::value::CostValue;
 use tree::Tree;
@@ -39,7 +40,7 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
     };
     let arcs = start::greedy(&support.cost, prices, &masses.row_units, &masses.column_units);
     let mut tree = Tree::new(&support.cost, &arcs);
-    let termination = optimise(&support.cost, &mut tree);
+    let termination = optimise(&support.cost, &mut tree, problem.stop())?;
     let (rows, columns) = problem.cost().shape();
     let mut entries = Vec::with_capacity(arcs.len());
     for (row, column, flow) in tree.flows(&masses.a, &masses.b) {
@@ -55,7 +56,7 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
 }
 
 /// Pivots until no arc has a negative reduced cost.
-fn optimise<T: CostValue>(cost: &CostMatrix<T>, tree: &mut Tree) -> Termination {
+fn optimise<T: CostValue>(cost: &CostMatrix<T>, tree: &mut Tree, stop: &Stop) -> Result<Termination, TransportError> {
     let (n, m) = cost.shape();
     let mut pricing = Pricing { kernels: Kernels::new(), next: 0 };
     // Far beyond what any problem was seen to need; it stops a run that only rounding drives.
@@ -66,13 +67,16 @@ fn optimise<T: CostValue>(cost: &CostMatrix<T>, tree: &mut Tree) -> Termination 
         while let Some((row, column, reduced)) = pricing.entering(cost, tree) {
             tree.pivot(row, column, reduced);
             pivots += 1;
+            if stop.is_given() {
+                return Err(TransportError::Cancelled);
+            }
             if pivots >= limit {
                 tree.refresh_potentials(cost);
-                return Termination::MaxIterations { iterations: pivots, marginal_error: 0.0 };
+                return Ok(Termination::MaxIterations { iterations: pivots, marginal_error: 0.0 });
             }
         }
         if pivots == before {
-            return Termination::Optimal;
+            return Ok(Termination::Optimal);
         }
         // Potentials drift by a rounding a pivot: the last word is had with fresh ones.
         tree.refresh_potentials(cost);

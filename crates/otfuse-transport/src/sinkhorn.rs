@@ -146,7 +146,10 @@ pub(crate) fn solve<T: CostValue>(
         } else {
             (settings.tolerance.max(STAGE_TOLERANCE), left.min(STAGE_ITERATIONS))
         };
-        let stage = scaling.run(epsilon, tolerance, limit);
+        let stage = scaling.run(epsilon, tolerance, limit, problem.stop());
+        if problem.stop().is_given() {
+            return Err(TransportError::Cancelled);
+        }
         iterations += stage.iterations;
         if last || iterations >= settings.max_iterations {
             break (last && stage.error <= tolerance, stage.error);

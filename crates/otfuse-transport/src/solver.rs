@@ -89,7 +89,10 @@ fn patience(rows: usize) -> f64 {
 fn solve_assignment<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -> Result<Solution, TransportError> {
     let cost = problem.cost();
     let n = cost.rows();
-    let assignment = assign(cost, start, patience(n) * n as f64);
+    let assignment = assign(cost, start, patience(n) * n as f64, problem.stop());
+    if problem.stop().is_given() {
+        return Err(TransportError::Cancelled);
+    }
     let Some(columns) = assignment.columns else {
         let solution = simplex::solve(problem, Some(&assignment.prices))?;
         let plan = match solution.plan.to_permutation() {

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::{FREE, State};
 use crate::rows::Rows;
+use crate::stop::Stop;
 
 /// Searches after which the work of all is estimated.
 const TRIAL: usize = 8;
@@ -98,10 +99,13 @@ impl Search {
 impl<R: Rows> State<'_, R> {
     /// Shortest augmenting paths from every free row; false where it was given up, because it would take more than `most`
     /// columns in all.
-    pub(super) fn augment(&mut self, rows: &[usize], most: f64) -> bool {
+    pub(super) fn augment(&mut self, rows: &[usize], most: f64, stop: &Stop) -> bool {
         let mut search = Search::new(self.price.len());
         let mut columns = 0;
         for (searches, &start) in rows.iter().enumerate() {
+            if stop.is_given() {
+                return false;
+            }
             if searches >= TRIAL && columns as f64 / searches as f64 * rows.len() as f64 > most {
                 return false;
             }

@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use crate::certificate::SMALL;
 use crate::kernels::Kernels;
 use crate::rows::Rows;
+use crate::stop::Stop;
 use shortlist::Shortlist;
 
 /// No row or column.
@@ -35,8 +36,8 @@ pub(crate) struct Assignment {
 
 /// Solves the assignment problem of a square matrix, starting from the given prices of the columns if there are any: any
 /// will do, and those of a similar problem save most of the work. Given up where paths would take more than `most`
-/// columns in all, so that another method can go on from the prices.
-pub(crate) fn assign<R: Rows>(costs: &R, start: Option<&[f64]>, most: f64) -> Assignment {
+/// columns in all, so that another method can go on from the prices, or when told to stop.
+pub(crate) fn assign<R: Rows>(costs: &R, start: Option<&[f64]>, most: f64, stop: &Stop) -> Assignment {
     let mut state = State::new(costs);
     let mut free = if let Some(prices) = start {
         state.price.copy_from_slice(prices);
@@ -50,7 +51,7 @@ pub(crate) fn assign<R: Rows>(costs: &R, start: Option<&[f64]>, most: f64) -> As
     for _ in 0..2 {
         free = state.reduce_rows(free);
     }
-    let solved = state.augment(&free, most);
+    let solved = state.augment(&free, most, stop);
     Assignment { columns: solved.then_some(state.column_of), prices: state.price }
 }
 

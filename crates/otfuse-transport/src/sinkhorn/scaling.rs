@@ -6,6 +6,7 @@ use super::anderson::Anderson;
 use super::side::Side;
 use crate::cost::CostMatrix;
 use crate::kernels::Kernels;
+use crate::stop::Stop;
 use crate::value::CostValue;
 
 /// Rows in a task. Fixed, so that the order of additions does not depend on the number of threads.
@@ -68,11 +69,12 @@ impl<'a, T: CostValue> Scaling<'a, T> {
         }
     }
 
-    /// Iterates at `epsilon` until the marginal error is at most `tolerance`, at most `limit` (and at least one) times.
+    /// Iterates at `epsilon` until the marginal error is at most `tolerance`, at most `limit` (and at least one) times, or until
+    /// it is told to stop.
     ///
     /// An accelerated step after which the error has grown is taken back, so that the error never grows where it would
     /// not for the plain iteration.
-    pub(super) fn run(&mut self, epsilon: f64, tolerance: f64, limit: usize) -> Stage {
+    pub(super) fn run(&mut self, epsilon: f64, tolerance: f64, limit: usize, stop: &Stop) -> Stage {
         self.collect();
         self.epsilon = epsilon;
         self.absorb();
@@ -83,7 +85,7 @@ impl<'a, T: CostValue> Scaling<'a, T> {
             let sums = self.match_rows();
             let (image, error) = self.image(&sums);
             let usable = error.is_finite() && image.iter().all(|g| g.is_finite());
-            if (usable && error <= tolerance) || iterations >= limit {
+            if (usable && error <= tolerance) || iterations >= limit || stop.is_given() {
                 return Stage { iterations, error };
             }
             iterations += 1;
