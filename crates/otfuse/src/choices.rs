@@ -69,6 +69,16 @@ impl TypeName {
 }
 
 choices!(
+    /// What becomes of tokens that not all models have.
+    VocabularyName {
+        /// The anchor's tokens stay; rows that another model lacks are the anchor's alone
+        Anchor = "anchor",
+        /// Only tokens that all models have stay; the result's tokenizer is written anew
+        Intersect = "intersect",
+    }
+);
+
+choices!(
     /// What describes a neuron.
     ModeName {
         /// What suits what is given

@@ -178,8 +178,8 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
             "only networks of one architecture (with possibly other widths) can be fused; compare them with `otfuse inspect`"
         }
         FusionError::PinnedSize { tensor, axis: 0, .. } if is_table(tensor) => {
-            "vocabularies and tables of positions must have as many rows: where the first tokens are the same, \
-             `resize_token_embeddings` brings a model to the other's number (save it again with save_pretrained)"
+            "vocabularies and tables of positions must have as many rows: `vocabulary` anchor or intersect matches the rows of \
+             Hugging Face folders by token; positions are cut or grown before, in the model's own library"
         }
         FusionError::PinnedSize { .. } => "widths may differ only where neurons are free to move; see `otfuse inspect`",
         FusionError::ResultNotFinite { .. } => {

@@ -88,7 +88,7 @@ pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use card::{card, card_path};
 pub use choices::{
     Choice, ConsensusName, CostName, MarginalName, MembersName, MethodName, ModeName, NormName, OrderName, PointName,
-    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, TypeName,
+    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, TypeName, VocabularyName,
 };
 pub use compare::{
     CompareOptions, CompareSeconds, ComparedAlignment, ComparedGroup, ComparedModel, Kernel, Kernels, LayerActivations,

@@ -150,6 +150,14 @@ impl Model {
         Ok(model)
     }
 
+    /// The same network, whose token `i` is token `rows[i]` of this one.
+    pub(crate) fn reworded(&self, rows: &[Option<usize>]) -> Result<Self> {
+        let file = self.file()?.reworded(rows)?;
+        let model = Self::with(&self.0.path, self.0.key.clone(), self.0.held.clone(), Ok(file));
+        let _ = model.0.sha256.set(self.sha256().map(str::to_owned));
+        Ok(model)
+    }
+
     /// What a user should know of the file before its network is used: other state dicts beside the one that was read, tensors
     /// that only the checkpoint or only its architecture has. A line each.
     pub fn notes(&self) -> Vec<String> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::choices::choices;
 use crate::{
     ConsensusName, CostName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName,
-    PresetName, ResidualName, SolverName, StartName, StatisticName, TypeName,
+    PresetName, ResidualName, SolverName, StartName, StatisticName, TypeName, VocabularyName,
 };
 
 /// A struct of options, none of which has to be said, as files name them.
@@ -162,6 +162,8 @@ options!(
         aligned_only ("aligned-only"): bool,
         /// The element type of the result's weights; the anchor's.
         dtype ("dtype"): TypeName,
+        /// Match rows of Hugging Face models' vocabularies by token, and what becomes of tokens that not all have.
+        vocabulary ("vocabulary"): VocabularyName,
         /// Do not prove the neuron groups of each model first.
         no_verify ("no-verify"): bool,
         /// Lengths of inputs that the proof is made on, where a network leaves them open.

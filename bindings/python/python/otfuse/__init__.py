@@ -172,6 +172,8 @@ def fuse(
         Results of other widths.
     dtype : {"float32", "float16", "bfloat16"}
         The element type of the result's weights.
+    vocabulary : {"anchor", "intersect"}
+        Of Hugging Face models: rows are matched by token, and the anchor's tokens stay, or those that all have.
     sweeps, start, members, order, starts, balance, activation_share, consensus, marginals, align_outputs, \
 activation_point, activation_features, residual, aligned_only, no_verify, shape, seed
         As the command's options of these names (``otfuse fuse --help``); ``shape`` is a dict of lengths by input.

@@ -63,6 +63,7 @@ class FuseOptions(AlignOptions, total=False):
     residual: Literal["sums", "uniform", "scaled", "neurons"]
     aligned_only: bool
     dtype: Literal["float32", "float16", "bfloat16"]
+    vocabulary: Literal["anchor", "intersect"]
 
 
 _FUSE, _ALIGN = _otfuse.option_names()

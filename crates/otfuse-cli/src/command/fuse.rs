@@ -6,7 +6,8 @@ use clap::Args;
 use otfuse::{
     Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport, InputShapes,
     MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
-    Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, TypeName, card, card_path,
+    Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, TypeName, VocabularyName, card,
+    card_path,
 };
 
 use super::sweep;
@@ -141,6 +142,9 @@ struct Options {
     /// The element type that the weights of the result are written in; the anchor's if not given
     #[arg(long, value_parser = choice::<TypeName>())]
     dtype: Option<TypeName>,
+    /// Match rows of Hugging Face models' vocabularies by token, and what becomes of tokens that not all have
+    #[arg(long, value_parser = choice::<VocabularyName>())]
+    vocabulary: Option<VocabularyName>,
     /// Do not prove the neuron groups of each model first
     #[arg(long)]
     no_verify: bool,
@@ -221,6 +225,7 @@ impl Options {
             residual: self.residual,
             aligned_only: said(self.aligned_only),
             dtype: self.dtype,
+            vocabulary: self.vocabulary,
             no_verify: said(self.no_verify),
             shape: InputShapes::joined(&self.shape),
             seed: self.seed,

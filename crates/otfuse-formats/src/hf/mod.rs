@@ -21,6 +21,7 @@ mod t5;
 mod towers;
 mod vision;
 mod weights;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ pub use self::error::HfError;
 pub(crate) use self::experts::{Stacks, Unstacked};
 pub use self::weights::{HfIndex, HfWeights};
 pub(crate) use self::weights::{companions, write_folder};
+pub use self::words::Tokens;
 pub use crate::file::check_folder_target;
 
 use self::adapter::adapter_of_folder;

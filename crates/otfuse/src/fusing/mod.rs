@@ -9,6 +9,7 @@ pub(crate) mod plan;
 mod refusal;
 mod rehearsal;
 mod report;
+mod vocabulary;
 
 use std::borrow::{Borrow, Cow};
 use std::cell::OnceCell;
@@ -21,6 +22,7 @@ use self::comparison::Checked;
 use self::fused::Outcome;
 use self::order::canonical_order;
 use self::plan::{Plan, Purpose, spare_memory};
+use self::vocabulary::Matched;
 use crate::error::fusion_error;
 use crate::fitting::{bounded, fitted};
 use crate::measure::Clock;
@@ -224,6 +226,7 @@ impl Fuse {
     fn planned(&self, context: &Context) -> Result<FusePlan> {
         let (mut models, mut options) = (self.models.clone(), self.options.clone());
         let first = Plan::resolve(&options, &models, self.purpose())?;
+        let words = self.words(&mut models, first.anchor, context)?;
         let is_free = options.anchor.is_none()
             && matches!(options.preset, None | Some(PresetName::Converged))
             && models.len() > 2;
@@ -248,7 +251,20 @@ impl Fuse {
         spare_memory(&mut options, &models, self.source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
         let data = self.source.as_ref().map(|source| source.name().to_owned());
-        Ok(FusePlan { models, options, plan, samples, checked, data })
+        Ok(FusePlan { models, options, plan, samples, checked, data, words })
+    }
+
+    /// Brings the tokens of all models into one order where that was asked for.
+    fn words(&self, models: &mut [Model], anchor: usize, context: &Context) -> Result<Matched> {
+        let Some(how) = self.options.vocabulary else {
+            vocabulary::warn_of_others(models, anchor, context);
+            return Ok(Matched::default());
+        };
+        if self.options.aligned_only == Some(true) || self.options.target_width.is_some() {
+            return Err(Error::input("`vocabulary` does not go with `aligned_only` or `target_width`")
+                .hint("leave one of them out"));
+        }
+        vocabulary::matched(models, anchor, how, context)
     }
 
     /// The samples to compare on: the test samples, or the training samples of a data set that has no others.
@@ -291,6 +307,7 @@ pub struct FusePlan {
     samples: Prepared,
     checked: Option<Checked>,
     data: Option<String>,
+    words: Matched,
 }
 
 impl FusePlan {
@@ -335,7 +352,8 @@ impl FusePlan {
 
         let merge = self.plan.merging();
         let is_as_wide = self.plan.width_budget.is_none() && narrow.is_none();
-        let is_streamed = self.plan.repair == RepairName::None && is_as_wide && self.data.is_none();
+        let is_streamed =
+            self.plan.repair == RepairName::None && is_as_wide && self.data.is_none() && self.words.is_whole();
         let (mut average, mut repair) = (0.0, 0.0);
         let alignments = aligned.alignments.clone();
         let outcome = if is_streamed {
@@ -347,6 +365,7 @@ impl FusePlan {
                 Some(budget) => fuse_partially(&group.networks, &fusion, budget).map_err(failure)?,
                 None => group.repaired(&fusion, &self.plan, &self.samples, context)?,
             };
+            let graph = if self.words.is_whole() { graph } else { self.words.restored(graph, &anchor)? };
             repair = clock.lap();
             Outcome::Whole(graph)
         };

@@ -33,18 +33,19 @@ impl Fuse {
     /// # Errors
     /// As those of [`run`](Fuse::run) that do not take the weights.
     pub fn rehearse(&self, context: &Context) -> Result<Rehearsal> {
-        let mut options = self.options.clone();
-        Plan::resolve(&options, &self.models, self.purpose())?;
-        spare_memory(&mut options, &self.models, self.source.is_some(), context)?;
-        let plan = Plan::resolve(&options, &self.models, self.purpose())?;
-        let group = Group::matched(&self.models, None, &plan)?
+        let (mut models, mut options) = (self.models.clone(), self.options.clone());
+        let first = Plan::resolve(&options, &models, self.purpose())?;
+        self.words(&mut models, first.anchor, context)?;
+        spare_memory(&mut options, &models, self.source.is_some(), context)?;
+        let plan = Plan::resolve(&options, &models, self.purpose())?;
+        let group = Group::matched(&models, None, &plan)?
             .map_err(|(error, paths)| crate::error::fusion_error(&error, &paths, plan.anchor))?;
         if let Some(source) = &self.source {
             let sample = match source {
                 Source::Data(data) => data.samples(SplitName::Train, Some(1))?,
                 Source::Samples(samples) => samples.clone().truncated(1),
             };
-            for model in &self.models {
+            for model in &models {
                 SampleLayout::of(model.graph()?, &sample).map_err(|error| Error::from(error).of(model.path()))?;
             }
         }

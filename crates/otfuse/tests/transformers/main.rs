@@ -10,3 +10,4 @@ mod sizes;
 mod tiny;
 #[cfg(feature = "training")]
 mod training;
+mod vocabularies;
