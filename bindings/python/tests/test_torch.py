@@ -195,6 +195,12 @@ def test_modules_without_a_graph() -> None:
         assert found.value.hint
 
 
+def test_a_way_that_depends_on_values_is_named_with_its_line() -> None:
+    with pytest.raises(otfuse.InputError, match=r"Branching: the graph cannot be found.*test_torch\.py:\d+") as found:
+        otfuse.fuse([Branching(), Branching()], inputs=torch.ones(2, 6))
+    assert "torch.where" in found.value.hint
+
+
 def test_memory_stays_flat() -> None:
     import resource
 
