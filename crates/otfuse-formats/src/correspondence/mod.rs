@@ -27,6 +27,7 @@ mod shared;
 mod table;
 mod views;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use otfuse_graph::{Graph, GraphEditor, GraphError, Operator, Tensor};
@@ -81,7 +82,12 @@ pub(crate) fn correspond(
     of_graph.dedup();
     let of_graph: Vec<&str> = of_graph.iter().map(String::as_str).collect();
     let names = Names::of(&of_graph, dict.names().chain(parametrized.iter().map(|weight| weight.name.as_str())));
-    let names = names.with_aliases(provenance::aliases(template.nodes()));
+    // Equal elements everywhere may be another tensor that began alike.
+    let is_uniform =
+        |name: &String| graph.find_value(name).and_then(|id| graph.initializer(id)).is_some_and(Tensor::is_uniform);
+    let (repeated, aliases): (HashMap<String, String>, HashMap<String, String>) =
+        provenance::aliases(template.nodes()).into_iter().partition(|(alias, _)| is_uniform(alias));
+    let names = names.with_aliases(aliases);
     provenance::settle(&mut origins, &names);
     let (graph, folded) = search::fold_parametrized(graph, &parametrized, &names).map_err(invalid)?;
     let Apart { graph, copies } = shared::apart(graph, &origins, &names).map_err(invalid)?;
@@ -97,7 +103,7 @@ pub(crate) fn correspond(
     for witness in ways {
         let unfolded = batch_norm::unfold(graph.clone(), &origins, &names, dict, witness).map_err(invalid)?;
         let mut search = Search::new(&unfolded.graph, dict, &origins, &names, parametrized.clone(), witness);
-        search.copies = template.copies().iter().cloned().chain(copies.clone()).collect();
+        search.copies = template.copies().iter().cloned().chain(repeated.clone()).chain(copies.clone()).collect();
         search.bindings = unfolded.bindings;
         search.problems = unfolded.problems;
         result = search.run().map(|found| (found, unfolded.graph, unfolded.is_changed, unfolded.notes));

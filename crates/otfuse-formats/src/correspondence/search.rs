@@ -360,7 +360,7 @@ impl<'a> Search<'a> {
             let length = self.tensor(&open).map_or(0, Tensor::len);
             let is_left = || self.free(None).iter().any(|free| free.shape.iter().product::<usize>() == length);
             let again = || self.of_call(&open, self.candidates.iter().collect(), true);
-            let first = match self.copies.get(&open.name) {
+            let first = match self.original(&open.name) {
                 Some(first) => again().or_else(|| {
                     let is_other = self.tensor(&open).is_some_and(Tensor::is_uniform) && is_left();
                     self.bindings.iter().find(|binding| binding.initializer == *first && !is_other).cloned()
@@ -370,6 +370,17 @@ impl<'a> Search<'a> {
             found.extend(first.map(|first| Binding { initializer: open.name, ..first }));
         }
         self.bindings.extend(found);
+    }
+
+    /// What a copy was made of in the end: one that something was found for, or the file's own.
+    pub(super) fn original(&self, name: &str) -> Option<&String> {
+        let is_bound = |name: &String| self.bindings.iter().any(|binding| binding.initializer == *name);
+        let mut first = self.copies.get(name)?;
+        // Copies are made of what was there before them.
+        while let Some(before) = self.copies.get(first).filter(|_| !is_bound(first)) {
+            first = before;
+        }
+        Some(first)
     }
 
     /// What an equal tensor of the graph is bound to, or one with the axes in another order: an exporter that transposes a

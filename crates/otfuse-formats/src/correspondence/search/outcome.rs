@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use otfuse_graph::{NodeId, Operator, Tensor, ValueId};
 
-use super::super::binding::{Binding, inverse};
+use super::super::binding::{Binding, Source, inverse};
 use super::{Candidate, Open, Search, repeated};
 use crate::model::TensorProblem;
 
@@ -52,6 +52,13 @@ impl Search<'_> {
             let meant = |candidate: &&&Candidate| candidate.shape.iter().product::<usize>() == tensor.len();
             // All zeros may be a parameter that began as such, or nothing at all.
             let says_nothing = tensor.is_empty() || tensor.is_uniform();
+            let is_bound = |first: &String| self.bindings.iter().any(|binding| binding.initializer == *first);
+            let is_lost_copy = self.original(&open.name).is_some_and(is_bound);
+            if tensor.len() > 1 && (is_lost_copy || self.stands_for_an_argument(&open, &used)) {
+                let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
+                self.problems.push(problem);
+                continue;
+            }
             if says_nothing && (tensor.len() <= 1 || !strangers.iter().any(|candidate| meant(&candidate))) {
                 continue;
             }
@@ -73,7 +80,7 @@ impl Search<'_> {
         let missing = self.problems.len();
         for stranger in &strangers {
             let leaf = stranger.name.rsplit('.').next().unwrap_or_default();
-            let is_parameter = ["weight", "bias", "running_mean", "running_var"].contains(&leaf);
+            let is_parameter = ["weight", "bias", "running_mean", "running_var"].iter().any(|end| leaf.ends_with(end));
             if (is_parameter && modules.contains(module_of(&stranger.name))) || missing > 0 {
                 let problem =
                     TensorProblem::Unexpected { tensor: stranger.name.clone(), found: stranger.shape.clone() };
@@ -131,8 +138,15 @@ impl Search<'_> {
         origin.arguments.iter().any(lost)
     }
 
-    /// Whether a constant was computed from a layer's own tensors: it is read as the weight of a layer whose own has as many
-    /// elements, or as the bias of one whose weight was found.
+    /// Whether the call that reads a constant was given a parameter that nothing was found for: the constant was made of it.
+    fn stands_for_an_argument(&self, open: &Open, used: &HashSet<String>) -> bool {
+        let Some(origin) = self.origin(open.reader) else { return false };
+        let keys = origin.arguments.iter().filter_map(|argument| self.names.key_of_mangled(argument));
+        keys.into_iter().any(|key| !used.contains(key) && self.dict.get(key).is_some_and(|own| own.len() > 1))
+    }
+
+    /// Whether a constant was computed from a layer's own tensors: it is read as the weight of a layer whose own has an axis
+    /// of the same length, or as the bias of one whose weight was found.
     fn is_of_layer(&self, open: &Open) -> bool {
         let (Some(tensor), Some((node, position))) = (self.tensor(open), open.reader) else { return false };
         let node = self.graph.node(node);
@@ -143,7 +157,9 @@ impl Search<'_> {
         }
         let about = self.origin(open.reader).map(|origin| self.about(origin)).unwrap_or_default();
         let is_weight = tensor.shape().len() > 1 && self.is_role(open, "weight");
-        is_weight && about.iter().filter_map(|key| self.dict.get(key)).any(|own| own.len() == tensor.len())
+        let own = about.iter().filter_map(|key| self.dict.get(key)).filter(|own| own.shape().len() > 1);
+        let of_length = |length: &usize| *length > 1 && tensor.shape().contains(length);
+        is_weight && own.into_iter().any(|own| own.shape().iter().any(of_length))
     }
 
     /// The biases of layers that the graph has without.
@@ -168,22 +184,35 @@ impl Search<'_> {
         found
     }
 
-    /// Tensors of the graph that stand for one tensor of the checkpoint are one of them, the one with the fewest axes; the
-    /// others have its axes in another order, or axes of length 1 in front. The error names one of which neither holds.
+    /// Tensors of the graph that stand for the same of the checkpoint are one of them, the one with the fewest axes; the
+    /// others have its axes in another order, or axes of length 1 in front. The error names one of which neither holds, or
+    /// that is a part of what another one is: each would get values of its own.
     fn merged(&self) -> Result<Vec<Twin>, TensorProblem> {
-        let mut of_key: HashMap<&str, Vec<(&Binding, ValueId, &Tensor)>> = HashMap::new();
+        let mut alike: Vec<Vec<(&Binding, ValueId, &Tensor)>> = Vec::new();
+        let mut of_key: HashMap<&str, Vec<usize>> = HashMap::new();
         for binding in &self.bindings {
             let id = self.graph.find_value(&binding.initializer);
-            let tensor = id.and_then(|id| Some((id, self.graph.initializer(id)?)));
-            if let (Some(key), Some((id, tensor))) = (binding.whole(), tensor) {
-                let known = of_key.entry(key).or_default();
-                if !known.iter().any(|(_, other, _)| *other == id) {
-                    known.push((binding, id, tensor));
+            let Some((id, tensor)) = id.and_then(|id| Some((id, self.graph.initializer(id)?))) else { continue };
+            let keys = binding.keys();
+            let of_first = keys.first().and_then(|key| of_key.get(key)).into_iter().flatten().copied();
+            let known = of_first.into_iter().find(|&at| alike[at][0].0.source == binding.source);
+            match known {
+                Some(at) if alike[at].iter().any(|(_, other, _)| *other == id) => {}
+                Some(at) => alike[at].push((binding, id, tensor)),
+                None => {
+                    for key in keys {
+                        let others = of_key.entry(key).or_default();
+                        if others.iter().any(|&at| alike[at][0].1 != id && overlap(alike[at][0].0, binding, key)) {
+                            return Err(missing(binding, tensor));
+                        }
+                        others.push(alike.len());
+                    }
+                    alike.push(vec![(binding, id, tensor)]);
                 }
             }
         }
         let mut merged = Vec::new();
-        for tensors in of_key.values_mut() {
+        for tensors in &mut alike {
             tensors.sort_by_key(|(_, id, tensor)| (tensor.shape().len(), *id));
             let [(binding, first, tensor), others @ ..] = tensors.as_slice() else { continue };
             for (other, gone, wanted) in others {
@@ -193,16 +222,34 @@ impl Search<'_> {
                     (a, b) if axes == 0 => order_between(a.as_deref(), b.as_deref(), tensor, wanted).map(Some),
                     _ => None,
                 };
-                let Some(order) = order else {
-                    let tensor = other.initializer.clone();
-                    return Err(TensorProblem::Missing { tensor, expected: wanted.shape().into() });
-                };
+                let order = order.ok_or_else(|| missing(other, wanted))?;
                 merged.push(Twin { gone: *gone, first: *first, axes, order });
             }
         }
         merged.sort_by_key(|twin| twin.gone);
         Ok(merged)
     }
+}
+
+fn missing(binding: &Binding, tensor: &Tensor) -> TensorProblem {
+    TensorProblem::Missing { tensor: binding.initializer.clone(), expected: tensor.shape().into() }
+}
+
+/// Whether two bindings have elements of a tensor of the checkpoint in common.
+fn overlap(a: &Binding, b: &Binding, key: &str) -> bool {
+    let ranges = |binding: &Binding| match &binding.source {
+        Source::Pieces(pieces) => {
+            pieces.iter().filter(|piece| piece.key == key).map(|piece| piece.range.clone()).collect()
+        }
+        _ => vec![None],
+    };
+    let b = ranges(b);
+    ranges(a).iter().any(|a| {
+        b.iter().any(|b| match (a, b) {
+            (Some(a), Some(b)) => a.start < b.end && b.start < a.end,
+            _ => true,
+        })
+    })
 }
 
 /// The order of the axes of a tensor in which it is another one, where both say in which order they are the checkpoint's.

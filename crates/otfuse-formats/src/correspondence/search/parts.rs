@@ -8,16 +8,22 @@ use super::super::views::{Order, is_right_factor, orders};
 use super::{Candidate, Open, Search};
 
 impl Search<'_> {
-    /// Equal parts of one tensor, as attention's packed projections are cut.
+    /// Parts of one tensor, as attention's packed projections are cut: all of it, in order.
     pub(super) fn parts(&mut self) {
         let mut groups: Vec<(String, Vec<Open>)> = Vec::new();
         for open in self.open() {
             let (Some(origin), Some(tensor)) = (self.origin(open.reader), self.tensor(&open)) else { continue };
+            if tensor.len() < 2 {
+                continue;
+            }
             let about = self.about(origin);
             let names: Vec<&str> = about.iter().map(String::as_str).collect();
             let holder = self.free(Some(&names)).into_iter().find(|candidate| {
                 let whole = matches!(candidate.source, Source::Pieces(_));
+                // A bias is no row of a weight.
+                let long = tensor.shape().iter().filter(|&&length| length > 1).count();
                 whole
+                    && (candidate.shape.len() == long || candidate.shape.len() == tensor.shape().len())
                     && candidate.shape.iter().product::<usize>() > tensor.len()
                     && !part_orders(tensor, candidate, 0).is_empty()
             });
@@ -27,7 +33,9 @@ impl Search<'_> {
                 None => groups.push((holder, vec![open])),
             }
         }
-        for (holder, group) in groups {
+        for (holder, mut group) in groups {
+            // In the order of their use: queries before keys and values.
+            group.sort_by_key(|open| open.reader);
             let candidate = &self.candidates[self.by_name[&holder]];
             let rows = candidate.shape.first().copied().unwrap_or_default();
             let width = candidate.shape[1..].iter().product::<usize>();
@@ -36,8 +44,10 @@ impl Search<'_> {
             for open in &group {
                 let Some(tensor) = self.tensor(open) else { continue };
                 let length = tensor.len() / width.max(1);
-                let starts: Vec<usize> =
-                    if self.witness.is_some() { (0..rows).step_by(length.max(1)).collect() } else { vec![start] };
+                let mut starts = vec![start];
+                if self.witness.is_some() {
+                    starts.extend((0..rows).step_by(length.max(1)));
+                }
                 let fitting = starts.into_iter().flat_map(|start| {
                     let piece = Piece { key: holder.clone(), range: Some(start * width..start * width + tensor.len()) };
                     let mut orders = part_orders(tensor, candidate, start);
@@ -98,7 +108,7 @@ fn part_orders(tensor: &Tensor, candidate: &Candidate, start: usize) -> Vec<Orde
         return Vec::new();
     }
     let count = tensor.len() / width;
-    if count == 0 || start + count > rows || rows % count != 0 {
+    if count == 0 || start + count > rows {
         return Vec::new();
     }
     let shape: Vec<usize> = std::iter::once(count).chain(rest.iter().copied()).collect();
