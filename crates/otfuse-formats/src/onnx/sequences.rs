@@ -12,6 +12,8 @@ use crate::error::OnnxError;
 /// How a tensor is cut.
 #[derive(Clone, Debug)]
 pub(super) struct Sequence {
+    /// The node that cuts it.
+    node: String,
     x: ValueId,
     axis: i64,
     /// The lengths of the parts, or the one that all but the last have.
@@ -79,7 +81,8 @@ impl Reader<'_> {
                     },
                 };
                 let Some(x) = self.value(first) else { return Ok(false) };
-                let sequence = Sequence { x, axis, lengths, is_list, drops_axis: !keeps && value(1).is_none() };
+                let drops_axis = !keeps && value(1).is_none();
+                let sequence = Sequence { node: name.to_owned(), x, axis, lengths, is_list, drops_axis };
                 let Some(Some(indices)) = self.picks.get(output) else { return Ok(false) };
                 let known = indices.iter().all(|index| self.index(index).and_then(|at| sequence.range(at)).is_some());
                 if known {
@@ -93,7 +96,10 @@ impl Reader<'_> {
                     return Ok(false);
                 };
                 let Some((start, end)) = sequence.range(index) else { return Ok(false) };
-                self.part(name, &sequence, (start, end), output);
+                // What has no name is known by the cut.
+                let of_cut = format!("{}_{}", sequence.node, if sequence.drops_axis { "Gather" } else { "Slice" });
+                let is_named = node.name.as_deref().is_some_and(|name| !name.is_empty());
+                self.part(if is_named { name } else { &of_cut }, &sequence, (start, end), output);
                 Ok(true)
             }
             _ => Ok(false),

@@ -193,7 +193,10 @@ impl Search<'_> {
         for binding in &self.bindings {
             let id = self.graph.find_value(&binding.initializer);
             let Some((id, tensor)) = id.and_then(|id| Some((id, self.graph.initializer(id)?))) else { continue };
-            let keys = binding.keys();
+            // A tensor may lie in another one in several pieces.
+            let mut keys = binding.keys();
+            keys.sort_unstable();
+            keys.dedup();
             let of_first = keys.first().and_then(|key| of_key.get(key)).into_iter().flatten().copied();
             let known = of_first.into_iter().find(|&at| alike[at][0].0.source == binding.source);
             match known {
