@@ -18,6 +18,11 @@ pub enum Progress {
         /// The group.
         group: GroupId,
     },
+    /// A group of a model is about to be matched again.
+    Sweeping {
+        /// The model, counted from 0.
+        model: usize,
+    },
     /// A sweep over all groups of a model is done.
     Swept {
         /// The model, counted from 0.

@@ -93,7 +93,7 @@ pub(crate) fn converge(
     let mut stale = vec![true; count];
     for order in orders(count, is_random.then_some(seed)).take(settings.matching.max_sweeps) {
         for index in order {
-            observer.check()?;
+            observer.tell(Progress::Sweeping { model })?;
             if !std::mem::take(&mut stale[index]) || !sweeps.rematch(ids[index])? {
                 continue;
             }

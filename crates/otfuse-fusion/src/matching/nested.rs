@@ -70,7 +70,7 @@ impl<'s> Nested<'s> {
         for order in orders(count, is_random.then_some(seed)).take(settings.matching.max_sweeps) {
             let mut changed = false;
             for index in order {
-                observer.check()?;
+                observer.tell(Progress::Sweeping { model: self.sweep.model })?;
                 let group = self.networks.groups().iter().nth(index).map(|(group, _)| group);
                 let Some(group) = group.filter(|&group| self.networks.groups().group(group).within.is_none()) else {
                     continue;
