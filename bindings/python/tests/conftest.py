@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,18 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "otfuse", *map(str, words)], capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def interrupted(script: str, after: float) -> float:
+    """Sends a script SIGINT so many seconds after its first line; it ends with 7. How long that took."""
+    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    running.stdout.readline()
+    time.sleep(after)
+    running.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    assert running.wait(timeout=30) == 7
+    return time.monotonic() - start
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import otfuse
 import pytest
-from conftest import command
+from conftest import command, interrupted
 
 CASES: dict[str, tuple[list[object], dict[str, object]]] = {
     "plain": ([], {}),
@@ -202,11 +199,4 @@ def test_interrupts_end_the_work(tmp_path: Path, random: np.random.Generator) ->
         f"        otfuse.fuse({[str(tmp_path / 'a.npz'), str(tmp_path / 'b.npz')]!r}, architecture='mlp', observer=tell)\n"
         "except KeyboardInterrupt:\n    sys.exit(7)\n"
     )
-    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    running.stdout.readline()
-    time.sleep(0.2)
-    running.send_signal(signal.SIGINT)
-    start = time.monotonic()
-    assert running.wait(timeout=30) == 7
-    assert time.monotonic() - start < 5
+    assert interrupted(script, after=0.2) < 5

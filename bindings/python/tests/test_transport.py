@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import otfuse
 import pytest
+from conftest import interrupted
 from otfuse import transport
 
 
@@ -64,12 +62,7 @@ def test_interrupts_end_long_problems(call: str) -> None:
         f"try:\n    while True: {call}\n"
         "except KeyboardInterrupt:\n    sys.exit(7)\n"
     )
-    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    running.stdout.readline()
-    time.sleep(0.3)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=30) == 7
+    interrupted(script, after=0.3)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -40,7 +40,11 @@ impl HfSource {
     /// Settings without `vocab_size`, no tokenizer that can be read here.
     pub fn tokens(&self) -> Result<Tokens, HfError> {
         let files = self.companions()?;
-        let count = settings(&files)?.size("vocab_size")?;
+        let config = settings(&files)?;
+        let count = config.size("vocab_size")?;
+        if axes(&config, &self.dict)?.is_empty() {
+            return Err(unfit("vocab_size", "the length of a tensor", &count.into()));
+        }
         let mut tokens = vec![None; count];
         for (number, token) in tokens_of(&files)? {
             if let Some(place) = tokens.get_mut(number) {

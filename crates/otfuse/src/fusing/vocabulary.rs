@@ -128,8 +128,8 @@ fn with_rows(tensor: &Tensor, from: &Tensor, axis: usize, rows: &[usize]) -> Opt
         return None;
     }
     let shape = tensor.shape();
-    let size: usize = shape[axis + 1..].iter().product::<usize>() * tensor.data_type().size();
-    let block = size * shape[axis];
+    let size: usize = shape.get(axis + 1..)?.iter().product::<usize>() * tensor.data_type().size();
+    let block = size * shape.get(axis)?;
     let mut bytes = tensor.bytes().to_vec();
     for start in (0..bytes.len()).step_by(block.max(1)) {
         for row in rows {
