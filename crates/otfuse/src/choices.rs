@@ -69,6 +69,26 @@ impl TypeName {
 }
 
 choices!(
+    /// How much work goes into a result.
+    EffortName {
+        /// Matching and one repair in closed form, as fast as can be
+        Quick = "quick",
+        /// What pays within a minute or two
+        Default = "default",
+        /// All repairs, minutes
+        Thorough = "thorough",
+    }
+);
+choices!(
+    /// Which symmetries of the networks are used to align them.
+    SymmetryName {
+        /// All that a network is proved to have
+        Auto = "auto",
+        /// Permutations of neurons alone
+        Permutations = "permutations",
+    }
+);
+choices!(
     /// What becomes of tokens that not all models have.
     VocabularyName {
         /// The anchor's tokens stay; rows that another model lacks are the anchor's alone

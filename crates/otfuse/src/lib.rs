@@ -87,8 +87,9 @@ pub use apply::{Applied, ApplyOptions, ApplyReport, apply};
 pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use card::{card, card_path};
 pub use choices::{
-    Choice, ConsensusName, CostName, MarginalName, MembersName, MethodName, ModeName, NormName, OrderName, PointName,
-    PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, TypeName, VocabularyName,
+    Choice, ConsensusName, CostName, EffortName, MarginalName, MembersName, MethodName, ModeName, NormName, OrderName,
+    PointName, PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, SymmetryName, TypeName,
+    VocabularyName,
 };
 pub use compare::{
     CompareOptions, CompareSeconds, ComparedAlignment, ComparedGroup, ComparedModel, Kernel, Kernels, LayerActivations,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::choices::choices;
 use crate::{
-    ConsensusName, CostName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName, PointName,
-    PresetName, ResidualName, SolverName, StartName, StatisticName, TypeName, VocabularyName,
+    ConsensusName, CostName, EffortName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName,
+    PointName, PresetName, ResidualName, SolverName, StartName, StatisticName, SymmetryName, TypeName, VocabularyName,
 };
 
 /// A struct of options, none of which has to be said, as files name them.
@@ -98,6 +98,12 @@ options!(
     FuseOptions {
         /// How the neurons are brought into one order; ot.
         method ("method"): MethodName,
+        /// How much work goes into the result; default.
+        effort ("effort"): EffortName,
+        /// Which symmetries of the networks are used to align them; auto.
+        symmetry ("symmetry"): SymmetryName,
+        /// Where samples come from without a data set: parents, noise, none, or a file of them; what the effort says.
+        samples_from ("samples-from"): String,
         /// How aligned tensors become one; mean.
         merge ("merge"): MergeName,
         /// The share of the second of two models, in place of `weights`.

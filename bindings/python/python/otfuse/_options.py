@@ -64,6 +64,9 @@ class FuseOptions(AlignOptions, total=False):
     aligned_only: bool
     dtype: Literal["float32", "float16", "bfloat16"]
     vocabulary: Literal["anchor", "intersect"]
+    effort: Literal["quick", "default", "thorough"]
+    symmetry: Literal["auto", "permutations"]
+    samples_from: str
 
 
 _FUSE, _ALIGN = _otfuse.option_names()

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Comparison, ConsensusName, CostName, DataOptions, Dataset, Error, FuseConfig, FuseOptions, FuseReport, InputShapes,
-    MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry,
-    Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, TypeName, VocabularyName, card,
-    card_path,
+    Comparison, ConsensusName, CostName, DataOptions, Dataset, EffortName, Error, FuseConfig, FuseOptions, FuseReport,
+    InputShapes, MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName,
+    Registry, Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, SymmetryName,
+    TypeName, VocabularyName, card, card_path,
 };
 
 use super::sweep;
@@ -63,6 +63,15 @@ struct Options {
     /// How the neurons are brought into one order [default: ot]
     #[arg(long, value_parser = choice::<MethodName>())]
     method: Option<MethodName>,
+    /// How much work goes into the result [default: default]
+    #[arg(long, value_parser = choice::<EffortName>())]
+    effort: Option<EffortName>,
+    /// Which symmetries of the networks are used to align them [default: auto]
+    #[arg(long, value_parser = choice::<SymmetryName>())]
+    symmetry: Option<SymmetryName>,
+    /// Where samples come from without --data: parents (the networks make them), noise, none, or a file of them
+    #[arg(long, value_name = "parents|noise|none|FILE", conflicts_with = "data")]
+    samples_from: Option<String>,
     /// How aligned tensors become one [default: mean]
     #[arg(long, value_parser = choice::<MergeName>())]
     merge: Option<MergeName>,
@@ -193,6 +202,9 @@ impl Options {
         let sweeping = &self.sweeping;
         FuseOptions {
             method: self.method,
+            effort: self.effort,
+            symmetry: self.symmetry,
+            samples_from: self.samples_from.clone(),
             merge: self.merge,
             t: self.t,
             mode: self.mode,

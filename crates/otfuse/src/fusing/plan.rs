@@ -9,9 +9,9 @@ use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solv
 use crate::choices::Choice;
 use crate::error::fusion_error;
 use crate::{
-    ConsensusName, Context, CostName, Error, FuseOptions, InputShapes, MarginalName, MembersName, MergeName,
-    MethodName, ModeName, Model, OrderName, PointName, PresetName, RepairName, ResidualName, Result, SolverName,
-    StartName, StatisticName,
+    ConsensusName, Context, CostName, EffortName, Error, FuseOptions, InputShapes, MarginalName, MembersName,
+    MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, RepairName, ResidualName, Result,
+    SolverName, StartName, StatisticName, SymmetryName,
 };
 
 /// The most samples whose activations are matched unless activations were asked for: all are held at once.
@@ -26,6 +26,8 @@ const EPSILON: f64 = 0.05;
 /// Options as they are used.
 pub(crate) struct Plan {
     pub settings: Settings,
+    pub effort: EffortName,
+    pub symmetry: SymmetryName,
     pub merge: MergeName,
     pub anchor: usize,
     pub align_outputs: bool,
@@ -107,7 +109,10 @@ impl Plan {
         checked.map_err(|error| fusion_error(&error, &paths, anchor))?;
         let is_paper = options.preset == Some(PresetName::Paper);
         let samples = options.samples.unwrap_or(1000);
+        let effort = options.effort.unwrap_or(EffortName::Default);
         Ok(Self {
+            effort,
+            symmetry: symmetry_of(options, effort),
             merge,
             anchor,
             align_outputs: (is_paper || options.align_outputs.unwrap_or(false))
@@ -360,6 +365,16 @@ fn mode_of(options: &FuseOptions, purpose: Purpose) -> ModeName {
         ModeName::Auto if is_free && purpose == (Purpose::Fuse { has_data: true }) => ModeName::Activations,
         ModeName::Auto => ModeName::Weights,
         mode => mode,
+    }
+}
+
+/// Which symmetries align the networks: presets, plain averages and quick work know permutations alone.
+fn symmetry_of(options: &FuseOptions, effort: EffortName) -> SymmetryName {
+    let is_free = options.preset.is_none() && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot;
+    match options.symmetry {
+        Some(symmetry) => symmetry,
+        None if effort == EffortName::Quick || !is_free => SymmetryName::Permutations,
+        None => SymmetryName::Auto,
     }
 }
 
