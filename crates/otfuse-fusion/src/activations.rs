@@ -6,6 +6,7 @@ use otfuse_graph::{AxisLayout, Graph, GroupId, NodeId, Observation, Operator, Ro
 
 use crate::error::FusionError;
 use crate::features::{is_linear, neuron_rows};
+use crate::importance::Deviations;
 use crate::networks::Networks;
 use crate::settings::{ActivationPoint, ActivationStatistic};
 use crate::transform::{Leaf, Mapper};
@@ -18,6 +19,8 @@ pub struct Activations {
     terms: BTreeMap<GroupId, Vec<Vec<f32>>>,
     /// For groups with others inside (attention heads): where their neurons and those inside are observed together.
     families: BTreeMap<GroupId, Vec<Leaf>>,
+    /// How much the network makes of the neurons of each group, where that counts.
+    importance: BTreeMap<GroupId, Vec<f64>>,
 }
 
 impl Networks {
@@ -32,7 +35,7 @@ impl Networks {
     }
 
     /// Where the neurons of a group are observed, in the anchor's ids.
-    fn points(&self, group: GroupId, point: ActivationPoint) -> Vec<Observation> {
+    pub(crate) fn points(&self, group: GroupId, point: ActivationPoint) -> Vec<Observation> {
         let graph = self.reference();
         let readers = graph.consumers();
         let observations = &self.groups().group(group).observations;
@@ -124,6 +127,18 @@ impl Activations {
             found.terms.insert(group, joined.collect());
         }
         Ok(found)
+    }
+
+    /// Lets neurons count by their importance, the deviation of their sums times the norm of the weights that take them in.
+    #[must_use]
+    pub fn with_importance(mut self, networks: &Networks, model: usize, deviations: &Deviations) -> Self {
+        let of = |group| Some((group, deviations.importance(networks, model, group)?));
+        self.importance = networks.groups().iter().filter_map(|(group, _)| of(group)).collect();
+        self
+    }
+
+    pub(crate) fn importance(&self, group: GroupId) -> Option<&[f64]> {
+        self.importance.get(&group).map(Vec::as_slice)
     }
 
     pub(crate) fn tables(&self, group: GroupId) -> &[Vec<f32>] {

@@ -25,6 +25,7 @@ mod error;
 mod family;
 mod features;
 mod fuse;
+mod importance;
 mod map;
 mod matching;
 mod merge;
@@ -46,14 +47,15 @@ pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use cka::Gram;
 pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, align_all, fuse};
+pub use importance::Deviations;
 pub use merge::*;
 pub use networks::Networks;
 pub use observer::Progress;
-pub use partial::fuse_partially;
+pub use partial::{Apart, Resized, fuse_partially};
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
 pub use repair::{
-    Fit, LinearUnit, Loaded, NormalEquations, Normalization, Repair, RepairError, RunError, Runner, balance, repair,
-    repair_without_data,
+    Answer, Fit, LinearUnit, Loaded, NormalEquations, Normalization, Repair, RepairError, RunError, Runner, balance,
+    repair, repair_without_data,
 };
 pub use residual::Residual;
 pub use settings::{

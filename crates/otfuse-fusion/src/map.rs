@@ -50,6 +50,43 @@ impl GroupMap {
         }
     }
 
+    /// A map (the identity of so many neurons where there is none) whose targets are chosen anew: each one of the old ones, or
+    /// nothing.
+    pub fn taken(known: Option<&Self>, size: usize, chosen: &[Option<usize>]) -> Self {
+        let taken = |map: Option<&LinearMap>| match map {
+            Some(map) => map.taken(chosen),
+            None => LinearMap::identity(size).taken(chosen),
+        };
+        let map = match known {
+            Some(Self::Whole(map)) => Some(map),
+            _ => None,
+        };
+        let (producer, consumer) = (taken(map.map(|map| &map.producer)), taken(map.map(|map| &map.consumer)));
+        Self::Whole(NeuronMap { producer, consumer })
+    }
+
+    /// The same for neurons within others, of which the outer ones are chosen anew.
+    pub fn taken_within(known: Option<&Self>, outer: GroupId, size: usize, chosen: &[Option<usize>]) -> Self {
+        let (old, targets) = match known {
+            Some(Self::Within { pairs, targets, .. }) => (Some(pairs), *targets),
+            _ => (None, size),
+        };
+        let mut taken = BTreeMap::new();
+        for (to, from) in chosen.iter().enumerate().filter_map(|(to, from)| Some((to, (*from)?))) {
+            match old {
+                Some(pairs) => {
+                    let of_target = pairs.iter().filter(|((_, target), _)| *target == from);
+                    taken.extend(of_target.map(|((source, _), map)| ((*source, to), map.clone())));
+                }
+                None => {
+                    let identity = LinearMap::identity(size);
+                    taken.insert((from, to), NeuronMap { producer: identity.clone(), consumer: identity });
+                }
+            }
+        }
+        Self::Within { outer, targets, pairs: taken }
+    }
+
     /// The map between the neurons in two outer ones.
     pub fn pair(&self, source: usize, target: usize) -> Option<&NeuronMap> {
         match self {
@@ -104,6 +141,20 @@ impl LinearMap {
             }
         };
         Self { sources, kind }
+    }
+
+    fn identity(size: usize) -> Self {
+        Self { sources: size, kind: Kind::Permutation((0..size).collect()) }
+    }
+
+    /// With other targets: each one of those that there are, or one that nothing goes to.
+    fn taken(&self, chosen: &[Option<usize>]) -> Self {
+        let mut of_target = vec![Vec::new(); self.targets()];
+        for (source, target, factor) in self.entries() {
+            of_target[target].push((source, factor));
+        }
+        let rows = chosen.iter().map(|from| from.map_or_else(Vec::new, |from| of_target[from].clone())).collect();
+        Self { sources: self.sources, kind: Kind::Sparse(rows) }
     }
 
     /// The number of neurons that come out.

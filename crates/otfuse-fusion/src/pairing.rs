@@ -70,6 +70,30 @@ impl Matched {
         Self::new(&pairing(own, of_anchor, sizes, settings)?, None, settings)
     }
 
+    /// [`of`](Self::of), with costs that count by how important the two neurons are: `2 s t / (s + t)` for importances `s`
+    /// and `t`, so that a pair of which one counts for little costs little.
+    pub fn weighted(
+        own: &[Vec<f32>],
+        of_anchor: &[Vec<f32>],
+        importance: (&[f64], &[f64]),
+        settings: &Settings,
+    ) -> Result<Self, TransportError> {
+        let (n, m) = (importance.0.len(), importance.1.len());
+        let costs = costs(own, of_anchor, (n, m), settings.ground_cost)?;
+        // Of mean one, so that the regularisation of soft plans keeps its meaning.
+        let relative = |importance: &[f64]| -> Vec<f64> {
+            let mean = importance.iter().sum::<f64>() / importance.len().max(1) as f64;
+            importance.iter().map(|value| value / mean).collect()
+        };
+        let (left, right) = (relative(importance.0), relative(importance.1));
+        let mut weighted = costs.into_vec();
+        for (row, s) in weighted.chunks_exact_mut(m).zip(&left) {
+            row.iter_mut().zip(&right).for_each(|(cost, t)| *cost *= 2.0 * s * t / (s + t).max(f64::MIN_POSITIVE));
+        }
+        let (a, b) = (marginals(own, n, settings.marginals)?, marginals(of_anchor, m, settings.marginals)?);
+        Self::new(&Problem::new(CostMatrix::new(n, m, weighted)?, a, b)?, None, settings)
+    }
+
     pub fn alignment(&self, name: &str, (size, anchor_size): (usize, usize)) -> GroupAlignment {
         GroupAlignment {
             name: name.to_owned(),

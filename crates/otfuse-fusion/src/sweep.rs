@@ -42,7 +42,11 @@ pub(crate) fn sweep_forward<'a>(
                 None => {
                     let (own, of_anchor) = sweep.tables(group)?;
                     let sizes = (networks.size(model, group), networks.size(networks.anchor(), group));
-                    let matched = Matched::of(&own, &of_anchor, sizes, settings).map_err(failure)?;
+                    let matched = match sweep.importance(group) {
+                        Some(importance) => Matched::weighted(&own, &of_anchor, importance, settings),
+                        None => Matched::of(&own, &of_anchor, sizes, settings),
+                    };
+                    let matched = matched.map_err(failure)?;
                     let alignment = matched.alignment(&name, sizes);
                     sweep.plans[group.index()] = Some(matched.plan);
                     (GroupMap::Whole(matched.map), alignment)
@@ -122,6 +126,15 @@ impl<'a> Sweep<'a> {
             Ok(tables)
         };
         Ok((of(model, &self.maps)?, of(anchor, &[])?))
+    }
+
+    /// How important a group's neurons are in the model and in the anchor, where that counts.
+    fn importance(&self, group: GroupId) -> Option<(&[f64], &[f64])> {
+        if !matches!(self.settings.features, FeatureSource::Activations { .. }) {
+            return None;
+        }
+        let of = |model: usize| self.activations?.get(model)?.importance(group);
+        Some((of(self.model)?, of(self.networks.anchor())?))
     }
 
     /// The activations of a model, if the settings ask for them.

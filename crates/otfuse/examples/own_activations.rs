@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use otfuse::fusion::{
-    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Loaded, Mean, Networks, Repair, RunError, Runner,
-    Settings, fuse, repair,
+    ActivationPoint, ActivationStatistic, Activations, Answer, FeatureSource, Loaded, Mean, Networks, Repair, RunError,
+    Runner, Settings, fuse, repair,
 };
 use otfuse::graph::{Graph, Operator, Tensor, Unary, ValueId};
 use otfuse::runtime::mlp;
@@ -127,7 +127,7 @@ fn main() -> Result<(), RunError> {
         println!("{}: cost {:.4}, {:.0} % matched", group.name, group.cost, 100.0 * group.matched_fraction);
     }
     // The same engine serves the repair: every layer is fitted to what the parents compute.
-    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0 };
+    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble };
     let repaired = repair(&networks, &fusion, least_squares, Some(&engine), &mut |_, _| go_on)?;
     println!("{} parameters, repaired", repaired.parameter_count());
     Ok(())

@@ -1,11 +1,11 @@
 //! Networks run on samples: the activations that alignment needs, and those that repairs need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Fusion, FusionError, Loaded, Networks, Repair, RepairError,
-    RunError, Runner, repair,
+    ActivationPoint, ActivationStatistic, Activations, Deviations, Fusion, FusionError, Loaded, Networks, Repair,
+    RepairError, RunError, Runner, repair,
 };
 use otfuse_graph::{Graph, Tensor, ValueId};
 use otfuse_runtime::dataset::Dataset;
@@ -38,14 +38,47 @@ pub fn record_activations(
     dataset: &Dataset,
     host: &Host,
 ) -> Result<Activations, RecordError> {
+    record(networks, model, (point, statistic), None, dataset, host)
+}
+
+/// [`record_activations`], and how important each neuron is.
+pub(crate) fn record_with_importance(
+    networks: &Networks,
+    model: usize,
+    what: (ActivationPoint, ActivationStatistic),
+    dataset: &Dataset,
+    host: &Host,
+) -> Result<Activations, RecordError> {
+    record(networks, model, what, Some(Deviations::of(networks, model)), dataset, host)
+}
+
+fn record(
+    networks: &Networks,
+    model: usize,
+    (point, statistic): (ActivationPoint, ActivationStatistic),
+    mut deviations: Option<Deviations>,
+    dataset: &Dataset,
+    host: &Host,
+) -> Result<Activations, RecordError> {
     let executable = Executable::new(networks.graph(model), host)?;
-    let wanted = networks.observed(model, point);
+    let kept: BTreeSet<ValueId> = networks.observed(model, point).into_iter().collect();
+    let sums = deviations.as_ref().map(|deviations| deviations.observed(networks, model));
+    let wanted: BTreeSet<ValueId> = kept.iter().chain(sums.iter().flatten()).copied().collect();
+    let wanted: Vec<ValueId> = wanted.into_iter().collect();
     let mut batches: Vec<HashMap<_, _>> = Vec::new();
-    run_batched(&executable, dataset, &wanted, None, |_, values| {
+    run_batched(&executable, dataset, &wanted, None, |_, mut values| {
+        if let Some(deviations) = &mut deviations {
+            deviations.add(networks, model, &values);
+        }
+        values.retain(|id, _| kept.contains(id) || sums.is_none());
         batches.push(values.into_iter().collect());
         Ok(())
     })?;
-    Ok(Activations::new(networks, model, point, statistic, &batches)?)
+    let found = Activations::new(networks, model, point, statistic, &batches)?;
+    Ok(match &deviations {
+        Some(deviations) => found.with_importance(networks, model, deviations),
+        None => found,
+    })
 }
 
 /// Repairs a fused network on samples, as [`repair`] does.

@@ -1,6 +1,6 @@
 //! What can be asked of a fusion. Whatever is not said has the product's default, which [`Fuse`](crate::Fuse) resolves.
 
-use otfuse_fusion::{Mean, Merge, Repair, Slerp};
+use otfuse_fusion::{Answer, Mean, Merge, Repair, Slerp};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -76,14 +76,14 @@ choices!(
 
 impl RepairName {
     /// The repair of this name.
-    pub(crate) fn repair(self, ridge: f64, importance: f64) -> Repair {
+    pub(crate) fn repair(self, ridge: f64, importance: f64, answer: Answer) -> Repair {
         match self {
             Self::Auto | Self::None => Repair::None,
             Self::DataFree => Repair::DataFree,
             Self::Bn => Repair::BatchNorm,
             Self::Repair => Repair::Renormalize,
             Self::Rescale => Repair::Rescale,
-            Self::LeastSquares => Repair::LeastSquares { ridge, importance },
+            Self::LeastSquares => Repair::LeastSquares { ridge, importance, answer },
         }
     }
 
@@ -154,11 +154,15 @@ options!(
         ridge ("ridge"): f64,
         /// The power of a neuron's importance that is its share in the target of least squares; 4.
         importance ("importance"): f64,
+        /// Let a pair of neurons cost by their importance where activations are matched; what the effort says.
+        importance_cost ("importance-cost"): bool,
+        /// Fit the last layer of classifiers to scores averaged by each parent's share in a class; what the effort says.
+        class_shares ("class-shares"): bool,
         /// Let the worst matched neurons stay apart, until each group has this many times its size.
         width_budget ("width-budget"): f64,
         /// The width of the result, relative to the anchor's.
         target_width ("target-width"): f64,
-        /// Where activations are taken; pre.
+        /// Where activations are taken; post with mode auto, else pre.
         activation_point ("activation-point"): PointName,
         /// What is kept of the activations; raw.
         activation_features ("activation-features"): StatisticName,

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::Continue;
 
-use otfuse::fusion::{Mean, Networks, Repair, Settings, balance, fuse, repair};
+use otfuse::fusion::{Answer, Mean, Networks, Repair, Settings, balance, fuse, repair};
 use otfuse::graph::{Graph, GraphEditor, Operator, Tensor};
 use otfuse::runtime::dataset::Dataset;
 use otfuse::runtime::{Host, run_graph};
@@ -37,7 +37,7 @@ fn weights_before_a_normalisation_keep_their_norms() {
     let samples = Dataset::from_floats("noise", SHAPE.to_vec(), noise(40 * size), vec![0; 40], 10).expect("samples");
     let host = Host::default();
     let runner = SampleRunner::new(&samples, &host);
-    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0 };
+    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble };
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
     let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");

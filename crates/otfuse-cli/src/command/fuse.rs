@@ -127,6 +127,12 @@ struct Options {
     /// 0 averages all alike [default: 4]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     importance: Option<f64>,
+    /// Let a pair of neurons cost by their importance where activations are matched
+    #[arg(long, value_name = "true|false")]
+    importance_cost: Option<bool>,
+    /// Fit the last layer of classifiers to scores averaged by each parent's share in a class, in place of the ensemble's
+    #[arg(long, value_name = "true|false")]
+    class_shares: Option<bool>,
     /// Let the worst matched neurons of two models stay apart, until each group has this many times its size: from 1, all
     /// averaged, to 2, which computes the mean of both models' outputs. Without repair
     #[arg(long, value_name = "B", allow_negative_numbers = true)]
@@ -135,7 +141,7 @@ struct Options {
     /// the least important neurons of each group were taken out; above 1 as --width-budget
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     target_width: Option<f64>,
-    /// Where activations are taken [default: pre]
+    /// Where activations are taken [default: post with --mode auto, else pre]
     #[arg(long, value_parser = choice::<PointName>())]
     activation_point: Option<PointName>,
     /// What is kept of the activations [default: raw]
@@ -230,6 +236,8 @@ impl Options {
             repair: self.repair,
             ridge: self.ridge,
             importance: self.importance,
+            importance_cost: self.importance_cost,
+            class_shares: self.class_shares,
             width_budget: self.width_budget,
             target_width: self.target_width,
             activation_point: self.activation_point,

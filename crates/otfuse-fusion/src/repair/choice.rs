@@ -21,14 +21,28 @@ pub enum Repair {
     Rescale,
     /// Every layer fitted by least squares to the mean of its parents' sums, on its own inputs. In the mean a parent's
     /// neuron counts by a power of its importance (deviation times the norm of its outgoing weights); where the output
-    /// is as wide as the samples have classes, the last layer's target is the logarithm of the parents' mean probability.
+    /// is as wide as the samples have classes, the last layer's target is an [`Answer`].
     LeastSquares {
         /// How strongly weights are held at the averaged ones, relative to the mean variance of the layer's inputs.
         ridge: f64,
         /// The power of a neuron's importance that is its share among its partners in the target; 0 for averaging weights
         /// alone.
         importance: f64,
+        /// What a classifier's last layer is fitted to.
+        answer: Answer,
     },
+}
+
+/// What the last layer of a classifier is fitted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Answer {
+    /// The logarithm of the parents' mean probability.
+    #[default]
+    Ensemble,
+    /// For every class the mean of the parents' scores, each parent with its share in the class: its averaging weight times
+    /// its mean probability of the class over the samples. Who hardly ever answers with a class has little say in it, so
+    /// that parents that have seen different classes each decide on their own.
+    ClassShares,
 }
 
 /// Why a fused network could not be repaired.

@@ -30,6 +30,14 @@ pub(super) fn ensemble_logits(members: &[(Tensor, f64)]) -> Option<(Vec<usize>, 
     Some((shape, logits))
 }
 
+/// Adds the probability of each class in each row of scores.
+pub(super) fn add_probabilities(scores: &[f32], into: &mut [f64]) {
+    for row in scores.chunks_exact(into.len().max(1)) {
+        let level = log_sum_exp(row.iter().map(|&value| f64::from(value)));
+        into.iter_mut().zip(row).for_each(|(sum, &score)| *sum += (f64::from(score) - level).exp());
+    }
+}
+
 fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
     if largest.is_infinite() {

@@ -32,7 +32,7 @@ use crate::networks::Networks;
 use refit::Refit;
 
 pub use balance::balance;
-pub use choice::{Repair, RepairError};
+pub use choice::{Answer, Repair, RepairError};
 pub use data_free::repair_without_data;
 pub use normal_equations::{Fit, NormalEquations};
 pub use runner::{Loaded, RunError, Runner};

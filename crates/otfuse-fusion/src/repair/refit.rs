@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
 
-use super::choice::{Repair, RepairError};
-use super::ensemble::ensemble_logits;
+use super::choice::{Answer, Repair, RepairError};
+use super::ensemble::{add_probabilities, ensemble_logits};
 use super::moments::Moments;
 use super::normal_equations::{Fit, NormalEquations};
 use super::patches::Product;
@@ -78,13 +78,13 @@ impl<'a> Refit<'a> {
         for (index, unit) in units.iter().enumerate() {
             match self.kind {
                 Repair::BatchNorm => self.reset_statistics(unit)?,
-                Repair::LeastSquares { ridge, importance } => {
+                Repair::LeastSquares { ridge, importance, answer } => {
                     // The other summand is known once all layers before it are fitted.
                     let residual = unit.residual.filter(|&(_, other)| {
                         let before = ancestors(anchor, &[other]);
                         units[index..].iter().all(|later| !before.contains(&later.node))
                     });
-                    self.fit(unit, residual, ridge, importance)?;
+                    self.fit(unit, residual, ridge, (importance, answer))?;
                 }
                 _ => self.renormalize(unit)?,
             }
@@ -224,7 +224,7 @@ impl<'a> Refit<'a> {
         unit: &LinearUnit,
         residual: Option<(ValueId, ValueId)>,
         ridge: f64,
-        importance: f64,
+        (importance, answer): (f64, Answer),
     ) -> Result<(), RepairError> {
         let anchor = self.networks.reference();
         let operator = &anchor.node(unit.node).operator;
@@ -239,10 +239,13 @@ impl<'a> Refit<'a> {
         let rows = (ROWS_PER_INPUT * depth).max(LEAST_ROWS);
         let per_batch = rows.div_ceil(self.fused.batches().max(1));
         let observed = residual.map_or(unit.output, |(sum, _)| sum);
-        let shares = self.shares(unit, observed, importance)?;
+        let shares = match answer {
+            Answer::ClassShares if self.is_answer(observed) => self.class_shares(observed)?,
+            _ => self.shares(unit, observed, importance)?,
+        };
         for batch in 0..self.fused.batches() {
             let values = self.fused.peek(batch, &wanted).map_err(|source| self.of_fused(source))?;
-            let mut target = self.target(unit, batch, observed, &shares)?;
+            let mut target = self.target(unit, batch, observed, &shares, answer)?;
             if let Some((_, other)) = residual {
                 let other = floats(values.clone(), other).map_err(|source| self.of_fused(source))?;
                 let other = other.to_f32().unwrap_or_default();
@@ -289,23 +292,52 @@ impl<'a> Refit<'a> {
         Ok(self.shares.of(observed, axis, &moments, power))
     }
 
+    fn is_answer(&self, value: ValueId) -> bool {
+        self.networks.reference().outputs().contains(&value)
+    }
+
+    /// Each parent's share in each class; without classes that of its weight.
+    fn class_shares(&self, value: ValueId) -> Result<Vec<Vec<f64>>, RepairError> {
+        let mut found: Vec<Vec<f64>> = Vec::with_capacity(self.parents.len());
+        for (parent, (_, weight, _)) in self.parents.iter().enumerate() {
+            let mut of_parent = Vec::new();
+            for batch in 0..self.fused.batches() {
+                let scores = self.parent_value(parent, batch, value)?;
+                let is_classified = scores.shape().len() == 2 && scores.shape()[1] == self.classes;
+                let rows = scores.to_f32().unwrap_or_default();
+                of_parent.resize(*scores.shape().last().unwrap_or(&1), 0.0);
+                if is_classified {
+                    add_probabilities(&rows, &mut of_parent);
+                }
+            }
+            of_parent.iter_mut().for_each(|share| *share = *weight * share.max(f64::MIN_POSITIVE));
+            found.push(of_parent);
+        }
+        for class in 0..found.first().map_or(0, Vec::len) {
+            let total: f64 = found.iter().map(|shares| shares[class]).sum();
+            found.iter_mut().for_each(|shares| shares[class] /= total);
+        }
+        Ok(found)
+    }
+
     /// The mean of the parents' aligned values on one batch, by shares; for the logits of a classifier those of the
-    /// parents' ensemble.
+    /// parents' ensemble, where these are the answer.
     fn target(
         &self,
         unit: &LinearUnit,
         batch: usize,
         value: ValueId,
         shares: &[Vec<f64>],
+        answer: Answer,
     ) -> Result<(Vec<usize>, Vec<f32>), RepairError> {
-        let anchor = self.networks.reference();
         let mut members = Vec::with_capacity(self.parents.len());
         for parent in 0..self.parents.len() {
             members.push((self.parent_value(parent, batch, value)?, self.parents[parent].1));
         }
         let shape = members.first().map_or_else(Vec::new, |(tensor, _)| tensor.shape().to_vec());
-        let is_answer = anchor.outputs().contains(&value) && shape.len() == 2 && shape[1] == self.classes;
-        if is_answer && let Some(logits) = ensemble_logits(&members) {
+        let is_whole =
+            answer == Answer::Ensemble && self.is_answer(value) && shape.len() == 2 && shape[1] == self.classes;
+        if is_whole && let Some(logits) = ensemble_logits(&members) {
             return Ok(logits);
         }
         let mut sum = vec![0.0_f64; shape.iter().product()];

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use otfuse_fusion::{Activations, Aligned, FeatureSource, FusionError, Networks, Progress, RepairError, align_all};
+use otfuse_fusion::{
+    Activations, Aligned, Apart, FeatureSource, Fusion, FusionError, Networks, Progress, RepairError, align_all,
+    fuse_partially,
+};
 use otfuse_graph::{Facts, Graph, NeuronGroups};
 use otfuse_runtime::RuntimeError;
 
 use super::plan::Plan;
 use super::{Prepared, refusal};
-use crate::activations::{RecordError, record_activations, repaired};
+use crate::activations::{RecordError, record_activations, record_with_importance, repaired};
 use crate::error::fusion_error;
 use crate::verify::{broken, verify_groups_at};
-use crate::{Context, Error, Model, Result, VerifyError};
+use crate::{Context, Error, Model, RepairName, Result, VerifyError};
 
 /// Networks of several models, matched: what everything that aligns works on.
 pub(crate) struct Group {
@@ -114,7 +117,11 @@ impl Group {
         };
         let stage = context.stage("recording activations", self.networks.len());
         let record = |model: usize| {
-            let found = record_activations(&self.networks, model, point, statistic, samples, context.host());
+            let (networks, host) = (&self.networks, context.host());
+            let found = match plan.importance_cost {
+                true => record_with_importance(networks, model, (point, statistic), samples, host),
+                false => record_activations(networks, model, point, statistic, samples, host),
+            };
             stage.step();
             found.map_err(|error| match error {
                 RecordError::Runtime(error) => self.run_error(model, error),
@@ -155,20 +162,51 @@ impl Group {
     /// The fused network, repaired as the plan says.
     pub(crate) fn repaired(
         &self,
-        fusion: &otfuse_fusion::Fusion,
+        fusion: &Fusion,
         plan: &Plan,
         samples: &Prepared,
         context: &Context,
     ) -> Result<Graph> {
-        let stage = context.stage("repairing layers", self.networks.groups().len());
+        self.repaired_as((&self.networks, fusion), plan, samples, context)
+    }
+
+    /// The same, of networks that need not be these.
+    fn repaired_as(
+        &self,
+        (networks, fusion): (&Networks, &Fusion),
+        plan: &Plan,
+        samples: &Prepared,
+        context: &Context,
+    ) -> Result<Graph> {
+        let stage = context.stage("repairing layers", networks.groups().len());
         let mut observe = |done, total| {
             stage.at(done, total);
             context.flow()
         };
-        let kind = plan.repair.repair(plan.ridge, plan.importance);
+        let kind = plan.repair.repair(plan.ridge, plan.importance, plan.answer);
         let samples = samples.all.as_ref().filter(|_| plan.repair.needs_samples());
-        repaired(&self.networks, fusion, kind, samples, context.host(), &mut observe)
+        repaired(networks, fusion, kind, samples, context.host(), &mut observe)
             .map_err(|error| self.repair_error(error))
+    }
+
+    /// The fused network at another width, repaired as the plan says.
+    pub(crate) fn resized(
+        &self,
+        fusion: &Fusion,
+        (budget, apart): (f64, Apart),
+        plan: &Plan,
+        samples: &Prepared,
+        context: &Context,
+    ) -> Result<Graph> {
+        let found = fuse_partially(&self.networks, fusion, budget, apart).map_err(|error| self.error(&error))?;
+        match (&found.parts, plan.repair) {
+            (_, RepairName::None) => Ok(found.graph),
+            (Some((networks, fusion)), _) => self.repaired_as((networks, fusion), plan, samples, context),
+            (None, _) => {
+                context.warn("neurons stay apart in a way that no repair knows: nothing is repaired");
+                Ok(found.graph)
+            }
+        }
     }
 
     fn repair_error(&self, error: RepairError) -> Error {

@@ -15,7 +15,7 @@ use std::borrow::{Borrow, Cow};
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
-use otfuse_fusion::{PruneSettings, fuse_partially, prune};
+use otfuse_fusion::{Apart, PruneSettings, prune};
 use otfuse_graph::{Graph, ValueId};
 
 use self::comparison::Checked;
@@ -129,6 +129,12 @@ impl Prepared {
             matching: plan.records().then(|| train.spread(plan.matching_samples)),
             all: needs_all.then(|| train.spread(plan.samples)),
         })
+    }
+
+    /// Says how many samples there are: as many as were asked for, or fewer.
+    fn count(&self, used: &mut FuseSamples) {
+        let matching = self.matching.as_ref().map_or(0, |samples| samples.len());
+        (used.count, used.matched) = (self.all.as_ref().map_or(matching, |samples| samples.len()), matching);
     }
 }
 
@@ -362,7 +368,9 @@ impl FusePlan {
             let fusion = aligned.fused(&*merge, &weights).map_err(failure)?;
             average = clock.lap();
             let graph = match self.plan.width_budget {
-                Some(budget) => fuse_partially(&group.networks, &fusion, budget).map_err(failure)?,
+                Some(budget) => {
+                    group.resized(&fusion, (budget, Apart::WorstMatched), &self.plan, &self.samples, context)?
+                }
                 None => group.repaired(&fusion, &self.plan, &self.samples, context)?,
             };
             let graph = if self.words.is_whole() { graph } else { self.words.restored(graph, &anchor)? };
@@ -383,7 +391,10 @@ impl FusePlan {
         let weights = &weights[..self.models.len()];
         // Side by side; the report then finds them there.
         hashes(&self.models)?;
-        let settings = FuseSettings::of(&self.plan, &self.options, self.data.as_deref(), given_anchor, weights);
+        let mut settings = FuseSettings::of(&self.plan, &self.options, self.data.as_deref(), given_anchor, weights);
+        if let Some(used) = &mut settings.samples {
+            self.samples.count(used);
+        }
         let mut report =
             FuseReport::of(FuseSettings { verified, ..settings }, &self.options, &self.models, &alignments)?;
         report.comparison = comparison;

@@ -1,8 +1,8 @@
 //! A fusion, its options resolved: what the product does where nothing is said.
 
 use otfuse_fusion::{
-    ActivationPoint, ActivationStatistic, Alignment, Consensus, FeatureSource, MarginalKind, Matching, Members, Merge,
-    Residual, Settings, SweepOrder, SweepStart,
+    ActivationPoint, ActivationStatistic, Alignment, Answer, Consensus, FeatureSource, MarginalKind, Matching, Members,
+    Merge, Residual, Settings, SweepOrder, SweepStart,
 };
 use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
 
@@ -37,6 +37,9 @@ pub(crate) struct Plan {
     pub repair: RepairName,
     pub ridge: f64,
     pub importance: f64,
+    /// Whether important neurons cost more where activations are matched.
+    pub importance_cost: bool,
+    pub answer: Answer,
     pub samples: usize,
     /// Samples whose activations are matched.
     pub matching_samples: usize,
@@ -95,7 +98,7 @@ impl Plan {
         let width_budget = options.width_budget.or(options.target_width.filter(|&width| width > 1.0));
         let (mode, repair) = (mode_of(options, purpose), repair_of(options, width_budget, purpose));
         check_samples(options, mode, repair, has_data)?;
-        check_numbers(options, width_budget, repair)?;
+        check_numbers(options, width_budget)?;
         let (point, statistic) = recorded(options);
         let settings = Settings {
             weights: weights(options, count, anchor)?,
@@ -123,6 +126,11 @@ impl Plan {
             repair,
             ridge: options.ridge.unwrap_or(RIDGE),
             importance: options.importance.unwrap_or(4.0),
+            importance_cost: options.importance_cost.unwrap_or(false),
+            answer: match options.class_shares.unwrap_or(false) {
+                true => Answer::ClassShares,
+                false => Answer::Ensemble,
+            },
             samples,
             matching_samples: match options.mode.unwrap_or(ModeName::Auto) {
                 ModeName::Auto => samples.min(MATCHING_SAMPLES),
@@ -237,7 +245,7 @@ fn check_samples(options: &FuseOptions, mode: ModeName, repair: RepairName, has_
     Ok(())
 }
 
-fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: RepairName) -> Result<()> {
+fn check_numbers(options: &FuseOptions, width_budget: Option<f64>) -> Result<()> {
     if let Some(ridge) = options.ridge {
         positive("ridge", ridge, &format!("the default is {RIDGE}"))?;
     }
@@ -267,10 +275,6 @@ fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: Repai
     ];
     if let Some((one, _, other, _)) = excluded.into_iter().find(|&(_, one, _, other)| one && other) {
         return Err(Error::input(format!("`{one}` and `{other}` exclude each other")).hint("leave one of them out"));
-    }
-    if width_budget.is_some() && repair != RepairName::None {
-        return Err(Error::input("`width_budget` and `repair` exclude each other")
-            .hint("neurons that stay apart need no repair; `repair` none is the default with `width_budget`"));
     }
     if let Some(epsilon) = options.epsilon {
         positive("epsilon", epsilon, "the default is 0.05; smaller is closer to the exact solution")?;
@@ -306,8 +310,9 @@ fn weights(options: &FuseOptions, models: usize, anchor: usize) -> Result<Vec<f6
 fn recorded(options: &FuseOptions) -> (PointName, StatisticName) {
     let point = match options.mode.unwrap_or(ModeName::Auto) {
         ModeName::Auto => PointName::Post,
-        _ => options.activation_point.unwrap_or(PointName::Pre),
+        _ => PointName::Pre,
     };
+    let point = options.activation_point.unwrap_or(point);
     (point, options.activation_features.unwrap_or(StatisticName::Raw))
 }
 
@@ -382,9 +387,11 @@ fn symmetry_of(options: &FuseOptions, effort: EffortName) -> SymmetryName {
 fn repair_of(options: &FuseOptions, width_budget: Option<f64>, purpose: Purpose) -> RepairName {
     let is_free = options.preset.is_none()
         && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
-        && options.aligned_only != Some(true)
-        && width_budget.is_none();
+        && options.aligned_only != Some(true);
+    let is_quick = options.effort == Some(EffortName::Quick);
     match options.repair.unwrap_or(RepairName::Auto) {
+        // Neurons that stay apart keep their variance.
+        RepairName::Auto if width_budget.is_some() && (is_quick || !purpose.has_data()) => RepairName::None,
         RepairName::Auto if !is_free || matches!(purpose, Purpose::Measure { .. }) => RepairName::None,
         RepairName::Auto if purpose.has_data() => RepairName::LeastSquares,
         RepairName::Auto => RepairName::DataFree,

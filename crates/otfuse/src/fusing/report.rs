@@ -93,7 +93,10 @@ pub struct FuseSettings {
 pub struct FuseSamples {
     pub data: String,
     pub split: &'static str,
+    /// As many as there were, at most as many as were asked for.
     pub count: usize,
+    /// Those whose activations were matched.
+    pub matched: usize,
     pub point: PointName,
     pub features: StatisticName,
 }
@@ -234,6 +237,7 @@ impl FuseSettings {
                 data: data.to_owned(),
                 split: "train",
                 count: plan.samples,
+                matched: if plan.records() { plan.matching_samples } else { 0 },
                 point: plan.point,
                 features: plan.statistic,
             }),
