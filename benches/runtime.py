@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Times networks of otfuse-runtime beside PyTorch on the CPU and prints a Markdown table of ratios.
+"""Times networks of otfuse-runtime beside PyTorch, on the CPU or a GPU, and prints a Markdown table of ratios.
 
-usage: runtime.py [--rounds 5] [--threads 2 1]
+usage: runtime.py [--rounds 5] [--threads 2 1] [--device cuda] [--program FILE]
 
-Needs torch in the Python that runs it; builds the example `runtime` with cargo. Both programs run the same networks on
+Needs torch in the Python that runs it; builds the example `runtime` with cargo, unless it is given (with `--device cuda` it
+has to be built with that feature). PyTorch may use TF32 on a GPU, as its users let it. Both programs run the same networks on
 random data, in turn, `--rounds` times with each number of threads; each round's figure is the median of several passes,
 and medians of the rounds are compared. Networks:
 
@@ -43,14 +44,18 @@ def network(name):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10, bias=False)), [3, 32, 32]
 
 
-def peer(name, work, batch, repeat, threads):
+def peer(name, work, batch, repeat, threads, device):
     """What a process of its own measures with PyTorch: the median over `repeat` passes."""
     import torch
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
     model, shape = network(name)
-    inputs, labels = torch.randn(batch, *shape), torch.arange(batch) % 10
+    model = model.to(device)
+    inputs, labels = torch.randn(batch, *shape, device=device), torch.arange(batch, device=device) % 10
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
 
     def forward():
@@ -66,6 +71,7 @@ def peer(name, work, batch, repeat, threads):
     for _ in range(repeat + 1):
         start = time.perf_counter()
         once()
+        wait()
         seconds.append(time.perf_counter() - start)
     print(json.dumps({"seconds": statistics.median(seconds[1:]), "version": torch.__version__}))
 
@@ -81,26 +87,34 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--threads", type=int, nargs="+", default=[2, 1])
-    arguments.add_argument("--peer", nargs=5, help=argparse.SUPPRESS)
+    arguments.add_argument("--device", default="cpu")
+    arguments.add_argument("--program", help="the example, built already")
+    arguments.add_argument("--peer", nargs=6, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.peer:
-        name, work, *numbers = options.peer
-        return peer(name, work, *map(int, numbers))
-    subprocess.run(["cargo", "build", "--release", "-p", "otfuse-runtime", "--example", "runtime"], cwd=ROOT, check=True)
+        name, work, *numbers, device = options.peer
+        return peer(name, work, *map(int, numbers), device)
+    if not options.program:
+        build = ["cargo", "build", "--release", "-p", "otfuse-runtime", "--example", "runtime"]
+        features = [] if options.device == "cpu" else ["--features", options.device.split(":")[0]]
+        subprocess.run(build + features, cwd=ROOT, check=True)
+    program = options.program or RUNTIME
     rows, version = [], ""
     for threads in options.threads:
         for name, work, batch, repeat in WORK:
             ours, theirs = [], []
             for _ in range(options.rounds):
-                ours.append(run([RUNTIME, name, work, "--batch", str(batch), "--repeat", str(repeat)], threads)["seconds"])
-                measured = run([sys.executable, __file__, "--peer", name, work, str(batch), str(repeat), str(threads)], threads)
+                size = ["--batch", str(batch), "--repeat", str(repeat), "--device", options.device]
+                ours.append(run([program, name, work, *size], threads)["seconds"])
+                work_of_peer = [name, work, str(batch), str(repeat), str(threads), options.device]
+                measured = run([sys.executable, __file__, "--peer", *work_of_peer], threads)
                 theirs.append(measured["seconds"])
                 version = measured["version"]
             rows.append((name, work, batch, threads, statistics.median(ours), statistics.median(theirs)))
             print(rows[-1], file=sys.stderr, flush=True)
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         names = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
-    print(f"{names[0] if names else platform.processor()}, {len(names)} cores seen; {platform.system()}; PyTorch {version}; "
+    print(f"{names[0] if names else platform.processor()}, {len(names)} cores seen; {platform.system()}; device {options.device}; PyTorch {version}; "
           f"median of {options.rounds} rounds, in turn.\n")
     print("| network | work | batch | threads | images/s | PyTorch, images/s | ratio |")
     print("|---|---|---|---|---|---|---|")

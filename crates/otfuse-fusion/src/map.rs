@@ -166,6 +166,17 @@ impl LinearMap {
         }
     }
 
+    /// Whether anything goes to a target.
+    pub fn reaches(&self, target: usize) -> bool {
+        match &self.kind {
+            Kind::Permutation(_) => true,
+            Kind::Sparse(rows) => !rows[target].is_empty(),
+            Kind::Dense { factors, .. } => {
+                factors[target * self.sources..(target + 1) * self.sources].iter().any(|factor| *factor != 0.0)
+            }
+        }
+    }
+
     /// All `(source, target, factor)` that are not 0, by targets.
     pub fn entries(&self) -> Vec<(usize, usize, f64)> {
         match &self.kind {

@@ -1,6 +1,6 @@
 //! Times the execution and the training of two networks on random data, and prints seconds as JSON.
 //!
-//! usage: runtime NETWORK WORK [--batch N] [--repeat N]
+//! usage: runtime NETWORK WORK [--batch N] [--repeat N] [--device cpu|cuda|wgpu]
 //!
 //! NETWORK is `vgg11` (3 x 32 x 32 inputs, no bias, no normalisation, one linear layer) or `mlp`
 //! (784-400-200-100-10 with biases); WORK is `forward` or `train` (a step of stochastic gradient descent with
@@ -14,7 +14,7 @@ use std::time::Instant;
 use otfuse_graph::{Conv, Graph, GraphBuilder, Tensor, Window};
 use otfuse_runtime::dataset::Dataset;
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Executable, Host, mlp};
+use otfuse_runtime::{Device, Executable, Host, mlp};
 
 /// As in the `otfuse` command.
 #[global_allocator]
@@ -56,8 +56,8 @@ fn vgg11() -> Graph {
 }
 
 /// Seconds of each of `repeat` passes over a batch, after one that does not count.
-fn forward(graph: &Graph, shape: &[usize], batch: usize, repeat: usize) -> Vec<f64> {
-    let executable = Executable::new(graph, &Host::default()).expect("a valid graph");
+fn forward(graph: &Graph, shape: &[usize], batch: usize, repeat: usize, host: &Host) -> Vec<f64> {
+    let executable = Executable::new(graph, host).expect("a valid graph");
     let shape = [&[batch], shape].concat();
     let input = Tensor::from_f32(&shape, numbers(shape.iter().product(), 1.0));
     let once = || {
@@ -70,7 +70,7 @@ fn forward(graph: &Graph, shape: &[usize], batch: usize, repeat: usize) -> Vec<f
 }
 
 /// Seconds of each of `repeat` steps, after one that does not count.
-fn steps(graph: &Graph, shape: &[usize], batch: usize, repeat: usize) -> Vec<f64> {
+fn steps(graph: &Graph, shape: &[usize], batch: usize, repeat: usize, host: &Host) -> Vec<f64> {
     let values = numbers(batch * shape.iter().product::<usize>(), 1.0);
     let labels = (0..batch as u32).map(|at| at % 10).collect();
     let dataset = Dataset::from_floats("random", shape.to_vec(), values, labels, 10).expect("as many values as labels");
@@ -78,7 +78,7 @@ fn steps(graph: &Graph, shape: &[usize], batch: usize, repeat: usize) -> Vec<f64
     let settings =
         TrainSettings { epochs: repeat + 1, batch_size: batch, learning_rate: 1e-4, ..TrainSettings::default() };
     let (mut seconds, mut last) = (Vec::new(), Instant::now());
-    train(graph, &dataset, &settings, &Host::default(), &mut |_| {
+    train(graph, &dataset, &settings, host, &mut |_| {
         seconds.push(last.elapsed().as_secs_f64());
         last = Instant::now();
     })
@@ -92,6 +92,9 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == name)?;
         Some(arguments.get(at + 1)?.parse::<usize>().expect("a number"))
     };
+    let named = arguments.iter().position(|argument| argument == "--device");
+    let name = named.and_then(|at| arguments.get(at + 1)).map_or("cpu", String::as_str);
+    let host = Host::new(Device::open(name).expect("a device"));
     let (network, work) = match arguments.as_slice() {
         [network, work, ..] => (network.as_str(), work.as_str()),
         _ => panic!("expected a network (vgg11, mlp) and work (forward, train)"),
@@ -105,11 +108,11 @@ fn main() {
     let (batch, mut seconds) = match work {
         "forward" => {
             let batch = option("--batch").unwrap_or(100);
-            (batch, forward(&graph, &shape, batch, repeat))
+            (batch, forward(&graph, &shape, batch, repeat, &host))
         }
         "train" => {
             let batch = option("--batch").unwrap_or(batch);
-            (batch, steps(&graph, &shape, batch, repeat))
+            (batch, steps(&graph, &shape, batch, repeat, &host))
         }
         other => panic!("expected forward or train, found {other}"),
     };

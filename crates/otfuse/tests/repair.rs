@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::Continue;
 
-use otfuse::fusion::{Answer, Mean, Networks, Repair, Settings, balance, fuse, repair};
+use otfuse::fusion::{Answer, Apart, Mean, Networks, Repair, Settings, balance, fuse, fuse_partially, repair};
 use otfuse::graph::{Graph, GraphEditor, Operator, Tensor};
 use otfuse::runtime::dataset::Dataset;
 use otfuse::runtime::{Host, run_graph};
@@ -141,4 +141,71 @@ fn neurons_that_cannot_be_scaled_stay_as_they_are() {
     let networks = Networks::new(&graphs, 1).expect("one architecture");
     let fused = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused").graph;
     assert_eq!(weights(&balance(&networks, fused.clone()).expect("balanced")), weights(&fused));
+}
+
+/// The mean squared difference to the mean of the parents' outputs.
+fn distance(graph: &Graph, parents: &[Graph], batch: &Tensor) -> f32 {
+    let parents: Vec<Vec<f32>> = parents.iter().map(|parent| outputs(parent, batch)).collect();
+    let found = outputs(graph, batch);
+    let mean = |at: usize| parents.iter().map(|parent| parent[at]).sum::<f32>() / parents.len() as f32;
+    found.iter().enumerate().map(|(at, value)| (value - mean(at)).powi(2)).sum::<f32>() / found.len() as f32
+}
+
+#[test]
+fn networks_of_another_width_are_repaired() {
+    // A perceptron, and a residual network with batch normalisation.
+    let shapes = [("mlp:24-16", vec![20], 300), ("resnet20:0.25", SHAPE.to_vec(), 40)];
+    for (name, shape, count) in shapes {
+        let parents = [1, 2, 3].map(|seed| architecture(name, &shape, 10, seed).expect("an architecture").graph);
+        let size: usize = shape.iter().product();
+        let samples = Dataset::from_floats("noise", shape.clone(), noise(count * size), vec![0; count], 7);
+        let (samples, host) = (samples.expect("samples"), Host::default());
+        let runner = SampleRunner::new(&samples, &host);
+        let networks = Networks::new(&parents.iter().collect::<Vec<_>>(), 2).expect("one architecture");
+        let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+        let batch_shape: Vec<usize> = [&[8], &shape[..]].concat();
+        let batch = Tensor::from_f32(&batch_shape, noise(batch_shape.iter().product()));
+        for (apart, budget) in [(Apart::WorstMatched, 1.5), (Apart::WorstMatched, 3.0), (Apart::Strongest, 1.5)] {
+            let found = fuse_partially(&networks, &fusion, budget, apart).expect("made wider");
+            let (networks, fusion) = found.parts.expect("the groups of the networks");
+            let kind = Repair::LeastSquares { ridge: 1e-4, importance: 0.0, answer: Answer::Ensemble };
+            let repaired = repair(&networks, &fusion, kind, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
+            let (before, after) = (distance(&found.graph, &parents, &batch), distance(&repaired, &parents, &batch));
+            if apart == Apart::WorstMatched && budget == 3.0 {
+                // All apart: the mean of the outputs, which a repair must not spoil.
+                assert!(before < 1e-9 && after < 1e-4, "{name}: {before}, repaired {after}");
+            } else {
+                assert!(after < before, "{name} {apart:?} {budget}: {before}, repaired {after}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_parent_decides_on_the_classes_that_it_answers_with() {
+    // Each of two classifiers never answers with one class, by a bias that the other has not.
+    let parent = |seed: u64, class: usize| {
+        let graph = architecture("mlp:24-16", &[20], 3, seed).expect("an architecture").graph;
+        let mut editor = GraphEditor::edit(graph.clone());
+        let bias = graph.initializers().filter(|(_, tensor)| tensor.shape() == [3]).map(|(id, _)| id).last();
+        let mut values = [0.0; 3];
+        values[class] = -20.0;
+        editor.set_tensor(bias.expect("a bias"), Tensor::from_f32(&[3], values.to_vec()));
+        editor.finish().expect("a network")
+    };
+    let parents = [parent(1, 0), parent(2, 1)];
+    let samples = Dataset::from_floats("noise", vec![20], noise(300 * 20), vec![0; 300], 3).expect("samples");
+    let host = Host::default();
+    let runner = SampleRunner::new(&samples, &host);
+    let networks = Networks::new(&parents.iter().collect::<Vec<_>>(), 1).expect("one architecture");
+    let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+    let kind = Repair::LeastSquares { ridge: 1e-4, importance: 0.0, answer: Answer::ClassShares };
+    let fused = repair(&networks, &fusion, kind, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
+    let batch = Tensor::from_f32(&[50, 20], noise(50 * 20));
+    let [a, b, found] = [&parents[0], &parents[1], &fused].map(|graph| outputs(graph, &batch));
+    let error = |class: usize, of: &[f32]| -> f32 {
+        (0..50).map(|row| (found[3 * row + class] - of[3 * row + class]).abs()).sum::<f32>() / 50.0
+    };
+    assert!(error(0, &b) < 0.5 && error(0, &a) > 15.0, "class 0: {} {}", error(0, &a), error(0, &b));
+    assert!(error(1, &a) < 0.5 && error(1, &b) > 15.0, "class 1: {} {}", error(1, &a), error(1, &b));
 }

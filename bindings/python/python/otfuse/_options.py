@@ -56,6 +56,8 @@ class FuseOptions(AlignOptions, total=False):
     repair: Repair
     ridge: float
     importance: float
+    importance_cost: bool
+    class_shares: bool
     width_budget: float
     target_width: float
     activation_point: Literal["pre", "post"]

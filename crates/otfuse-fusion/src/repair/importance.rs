@@ -5,6 +5,7 @@ use otfuse_graph::{AxisLayout, GroupId, ValueId};
 use crate::average::mapped;
 use crate::fuse::Fusion;
 use crate::importance::outgoing_norms;
+use crate::map::GroupMap;
 use crate::networks::Networks;
 
 impl Fusion {
@@ -18,6 +19,14 @@ impl Fusion {
         let groups = networks.groups().iter().filter(|(_, group)| group.within.is_none());
         let mut observations = groups.flat_map(|(_, group)| &group.observations);
         observations.find(|found| found.value == value && found.axis == axis).map(|found| &found.layout)
+    }
+
+    /// Whether a model has a part in a neuron of a group.
+    pub(super) fn has_part(&self, model: usize, group: GroupId, neuron: usize) -> bool {
+        match self.maps[model].get(group.index()) {
+            Some(Some(GroupMap::Whole(map))) => map.producer.reaches(neuron),
+            _ => true,
+        }
     }
 
     /// For every neuron of a group the norm of the weights that take it in, in one model after its maps. Zeros where no

@@ -68,8 +68,13 @@ impl<'a> Shares<'a> {
         // Relative to the most important partner, so that no power overflows.
         let most = |neuron: usize| found.iter().map(|parent| parent[neuron]).fold(0.0, f64::max);
         let most: Vec<f64> = (0..count).map(most).collect();
-        let raised =
-            |parent: usize, neuron: usize| self.parents[parent].1 * (found[parent][neuron] / most[neuron]).powf(power);
+        let raised = |parent: usize, neuron: usize| {
+            let (model, weight) = self.parents[parent];
+            match self.fusion.has_part(model, group, neuron) {
+                true => weight * (found[parent][neuron] / most[neuron]).powf(power),
+                false => 0.0,
+            }
+        };
         let masses: Vec<Vec<f64>> =
             (0..found.len()).map(|parent| (0..count).map(|neuron| raised(parent, neuron)).collect()).collect();
         let total: Vec<f64> = (0..count).map(|neuron| masses.iter().map(|parent| parent[neuron]).sum()).collect();

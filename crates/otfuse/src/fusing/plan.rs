@@ -113,6 +113,9 @@ impl Plan {
         let is_paper = options.preset == Some(PresetName::Paper);
         let samples = options.samples.unwrap_or(1000);
         let effort = options.effort.unwrap_or(EffortName::Default);
+        let is_tuned = effort != EffortName::Quick
+            && options.preset.is_none()
+            && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot;
         Ok(Self {
             effort,
             symmetry: symmetry_of(options, effort),
@@ -126,8 +129,9 @@ impl Plan {
             repair,
             ridge: options.ridge.unwrap_or(RIDGE),
             importance: options.importance.unwrap_or(4.0),
-            importance_cost: options.importance_cost.unwrap_or(false),
-            answer: match options.class_shares.unwrap_or(false) {
+            // Of three and more models each is matched with the anchor alone, whose neurons matter less then.
+            importance_cost: options.importance_cost.unwrap_or(is_tuned && count == 2),
+            answer: match options.class_shares.unwrap_or(is_tuned) {
                 true => Answer::ClassShares,
                 false => Answer::Ensemble,
             },
