@@ -36,6 +36,7 @@ mod partial;
 mod prune;
 mod repair;
 mod residual;
+mod rotation;
 mod scores;
 mod settings;
 mod sweep;
@@ -56,6 +57,7 @@ pub use repair::{
     repair_without_data,
 };
 pub use residual::Residual;
+pub use rotation::{NotRotated, Rotated, RotationCounts, Rotations, rotated};
 pub use settings::{
     ActivationPoint, ActivationStatistic, Alignment, Consensus, FeatureSource, MarginalKind, Matching, Members,
     Settings, SweepOrder, SweepStart,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
+use otfuse_graph::{Graph, GraphEditor, Node, NodeId, Operator, Tensor, ValueId};
 
 use super::choice::{Repair, RepairError};
 use super::ensemble::ensemble_logits;
@@ -74,7 +74,10 @@ impl<'a> Refit<'a> {
 
     pub fn run(mut self, observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Graph, RepairError> {
         let anchor = self.networks.reference();
-        let units = LinearUnit::of(anchor);
+        let units = match self.fusion.is_of_sequences {
+            true => LinearUnit::with_turned(anchor),
+            false => LinearUnit::of(anchor),
+        };
         for (index, unit) in units.iter().enumerate() {
             match self.kind {
                 Repair::BatchNorm => self.reset_statistics(unit)?,
@@ -298,13 +301,12 @@ impl<'a> Refit<'a> {
         value: ValueId,
         shares: &[Vec<f64>],
     ) -> Result<(Vec<usize>, Vec<f32>), RepairError> {
-        let anchor = self.networks.reference();
         let mut members = Vec::with_capacity(self.parents.len());
         for parent in 0..self.parents.len() {
             members.push((self.parent_value(parent, batch, value)?, self.parents[parent].1));
         }
         let shape = members.first().map_or_else(Vec::new, |(tensor, _)| tensor.shape().to_vec());
-        let is_answer = anchor.outputs().contains(&value) && shape.len() == 2 && shape[1] == self.classes;
+        let is_answer = self.is_output(value) && self.has_classes(&shape);
         if is_answer && let Some(logits) = ensemble_logits(&members) {
             return Ok(logits);
         }
@@ -318,6 +320,22 @@ impl<'a> Refit<'a> {
             }
         }
         Ok((shape, sum.into_iter().map(|value| value as f32).collect()))
+    }
+
+    /// Whether a value is an output of the network, be it under another name.
+    fn is_output(&self, value: ValueId) -> bool {
+        let anchor = self.networks.reference();
+        let renamed = |(_, node): (NodeId, &Node)| {
+            let is_same = matches!(node.operator, Operator::Identity) && node.input(0) == Some(value);
+            is_same && node.output(0).is_some_and(|output| anchor.outputs().contains(&output))
+        };
+        anchor.outputs().contains(&value) || (self.fusion.is_of_sequences && anchor.nodes().any(renamed))
+    }
+
+    /// Whether a value of this shape has a score for each class, of each sample or of each of its places.
+    fn has_classes(&self, shape: &[usize]) -> bool {
+        let is_one_each = shape.len() == 2 || (shape.len() == 3 && self.fusion.is_of_sequences);
+        is_one_each && shape.last() == Some(&self.classes)
     }
 
     /// The average of the aligned weights by shares as a row-major `depth x outputs` matrix, normalisations folded in.
