@@ -6,6 +6,7 @@ mod files;
 mod retype;
 mod state_dict;
 mod tied;
+mod untied;
 mod words;
 
 use std::borrow::Cow;

@@ -67,6 +67,9 @@ pub enum SavedPlan {
     Permutation(Vec<usize>),
     /// `(neuron of the model, neuron of the anchor, mass)` for every pair with mass.
     Entries(Vec<(usize, usize, f64)>),
+    /// Orthogonal matrices, row-major with a row for each neuron of the model: one for all neurons, or one for each neuron of
+    /// the group that these are within.
+    Rotations(Vec<Vec<f64>>),
 }
 
 impl SavedPlan {
@@ -75,6 +78,11 @@ impl SavedPlan {
         match self {
             Self::Permutation(targets) => targets.iter().enumerate().all(|(source, target)| source == *target),
             Self::Entries(entries) => entries.iter().all(|&(source, target, _)| source == target),
+            Self::Rotations(matrices) => matrices.iter().all(|matrix| {
+                let size = matrix.len().isqrt();
+                let expected = |at: usize| if at / size == at % size { 1.0 } else { 0.0 };
+                matrix.iter().enumerate().all(|(at, value)| (value - expected(at)).abs() < 1e-6)
+            }),
         }
     }
 }

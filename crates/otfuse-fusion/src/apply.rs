@@ -1,6 +1,6 @@
 //! Alignments that were saved, put to work again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use otfuse_graph::GroupId;
@@ -34,7 +34,14 @@ impl Aligned {
             }
             maps[model] = group_maps(networks, alignment, published_scaling)?;
         }
-        Ok(Self { networks: networks.clone(), maps, alignments: alignments.to_vec(), alignment_time: Duration::ZERO })
+        Ok(Self {
+            networks: networks.clone(),
+            maps,
+            is_of_sequences: false,
+            rotated: BTreeSet::new(),
+            alignments: alignments.to_vec(),
+            alignment_time: Duration::ZERO,
+        })
     }
 }
 
@@ -93,6 +100,9 @@ fn whole(saved: &GroupAlignment, published_scaling: bool) -> Result<NeuronMap, S
         SavedPlan::Permutation(targets) => {
             Err(format!("expected a permutation of {n}, found one of {}", targets.len()))
         }
+        SavedPlan::Rotations(_) => {
+            Err("rotations are of networks in canonical form and cannot be applied alone".into())
+        }
         SavedPlan::Entries(entries) => {
             let (mut a, mut b) = (vec![0.0; n], vec![0.0; m]);
             for &(i, j, mass) in entries {
@@ -126,7 +136,7 @@ fn marginals(sums: &[f64]) -> Result<Marginals, String> {
 /// The maps of a group within another: neuron `i` of outer neuron `o` stands as `o * size + i`.
 fn within(networks: &Networks, model: usize, saved: &GroupAlignment, outer: GroupId) -> Result<GroupMap, String> {
     let SavedPlan::Permutation(targets) = &saved.plan else {
-        return Err("soft matches within heads cannot be applied again".into());
+        return Err("rotations and soft matches within heads cannot be applied again".into());
     };
     let (n, m) = (saved.size, saved.anchor_size);
     let sources = networks.size(model, outer);

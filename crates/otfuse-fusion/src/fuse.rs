@@ -1,6 +1,6 @@
 //! The whole way from several networks to one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,10 @@ pub struct Fusion {
     pub weights: Vec<f64>,
     /// The maps of each model; none for the anchor.
     pub(crate) maps: Vec<Vec<Option<GroupMap>>>,
+    /// Whether least squares also fits layers whose weight is turned first, and scores of each place of a sequence.
+    pub(crate) is_of_sequences: bool,
+    /// Groups whose neurons are no things of their own: all of them count alike.
+    pub(crate) rotated: BTreeSet<GroupId>,
     /// Time spent aligning.
     pub alignment_time: Duration,
     /// Time spent averaging.
@@ -102,6 +106,9 @@ impl Fusion {
 pub struct Aligned {
     pub(crate) networks: Networks,
     pub(crate) maps: Vec<Vec<Option<GroupMap>>>,
+    /// What fusions of these are told; see [`Fusion`].
+    pub(crate) is_of_sequences: bool,
+    pub(crate) rotated: BTreeSet<GroupId>,
     /// One alignment per model other than the anchor; none for a plain average.
     pub alignments: Vec<ModelAlignment>,
     /// Time spent aligning.
@@ -109,6 +116,14 @@ pub struct Aligned {
 }
 
 impl Aligned {
+    /// The same, for which least squares also fits layers whose weight is turned before it is multiplied with, and whose scores
+    /// of classes for each place of a sequence are fitted to the logarithm of the parents' mean probability. In groups that are
+    /// `rotated` parents count by their averaging weights alone: no neuron there is important by itself.
+    #[must_use]
+    pub fn of_sequences(self, rotated: impl IntoIterator<Item = GroupId>) -> Self {
+        Self { is_of_sequences: true, rotated: rotated.into_iter().collect(), ..self }
+    }
+
     /// One network of the aligned ones, with one weight per model; they should add up to 1.
     ///
     /// # Errors
@@ -139,6 +154,8 @@ impl Aligned {
             alignments: self.alignments.clone(),
             weights: weights.to_vec(),
             maps: self.maps.clone(),
+            is_of_sequences: self.is_of_sequences,
+            rotated: self.rotated.clone(),
             alignment_time: self.alignment_time,
             averaging_time: start.elapsed(),
         })
@@ -175,6 +192,8 @@ pub fn align_all(
         return Ok(Aligned {
             networks: networks.clone(),
             maps,
+            is_of_sequences: false,
+            rotated: BTreeSet::new(),
             alignments: Vec::new(),
             alignment_time: start.elapsed(),
         });
@@ -198,7 +217,14 @@ pub fn align_all(
     }
     let maps = found.iter().map(|found| found.as_ref().map(|found| found.maps.clone()).unwrap_or_default()).collect();
     let alignments = found.into_iter().flatten().map(|found| found.alignment).collect();
-    Ok(Aligned { networks: networks.clone(), maps, alignments, alignment_time: start.elapsed() })
+    Ok(Aligned {
+        networks: networks.clone(),
+        maps,
+        is_of_sequences: false,
+        rotated: BTreeSet::new(),
+        alignments,
+        alignment_time: start.elapsed(),
+    })
 }
 
 /// Refuses weights of unequal shapes, of which there is no plain average.

@@ -37,6 +37,7 @@ mod partial;
 mod prune;
 mod repair;
 mod residual;
+mod rotation;
 mod scores;
 mod settings;
 mod sweep;
@@ -58,6 +59,7 @@ pub use repair::{
     repair, repair_without_data,
 };
 pub use residual::Residual;
+pub use rotation::{NotRotated, Rotated, RotationCounts, Rotations, rotated};
 pub use settings::{
     ActivationPoint, ActivationStatistic, Alignment, Consensus, FeatureSource, MarginalKind, Matching, Members,
     Settings, SweepOrder, SweepStart,

@@ -136,5 +136,6 @@ pub use train::{
     UsedTraining, distill, finetune, schedule, train, untrained,
 };
 pub use verify::{
-    TOLERANCE, Verification, Verified, VerifyError, random_orders, verify, verify_at, verify_graph, verify_groups,
+    ROTATION_TOLERANCE, RotationProof, TOLERANCE, Verification, Verified, VerifyError, random_orders, verify,
+    verify_at, verify_graph, verify_groups,
 };

@@ -150,6 +150,15 @@ impl Model {
         Ok(model)
     }
 
+    /// The same network, in which a weight that several places share is one for each; `None` where its form leaves no place
+    /// for that.
+    pub(crate) fn untied(&self, initializer: &str) -> Result<Option<Self>> {
+        let Some(file) = self.file()?.untied(initializer)? else { return Ok(None) };
+        let model = Self::with(&self.0.path, self.0.key.clone(), self.0.held.clone(), Ok(file));
+        let _ = model.0.sha256.set(self.sha256().map(str::to_owned));
+        Ok(Some(model))
+    }
+
     /// The same network, whose token `i` is token `rows[i]` of this one.
     pub(crate) fn reworded(&self, rows: &[Option<usize>]) -> Result<Self> {
         let file = self.file()?.reworded(rows)?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::fitting::{fitted, labelled, suspect};
 use crate::fusing::plan::{Plan, Purpose};
-use crate::fusing::{Coverage, Group, Parent, Prepared};
+use crate::fusing::{Coverage, Group, Parent, Prepared, Turned};
 use crate::measure::{Measure, Meter, barrier, steps_of};
 use crate::{Context, Dataset, Error, FuseOptions, Model, Result, SplitName};
 
@@ -110,8 +110,10 @@ fn swept(
         parents.push(Parent { path: model.shown(), measure });
         members.push(found);
     }
-    let activations = group.activations(&plan, &prepared, context)?;
-    let aligned = group.aligned(&plan, activations.as_deref(), context)?;
+    let aligned = match Turned::of(models, &group, &plan, context)? {
+        Some(turned) => turned.aligned(&plan, context)?,
+        None => group.aligned(&plan, group.activations(&plan, &prepared, context)?.as_deref(), context)?,
+    };
     let plain = group.unaligned(&plan, context)?;
     let merge = plan.merging();
 

@@ -1,7 +1,8 @@
 //! Proving the neuron groups of a network by running it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use otfuse_fusion::{NotRotated, RotationCounts, Rotations};
 use otfuse_graph::{Facts, Graph, InferenceError, NeuronGroup, NeuronGroups, Node, Tensor, ValueId, permuted};
 use otfuse_runtime::{Host, RuntimeError, refusal, run_values_with};
 use rand_chacha::ChaCha8Rng;
@@ -114,11 +115,27 @@ pub struct Verified {
     pub free_groups: usize,
     /// Axes without freedom.
     pub pinned: Vec<Pinned>,
+    /// The proof that streams and heads may be rotated, where they may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotations: Option<RotationProof>,
     /// The seed of orders and inputs.
     pub seed: u64,
     /// What is broken, where the proof failed.
     #[serde(skip)]
     pub failure: Option<Error>,
+}
+
+/// A network's weights in canonical form, mapped by a random member of the whole group of its symmetries, against its own.
+#[derive(Clone, Debug, Serialize)]
+pub struct RotationProof {
+    /// Residual streams that were mapped by an orthogonal matrix.
+    pub streams: usize,
+    /// Groups of channels in heads that were mapped by invertible ones.
+    pub heads: usize,
+    /// The largest difference of any output, relative to the largest absolute value of that output.
+    pub max_rel_error: f64,
+    /// The largest relative difference that is taken for rounding.
+    pub tolerance: f64,
 }
 
 /// Proves a network's neuron groups: permutes all of them at random and compares the outputs on random inputs. A proof that
@@ -138,11 +155,18 @@ pub fn verify_at(model: &Model, shapes: &InputShapes, seed: u64, context: &Conte
     let graph = model.told(context)?;
     let groups = model.groups()?.clone();
     shapes.check(graph, &model.facts()?).map_err(|error| error.of(model.path()))?;
-    let found = verify_groups_at(graph, groups, shapes, seed, context.host());
+    let found = verify_groups_at(graph, groups.clone(), shapes, seed, context.host());
     let found = found.map_err(|error| Error::from(error).of(model.path()))?;
+    let rotations = rotation_proof(model, graph, &groups, shapes, seed, context)?;
+    let is_rotated = rotations.as_ref().is_none_or(|proof| proof.max_rel_error <= proof.tolerance);
+    let failure = match &rotations {
+        _ if !found.is_ok() => Some(broken(graph, &found)),
+        Some(proof) if !is_rotated => Some(wrongly_rotated(proof.max_rel_error)),
+        _ => None,
+    };
     Ok(Verified {
         path: model.shown(),
-        ok: found.is_ok(),
+        ok: found.is_ok() && is_rotated,
         max_abs_error: found.max_abs_error,
         max_rel_error: found.max_rel_error,
         tolerance: TOLERANCE,
@@ -151,8 +175,43 @@ pub fn verify_at(model: &Model, shapes: &InputShapes, seed: u64, context: &Conte
         free_groups: found.groups.len(),
         pinned: pinned(graph, &found.groups),
         seed,
-        failure: (!found.is_ok()).then(|| broken(graph, &found).of(model.path())),
+        rotations,
+        failure: failure.map(|error| error.of(model.path())),
     })
+}
+
+/// The proof of what may be rotated, of the network with tied weights apart if that takes it; none where nothing may be.
+fn rotation_proof(
+    model: &Model,
+    graph: &Graph,
+    groups: &NeuronGroups,
+    shapes: &InputShapes,
+    seed: u64,
+    context: &Context,
+) -> Outcome<Option<RotationProof>> {
+    let apart = match Rotations::of(graph, groups) {
+        Err(NotRotated::Tied(name)) => model.untied(&name)?,
+        _ => None,
+    };
+    let (graph, groups) = match &apart {
+        Some(apart) => (apart.graph()?, apart.groups()?),
+        None => (graph, groups),
+    };
+    let Ok(rotations) = Rotations::of(graph, groups) else { return Ok(None) };
+    let Some(member) = rotations.random_member(graph, groups, seed) else { return Ok(None) };
+    let member: BTreeMap<ValueId, Tensor> = member.into_iter().collect();
+    let error = rotation_error(graph, shapes, seed, context.host(), &|id, _| member.get(&id).cloned());
+    let max_rel_error = error.map_err(|error| Error::from(error).of(model.path()))?;
+    let RotationCounts { streams, heads, .. } = rotations.counts();
+    Ok(Some(RotationProof { streams, heads, max_rel_error, tolerance: ROTATION_TOLERANCE }))
+}
+
+/// Says that a rotation changed the outputs.
+pub(crate) fn wrongly_rotated(error: f64) -> Error {
+    Error::run(format!(
+        "rotating the residual stream changes the outputs by {error:.2e} (relative; at most {ROTATION_TOLERANCE:.0e} expected)"
+    ))
+    .hint("`symmetry` permutations fuses all the same; please report it with the network's operators (`otfuse inspect`)")
 }
 
 impl Model {
@@ -233,6 +292,51 @@ pub(crate) fn verify_groups_at(
         Err(VerifyError::NotFinite { .. }) => Ok(verification),
         Err(error) => Err(error),
     }
+}
+
+/// The largest error, relative to the largest value of an output, that another set of weights for the same function may cause:
+/// what float32 products in another basis amount to, with room.
+pub const ROTATION_TOLERANCE: f64 = 1e-4;
+
+/// How far the outputs of a network with other weights are from its own on random inputs, where that is more than
+/// [`ROTATION_TOLERANCE`].
+///
+/// # Errors
+/// A network that cannot be run.
+pub(crate) fn computes_the_same(
+    graph: &Graph,
+    other: &Graph,
+    shapes: &InputShapes,
+    seed: u64,
+    host: &Host,
+) -> Result<Option<f64>, VerifyError> {
+    let error = rotation_error(graph, shapes, seed, host, &|id, _| {
+        other.find_value(&graph.value(id).name).and_then(|found| other.initializer(found)).cloned()
+    })?;
+    // A NaN must not pass as "no error".
+    Ok((error > ROTATION_TOLERANCE || error.is_nan()).then_some(error))
+}
+
+/// How far the outputs of a network with other weights are from its own on random inputs.
+fn rotation_error(
+    graph: &Graph,
+    shapes: &InputShapes,
+    seed: u64,
+    host: &Host,
+    other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
+) -> Result<f64, VerifyError> {
+    let (facts, groups) = (Facts::of(graph)?, NeuronGroups::default());
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let wanted = compared(graph, &groups)?;
+    let inputs = inputs_at(graph, &facts, shapes, &mut random);
+    let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted: &wanted, inputs, noise: None, host }.expected();
+    let (inputs, expected) = match Tried::of(run(&inputs)) {
+        Tried::Found(expected) => (inputs, expected),
+        Tried::Failed(error) => Search::new(graph, &facts, shapes, seed, &run).find(error)?,
+        Tried::Hopeless(error) => return Err(error),
+    };
+    let found = run_values_with(graph, inputs, &wanted, host, &|id, tensor| other(id, tensor))?;
+    Ok(difference(&expected, &found).1)
 }
 
 /// The values that a proof compares: the network's outputs. What is not executed is left out at the end of a network, where

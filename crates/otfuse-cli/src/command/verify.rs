@@ -40,8 +40,14 @@ fn text(found: &Verified) -> String {
         let pinned = count(found.pinned.len(), "neuron group");
         return format!("{}: no neurons can be reordered ({pinned} pinned), so that nothing was proved", found.path);
     }
+    let rotated = found.rotations.as_ref().map_or_else(String::new, |proof| {
+        let streams = count(proof.streams, "residual stream");
+        let heads = count(proof.heads, "channel group");
+        let also = if proof.heads > 0 { format!(" and {heads} in heads") } else { String::new() };
+        format!("\n{streams}{also} rotated at random; largest relative change of an output {:.2e}", proof.max_rel_error)
+    });
     format!(
-        "{}: {}\n{} permuted at random, {} pinned; largest change of an output {:.2e} (relative {:.2e}){}",
+        "{}: {}\n{} permuted at random, {} pinned; largest change of an output {:.2e} (relative {:.2e}){}{rotated}",
         found.path,
         if found.ok { "ok" } else { "FAILED" },
         count(found.free_groups, "neuron group"),

@@ -19,6 +19,7 @@ mod rotary;
 mod sketch;
 mod t5;
 mod towers;
+mod untied;
 mod vision;
 mod weights;
 mod words;

@@ -42,6 +42,15 @@ pub struct HfIndex {
     weight_map: IndexMap<String, String>,
 }
 
+impl HfIndex {
+    /// Puts a new tensor into the file that another one is in.
+    pub(super) fn add(&mut self, name: &str, beside: &str) {
+        if let Some(file) = self.weight_map.get(beside).cloned() {
+            self.weight_map.insert(name.into(), file);
+        }
+    }
+}
+
 impl HfWeights {
     /// Finds and reads the weights of a folder.
     pub(super) fn open(folder: &Path) -> Result<(Self, StateDict), HfError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
+use otfuse_graph::{Graph, GraphEditor, Node, NodeId, Operator, Tensor, ValueId};
 
 use super::choice::{Answer, Repair, RepairError};
 use super::ensemble::{add_probabilities, ensemble_logits};
@@ -74,7 +74,10 @@ impl<'a> Refit<'a> {
 
     pub fn run(mut self, observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Graph, RepairError> {
         let anchor = self.networks.reference();
-        let units = LinearUnit::of(anchor);
+        let units = match self.fusion.is_of_sequences {
+            true => LinearUnit::with_turned(anchor),
+            false => LinearUnit::of(anchor),
+        };
         for (index, unit) in units.iter().enumerate() {
             match self.kind {
                 Repair::BatchNorm => self.reset_statistics(unit)?,
@@ -240,7 +243,7 @@ impl<'a> Refit<'a> {
         let per_batch = rows.div_ceil(self.fused.batches().max(1));
         let observed = residual.map_or(unit.output, |(sum, _)| sum);
         let shares = match answer {
-            Answer::ClassShares if self.is_answer(observed) => self.class_shares(observed)?,
+            Answer::ClassShares if self.is_output(observed) => self.class_shares(observed)?,
             _ => self.shares(unit, observed, importance)?,
         };
         for batch in 0..self.fused.batches() {
@@ -292,10 +295,6 @@ impl<'a> Refit<'a> {
         Ok(self.shares.of(observed, axis, &moments, power))
     }
 
-    fn is_answer(&self, value: ValueId) -> bool {
-        self.networks.reference().outputs().contains(&value)
-    }
-
     /// Each parent's share in each class; without classes that of its weight.
     fn class_shares(&self, value: ValueId) -> Result<Vec<Vec<f64>>, RepairError> {
         let mut found: Vec<Vec<f64>> = Vec::with_capacity(self.parents.len());
@@ -335,8 +334,9 @@ impl<'a> Refit<'a> {
             members.push((self.parent_value(parent, batch, value)?, self.parents[parent].1));
         }
         let shape = members.first().map_or_else(Vec::new, |(tensor, _)| tensor.shape().to_vec());
-        let is_whole =
-            answer == Answer::Ensemble && self.is_answer(value) && shape.len() == 2 && shape[1] == self.classes;
+        let is_answer = self.is_output(value) && self.has_classes(&shape);
+        // Shares are those of samples; of tokens the ensemble is the answer.
+        let is_whole = is_answer && (answer == Answer::Ensemble || shape.len() > 2);
         if is_whole && let Some(logits) = ensemble_logits(&members) {
             return Ok(logits);
         }
@@ -350,6 +350,22 @@ impl<'a> Refit<'a> {
             }
         }
         Ok((shape, sum.into_iter().map(|value| value as f32).collect()))
+    }
+
+    /// Whether a value is an output of the network, be it under another name.
+    fn is_output(&self, value: ValueId) -> bool {
+        let anchor = self.networks.reference();
+        let renamed = |(_, node): (NodeId, &Node)| {
+            let is_same = matches!(node.operator, Operator::Identity) && node.input(0) == Some(value);
+            is_same && node.output(0).is_some_and(|output| anchor.outputs().contains(&output))
+        };
+        anchor.outputs().contains(&value) || (self.fusion.is_of_sequences && anchor.nodes().any(renamed))
+    }
+
+    /// Whether a value of this shape has a score for each class, of each sample or of each of its places.
+    fn has_classes(&self, shape: &[usize]) -> bool {
+        let is_one_each = shape.len() == 2 || (shape.len() == 3 && self.fusion.is_of_sequences);
+        is_one_each && shape.last() == Some(&self.classes)
     }
 
     /// The average of the aligned weights by shares as a row-major `depth x outputs` matrix, normalisations folded in.

@@ -35,7 +35,7 @@ impl<'a> Shares<'a> {
         let mut shares: Vec<Vec<f64>> = self.parents.iter().map(|parent| vec![parent.1; channels]).collect();
         let Some(layout) = self.fusion.layout(networks, observed, axis) else { return shares };
         let size = |group: GroupId| networks.size(networks.anchor(), group);
-        for group in layout.groups() {
+        for group in layout.groups().into_iter().filter(|group| !self.fusion.rotated.contains(group)) {
             let neurons = layout.neurons(group, &size);
             if neurons.len() != channels {
                 continue;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use otfuse_graph::{Binary, Graph, NodeId, Operator, ValueId, Variadic};
+use otfuse_graph::{Binary, Graph, Node, NodeId, Operator, ValueId, Variadic};
 
 /// The parameters of a batch normalisation in inference mode, one number per channel each.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,13 +47,33 @@ pub struct LinearUnit {
 struct Wiring<'a> {
     graph: &'a Graph,
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
+    /// Turned weights that count as weights.
+    turned: HashMap<ValueId, ValueId>,
 }
 
 impl LinearUnit {
     /// The layers of a graph in topological order. Weights that several nodes read are left out: fitting them to one would
     /// change the others. Linear in the size of the graph.
     pub fn of(graph: &Graph) -> Vec<Self> {
-        let wiring = Wiring { graph, readers: graph.consumers() };
+        let wiring = Wiring { graph, readers: graph.consumers(), turned: HashMap::new() };
+        graph.nodes().filter_map(|(id, _)| wiring.unit(id)).collect()
+    }
+
+    /// The same with the layers whose weight is turned before it is multiplied with.
+    pub(crate) fn with_turned(graph: &Graph) -> Vec<Self> {
+        let readers = graph.consumers();
+        let is_turn = |operator: &Operator| match operator {
+            Operator::Transpose { permutation } => permutation.as_deref().is_none_or(|order| order == [1, 0]),
+            _ => false,
+        };
+        let of = |(_, node): (NodeId, &Node)| {
+            let (weight, turned) = (node.input(0)?, node.output(0)?);
+            let is_matrix = graph.initializer(weight)?.shape().len() == 2 && is_turn(&node.operator);
+            let is_own = readers.get(&turned).is_some_and(|readers| readers.len() == 1);
+            (is_matrix && is_own).then_some((turned, weight))
+        };
+        let turned = graph.nodes().filter_map(of).collect();
+        let wiring = Wiring { graph, readers, turned };
         graph.nodes().filter_map(|(id, _)| wiring.unit(id)).collect()
     }
 }
@@ -61,14 +81,18 @@ impl LinearUnit {
 impl Wiring<'_> {
     fn unit(&self, id: NodeId) -> Option<LinearUnit> {
         let node = self.graph.node(id);
-        let (input, weight, sums) = (node.input(0)?, node.input(1)?, node.output(0)?);
+        let (input, factor, sums) = (node.input(0)?, node.input(1)?, node.output(0)?);
+        let (weight, is_turned) = match self.turned.get(&factor) {
+            Some(&weight) => (weight, true),
+            None => (factor, false),
+        };
         let rank = self.graph.initializer(weight)?.shape().len();
         let output_axis = match &node.operator {
-            Operator::Conv(_) => 0,
+            Operator::Conv(_) if !is_turned => 0,
             Operator::Gemm(gemm) if gemm.alpha == 1.0 && gemm.beta == 1.0 && !gemm.transpose_a => {
-                usize::from(!gemm.transpose_b)
+                usize::from(gemm.transpose_b == is_turned)
             }
-            Operator::MatMul if rank == 2 => 1,
+            Operator::MatMul if rank == 2 => usize::from(!is_turned),
             _ => return None,
         };
         if self.graph.initializer(input).is_some() || !self.is_own(weight) {

@@ -97,6 +97,13 @@ fn distance(plan: &SavedPlan) -> f64 {
             let moved = targets.iter().enumerate().filter(|(at, target)| at != *target).count();
             moved as f64 / targets.len().max(1) as f64
         }
+        SavedPlan::Rotations(matrices) => {
+            let kept = |matrix: &Vec<f64>| {
+                let size = matrix.len().isqrt();
+                (0..size).map(|at| matrix[at * size + at].powi(2)).sum::<f64>() / size.max(1) as f64
+            };
+            (1.0 - matrices.iter().map(kept).sum::<f64>() / matrices.len().max(1) as f64).max(0.0)
+        }
         SavedPlan::Entries(entries) => {
             let total: f64 = entries.iter().map(|entry| entry.2).sum();
             let stays: f64 = entries.iter().filter(|entry| entry.0 == entry.1).map(|entry| entry.2).sum();

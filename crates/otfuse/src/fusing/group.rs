@@ -61,6 +61,11 @@ impl Group {
         })
     }
 
+    /// The same networks once more: their graphs are shared.
+    pub(crate) fn again(&self) -> Self {
+        Self { networks: self.networks.clone(), paths: self.paths.clone(), groups: self.groups.clone() }
+    }
+
     /// What a model is called.
     pub(crate) fn path(&self, model: usize) -> String {
         self.paths.get(model).map_or_else(String::new, |path| path.display().to_string())

@@ -9,6 +9,7 @@ pub(crate) mod plan;
 mod refusal;
 mod rehearsal;
 mod report;
+mod rotation;
 mod vocabulary;
 
 use std::borrow::{Borrow, Cow};
@@ -36,6 +37,7 @@ pub use fused::Fused;
 pub(crate) use group::Group;
 pub use rehearsal::Rehearsal;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
+pub(crate) use rotation::Turned;
 
 /// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
 /// to the byte: with samples neurons are matched by their activations and layers fitted by least squares, without by their
@@ -350,16 +352,35 @@ impl FusePlan {
 
         let verified = !self.options.no_verify.unwrap_or(false) && group.prove(&self.plan, context)?;
         let verify = clock.lap();
-        let activations = group.activations(&self.plan, &self.samples, context)?;
+        let turned = Turned::of(&self.models, &group, &self.plan, context)?;
+        let anchor = turned.as_ref().map_or(anchor, |turned| turned.models[given_anchor].clone());
+        if turned.is_some()
+            && self.plan.repair == RepairName::DataFree
+            && self.options.repair != Some(RepairName::DataFree)
+        {
+            // Heads averaged as products take its place.
+            self.plan.repair = RepairName::None;
+        }
+        let turning = clock.lap();
+        let (turned, activations) = match turned {
+            Some(turned) => (Some(turned.matched_by(&self.plan, &self.samples, context)?), None),
+            None => (None, group.activations(&self.plan, &self.samples, context)?),
+        };
         let recording = clock.lap();
-        let aligned = group.aligned(&self.plan, activations.as_deref(), context)?;
-        let align = aligned.alignment_time.as_secs_f64();
+        let aligned = match &turned {
+            Some(turned) => turned.aligned(&self.plan, context)?,
+            None => group.aligned(&self.plan, activations.as_deref(), context)?,
+        };
+        let align = turning + aligned.alignment_time.as_secs_f64();
         clock.lap();
 
         let merge = self.plan.merging();
         let is_as_wide = self.plan.width_budget.is_none() && narrow.is_none();
-        let is_streamed =
-            self.plan.repair == RepairName::None && is_as_wide && self.data.is_none() && self.words.is_whole();
+        let is_streamed = turned.is_none()
+            && self.plan.repair == RepairName::None
+            && is_as_wide
+            && self.data.is_none()
+            && self.words.is_whole();
         let (mut average, mut repair) = (0.0, 0.0);
         let alignments = aligned.alignments.clone();
         let outcome = if is_streamed {
@@ -367,11 +388,12 @@ impl FusePlan {
         } else {
             let fusion = aligned.fused(&*merge, &weights).map_err(failure)?;
             average = clock.lap();
-            let graph = match self.plan.width_budget {
-                Some(budget) => {
+            let graph = match (self.plan.width_budget, &turned) {
+                (Some(budget), _) => {
                     group.resized(&fusion, (budget, Apart::WorstMatched), &self.plan, &self.samples, context)?
                 }
-                None => group.repaired(&fusion, &self.plan, &self.samples, context)?,
+                (None, Some(turned)) => turned.repaired(&fusion, &self.plan, &self.samples, context)?,
+                (None, None) => group.repaired(&fusion, &self.plan, &self.samples, context)?,
             };
             let graph = if self.words.is_whole() { graph } else { self.words.restored(graph, &anchor)? };
             repair = clock.lap();

@@ -377,13 +377,28 @@ fn mode_of(options: &FuseOptions, purpose: Purpose) -> ModeName {
     }
 }
 
-/// Which symmetries align the networks: presets, plain averages and quick work know permutations alone.
+/// Which symmetries align the networks: presets, plain averages, quick work and options that say how neurons are matched
+/// know permutations alone, and so do results of other widths.
 fn symmetry_of(options: &FuseOptions, effort: EffortName) -> SymmetryName {
-    let is_free = options.preset.is_none() && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot;
+    let is_matching = options.preset.is_none()
+        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+        && options.mode.unwrap_or(ModeName::Auto) == ModeName::Auto
+        && options.solver.unwrap_or(SolverName::Exact) == SolverName::Exact
+        && options.marginals.unwrap_or(MarginalName::Uniform) == MarginalName::Uniform
+        && options.residual.is_none()
+        && options.cost.is_none()
+        && options.sweeps.is_none()
+        && [options.start.is_some(), options.members.is_some(), options.order.is_some(), options.starts.is_some()]
+            == [false; 4]
+        && options.consensus.is_none()
+        && options.align_outputs != Some(true);
+    let is_as_wide = options.width_budget.is_none() && options.target_width.is_none_or(|width| width == 1.0);
+    let is_free = is_matching && is_as_wide && options.aligned_only != Some(true);
     match options.symmetry {
-        Some(symmetry) => symmetry,
-        None if effort == EffortName::Quick || !is_free => SymmetryName::Permutations,
-        None => SymmetryName::Auto,
+        Some(SymmetryName::Permutations) => SymmetryName::Permutations,
+        _ if !is_free => SymmetryName::Permutations,
+        None if effort == EffortName::Quick => SymmetryName::Permutations,
+        _ => SymmetryName::Auto,
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::compare::{ComparedModel, shown_settings};
 use crate::fitting::{fitted, labelled};
 use crate::fusing::plan::{Plan, Purpose};
-use crate::fusing::{Coverage, Group, Prepared};
+use crate::fusing::{Coverage, Group, Prepared, Turned};
 use crate::measure::{Clock, Measure, steps_of};
 use crate::{AlignOptions, Context, Dataset, Error, FuseOptions, MergeName, Model, RepairName, Result, SplitName};
 
@@ -123,9 +123,12 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
             FuseOptions { repair, ridge: options.ridge, merge: options.merge, ..options.aligning.fusing(true) }
         }
     };
-    let plan = Plan::resolve(&fuse, models, Purpose::Fuse { has_data: true })?;
+    let mut plan = Plan::resolve(&fuse, models, Purpose::Fuse { has_data: true })?;
     let repair = plan.repair;
-    let halfway = plan.differences(&Plan::resolve(&as_fuse, models, Purpose::Fuse { has_data: true })?, models.len());
+    let of_fuse = Plan::resolve(&as_fuse, models, Purpose::Fuse { has_data: true })?;
+    // The kind of features is a default here.
+    plan.symmetry = of_fuse.symmetry;
+    let halfway = plan.differences(&of_fuse, models.len());
     let steps = steps(models.len(), options.steps.as_deref())?;
     if options.plane.is_some_and(|points| points < 2 || points * points > MOST_POINTS) {
         return Err(Error::input("`plane`: expected 2 to 100 points on a side").hint("for example `plane` 11"));
@@ -141,13 +144,16 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
     Coverage::of(&group, &plan).check(&fuse)?;
     let verified = !fuse.no_verify.unwrap_or(false) && group.prove(&plan, context)?;
     seconds.read = clock.lap();
-    let activations = group.activations(&plan, &prepared, context)?;
-    let aligned = group.aligned(&plan, activations.as_deref(), context)?;
     let plain = group.unaligned(&plan, context)?;
+    let turned = Turned::of(models, &group, &plan, context)?;
+    let aligned = match &turned {
+        Some(turned) => turned.aligned(&plan, context)?,
+        None => group.aligned(&plan, group.activations(&plan, &prepared, context)?.as_deref(), context)?,
+    };
     seconds.align = clock.lap();
 
     let walker = Walker {
-        group: &group,
+        group: turned.as_ref().map_or(&group, |turned| &turned.group),
         aligned: &aligned,
         plain: plain.as_ref(),
         plan: &plan,

@@ -5,6 +5,7 @@ mod files;
 mod forward;
 mod groups;
 mod recovery;
+mod rotations;
 mod settings;
 mod sizes;
 mod tiny;

@@ -1,0 +1,107 @@
+//! What of a network may be rotated, and the form in which two networks of one function look alike.
+
+use std::collections::HashSet;
+
+use otfuse_graph::{Graph, GroupId, NeuronGroups, ValueId};
+
+use super::NotRotated;
+use super::carriers::{Carrier, carriers};
+use super::folds::{Fold, folds};
+use super::heads::{HeadProduct, head_products};
+use super::rules::{Freedom, freedom};
+use super::weights::Weights;
+use super::wiring::Wiring;
+
+/// What a network's neuron groups allow.
+#[derive(Clone, Debug)]
+pub(crate) struct Structure {
+    pub groups: Vec<Group>,
+    folds: Vec<Fold>,
+    pub products: Vec<HeadProduct>,
+}
+
+/// A neuron group.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub size: usize,
+    pub within: Option<GroupId>,
+    /// Whether any orthogonal map of it is free, and whether it has to keep the vector of ones; else any order is.
+    pub rotation: Option<Rotation>,
+    pub(super) carriers: Vec<Carrier>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rotation {
+    pub keeps_ones: bool,
+    /// Whether it is a stream that normalisations read.
+    pub is_stream: bool,
+}
+
+impl Structure {
+    /// `O(groups nodes)`.
+    pub fn of(graph: &Graph, groups: &NeuronGroups) -> Result<Self, NotRotated> {
+        let wiring = Wiring::new(graph, groups);
+        let folds = folds(&wiring);
+        let mut found = Vec::with_capacity(groups.len());
+        let mut refused: Vec<(usize, GroupId, String)> = Vec::new();
+        for (id, group) in groups.iter() {
+            let of_group = || folds.iter().filter(|fold| fold.group == id);
+            let scales: HashSet<ValueId> = of_group().map(|fold| fold.scale).collect();
+            let rotation = match freedom(&wiring, id, &scales) {
+                Freedom::Rotation { keeps_ones } if group.size > 1 => {
+                    Some(Rotation { keeps_ones, is_stream: !scales.is_empty() })
+                }
+                Freedom::Order(reason) => {
+                    refused.push((group.members.len(), id, reason));
+                    None
+                }
+                Freedom::Rotation { .. } => None,
+            };
+            let without = if rotation.is_some() { scales } else { HashSet::new() };
+            let carriers = carriers(&wiring, id, &without);
+            let carriers = carriers.ok_or_else(|| NotRotated::Order(format!("of group {}", id.index())))?;
+            found.push(Group { size: group.size, within: group.within, rotation, carriers });
+        }
+        let is_stream = |id: GroupId| found[id.index()].rotation.is_some_and(|rotation| rotation.is_stream);
+        if !groups.iter().any(|(id, _)| is_stream(id)) {
+            return Err(not_rotated(&wiring, refused));
+        }
+        let folds = folds.into_iter().filter(|fold| is_stream(fold.group)).collect();
+        let rotated = groups.iter().filter(|(id, _)| found[id.index()].rotation.is_some());
+        let products = rotated.flat_map(|(id, _)| head_products(&wiring, id, &found[id.index()].carriers)).collect();
+        Ok(Self { groups: found, folds, products })
+    }
+
+    /// Whether the canonical form of these weights exists: no scale that has to be divided by is 0.
+    pub fn fits(&self, weights: &Weights) -> bool {
+        self.folds.iter().all(|fold| fold.is_possible(weights))
+    }
+
+    /// Brings weights into the canonical form, which computes the same.
+    pub fn settle(&self, weights: &mut Weights) {
+        self.folds.iter().for_each(|fold| fold.apply(weights));
+        self.products.iter().for_each(|product| product.settle(weights));
+        self.products.iter().for_each(|product| product.balance(weights));
+    }
+
+    pub fn inside(&self, outer: GroupId) -> Vec<GroupId> {
+        let all = (0..self.groups.len()).map(GroupId::new);
+        all.filter(|group| self.groups[group.index()].within == Some(outer)).collect()
+    }
+}
+
+/// Why no stream is rotated: a weight that is read in two places, or what the group with the most weights meets.
+fn not_rotated(wiring: &Wiring<'_>, mut refused: Vec<(usize, GroupId, String)>) -> NotRotated {
+    refused.sort_by_key(|(members, id, _)| (std::cmp::Reverse(*members), *id));
+    let Some((_, group, reason)) = refused.into_iter().next() else {
+        return NotRotated::NoStream;
+    };
+    let layers = wiring.graph.nodes().filter_map(|(id, _)| wiring.linear(id));
+    let shared = |layer: &super::wiring::Linear| {
+        wiring.only_group(layer.weight, layer.inputs) == Some(group) && !wiring.is_read_once(layer.weight)
+    };
+    match layers.into_iter().find(shared) {
+        Some(layer) => NotRotated::Tied(wiring.graph.value(layer.weight).name.clone()),
+        None => NotRotated::Order(reason),
+    }
+}
