@@ -168,6 +168,10 @@ def fuse(
         Samples that are used (1000), and those that are compared on (1000).
     repair : {"auto", "none", "data-free", "bn", "repair", "rescale", "least-squares"}, ridge, importance : float
         What is repaired after merging.
+    effort : {"quick", "default", "thorough"}
+        How much work goes into the result.
+    symmetry : {"auto", "permutations"}
+        Which symmetries of the networks align them.
     width_budget, target_width : float
         Results of other widths.
     dtype : {"float32", "float16", "bfloat16"}
@@ -175,7 +179,7 @@ def fuse(
     vocabulary : {"anchor", "intersect"}
         Of Hugging Face models: rows are matched by token, and the anchor's tokens stay, or those that all have.
     sweeps, start, members, order, starts, balance, activation_share, consensus, marginals, align_outputs, \
-activation_point, activation_features, residual, aligned_only, no_verify, shape, seed
+activation_point, activation_features, importance_cost, class_shares, residual, aligned_only, no_verify, shape, seed
         As the command's options of these names (``otfuse fuse --help``); ``shape`` is a dict of lengths by input.
 
     Returns
