@@ -33,9 +33,9 @@ enum Kind {
 }
 
 /// The layer that computes a value, and which part of its outputs the value is.
-struct Traced {
-    layer: Linear,
-    part: Option<usize>,
+pub(super) struct Traced {
+    pub layer: Linear,
+    pub part: Option<usize>,
 }
 
 /// All products of the channels of a group that can be rotated; `carriers` are the group's.
@@ -132,7 +132,7 @@ fn ends_in_softmax(wiring: &Wiring<'_>, value: ValueId) -> bool {
 }
 
 /// Follows a value back to the layer that computes it.
-fn trace(wiring: &Wiring<'_>, value: ValueId) -> Option<Traced> {
+pub(super) fn trace(wiring: &Wiring<'_>, value: ValueId) -> Option<Traced> {
     let (mut value, mut part) = (value, None);
     loop {
         let (id, node) = wiring.producer(value)?;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::carriers::{Carrier, products, reorder, turn};
 use super::dense::Dense;
+use super::pairs::Pairs;
 use super::structure::{Group, Structure};
 use super::weights::Weights;
 use crate::alignment::{GroupAlignment, SavedPlan};
@@ -60,6 +61,9 @@ impl<'a> Search<'a> {
             for &id in outermost.iter().filter(|id| group(id).rotation.is_none()) {
                 check()?;
                 self.order(id)?;
+            }
+            for pairs in structure.pairs.iter().filter(|pairs| pairs.heads.is_none()) {
+                self.turn_pairs(pairs);
             }
             for &id in outermost.iter().filter(|id| group(id).rotation.is_some()) {
                 check()?;
@@ -151,8 +155,19 @@ impl<'a> Search<'a> {
                 .map_err(|error| self.failed(id, error))?;
             score.data.iter_mut().zip(pairs).for_each(|(score, pair)| *score += pair);
         }
+        let structure = self.structure;
+        let turned: Vec<&Pairs> = structure.pairs.iter().filter(|pairs| pairs.heads == Some(id)).collect();
+        for pairs in &turned {
+            let products = pairs.products(&self.seen, &self.anchor);
+            let range = |at: usize| at * pairs.width..(at + 1) * pairs.width;
+            for (pair, score) in score.data.iter_mut().enumerate() {
+                let block = products.block(range(pair % group.size), range(pair / group.size));
+                *score += pairs.agreement(&block);
+            }
+        }
         let order = best_order(&score).map_err(|error| self.failed(id, error))?;
         self.reorder(id, 0, &order);
+        turned.iter().for_each(|pairs| self.turn_pairs(pairs));
         for &inner in &inside {
             let maps = &self.maps[inner.index()];
             self.maps[inner.index()] = order.iter().map(|&from| maps[from].clone()).collect();
@@ -173,6 +188,18 @@ impl<'a> Search<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Turns the pairs of all heads.
+    fn turn_pairs(&mut self, pairs: &Pairs) {
+        let products = pairs.products(&self.seen, &self.anchor);
+        let carriers = pairs.all();
+        for head in 0..pairs.heads() {
+            let range = head * pairs.width..(head + 1) * pairs.width;
+            let map = pairs.nearest(&products.block(range.clone(), range));
+            turn(&carriers, &mut self.seen, head, &map);
+            turn(&carriers, &mut self.own, head, &map);
+        }
     }
 
     /// The products of neurons within others, those of all outer neurons behind one another.

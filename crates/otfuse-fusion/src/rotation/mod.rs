@@ -15,6 +15,7 @@ mod dense;
 mod folds;
 mod heads;
 mod matching;
+mod pairs;
 mod random;
 mod rules;
 mod structure;

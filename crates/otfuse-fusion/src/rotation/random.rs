@@ -36,6 +36,19 @@ pub(super) fn scramble(structure: &Structure, weights: &mut Weights, seed: u64) 
             product.stretch(weights, head, &factors);
         }
     }
+    scramble_pairs(structure, weights, &mut numbers);
+}
+
+/// Turns the pairs of rotary positions at random, and stretches them.
+fn scramble_pairs(structure: &Structure, weights: &mut Weights, numbers: &mut Numbers) {
+    for pairs in &structure.pairs {
+        for head in 0..pairs.heads() {
+            let angles: Vec<f64> = (0..pairs.width / 2).map(|_| numbers.unit() * std::f64::consts::TAU).collect();
+            turn(&pairs.all(), weights, head, &pairs.turning(|pair| (angles[pair].cos(), angles[pair].sin())));
+            let factors: Vec<f64> = angles.iter().map(|_| STRETCH.powf(2.0 * numbers.unit() - 1.0)).collect();
+            pairs.stretch(weights, head, &factors);
+        }
+    }
 }
 
 /// SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014).

@@ -8,6 +8,7 @@ use super::NotRotated;
 use super::carriers::{Carrier, carriers};
 use super::folds::{Fold, folds};
 use super::heads::{HeadProduct, head_products};
+use super::pairs::{Pairs, pairs};
 use super::rules::{Freedom, freedom};
 use super::weights::Weights;
 use super::wiring::Wiring;
@@ -18,6 +19,7 @@ pub(crate) struct Structure {
     pub groups: Vec<Group>,
     folds: Vec<Fold>,
     pub products: Vec<HeadProduct>,
+    pub pairs: Vec<Pairs>,
 }
 
 /// A neuron group.
@@ -69,7 +71,15 @@ impl Structure {
         let folds = folds.into_iter().filter(|fold| is_stream(fold.group)).collect();
         let rotated = groups.iter().filter(|(id, _)| found[id.index()].rotation.is_some());
         let products = rotated.flat_map(|(id, _)| head_products(&wiring, id, &found[id.index()].carriers)).collect();
-        Ok(Self { groups: found, folds, products })
+        let pairs = pairs(&wiring);
+        for pairs in &pairs {
+            let Some(heads) = pairs.heads else { continue };
+            for carrier in &mut found[heads.index()].carriers {
+                let covered: Vec<bool> = (0..carrier.occurrences()).map(|at| pairs.covers(carrier, at)).collect();
+                carrier.has_inner.iter_mut().zip(covered).for_each(|(has_inner, covered)| *has_inner |= covered);
+            }
+        }
+        Ok(Self { groups: found, folds, products, pairs })
     }
 
     /// Whether the canonical form of these weights exists: no scale that has to be divided by is 0.
@@ -82,6 +92,7 @@ impl Structure {
         self.folds.iter().for_each(|fold| fold.apply(weights));
         self.products.iter().for_each(|product| product.settle(weights));
         self.products.iter().for_each(|product| product.balance(weights));
+        self.pairs.iter().for_each(|pairs| pairs.balance(weights));
     }
 
     pub fn inside(&self, outer: GroupId) -> Vec<GroupId> {
