@@ -37,6 +37,7 @@ pub(crate) struct Plan {
     pub repair: RepairName,
     pub ridge: f64,
     pub importance: f64,
+    pub repair_steps: Option<usize>,
     pub samples: usize,
     /// Samples whose activations are matched.
     pub matching_samples: usize,
@@ -123,6 +124,7 @@ impl Plan {
             repair,
             ridge: options.ridge.unwrap_or(RIDGE),
             importance: options.importance.unwrap_or(4.0),
+            repair_steps: options.repair_steps,
             samples,
             matching_samples: match options.mode.unwrap_or(ModeName::Auto) {
                 ModeName::Auto => samples.min(MATCHING_SAMPLES),
@@ -238,6 +240,20 @@ fn check_samples(options: &FuseOptions, mode: ModeName, repair: RepairName, has_
 }
 
 fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: RepairName) -> Result<()> {
+    if repair == RepairName::Distill && !cfg!(feature = "training") {
+        return Err(
+            Error::input("`repair` distill: this build has no training").hint("`repair` least-squares needs none")
+        );
+    }
+    if options.repair_steps == Some(0) {
+        return Err(
+            Error::input("`repair_steps` 0: at least one step is needed").hint("`repair` least-squares takes none")
+        );
+    }
+    if options.repair_steps.is_some() && repair != RepairName::Distill {
+        return Err(Error::input(format!("`repair_steps` goes with `repair` distill, not {repair}"))
+            .hint("`repair` distill, or `effort` thorough with samples"));
+    }
     if let Some(ridge) = options.ridge {
         positive("ridge", ridge, &format!("the default is {RIDGE}"))?;
     }
@@ -386,7 +402,11 @@ fn repair_of(options: &FuseOptions, width_budget: Option<f64>, purpose: Purpose)
         && width_budget.is_none();
     match options.repair.unwrap_or(RepairName::Auto) {
         RepairName::Auto if !is_free || matches!(purpose, Purpose::Measure { .. }) => RepairName::None,
-        RepairName::Auto if purpose.has_data() => RepairName::LeastSquares,
+        RepairName::Auto if purpose.has_data() => {
+            // Without training there is nothing better than least squares.
+            let distils = options.effort == Some(EffortName::Thorough) && cfg!(feature = "training");
+            if distils { RepairName::Distill } else { RepairName::LeastSquares }
+        }
         RepairName::Auto => RepairName::DataFree,
         repair => repair,
     }
