@@ -1,12 +1,14 @@
 //! How well a network does.
 
+mod answers;
 mod tally;
 
 use std::ops::Range;
 
-use crate::dataset::{Dataset, Targets};
+use crate::dataset::Dataset;
 use crate::head::Labels;
-use crate::{Executable, Head, RuntimeError, run_batched};
+use crate::{Executable, RuntimeError, run_batched};
+pub use answers::Answers;
 use tally::Tally;
 
 /// How well a network does on a data set.
@@ -112,12 +114,44 @@ impl Probabilities {
         Some(Self { classes: first.classes, logarithms, is_numbers: false })
     }
 
+    /// How far others are from these; `None` if their sizes or kinds differ.
+    ///
+    /// The mean over the rows of `sum_c p_c (log p_c - log q_c)`, p being these and q the others, and the share of rows whose
+    /// most probable class is the same; of numbers the mean squared difference.
+    pub fn divergence(&self, others: &Self) -> Option<Divergence> {
+        let rows = self.logarithms.len() / self.classes.max(1);
+        let is_alike = others.classes == self.classes
+            && others.logarithms.len() == self.logarithms.len()
+            && others.is_numbers == self.is_numbers;
+        if rows == 0 || !is_alike {
+            return None;
+        }
+        let pairs = self.logarithms.iter().zip(&others.logarithms);
+        if self.is_numbers {
+            let total: f64 = pairs.map(|(p, q)| (p - q) * (p - q)).sum();
+            return Some(Divergence { mean: total / self.logarithms.len() as f64, agreement: None });
+        }
+        // 0 log 0 is 0.
+        let total: f64 = pairs.map(|(p, q)| if *p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }).sum();
+        let same = self.best().into_iter().zip(others.best()).filter(|(one, other)| one == other).count();
+        Some(Divergence { mean: (total / rows as f64).max(0.0), agreement: Some(same as f64 / rows as f64) })
+    }
+
     /// Compares with what is known of the samples. Fails if nothing is, or if a class is beyond those of the network.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Evaluation, RuntimeError> {
         let mut tally = Tally::new(dataset)?;
         tally.add(&self.logarithms, self.classes, 0..dataset.len())?;
         Ok(tally.evaluation())
     }
+}
+
+/// How far what one network says is from what another says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Divergence {
+    /// The mean Kullback-Leibler divergence in nats, from 0 on; the mean squared difference of numbers.
+    pub mean: f64,
+    /// The share of samples, tokens or places that both give the same class; none of numbers.
+    pub agreement: Option<f64>,
 }
 
 /// `log(sum(exp(x)))` without overflow.
@@ -130,16 +164,25 @@ fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 /// The probabilities that a network gives to the samples of a data set: the softmax of its scores, whether or not the
-/// network ends in one (see [`Head`]); its first output as it is where the targets are numbers. `observe` is told how many of
-/// how many samples are done.
+/// network ends in one (see [`Head`](crate::Head)); its first output as it is where the targets are numbers. `observe` is
+/// told how many of how many samples are done.
 pub fn predict(
     executable: &Executable,
     dataset: &Dataset,
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Probabilities, RuntimeError> {
-    let is_numbers = matches!(dataset.targets(), Targets::Numbers { .. });
-    let mut found = Probabilities { classes: 0, logarithms: Vec::new(), is_numbers };
-    answers(executable, dataset, observe, &mut |values, classes, _| {
+    predict_as(executable, dataset, &Answers::of(executable.graph(), dataset)?, observe)
+}
+
+/// As [`predict`], with the network's outputs taken for what `answers` says; what is known of the samples is not looked at.
+pub fn predict_as(
+    executable: &Executable,
+    dataset: &Dataset,
+    answers: &Answers,
+    observe: &mut dyn FnMut(usize, usize),
+) -> Result<Probabilities, RuntimeError> {
+    let mut found = Probabilities { classes: 0, logarithms: Vec::new(), is_numbers: answers.is_numbers() };
+    said(executable, dataset, answers, observe, &mut |values, classes, _| {
         found.classes = classes;
         found.logarithms.extend(values);
         Ok(())
@@ -148,29 +191,25 @@ pub fn predict(
 }
 
 /// What a network says of samples, batch by batch: rows with their number of columns, and the samples' range.
-fn answers(
+fn said(
     executable: &Executable,
     dataset: &Dataset,
+    answers: &Answers,
     observe: &mut dyn FnMut(usize, usize),
     each: &mut dyn FnMut(Vec<f64>, usize, Range<usize>) -> Result<(), RuntimeError>,
 ) -> Result<(), RuntimeError> {
-    let graph = executable.graph();
-    let numbers = match dataset.targets() {
-        Targets::Numbers { shape, .. } => Some(shape.as_slice()),
-        _ => None,
-    };
-    let head = if numbers.is_some() { Head::output(graph)? } else { Head::find(graph)? };
+    let head = answers.head();
     run_batched(executable, dataset, &[head.logits], None, |range, mut values| {
         let scores = values.remove(&head.logits);
         let scores = scores.ok_or_else(|| head.wrong("scores".into(), "none".into()))?;
-        if let Some(shape) = numbers {
-            let columns = head.numbers(scores.shape(), range.len(), shape)?;
+        if answers.is_numbers() {
+            let columns = head.numbers(scores.shape(), range.len(), answers.shape())?;
             let values = scores.to_f32().ok_or_else(|| head.wrong("floats".into(), scores.data_type().to_string()))?;
             each(values.into_iter().map(f64::from).collect(), columns, range.clone())?;
             observe(range.end, dataset.len());
             return Ok(());
         }
-        let (rows, classes) = head.rows(&scores, Labels::of(dataset, range.len()))?;
+        let (rows, classes) = head.rows(&scores, Labels { samples: range.len(), shape: answers.shape() })?;
         let mut logarithms = Vec::with_capacity(rows.len());
         for row in rows.chunks_exact(classes) {
             let row = row.iter().map(|&score| f64::from(score));
@@ -195,6 +234,7 @@ pub fn evaluate(
     observe: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation, RuntimeError> {
     let mut tally = Tally::new(dataset)?;
-    answers(executable, dataset, observe, &mut |rows, columns, range| tally.add(&rows, columns, range))?;
+    let answers = Answers::of(executable.graph(), dataset)?;
+    said(executable, dataset, &answers, observe, &mut |rows, columns, range| tally.add(&rows, columns, range))?;
     Ok(tally.evaluation())
 }

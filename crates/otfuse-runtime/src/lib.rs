@@ -33,7 +33,7 @@ pub use batch::{SampleLayout, fixed_batch_size, run_batched};
 pub(crate) use device::Cpu;
 pub use device::{Device, DeviceError};
 pub use error::RuntimeError;
-pub use evaluate::{Evaluation, Probabilities, evaluate, predict};
+pub use evaluate::{Answers, Divergence, Evaluation, Probabilities, evaluate, predict, predict_as};
 pub use executable::{Executable, run_graph, run_graph_f32, run_graph_with, run_values_with};
 pub use head::Head;
 pub use host::{Cancellation, Host};

@@ -84,7 +84,7 @@ fn steps_agree_with_pytorch() {
     let teachers = [Executable::new(&network(20), &host).unwrap()];
     for (name, settings) in cases() {
         let teachers = if name == "distillation" { &teachers[..] } else { &[] };
-        let distillation = Distillation { teachers, temperature: 3.0, weight: 0.7 };
+        let distillation = Distillation { teachers, shares: &[], temperature: 3.0, weight: 0.7 };
         let extras = Extras { distillation: (!teachers.is_empty()).then_some(distillation), ..Extras::default() };
         let trained = train_on(&network(1), &samples(9), &settings, extras, &host, &mut |_| {}).unwrap();
         let loss = golden[name]["loss"].as_f64().unwrap();

@@ -103,6 +103,8 @@ pub use dataset::{DataOptions, Dataset, Samples};
 pub use demo::{Demo, DemoRow, demo};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
+#[cfg(feature = "training")]
+pub use fusing::DistilledNetwork;
 pub use fusing::{
     Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup,
     FusedModel, NotAligned, Parent, Rehearsal, Sweeps,
@@ -114,7 +116,7 @@ pub use interpolate::{
     interpolate,
 };
 pub use layers::{Layer, Recorded, layers, record_layers};
-pub use measure::{Barrier, Measure, Measured};
+pub use measure::{Barrier, Distance, Measure, Measured};
 pub use model::Model;
 pub use options::{AlignOptions, FuseOptions, MergeName, Numbers, RepairName};
 pub use otfuse_formats as formats;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use otfuse_graph::Graph;
-use otfuse_runtime::{Evaluation, Executable, Probabilities, RuntimeError, evaluate, predict};
+use otfuse_runtime::{Divergence, Evaluation, Executable, Probabilities, RuntimeError, evaluate, predict};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Stage;
@@ -73,6 +73,33 @@ impl Measure {
         let (accuracy, loss) = (("accuracy", self.headline()), ("loss", format!("{:.4}", self.loss)));
         let iou = self.mean_iou.map(|iou| ("mean IoU", format!("{:.2} %", 100.0 * iou)));
         [Some(accuracy), iou, Some(loss)].into_iter().flatten().collect()
+    }
+}
+
+/// How far what one network says of samples is from what another says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distance {
+    /// The mean Kullback-Leibler divergence in nats, the other's probabilities being the true ones; of numbers the mean
+    /// squared difference.
+    pub divergence: f64,
+    /// The share of samples, tokens or places that both give the same class, from 0 to 1; none of numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
+}
+
+impl From<Divergence> for Distance {
+    fn from(found: Divergence) -> Self {
+        Self { divergence: found.mean, agreement: found.agreement }
+    }
+}
+
+impl Distance {
+    /// Both in words.
+    pub fn headline(&self) -> String {
+        match self.agreement {
+            Some(agreement) => format!("KL {:.4}, agreement {:.2} %", self.divergence, 100.0 * agreement),
+            None => format!("squared difference {:.5}", self.divergence),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl MergeName {
 choices!(
     /// What is repaired after merging.
     RepairName {
-        /// Least squares with data, else data-free; nothing with a preset, without alignment or merging
+        /// Least squares with data (then distill with effort thorough), else data-free; nothing with a preset, without alignment or merging
         Auto = "auto",
         /// Nothing
         None = "none",
@@ -71,6 +71,8 @@ choices!(
         Rescale = "rescale",
         /// Every layer, fitted to the mean of its parents' sums
         LeastSquares = "least-squares",
+        /// Least squares, then the network follows the mean of its parents on the same samples
+        Distill = "distill",
     }
 );
 
@@ -83,7 +85,7 @@ impl RepairName {
             Self::Bn => Repair::BatchNorm,
             Self::Repair => Repair::Renormalize,
             Self::Rescale => Repair::Rescale,
-            Self::LeastSquares => Repair::LeastSquares { ridge, importance, answer },
+            Self::LeastSquares | Self::Distill => Repair::LeastSquares { ridge, importance, answer },
         }
     }
 
@@ -152,6 +154,8 @@ options!(
         repair ("repair"): RepairName,
         /// How strongly least squares holds weights at the averaged ones; 0.03.
         ridge ("ridge"): f64,
+        /// Steps of the repair distill; as many as some minutes allow.
+        repair_steps ("repair-steps"): usize,
         /// The power of a neuron's importance that is its share in the target of least squares; 4.
         importance ("importance"): f64,
         /// Let a pair of neurons cost by their importance where activations are matched; what the effort says.

@@ -107,7 +107,7 @@ fn swept(
         let found = meter.probabilities(group.networks.graph(at), &samples).map_err(failure)?;
         let measure: Measure = found.evaluate(&samples).map_err(failure)?.into();
         suspect(group.networks.graph(at), &model.shown(), measure.accuracy, &samples, false, context);
-        parents.push(Parent { path: model.shown(), measure });
+        parents.push(Parent { path: model.shown(), measure, fused: None });
         members.push(found);
     }
     let aligned = match Turned::of(models, &group, &plan, context)? {

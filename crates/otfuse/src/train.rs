@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use otfuse_formats::file::atomic_write;
 use otfuse_graph::Graph;
 use otfuse_runtime::train::{
-    Augmentation, Checkpoints, Distillation, Epoch, Extras, Optimizer, Progress, Schedule, TrainError, TrainSettings,
-    train_on,
+    Augmentation, Checkpoints, Distillation, Epoch, Extras, Mixing, Optimizer, Progress, Schedule, TrainError,
+    TrainSettings, train_on,
 };
 use otfuse_runtime::{Evaluation, Executable, evaluate};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::choices::choices;
 use crate::files::shown;
 use crate::fitting::{fitted, labelled};
-use crate::measure::{Measure, Measured};
+use crate::measure::{Distance, Measure, Measured};
 use crate::options::options;
 use crate::{Context, Dataset, Error, Model, Registry, Result, Samples, SplitName, architecture_for};
 
@@ -26,6 +26,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(30);
 const RATE: f64 = 0.05;
 /// Learning rate of sgd from a trained network: lower.
 const TUNING_RATE: f64 = 0.01;
+/// Norm of the gradients of a trained network whose statistics are kept: a batch then bounds no more what a step does, and
+/// the first steps of a network that was fused can be so large that none comes back from them.
+const KEPT_NORM: f64 = 5.0;
 
 choices!(
     /// What turns gradients into steps.
@@ -64,6 +67,17 @@ options!(
         crop ("crop"): usize,
         /// Mirror half of the images.
         flip ("flip"): bool,
+        /// Mix samples with others of their batch, in shares drawn from Beta(alpha, alpha); with `cutmix` too, in every other
+        /// batch or so; 0.
+        mixup ("mixup"): f64,
+        /// Put rectangles of other images into images, their area drawn with Beta(alpha, alpha); 0.
+        cutmix ("cutmix"): f64,
+        /// Decay of an exponential average of the weights over the steps, which is what is measured and kept; 0 for none.
+        ema ("ema"): f64,
+        /// Gradients whose common norm is larger are scaled down to it; none, 5 with `freeze-statistics` from a trained network.
+        clip_norm ("clip-norm"): f64,
+        /// Steps over which the learning rate rises to that of the schedule; 0.
+        warm_up ("warm-up"): usize,
         /// Share of the training samples held out to choose the best epoch; with 0 the last epoch is kept; 0.1.
         validation ("validation"): f64,
         /// Measure the test samples after every epoch too; nothing is chosen by them.
@@ -84,7 +98,8 @@ options!(
         student ("student"): String,
         /// What scores are divided by before they become probabilities; 4.
         temperature ("temperature"): f64,
-        /// Weight of the teachers in the loss, 0 to 1; the labels have the rest; 0.9.
+        /// Weight of the teachers in the loss, 0 to 1; the labels have the rest, and with 1 are not looked at; 0.9, and 1 where
+        /// samples have no labels.
         teacher_weight ("teacher-weight"): f64,
     }
 );
@@ -113,8 +128,11 @@ pub fn schedule(text: &str) -> Result<Schedule> {
 }
 
 impl TrainOptions {
-    /// The settings, with the learning rate that sgd has where none is given.
-    fn settings(&self, sgd_rate: f64) -> Result<TrainSettings> {
+    /// The settings, where none is said those of a training that begins so.
+    fn settings(&self, begin: Begin) -> Result<TrainSettings> {
+        let is_tuned = begin == Begin::Trained;
+        let sgd_rate = if is_tuned { TUNING_RATE } else { RATE };
+        let is_kept = self.freeze_statistics.unwrap_or(false);
         let (betas, epsilon) = ((0.9, 0.999), 1e-8);
         let (momentum, nesterov) = (self.momentum.unwrap_or(0.9), self.nesterov.unwrap_or(false));
         let (optimizer, rate) = match self.optimizer.unwrap_or(OptimizerName::Sgd) {
@@ -131,8 +149,12 @@ impl TrainOptions {
             weight_decay: self.weight_decay.unwrap_or(0.0),
             label_smoothing: self.label_smoothing.unwrap_or(0.0),
             augmentation: Augmentation { crop: self.crop.unwrap_or(0), flip: self.flip.unwrap_or(false) },
+            mixing: Mixing { mixup: self.mixup.unwrap_or(0.0), cutmix: self.cutmix.unwrap_or(0.0) },
+            warm_up: self.warm_up.unwrap_or(0),
+            clip_norm: self.clip_norm.or((is_tuned && is_kept).then_some(KEPT_NORM)),
+            average: self.ema.unwrap_or(0.0),
             validation: self.validation.unwrap_or(0.1),
-            batch_statistics: !self.freeze_statistics.unwrap_or(false),
+            batch_statistics: !is_kept,
             seed: self.seed.unwrap_or(0),
         })
     }
@@ -211,6 +233,12 @@ pub struct TrainReport {
     /// The network that a finetuning or a distillation began with, on the samples held out: a candidate like the epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Measured>,
+    /// How far it is from the mean of the teachers there, where these alone are learned from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_distance: Option<Distance>,
+    /// The step in which the training went astray, where it ended there with the best state before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<usize>,
     /// The epoch that was kept, counted from 1; 0 for the network that it began with.
     pub best_epoch: Option<usize>,
     /// The result on the test samples, which nothing was chosen by.
@@ -244,6 +272,9 @@ pub struct TrainedEpoch {
     /// On the samples held out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Measured>,
+    /// How far it is from the mean of the teachers there, where these alone are learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance: Option<Distance>,
     /// On the watched samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Measured>,
@@ -298,7 +329,7 @@ pub enum Student {
 }
 
 /// Trains a network to follow the mean of others' probabilities (G. Hinton et al., "Distilling the knowledge in a neural
-/// network", 2015).
+/// network", 2015). With `teacher-weight` 1 samples need no labels.
 ///
 /// # Errors
 /// As [`train`]; teachers that cannot be run on the samples.
@@ -321,11 +352,15 @@ pub fn distill(
         let executable = Executable::new(teacher.told(context)?, context.host());
         executables.push(executable.map_err(|error| Error::from(error).of(teacher.path()))?);
     }
-    let distillation = Distillation {
-        teachers: &executables,
-        temperature: following.temperature.unwrap_or(4.0),
-        weight: following.teacher_weight.unwrap_or(0.9),
-    };
+    let weight = following.teacher_weight.unwrap_or_else(|| {
+        if data.train.is_labelled() {
+            return 0.9;
+        }
+        context.note(&format!("{}: without labels the teachers alone are followed", data.train.name()));
+        1.0
+    });
+    let temperature = following.temperature.unwrap_or(4.0);
+    let distillation = Distillation { teachers: &executables, shares: &[], temperature, weight };
     trained(model, data, options, begin, Some(distillation), state, context)
 }
 
@@ -338,11 +373,10 @@ fn trained(
     state: &TrainState,
     context: &Context,
 ) -> Result<Trained> {
-    let settings = options.settings(match begin {
-        Begin::Scratch => RATE,
-        Begin::Trained => TUNING_RATE,
-    })?;
-    labelled(&data.train, "training")?;
+    let settings = options.settings(begin)?;
+    if distillation.as_ref().is_none_or(|it| it.weight < 1.0) {
+        labelled(&data.train, "training")?;
+    }
     let train = &*fitted(Cow::Borrowed(&data.train), &[model], context)?;
     let start_counts = begin == Begin::Trained;
     if start_counts && settings.validation <= 0.0 {
@@ -378,11 +412,13 @@ fn trained(
     let trained = result.map_err(|error| failure(error, state.file.as_deref()))?;
     let seconds = start.elapsed().as_secs_f64();
     let is_language = train.is_language();
-    let best_epoch = match (trained.best, trained.start) {
-        (Some(epoch), _) => Some(epoch + 1),
-        (None, Some(_)) => Some(0),
-        (None, None) => None,
-    };
+    let has_start = trained.start.is_some() || trained.start_divergence.is_some();
+    let best_epoch = trained.best.map(|epoch| epoch + 1).or(has_start.then_some(0));
+    if let Some(step) = trained.diverged {
+        context.warn(&format!(
+            "the training went astray in step {step}; the best state before it is kept. A smaller `lr` or `clip-norm` may help"
+        ));
+    }
     let report = TrainReport {
         output: String::new(),
         data: train.name().to_owned(),
@@ -397,6 +433,8 @@ fn trained(
         },
         epochs: trained.history.iter().enumerate().map(|(at, epoch)| row(at, epoch, is_language)).collect(),
         start: trained.start.map(|start| Measured::new(&start, is_language)),
+        start_distance: trained.start_divergence.map(Into::into),
+        diverged: trained.diverged,
         best_epoch,
         test: measurable(data.test.as_ref())
             .map(|samples| test(&trained.graph, &*fitted_quietly(samples, model, context)?, context))
@@ -419,15 +457,19 @@ fn fitted_quietly<'s>(samples: &'s Samples, model: &Model, context: &Context) ->
 
 /// How a training stands, in words.
 fn remark(progress: &Progress, speed: f64) -> String {
-    let validation =
-        progress.validation.map_or_else(String::new, |it| format!(", validation {}", Measure::from(it).headline()));
+    let validation = match (progress.validation, progress.divergence) {
+        (Some(found), _) => format!(", validation {}", Measure::from(found).headline()),
+        (None, Some(found)) => format!(", {} on samples held out", Distance::from(found).headline()),
+        (None, None) => String::new(),
+    };
     format!("epoch {}, loss {:.4}{validation}, {speed:.0} samples/s", progress.epoch + 1, progress.loss)
 }
 
 fn row(index: usize, epoch: &Epoch, is_language: bool) -> TrainedEpoch {
     let measured = |evaluation: Option<Evaluation>| evaluation.map(|it| Measured::new(&it, is_language));
     let (validation, test) = (measured(epoch.validation), measured(epoch.watched));
-    TrainedEpoch { epoch: index + 1, loss: epoch.loss, learning_rate: epoch.learning_rate, validation, test }
+    let distance = epoch.divergence.map(Into::into);
+    TrainedEpoch { epoch: index + 1, loss: epoch.loss, learning_rate: epoch.learning_rate, validation, distance, test }
 }
 
 fn saved_state(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -449,8 +491,9 @@ fn failure(error: TrainError, state: Option<&Path>) -> Error {
         TrainError::Setting { .. } => Error::input(error).hint("see --help for what the option takes"),
         TrainError::NoSamples => Error::input(error).hint("a smaller `batch_size` or `validation` leaves more"),
         TrainError::Targets { .. } => {
-            Error::input(error).hint("`otfuse finetune` without `crop` and `flip` takes them")
+            Error::input(error).hint("`otfuse finetune` without `crop`, `flip`, `mixup` and `cutmix` takes them")
         }
+        TrainError::Samples { .. } => Error::input(error).hint("without `mixup` and `cutmix` they are trained on"),
         TrainError::Save(_) => Error::run(error).hint("`state` FILE chooses another place"),
         TrainError::Diverged { .. } => Error::run(error).hint("try a smaller `lr`"),
         error => Error::input(error),

@@ -166,7 +166,7 @@ def fuse(
         The model whose shapes the result has, counted from 0; the averaging weight of each.
     n_samples, check : int
         Samples that are used (1000), and those that are compared on (1000).
-    repair : {"auto", "none", "data-free", "bn", "repair", "rescale", "least-squares"}, ridge, importance : float
+    repair : {"auto", "none", "data-free", "bn", "repair", "rescale", "least-squares", "distill"}, ridge, importance : float
         What is repaired after merging.
     effort : {"quick", "default", "thorough"}
         How much work goes into the result.

@@ -15,7 +15,7 @@ __all__ = ["AlignOptions", "FuseOptions", "as_json", "encoded"]
 Cost = Literal["euclidean", "sqeuclidean", "cosine"]
 Mode = Literal["auto", "weights", "activations", "both"]
 Preset = Literal["forward", "paper", "git-rebasin", "converged"]
-Repair = Literal["auto", "none", "data-free", "bn", "repair", "rescale", "least-squares"]
+Repair = Literal["auto", "none", "data-free", "bn", "repair", "rescale", "least-squares", "distill"]
 Shape = Mapping[str, Sequence[int]] | str
 
 
@@ -55,6 +55,7 @@ class FuseOptions(AlignOptions, total=False):
     check: int
     repair: Repair
     ridge: float
+    repair_steps: int
     importance: float
     importance_cost: bool
     class_shares: bool

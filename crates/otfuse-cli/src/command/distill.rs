@@ -26,7 +26,8 @@ pub struct Distill {
     /// What scores are divided by before they become probabilities [default: 4]
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
-    /// Weight of the teachers in the loss, 0 to 1; the labels have the rest [default: 0.9]
+    /// Weight of the teachers in the loss, 0 to 1; the labels have the rest, and are not needed with 1 [default: 0.9, 1 without
+    /// labels]
     #[arg(long, value_name = "W")]
     teacher_weight: Option<f64>,
     #[command(flatten)]

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Comparison, ConsensusName, CostName, DataOptions, Dataset, EffortName, Error, FuseConfig, FuseOptions, FuseReport,
-    InputShapes, MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName,
-    Registry, Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, SymmetryName,
-    TypeName, VocabularyName, card, card_path,
+    Comparison, ConsensusName, CostName, DataOptions, Dataset, DistilledNetwork, EffortName, Error, FuseConfig,
+    FuseOptions, FuseReport, InputShapes, MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName,
+    PointName, PresetName, Registry, Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName,
+    SymmetryName, TypeName, VocabularyName, card, card_path,
 };
 
 use super::sweep;
@@ -123,6 +123,9 @@ struct Options {
     /// inputs [default: 0.03]
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     ridge: Option<f64>,
+    /// Steps of --repair distill; as many as some minutes allow if not given
+    #[arg(long, value_name = "N")]
+    repair_steps: Option<usize>,
     /// How much of a neuron the more important of its partners is with --repair least-squares: the power of its importance;
     /// 0 averages all alike [default: 4]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
@@ -235,6 +238,7 @@ impl Options {
             check: self.check,
             repair: self.repair,
             ridge: self.ridge,
+            repair_steps: self.repair_steps,
             importance: self.importance,
             importance_cost: self.importance_cost,
             class_shares: self.class_shares,
@@ -384,10 +388,11 @@ pub fn text(report: &FuseReport) -> String {
     let seconds = &report.seconds;
     let compared =
         report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", compared(found, &report.output)));
+    let distilled = report.distillation.as_ref().map_or_else(String::new, distilled);
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
-         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{compared}",
+         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{distilled}{compared}",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
@@ -404,14 +409,43 @@ pub fn text(report: &FuseReport) -> String {
     )
 }
 
+/// How the network followed its parents.
+fn distilled(found: &DistilledNetwork) -> String {
+    let kept = match found.best_epoch {
+        0 => "none of them is better, the network before is kept".to_owned(),
+        epoch => format!("the one after epoch {epoch} is kept"),
+    };
+    format!(
+        "\nfollowed its parents on {} in {} ({}, {:.0} s): {kept}; on {} held out {}, before {}",
+        count(found.samples, "sample"),
+        count(found.steps, "step"),
+        count(found.epochs, "epoch"),
+        found.seconds,
+        count(found.held_out, "sample"),
+        found.after.headline(),
+        found.before.headline(),
+    )
+}
+
 /// All networks on labelled samples, the fused one last.
 fn compared(comparison: &Comparison, output: &str) -> String {
-    let rows = comparison.rows().into_iter().map(|(name, measure, at)| {
+    let distances = comparison.distances();
+    let agrees = distances.iter().flatten().any(|it| it.agreement.is_some());
+    let rows = comparison.rows().into_iter().zip(&distances).map(|((name, measure, at), distance)| {
         let name = if at == "/fused" { output.to_owned() } else { name };
-        [name].into_iter().chain(measure.columns().into_iter().map(|(_, value)| value)).collect()
+        let mut row = vec![name];
+        row.extend(measure.columns().into_iter().map(|(_, value)| value));
+        row.push(distance.map_or_else(String::new, |it| format!("{:.4}", it.divergence)));
+        if agrees {
+            let agreement = distance.and_then(|it| it.agreement);
+            row.push(agreement.map_or_else(String::new, |it| format!("{:.2} %", 100.0 * it)));
+        }
+        row
     });
     let mut columns = vec!["network"];
     columns.extend(comparison.fused.columns().into_iter().map(|(name, _)| name));
+    columns.push(if agrees { "result: KL" } else { "result: difference" });
+    columns.extend(agrees.then_some("agreement"));
     let table = table(&columns, &columns[1..], rows);
     let samples = count(comparison.samples, "sample");
     format!("{table}\n{samples} of {}, {} split", comparison.data, comparison.split)

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use otfuse::{Model, OptimizerName, Registry, Result, TrainOptions, TrainReport, TrainState, Trained};
+use otfuse::{
+    Distance, Measured, Model, OptimizerName, Registry, Result, TrainOptions, TrainReport, TrainState, Trained,
+};
 
 use crate::arguments::Data;
 use crate::choice::{choice, said};
@@ -51,6 +53,22 @@ pub struct Training {
     /// Mirror half of the images
     #[arg(long)]
     flip: bool,
+    /// Mix samples with others of their batch, in shares drawn from Beta(ALPHA, ALPHA); with --cutmix too, one of the two in
+    /// each batch [default: 0]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
+    mixup: Option<f64>,
+    /// Put rectangles of other images of the batch into images, of areas drawn with Beta(ALPHA, ALPHA) [default: 0]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
+    cutmix: Option<f64>,
+    /// Decay of an exponential average of the weights over the steps, which is measured and kept in their place [default: 0]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    ema: Option<f64>,
+    /// Scale gradients of a larger norm down to it; 5 with --freeze-statistics from a trained network, else none
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    clip_norm: Option<f64>,
+    /// Steps over which the learning rate rises to that of the schedule [default: 0]
+    #[arg(long, value_name = "N")]
+    warm_up: Option<usize>,
     /// Share of the training samples held out to choose the best epoch; with 0 the last epoch is kept [default: 0.1]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     validation: Option<f64>,
@@ -90,6 +108,11 @@ impl Training {
             label_smoothing: self.label_smoothing,
             crop: self.crop,
             flip: said(self.flip),
+            mixup: self.mixup,
+            cutmix: self.cutmix,
+            ema: self.ema,
+            clip_norm: self.clip_norm,
+            warm_up: self.warm_up,
             validation: self.validation,
             watch_test: said(self.watch_test),
             freeze_statistics: said(self.freeze_statistics),
@@ -120,13 +143,17 @@ impl Training {
 }
 
 fn text(report: &TrainReport) -> String {
-    let start = report.start.map(|start| {
+    let held = |validation: Option<Measured>, distance: Option<Distance>| {
+        validation.map(|it| it.headline()).or(distance.map(|it| it.headline()))
+    };
+    let start = held(report.start, report.start_distance).map(|start| {
         let best = if report.best_epoch == Some(0) { "*" } else { "" };
-        vec!["start".to_owned(), String::new(), String::new(), start.headline(), best.to_owned()]
+        vec!["start".to_owned(), String::new(), String::new(), start, best.to_owned()]
     });
+    let has_start = start.is_some();
     let rows = report.epochs.iter().map(|row| {
         let best = if report.best_epoch == Some(row.epoch) && report.held_out > 0 { "*" } else { "" };
-        let validation = row.validation.map_or_else(String::new, |it| it.headline());
+        let validation = held(row.validation, row.distance).unwrap_or_default();
         let (loss, rate) = (format!("{:.4}", row.loss), format!("{:.5}", row.learning_rate));
         vec![row.epoch.to_string(), loss, rate, validation, best.to_owned()]
     });
@@ -145,7 +172,7 @@ fn text(report: &TrainReport) -> String {
             text += &format!(", perplexity {perplexity:.3}");
         }
     }
-    if report.start.is_some() && report.best_epoch == Some(0) {
+    if has_start && report.best_epoch == Some(0) {
         text += "\nno epoch is better on the samples held out than the start, which is kept";
     }
     text + &format!("\nwritten to {}", report.output)

@@ -3,6 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use crate::dataset::{Dataset, Targets};
+
 /// What is done to images before they are trained on. Everything follows from the seed, the epoch and the sample's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Augmentation {
@@ -16,7 +18,9 @@ pub struct Augmentation {
 impl Augmentation {
     /// Changes the sample `sample` of shape `shape`, channels x height x width; others are left as they are.
     pub(super) fn apply(&self, shape: &[usize], seed: u64, epoch: usize, index: usize, sample: &mut [f32]) {
-        let &[channels, height, width] = shape else { return };
+        if shape.len() != 3 {
+            return;
+        }
         if self.crop == 0 && !self.flip {
             return;
         }
@@ -28,16 +32,41 @@ impl Augmentation {
         let mut offset = || (random.next_u32() as u64 % range) as isize - self.crop as isize;
         let (down, right) = (offset(), offset());
         let mirrored = self.flip && random.next_u32() & 1 == 1;
-        let source = sample.to_vec();
-        for channel in 0..channels {
-            for row in 0..height {
-                for column in 0..width {
-                    let from_column = if mirrored { width - 1 - column } else { column };
-                    let (y, x) = (row as isize + down, from_column as isize + right);
-                    let inside = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
-                    let value = if inside { source[(channel * height + y as usize) * width + x as usize] } else { 0.0 };
-                    sample[(channel * height + row) * width + column] = value;
-                }
+        shifted(shape, (down, right), mirrored, sample);
+    }
+
+    /// All samples of a data set changed, each by a random part and all of them mirrored, whatever is known of them forgotten.
+    /// `None` where samples are no images.
+    pub fn changed(&self, dataset: &Dataset) -> Option<Dataset> {
+        let shape = dataset.sample_shape();
+        let size: usize = shape.iter().product();
+        if shape.len() != 3 || size == 0 || dataset.vocabulary().is_some() || dataset.arrays().count() != 1 {
+            return None;
+        }
+        let mut values = dataset.samples(0..dataset.len());
+        let moves = Self { flip: false, ..*self };
+        for (index, sample) in values.chunks_exact_mut(size).enumerate() {
+            moves.apply(shape, 0, 0, index, sample);
+            if self.flip {
+                shifted(shape, (0, 0), true, sample);
+            }
+        }
+        Dataset::with_targets(dataset.name(), shape.to_vec(), values, Targets::None).ok()
+    }
+}
+
+/// Moves an image, with zeros where nothing is, and mirrors it.
+fn shifted(shape: &[usize], (down, right): (isize, isize), mirrored: bool, sample: &mut [f32]) {
+    let &[channels, height, width] = shape else { return };
+    let source = sample.to_vec();
+    for channel in 0..channels {
+        for row in 0..height {
+            for column in 0..width {
+                let from_column = if mirrored { width - 1 - column } else { column };
+                let (y, x) = (row as isize + down, from_column as isize + right);
+                let inside = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
+                let value = if inside { source[(channel * height + y as usize) * width + x as usize] } else { 0.0 };
+                sample[(channel * height + row) * width + column] = value;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Batches, prepared while the last one is trained on.
 
+use std::cell::OnceCell;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
@@ -8,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::augment::Augmentation;
+use super::mix::{Mixed, Mixing};
 use crate::batch::SampleLayout;
 use crate::dataset::Dataset;
 use crate::random;
@@ -20,6 +22,8 @@ pub(super) struct Batch {
     /// What the network's inputs are.
     pub(super) inputs: Vec<(ValueId, Tensor)>,
     pub(super) labels: Vec<u32>,
+    /// The labels of what the samples were mixed with, and the share of their own.
+    pub(super) mixed: Option<(Vec<u32>, f64)>,
     /// Numbers to be met, where targets are numbers.
     pub(super) numbers: Vec<f32>,
     /// How many samples there are; each has as many labels.
@@ -37,6 +41,7 @@ pub(super) struct Source<'a> {
     /// Batches of an epoch.
     pub(super) batches: usize,
     pub(super) augmentation: Augmentation,
+    pub(super) mixing: Mixing,
     pub(super) seed: u64,
 }
 
@@ -55,8 +60,8 @@ impl Source<'_> {
         scope.spawn(move || {
             let mut order = self.indices.to_vec();
             shuffle(&mut order, self.seed, epoch);
-            for indices in order.chunks(self.size).take(self.batches).skip(first) {
-                if sender.send(self.batch(indices, epoch)).is_err() {
+            for (number, indices) in order.chunks(self.size).take(self.batches).enumerate().skip(first) {
+                if sender.send(self.batch(indices, epoch, number)).is_err() {
                     return;
                 }
             }
@@ -64,19 +69,29 @@ impl Source<'_> {
         receiver
     }
 
-    fn batch(&self, indices: &[usize], epoch: usize) -> Batch {
+    fn batch(&self, indices: &[usize], epoch: usize, number: usize) -> Batch {
         let shape = self.dataset.sample_shape();
         let size: usize = shape.iter().product();
+        let mixed: OnceCell<Mixed> = OnceCell::new();
         let inputs = self.layout.take(self.dataset, indices, &|samples| {
             if size > 0 {
                 for (&index, sample) in indices.iter().zip(samples.chunks_exact_mut(size)) {
                     self.augmentation.apply(shape, self.seed, epoch, index, sample);
                 }
+                if let Some(found) = self.mixing.apply(shape, (self.seed, epoch, number), samples) {
+                    mixed.get_or_init(|| found);
+                }
             }
         });
-        let labels = indices.iter().flat_map(|&index| self.dataset.labels_of(index)).copied().collect();
+        let labels = |indices: &[usize]| -> Vec<u32> {
+            indices.iter().flat_map(|&index| self.dataset.labels_of(index)).copied().collect()
+        };
+        let mixed = mixed.into_inner().map(|Mixed { partners, share }| {
+            let others: Vec<usize> = partners.into_iter().map(|at| indices[at]).collect();
+            (labels(&others), share)
+        });
         let numbers = indices.iter().flat_map(|&index| self.dataset.numbers_of(index)).copied().collect();
-        Batch { inputs, labels, numbers, count: indices.len() }
+        Batch { inputs, labels: labels(indices), mixed, numbers, count: indices.len() }
     }
 }
 

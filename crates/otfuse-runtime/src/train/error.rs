@@ -17,6 +17,9 @@ pub enum TrainError {
     /// Samples with other targets than are asked for.
     #[error("the samples' targets: expected {expected}, found {found}")]
     Targets { expected: &'static str, found: &'static str },
+    /// Samples that cannot be mixed as was asked.
+    #[error("the samples: expected {expected}, found {found}")]
+    Samples { expected: &'static str, found: &'static str },
     /// The network has no weights to train.
     #[error("the network has no trainable weights")]
     NoParameters,

@@ -1,4 +1,4 @@
-//! Fits the weights of a graph to labelled samples by gradient descent.
+//! Fits the weights of a graph to labelled samples, or to what other networks say of samples, by gradient descent.
 //!
 //! Gradients go through the same interpreter that evaluates networks. Batch normalisation uses the statistics of each batch
 //! and keeps running ones, as in PyTorch; Dropout, which graphs hold as Identity, does nothing.
@@ -6,7 +6,9 @@
 mod augment;
 mod batches;
 mod error;
+mod judge;
 mod loss;
+mod mix;
 mod model;
 mod optimizer;
 mod parameters;
@@ -14,6 +16,7 @@ mod schedule;
 mod settings;
 mod state;
 mod vjp;
+mod work;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,18 +26,20 @@ use otfuse_graph::Graph;
 pub use augment::Augmentation;
 pub use error::TrainError;
 pub use loss::Distillation;
+pub use mix::Mixing;
 pub use optimizer::Optimizer;
 pub use parameters::trainable;
 pub use schedule::Schedule;
 pub use settings::TrainSettings;
 pub use vjp::vector_jacobian_product;
+pub use work::Work;
 
 use crate::batch::{SampleLayout, fixed_batch_size};
 use crate::dataset::{Dataset, Targets};
 use crate::device::Kind;
-use crate::{Cpu, Evaluation, Executable, Host, RuntimeBackend, RuntimeError, evaluate};
+use crate::{Answers, Cpu, Divergence, Evaluation, Executable, Host, RuntimeBackend, RuntimeError, evaluate};
 use batches::{Source, hold_out};
-use error::check;
+use judge::{Judge, Judged};
 use model::{Model, Objective, numbers};
 use optimizer::Step;
 use state::Position;
@@ -54,6 +59,8 @@ pub struct Progress {
     pub samples: usize,
     /// The last evaluation on the samples held out.
     pub validation: Option<Evaluation>,
+    /// The last divergence from the teachers on the samples held out, where these alone are learned from.
+    pub divergence: Option<Divergence>,
 }
 
 /// What is known of an epoch.
@@ -63,8 +70,11 @@ pub struct Epoch {
     pub loss: f64,
     /// The learning rate of its last step.
     pub learning_rate: f64,
-    /// The network after it on the samples held out, if there are any.
+    /// The network after it on the samples held out, if there are any; not where teachers alone are learned from.
     pub validation: Option<Evaluation>,
+    /// How far the network after it is from the mean of the teachers on the samples held out, where these alone are learned
+    /// from.
+    pub divergence: Option<Divergence>,
     /// The network after it on the samples that are watched, if there are any.
     pub watched: Option<Evaluation>,
 }
@@ -77,10 +87,16 @@ pub struct Trained {
     /// All epochs.
     pub history: Vec<Epoch>,
     /// The epoch that the weights are of: of those with the highest accuracy on the samples held out, the one with the
-    /// lowest loss there; the last one where none are held out. `None` if there was no epoch, or none better than the start.
+    /// lowest loss there; where teachers alone are learned from, the one that diverges least from them; the last one where
+    /// none are held out. `None` if there was no epoch, or none better than the start.
     pub best: Option<usize>,
     /// The network before training on the samples held out, where it was a candidate.
     pub start: Option<Evaluation>,
+    /// The divergence of the network before training, where it was a candidate and teachers alone are learned from.
+    pub start_divergence: Option<Divergence>,
+    /// The step in which the loss or the weights became no numbers, counted from 0, where training ended there and the best
+    /// state before it is the result.
+    pub diverged: Option<usize>,
     /// How many samples were held out.
     pub held_out: usize,
 }
@@ -105,7 +121,7 @@ pub struct Extras<'a> {
     /// Samples to measure the network on after every epoch; nothing is chosen by them.
     pub watched: Option<&'a Dataset>,
     /// Whether the network before training is a candidate: it is the result unless an epoch is better on the samples held
-    /// out.
+    /// out. A training that diverges then ends with the best state, and without an error.
     pub start_counts: bool,
 }
 
@@ -121,6 +137,10 @@ pub fn train(
 }
 
 /// Minimises the cross-entropy (the mean squared error where targets are numbers) by stochastic gradient descent, in batches of samples shuffled anew for each epoch.
+///
+/// Networks that follow teachers alone (`weight` 1) need no labels: they minimise the cross-entropy to the mean of the
+/// teachers' probabilities, or the squared error to the mean of their numbers, and epochs are chosen by the
+/// Kullback-Leibler divergence from that mean on the samples held out.
 ///
 /// The last batch of an epoch is smaller; a network that fixes its batch size is trained in batches of that size and
 /// leaves out the rest. The result follows from graph, data set and settings alone. Fails if the settings are out of
@@ -159,25 +179,12 @@ impl Request<'_, '_> {
     ) -> Result<Trained, TrainError> {
         let Self { graph, dataset, settings, mut extras, host } = self;
         settings.validate()?;
-        if let Some(Distillation { temperature, weight, .. }) = extras.distillation {
-            check("temperature", "a positive number", temperature, temperature > 0.0 && temperature.is_finite())?;
-            check("teacher weight", "0 to 1", weight, (0.0..=1.0).contains(&weight))?;
-        }
-        if !dataset.is_labelled() {
+        extras.distillation.as_ref().map_or(Ok(()), Distillation::validate)?;
+        let follows = extras.distillation.as_ref().is_some_and(Distillation::is_alone);
+        if !dataset.is_labelled() && !follows {
             return Err(RuntimeError::NoTargets { data: dataset.name().to_owned(), purpose: "training" }.into());
         }
-        let is_classified = matches!(dataset.targets(), Targets::Classes { .. });
-        if extras.distillation.is_some() && !is_classified {
-            return Err(TrainError::Targets {
-                expected: "classes, whose probabilities a student follows",
-                found: "numbers",
-            });
-        }
-        let is_changed = settings.augmentation != Augmentation::default();
-        if is_changed && (!is_classified || (dataset.is_dense() && !dataset.is_language())) {
-            let (expected, found) = ("one class a sample, since images are cut or mirrored", "targets with places");
-            return Err(TrainError::Targets { expected, found });
-        }
+        check_changes(dataset, settings, follows)?;
         let (kept, held) = hold_out(dataset.len(), settings.validation, settings.seed);
         let fixed = fixed_batch_size(graph);
         let size = fixed.unwrap_or(settings.batch_size).max(1);
@@ -185,36 +192,69 @@ impl Request<'_, '_> {
         if batches == 0 {
             return Err(TrainError::NoSamples);
         }
-        let model = Model::<B>::new(graph, dataset, settings.batch_statistics, device, host.limits())?;
-        let augmentation = settings.augmentation;
+        let executable = Executable::new(graph, host)?;
+        let answers = Answers::recognised(&executable, dataset)?;
+        let model = Model::<B>::new(graph, answers.clone(), settings.batch_statistics, device, host.limits())?;
+        let (augmentation, mixing) = (settings.augmentation, settings.mixing);
         let layout = SampleLayout::of(graph, dataset)?;
-        let source =
-            Source { dataset, layout: &layout, indices: &kept, size, batches, augmentation, seed: settings.seed };
+        let seed = settings.seed;
+        let source = Source { dataset, layout: &layout, indices: &kept, size, batches, augmentation, mixing, seed };
         let fingerprint = fingerprint(graph, dataset, settings, &extras);
-        let validation = (!held.is_empty()).then(|| dataset.chosen(&held));
-        let start = match &validation {
-            Some(samples) if extras.start_counts => {
-                Some(evaluate(&Executable::new(graph, host)?, samples, &mut |_, _| {})?)
-            }
+        let judge = (!held.is_empty())
+            .then(|| Judge::new(dataset.chosen(&held), &answers, extras.distillation.as_ref()))
+            .transpose()?;
+        let start = match &judge {
+            Some(judge) if extras.start_counts => judge.measured(&executable)?,
             _ => None,
         };
-        let mut run = Run { model, settings, host, device, position: Position::default(), start, fingerprint };
+        drop(executable);
+        let position = Position::default();
+        let mut run = Run { model, settings, host, device, position, start, fingerprint, diverged: None };
         if let Some(bytes) = extras.checkpoints.as_ref().and_then(|checkpoints| checkpoints.resume) {
             run.position = state::restore(&mut run.model, bytes, &run.fingerprint, device)?;
         }
         while run.position.epoch < settings.epochs {
-            run.epoch(source, &mut extras, observe)?;
-            run.finish_epoch(validation.as_ref(), extras.watched)?;
+            let done = run.epoch(source, &mut extras, observe);
+            match done.and_then(|()| run.finish_epoch(judge.as_ref(), extras.watched)) {
+                Err(TrainError::Diverged { step, .. }) if run.start.is_some() => {
+                    run.diverged = Some(step);
+                    break;
+                }
+                done => done?,
+            }
             run.save(&mut extras.checkpoints)?;
         }
         run.trained(graph, held.len())
     }
 }
 
+/// Fails where samples are to be changed in ways that their targets, or they themselves, do not allow.
+fn check_changes(dataset: &Dataset, settings: &TrainSettings, follows: bool) -> Result<(), TrainError> {
+    let is_changed = settings.augmentation != Augmentation::default();
+    let is_classified = matches!(dataset.targets(), Targets::Classes { .. });
+    let has_places = !is_classified || (dataset.is_dense() && !dataset.is_language());
+    if !follows && has_places && (is_changed || !settings.mixing.is_none()) {
+        let (expected, found) = ("one class a sample, since images are cut, mirrored or mixed", "targets with places");
+        return Err(TrainError::Targets { expected, found });
+    }
+    if settings.mixing.is_none() {
+        return Ok(());
+    }
+    let wrong = |expected, found| Err(TrainError::Samples { expected, found });
+    if dataset.vocabulary().is_some() || dataset.arrays().count() != 1 {
+        return wrong("one array of numbers a sample, to be mixed", "tokens, or several arrays");
+    }
+    match dataset.sample_shape() {
+        [_, height, width] if height * width > 0 => Ok(()),
+        _ if settings.mixing.cutmix > 0.0 => wrong("images (channels x height x width) for cutmix", "others"),
+        _ => Ok(()),
+    }
+}
+
 /// What must agree for a saved state to be used.
 fn fingerprint(graph: &Graph, dataset: &Dataset, settings: &TrainSettings, extras: &Extras<'_>) -> String {
     let distillation = extras.distillation.as_ref();
-    let teachers = distillation.map(|it| (it.teachers.len(), it.temperature, it.weight));
+    let teachers = distillation.map(|it| (it.shares(), it.temperature, it.weight));
     // FNV-1a over the labels and the initial weights: cheap, and unlikely to agree by chance.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut mix = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -240,8 +280,10 @@ struct Run<'a, B: RuntimeBackend> {
     device: &'a B::Device,
     position: Position,
     /// The network before training on the samples held out, where it is a candidate.
-    start: Option<Evaluation>,
+    start: Option<Judged>,
     fingerprint: String,
+    /// The step in which training went astray.
+    diverged: Option<usize>,
 }
 
 impl<B: RuntimeBackend> Run<'_, B> {
@@ -262,8 +304,10 @@ impl<B: RuntimeBackend> Run<'_, B> {
                 self.position.batch += 1;
                 let (epoch, steps) = (self.position.epoch, source.batches * self.settings.epochs);
                 let step = epoch * source.batches + self.position.batch;
-                let validation = self.position.history.last().and_then(|epoch| epoch.validation);
-                observe(Progress { step, steps, epoch, loss, samples, validation });
+                let last = self.position.history.last();
+                let validation = last.and_then(|epoch| epoch.validation);
+                let divergence = last.and_then(|epoch| epoch.divergence);
+                observe(Progress { step, steps, epoch, loss, samples, validation, divergence });
                 let due = extras.checkpoints.as_ref().is_some_and(|it| saved.elapsed() >= it.every);
                 if due && self.position.batch < source.batches {
                     self.save(&mut extras.checkpoints)?;
@@ -284,43 +328,63 @@ impl<B: RuntimeBackend> Run<'_, B> {
         let settings = self.settings;
         let step = self.position.epoch * batches + self.position.batch;
         let objective = Objective { label_smoothing: settings.label_smoothing, distillation };
-        let (loss, gradients) = self.model.gradients(batch, &objective)?;
+        let (loss, mut gradients) = self.model.gradients(batch, &objective)?;
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step, loss });
+        }
+        if let Some(most) = settings.clip_norm {
+            let norm = Model::<B>::clip(&mut gradients, most)?;
+            if !norm.is_finite() {
+                return Err(TrainError::Diverged { step, loss: norm as f32 });
+            }
         }
         let learning_rate = self.learning_rate(step, batches);
         let (optimizer, weight_decay) = (settings.optimizer, settings.weight_decay);
         self.model.update(gradients, &Step { optimizer, learning_rate, weight_decay, number: step + 1 });
+        if settings.average > 0.0 {
+            self.model.average(settings.average.min((1 + step) as f64 / (10 + step) as f64));
+        }
         Ok(f64::from(loss))
     }
 
     fn learning_rate(&self, step: usize, batches: usize) -> f64 {
-        self.settings.learning_rate * self.settings.schedule.factor(step, batches * self.settings.epochs, batches)
+        let settings = self.settings;
+        let factor = settings.schedule.factor(step, batches * settings.epochs, batches);
+        let warm = if step < settings.warm_up { (step + 1) as f64 / settings.warm_up as f64 } else { 1.0 };
+        settings.learning_rate * factor * warm
     }
 
     /// Records the epoch, and its weights if they are the best so far.
-    fn finish_epoch(&mut self, validation: Option<&Dataset>, watched: Option<&Dataset>) -> Result<(), TrainError> {
+    fn finish_epoch(&mut self, judge: Option<&Judge>, watched: Option<&Dataset>) -> Result<(), TrainError> {
         let (epoch, batches) = (self.position.epoch, self.position.batch);
-        let evaluation = self.measured(validation)?;
-        let watched = self.measured(watched)?;
-        let learning_rate = self.learning_rate((epoch + 1) * batches - 1, batches);
+        let last = (epoch + 1) * batches - 1;
+        let judged = match judge {
+            Some(judge) => {
+                let executable = Executable::new(&self.model.graph()?, self.host)?;
+                let found = judge.measured(&executable)?;
+                Some(found.ok_or(TrainError::Diverged { step: last, loss: f32::NAN })?)
+            }
+            None => None,
+        };
+        let watched = self.watched(watched)?;
+        let learning_rate = self.learning_rate(last, batches);
         let loss = self.position.total / batches as f64;
-        let best = self.position.best.as_ref().and_then(|(epoch, _)| self.position.history[*epoch].validation);
+        let best = self.position.best.as_ref().map(|(epoch, _)| Judged::from(&self.position.history[*epoch]));
         let best = best.or(self.start);
-        if let Some(found) = evaluation
+        if let Some(found) = judged
             && best.is_none_or(|best| found.is_better(&best))
         {
-            let parameters = self.model.parameters.iter().map(|parameter| &parameter.value);
-            let values = parameters.chain(self.model.running.iter().map(|running| &running.value));
-            self.position.best = Some((epoch, values.map(numbers::<B>).collect::<Result<_, _>>()?));
+            let values = self.model.measured().map(|(_, value)| numbers::<B>(value));
+            self.position.best = Some((epoch, values.collect::<Result<_, _>>()?));
         }
-        self.position.history.push(Epoch { loss, learning_rate, validation: evaluation, watched });
+        let (validation, divergence) = judged.map_or((None, None), |it| (it.validation, it.divergence));
+        self.position.history.push(Epoch { loss, learning_rate, validation, divergence, watched });
         self.position = Position { epoch: epoch + 1, batch: 0, total: 0.0, ..std::mem::take(&mut self.position) };
         Ok(())
     }
 
-    /// The network as it is now on these samples.
-    fn measured(&self, samples: Option<&Dataset>) -> Result<Option<Evaluation>, TrainError> {
+    /// The network as it is now on samples that nothing is chosen by.
+    fn watched(&self, samples: Option<&Dataset>) -> Result<Option<Evaluation>, TrainError> {
         let Some(samples) = samples else { return Ok(None) };
         let executable = Executable::new(&self.model.graph()?, self.host)?;
         Ok(Some(evaluate(&executable, samples, &mut |_, _| {})?))
@@ -333,20 +397,24 @@ impl<B: RuntimeBackend> Run<'_, B> {
     }
 
     fn trained(mut self, graph: &Graph, held_out: usize) -> Result<Trained, TrainError> {
-        let start = self.start;
-        if start.is_some() && self.position.best.is_none() {
-            let (graph, history) = (graph.clone(), self.position.history);
-            return Ok(Trained { graph, history, best: None, start, held_out });
-        }
+        let is_start = self.start.is_some() && self.position.best.is_none();
         let last = self.position.history.len().checked_sub(1);
         let best = match self.position.best.take() {
             Some((epoch, values)) => {
                 self.model.set(values, self.device);
                 Some(epoch)
             }
-            None => last,
+            None => last.filter(|_| !is_start),
         };
-        Ok(Trained { graph: self.model.graph()?, history: self.position.history, best, start, held_out })
+        Ok(Trained {
+            graph: if is_start { graph.clone() } else { self.model.graph()? },
+            history: self.position.history,
+            best,
+            start: self.start.and_then(|start| start.validation),
+            start_divergence: self.start.and_then(|start| start.divergence),
+            diverged: self.diverged,
+            held_out,
+        })
     }
 }
 

@@ -9,14 +9,14 @@ use burn_backend::{AutodiffBackend, Scalar};
 use otfuse_graph::{Graph, GraphEditor, NodeId, Operator, Tensor, ValueId};
 
 use super::batches::Batch;
-use super::loss::{Distillation, cross_entropy, rows, squared_error, target_rows, teacher_rows};
+use super::loss::{Distillation, cross_entropy, mixed_rows, rows, squared_error, teacher_rows};
 use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
-use crate::dataset::{Dataset, Targets};
+use crate::dataset::Targets;
 use crate::head::Labels;
 use crate::host::Limits;
 use crate::interpreter::{Array, BatchStatistics, Floats, Program, Value, batch_with_own_statistics};
-use crate::{Head, RuntimeBackend, RuntimeError, passes_gradients};
+use crate::{Answers, RuntimeBackend, RuntimeError, passes_gradients};
 
 /// The share of a batch's statistics in the running ones, as PyTorch's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
@@ -27,6 +27,8 @@ pub(super) struct Parameter<B: RuntimeBackend> {
     pub(super) shape: Vec<usize>,
     pub(super) value: FloatTensor<B>,
     pub(super) memory: Memory<B>,
+    /// The average over the steps, where one is kept.
+    pub(super) average: Option<FloatTensor<B>>,
 }
 
 /// Running statistics of a batch normalisation: means or variances.
@@ -34,6 +36,8 @@ pub(super) struct Running<B: RuntimeBackend> {
     pub(super) id: ValueId,
     pub(super) shape: Vec<usize>,
     pub(super) value: FloatTensor<B>,
+    /// The average over the steps, where one is kept.
+    pub(super) average: Option<FloatTensor<B>>,
 }
 
 /// Gradients by each parameter; `None` where the loss does not depend on it.
@@ -47,10 +51,7 @@ pub(super) struct Model<B: RuntimeBackend> {
     pub(super) running: Vec<Running<B>>,
     /// Where a batch normalisation's statistics are among `running`.
     normalisations: HashMap<NodeId, usize>,
-    head: Head,
-    /// The shape of a sample's labels; empty for one a sample.
-    of_sample: Vec<usize>,
-    is_numbers: bool,
+    answers: Answers,
 }
 
 /// How the loss is computed from scores.
@@ -62,7 +63,7 @@ pub(super) struct Objective<'a> {
 impl<B: RuntimeBackend> Model<B> {
     pub(super) fn new(
         graph: &Graph,
-        dataset: &Dataset,
+        answers: Answers,
         batch_statistics: bool,
         device: &B::Device,
         limits: &Limits,
@@ -84,7 +85,7 @@ impl<B: RuntimeBackend> Model<B> {
         for id in trainable(graph) {
             if let Some(value) = floats(id) {
                 let (shape, value) = (value.shape().to_vec(), Autodiff::<B>::inner(value.into_tensor()));
-                parameters.push(Parameter { id, shape, value, memory: [None, None] });
+                parameters.push(Parameter { id, shape, value, memory: [None, None], average: None });
             }
         }
         if parameters.is_empty() {
@@ -99,17 +100,11 @@ impl<B: RuntimeBackend> Model<B> {
                 normalisations.insert(id, running.len());
                 for (id, value) in [(mean, of_mean), (variance, of_variance)] {
                     let (shape, value) = (value.shape().to_vec(), Autodiff::<B>::inner(value.into_tensor()));
-                    running.push(Running { id, shape, value });
+                    running.push(Running { id, shape, value, average: None });
                 }
             }
         }
-        let is_numbers = matches!(dataset.targets(), Targets::Numbers { .. });
-        let head = if is_numbers { Head::output(graph)? } else { Head::find(graph)? };
-        let of_sample = match dataset.targets() {
-            Targets::Numbers { shape, .. } => shape.clone(),
-            _ => Labels::of(dataset, 0).shape.to_vec(),
-        };
-        Ok(Self { program, parameters, running, normalisations, head, of_sample, is_numbers })
+        Ok(Self { program, parameters, running, normalisations, answers })
     }
 
     /// The mean loss of a batch and its gradients; moves the running statistics.
@@ -131,13 +126,7 @@ impl<B: RuntimeBackend> Model<B> {
             self.program.set_constant(parameter.id, Value::Floats(value));
         }
         let (scores, seen) = self.scores(&batch.inputs)?;
-        let loss = if self.is_numbers {
-            self.head.numbers(scores.shape(), batch.count, &self.of_sample)?;
-            squared_error(&scores, batch.numbers)
-        } else {
-            let counts = Labels { samples: batch.count, shape: &self.of_sample };
-            self.loss(&scores, &batch.inputs, (&batch.labels, counts), objective)?
-        };
+        let loss = self.loss(&scores, batch, objective)?;
         let value = loss.to_scalar().map_err(|fault| fault.at("loss", "cross-entropy"))?;
         let gradients = Autodiff::<B>::backward(loss.into_tensor());
         let gradients = tracked.iter().map(|tensor| Autodiff::<B>::grad(tensor, &gradients)).collect();
@@ -161,7 +150,7 @@ impl<B: RuntimeBackend> Model<B> {
         }
         let mut seen = Vec::new();
         let mut values =
-            self.program.compute_replacing(given, &[self.head.logits], &mut |id, operator, operands| {
+            self.program.compute_replacing(given, &[self.answers.head().logits], &mut |id, operator, operands| {
                 let (Operator::BatchNormalization { epsilon }, Some(&at)) = (operator, self.normalisations.get(&id))
                 else {
                     return None;
@@ -171,40 +160,101 @@ impl<B: RuntimeBackend> Model<B> {
                     vec![Value::Floats(y)]
                 }))
             })?;
-        match values.remove(&self.head.logits) {
+        match values.remove(&self.answers.head().logits) {
             Some(Value::Floats(scores)) => Ok((scores, seen)),
-            _ => Err(self.head.wrong("floats".into(), "integers".into())),
+            _ => Err(self.answers.head().wrong("floats".into(), "integers".into())),
         }
     }
 
     fn loss(
         &self,
         scores: &Floats<Autodiff<B>>,
-        inputs: &[(ValueId, Tensor)],
-        (labels, counts): (&[u32], Labels<'_>),
+        batch: Batch,
         objective: &Objective<'_>,
     ) -> Result<Floats<Autodiff<B>>, RuntimeError> {
-        let arrangement = self.head.arrangement(scores.shape(), counts)?;
-        let classes = arrangement.columns();
-        let shape = [labels.len(), classes];
-        let scores = &rows(scores, arrangement, labels.len());
+        let distillation = objective.distillation;
+        let teachers = match distillation {
+            Some(distillation) => {
+                let graph = self.program.graph();
+                let named = batch.inputs.iter().map(|(id, tensor)| (graph.value(*id).name.clone(), tensor.clone()));
+                let named: Vec<_> = named.collect();
+                Some((distillation, teacher_rows(distillation, &named, &self.answers, batch.count)?))
+            }
+            None => None,
+        };
+        let rest = 1.0 - distillation.map_or(0.0, |it| it.weight);
+        let together = |one: Option<Floats<Autodiff<B>>>, other: Floats<Autodiff<B>>| match one {
+            Some(one) => one.map(|one| Autodiff::<B>::float_add(one, other.into_tensor())),
+            None => other,
+        };
+        if self.answers.is_numbers() {
+            let head = self.answers.head();
+            head.numbers(scores.shape(), batch.count, self.answers.shape())?;
+            let of_numbers = (rest > 0.0).then(|| squared_error(scores, batch.numbers, rest));
+            return match (teachers, of_numbers) {
+                (None, Some(loss)) => Ok(loss),
+                (Some((it, (rows, _))), of_numbers) => {
+                    let count: usize = scores.shape().iter().product();
+                    if rows.len() != count {
+                        return Err(head.wrong(format!("{} numbers, as a teacher has", rows.len()), count.to_string()));
+                    }
+                    Ok(together(of_numbers, squared_error(scores, rows, it.weight)))
+                }
+                (None, None) => Err(head.wrong("numbers to be met".into(), "none".into())),
+            };
+        }
+        let of_labels = (rest > 0.0).then(|| self.of_labels(scores, &batch, objective, rest)).transpose()?;
+        match (teachers, of_labels) {
+            (None, Some(loss)) => Ok(loss),
+            (Some((it, (targets, found))), of_labels) => {
+                let (scores, shape) = self.rows(scores, batch.count)?;
+                if found != shape[1] || targets.len() != shape[0] * shape[1] {
+                    return Err(self
+                        .answers
+                        .head()
+                        .wrong(format!("{found} classes, as a teacher has"), shape[1].to_string()));
+                }
+                let of_teachers = cross_entropy(&scores, targets, shape, it.temperature, it.weight);
+                Ok(together(of_labels, of_teachers))
+            }
+            (None, None) => Err(self.answers.head().wrong("labels".into(), "none".into())),
+        }
+    }
+
+    /// Scores as rows, and their shape.
+    fn rows(
+        &self,
+        scores: &Floats<Autodiff<B>>,
+        samples: usize,
+    ) -> Result<(Floats<Autodiff<B>>, [usize; 2]), RuntimeError> {
+        let counts = Labels { samples, shape: self.answers.shape() };
+        let arrangement = self.answers.head().arrangement(scores.shape(), counts)?;
+        let count = counts.count();
+        Ok((rows(scores, arrangement, count), [count, arrangement.columns()]))
+    }
+
+    /// The cross-entropy of the labels, times `weight`.
+    fn of_labels(
+        &self,
+        scores: &Floats<Autodiff<B>>,
+        batch: &Batch,
+        objective: &Objective<'_>,
+        weight: f64,
+    ) -> Result<Floats<Autodiff<B>>, RuntimeError> {
+        let labels = &batch.labels;
+        let (scores, shape) = self.rows(scores, batch.count)?;
         let void = labels.iter().filter(|&&label| label == Targets::VOID).count();
         // The mean is over the labels that count.
         let share = labels.len() as f64 / (labels.len() - void).max(1) as f64;
-        let targets = target_rows(labels, classes, objective.label_smoothing).ok_or_else(|| {
-            let needed =
-                labels.iter().filter(|&&label| label != Targets::VOID).max().map_or(0, |&label| label as usize + 1);
-            self.head.wrong(format!("at least {needed} classes, as the data set has"), classes.to_string())
-        })?;
-        let Some(distillation) = objective.distillation else {
-            return Ok(cross_entropy(scores, targets, shape, 1.0, share));
-        };
-        let of_labels = cross_entropy(scores, targets, shape, 1.0, share * (1.0 - distillation.weight));
-        let graph = self.program.graph();
-        let named = inputs.iter().map(|(id, tensor)| (graph.value(*id).name.clone(), tensor.clone()));
-        let targets = teacher_rows(distillation, &named.collect::<Vec<_>>(), counts, classes)?;
-        let of_teachers = cross_entropy(scores, targets, shape, distillation.temperature, distillation.weight);
-        Ok(of_labels.map(|loss| Autodiff::<B>::float_add(loss, of_teachers.into_tensor())))
+        let targets =
+            mixed_rows(labels, batch.mixed.as_ref(), shape[1], objective.label_smoothing).ok_or_else(|| {
+                let known = labels.iter().filter(|&&label| label != Targets::VOID);
+                let needed = known.max().map_or(0, |&label| label as usize + 1);
+                self.answers
+                    .head()
+                    .wrong(format!("at least {needed} classes, as the data set has"), shape[1].to_string())
+            })?;
+        Ok(cross_entropy(&scores, targets, shape, 1.0, share * weight))
     }
 
     fn move_statistics(&mut self, seen: Vec<(usize, BatchStatistics<Autodiff<B>>)>) {
@@ -224,30 +274,67 @@ impl<B: RuntimeBackend> Model<B> {
     /// Moves every parameter by one step.
     pub(super) fn update(&mut self, gradients: Gradients<B>, step: &Step) {
         let moved = |(parameter, gradient): (Parameter<B>, Option<FloatTensor<B>>)| {
-            let Parameter { id, shape, mut value, mut memory } = parameter;
+            let Parameter { id, shape, mut value, mut memory, average } = parameter;
             if let Some(gradient) = gradient {
                 value = step.take::<B>(value, gradient, &mut memory);
             }
-            Parameter { id, shape, value, memory }
+            Parameter { id, shape, value, memory, average }
         };
         self.parameters = std::mem::take(&mut self.parameters).into_iter().zip(gradients).map(moved).collect();
     }
 
-    /// Puts in weights and statistics, in this order.
-    pub(super) fn set(&mut self, values: Vec<Vec<f32>>, device: &B::Device) {
-        let parameters = self.parameters.iter_mut().map(|it| (&it.shape, &mut it.value));
-        let running = self.running.iter_mut().map(|it| (&it.shape, &mut it.value));
-        for ((shape, value), numbers) in parameters.chain(running).zip(values) {
-            *value = Floats::<B>::from_vec(numbers, shape, device).into_tensor();
+    /// Scales gradients down to a common norm where theirs is larger; gives that norm, infinite or no number where one of
+    /// the gradients is.
+    pub(super) fn clip(gradients: &mut Gradients<B>, most: f64) -> Result<f64, TrainError> {
+        let mut squares = 0.0;
+        // One after the other, so that the sum is the same for any number of threads.
+        for gradient in gradients.iter().flatten() {
+            squares += numbers::<B>(gradient)?.into_iter().map(|it| f64::from(it) * f64::from(it)).sum::<f64>();
+        }
+        let norm = squares.sqrt();
+        if norm.is_finite() && norm > most {
+            let factor = Scalar::Float(most / norm);
+            for gradient in gradients.iter_mut() {
+                *gradient = gradient.take().map(|gradient| B::float_mul_scalar(gradient, factor));
+            }
+        }
+        Ok(norm)
+    }
+
+    /// Moves the averages towards the present weights and statistics; the first time they begin there.
+    pub(super) fn average(&mut self, decay: f64) {
+        let parameters = self.parameters.iter_mut().map(|it| (&it.value, &mut it.average));
+        let running = self.running.iter_mut().map(|it| (&it.value, &mut it.average));
+        for (value, average) in parameters.chain(running) {
+            let times = |tensor, factor: f64| B::float_mul_scalar(tensor, Scalar::Float(factor));
+            let new = match average.take() {
+                Some(old) => B::float_add(times(old, decay), times(value.clone(), 1.0 - decay)),
+                None => value.clone(),
+            };
+            *average = Some(new);
         }
     }
 
-    /// The graph with the present weights and statistics, in the types that they had.
+    /// The weights and statistics that the network is measured with, in this order: the averages where some are kept.
+    pub(super) fn measured(&self) -> impl Iterator<Item = (ValueId, &FloatTensor<B>)> {
+        let parameters = self.parameters.iter().map(|it| (it.id, it.average.as_ref().unwrap_or(&it.value)));
+        parameters.chain(self.running.iter().map(|it| (it.id, it.average.as_ref().unwrap_or(&it.value))))
+    }
+
+    /// Puts in weights and statistics, in this order, without averages.
+    pub(super) fn set(&mut self, values: Vec<Vec<f32>>, device: &B::Device) {
+        let parameters = self.parameters.iter_mut().map(|it| (&it.shape, &mut it.value, &mut it.average));
+        let running = self.running.iter_mut().map(|it| (&it.shape, &mut it.value, &mut it.average));
+        for ((shape, value, average), numbers) in parameters.chain(running).zip(values) {
+            *value = Floats::<B>::from_vec(numbers, shape, device).into_tensor();
+            *average = None;
+        }
+    }
+
+    /// The graph with the weights and statistics that it is measured with, in the types that they had.
     pub(super) fn graph(&self) -> Result<Graph, TrainError> {
         let mut editor = GraphEditor::edit(self.program.graph().clone());
-        let parameters = self.parameters.iter().map(|parameter| (parameter.id, &parameter.value));
-        let values = parameters.chain(self.running.iter().map(|running| (running.id, &running.value)));
-        for (id, value) in values {
+        for (id, value) in self.measured() {
             let numbers = numbers::<B>(value)?;
             if let Some(tensor) = self.program.graph().initializer(id) {
                 editor.set_tensor(id, Tensor::from_f32_as(tensor.data_type(), tensor.shape(), numbers));

@@ -2,6 +2,7 @@
 
 use super::augment::Augmentation;
 use super::error::{TrainError, check};
+use super::mix::Mixing;
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
 
@@ -24,13 +25,23 @@ pub struct TrainSettings {
     pub label_smoothing: f64,
     /// Random changes of the training samples.
     pub augmentation: Augmentation,
+    /// How the samples of a batch are mixed among each other.
+    pub mixing: Mixing,
+    /// Steps over which the learning rate rises in a straight line to what the schedule says, 0 or more.
+    pub warm_up: usize,
+    /// Gradients whose common norm is larger are scaled down to it; positive.
+    pub clip_norm: Option<f64>,
+    /// The decay of an exponential average of the weights (and running statistics), which takes their place where the
+    /// network is measured and in the result, from 0, for none, up to 1; in step t no more than (1 + t) / (10 + t), so
+    /// that the weights at the beginning are soon forgotten.
+    pub average: f64,
     /// The share of the samples that is held out, from 0 up to 1; the weights of the epoch that does best on it are
     /// kept. With 0 the last epoch's weights are.
     pub validation: f64,
     /// Whether batch normalisation uses the statistics of each batch and updates the running ones (momentum 0.1, as
     /// PyTorch's default), or keeps those of the graph.
     pub batch_statistics: bool,
-    /// Seed of the order of the samples, of what is held out and of the augmentation.
+    /// Seed of the order of the samples, of what is held out, of the augmentation and of the mixing.
     pub seed: u64,
 }
 
@@ -45,6 +56,10 @@ impl Default for TrainSettings {
             weight_decay: 0.0,
             label_smoothing: 0.0,
             augmentation: Augmentation::default(),
+            mixing: Mixing::default(),
+            warm_up: 0,
+            clip_norm: None,
+            average: 0.0,
             validation: 0.0,
             batch_statistics: true,
             seed: 0,
@@ -63,6 +78,11 @@ impl TrainSettings {
         check("weight_decay", "0 or more", self.weight_decay, not_negative(self.weight_decay))?;
         check("label_smoothing", "0 up to 1", self.label_smoothing, fraction(self.label_smoothing))?;
         check("validation", "0 up to 1", self.validation, fraction(self.validation))?;
+        check("ema", "0 up to 1", self.average, fraction(self.average))?;
+        if let Some(norm) = self.clip_norm {
+            check("clip_norm", "a positive number", norm, norm > 0.0 && norm.is_finite())?;
+        }
+        self.mixing.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()
     }

@@ -12,13 +12,13 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use super::model::{Model, numbers};
 use super::{Epoch, TrainError};
 use crate::RuntimeBackend;
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Divergence, Evaluation};
 use crate::interpreter::Floats;
 
 /// Where the metadata says what the file is.
 const KEY: &str = "otfuse training state";
 /// Changes with the meaning of the bytes.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// What there is beside the model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,9 +49,15 @@ pub(super) fn save<B: RuntimeBackend>(
                 floats.insert(format!("memory.{slot}.{index}"), numbers::<B>(memory)?);
             }
         }
+        if let Some(average) = &parameter.average {
+            floats.insert(format!("average.weight.{index}"), numbers::<B>(average)?);
+        }
     }
     for (index, running) in model.running.iter().enumerate() {
         floats.insert(format!("statistic.{index}"), numbers::<B>(&running.value)?);
+        if let Some(average) = &running.average {
+            floats.insert(format!("average.statistic.{index}"), numbers::<B>(average)?);
+        }
     }
     for (index, values) in position.best.iter().flat_map(|(_, values)| values.iter().enumerate()) {
         floats.insert(format!("best.{index}"), values.clone());
@@ -64,6 +70,9 @@ pub(super) fn save<B: RuntimeBackend>(
             let found = evaluation.map_or([0.0; 3], |it| [it.accuracy, it.loss, it.samples as f64]);
             exact.extend(found);
         }
+        // What is not there is less than nothing.
+        let divergence = epoch.divergence.map_or([-1.0; 2], |it| [it.mean, it.agreement.unwrap_or(-1.0)]);
+        exact.extend(divergence);
     }
     let exact: Vec<u8> = exact.into_iter().flat_map(f64::to_le_bytes).collect();
     let tensors = floats.iter().map(|(name, values)| (name.as_str(), Dtype::F32, bytemuck::cast_slice(values), 4));
@@ -107,6 +116,7 @@ pub(super) fn restore<B: RuntimeBackend>(
     let tensor = |values: Vec<f32>, shape: &[usize]| -> FloatTensor<B> {
         Floats::<B>::from_vec(values, shape, device).into_tensor()
     };
+    let has = |name: &str| file.names().iter().any(|found| *found == name);
     let mut lengths = Vec::new();
     for (index, parameter) in model.parameters.iter_mut().enumerate() {
         let length = parameter.shape.iter().product();
@@ -114,22 +124,30 @@ pub(super) fn restore<B: RuntimeBackend>(
         parameter.value = tensor(floats(format!("weight.{index}"), length)?, &parameter.shape);
         for slot in 0..parameter.memory.len() {
             let name = format!("memory.{slot}.{index}");
-            if file.names().iter().any(|found| *found == name) {
+            if has(&name) {
                 parameter.memory[slot] = Some(tensor(floats(name, length)?, &parameter.shape));
             }
+        }
+        let name = format!("average.weight.{index}");
+        if has(&name) {
+            parameter.average = Some(tensor(floats(name, length)?, &parameter.shape));
         }
     }
     for (index, running) in model.running.iter_mut().enumerate() {
         let length = running.shape.iter().product();
         lengths.push(length);
         running.value = tensor(floats(format!("statistic.{index}"), length)?, &running.shape);
+        let name = format!("average.statistic.{index}");
+        if has(&name) {
+            running.average = Some(tensor(floats(name, length)?, &running.shape));
+        }
     }
     let view = file.tensor("position").map_err(|error| damaged(error.to_string()))?;
     let exact: Vec<f64> = bytemuck::pod_collect_to_vec(view.data());
     let [epoch, batch, total, best, history @ ..] = exact.as_slice() else {
         return Err(damaged("no position".into()));
     };
-    let history: Vec<Epoch> = history.chunks_exact(8).map(recorded).collect();
+    let history: Vec<Epoch> = history.chunks_exact(10).map(recorded).collect();
     let best = match *best as usize {
         0 => None,
         after => {
@@ -152,5 +170,12 @@ fn recorded(row: &[f64]) -> Epoch {
         };
         (evaluation.samples > 0).then_some(evaluation)
     };
-    Epoch { loss: row[0], learning_rate: row[1], validation: evaluation(&row[2..5]), watched: evaluation(&row[5..8]) }
+    let some = |number: f64| (number >= 0.0).then_some(number);
+    Epoch {
+        loss: row[0],
+        learning_rate: row[1],
+        validation: evaluation(&row[2..5]),
+        watched: evaluation(&row[5..8]),
+        divergence: some(row[8]).map(|mean| Divergence { mean, agreement: some(row[9]) }),
+    }
 }

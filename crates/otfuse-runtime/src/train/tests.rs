@@ -52,10 +52,12 @@ fn compare_with_differences(batch_statistics: bool) {
     let (samples, labels) = (pattern(4 * 72, 4), [0, 1, 2, 1]);
     let device = burn_flex::FlexDevice;
     let dataset = Dataset::from_floats("four", vec![2, 6, 6], samples.clone(), labels.to_vec(), 3).unwrap();
-    let mut model = Model::<Cpu>::new(&graph, &dataset, batch_statistics, &device, &Limits::default()).unwrap();
+    let answers = Answers::of(&graph, &dataset).unwrap();
+    let mut model = Model::<Cpu>::new(&graph, answers, batch_statistics, &device, &Limits::default()).unwrap();
     let layout = SampleLayout::of(&graph, &dataset).unwrap();
     let inputs = layout.batch(samples, 4);
-    let batch = || Batch { inputs: inputs.clone(), labels: labels.to_vec(), numbers: Vec::new(), count: 4 };
+    let batch =
+        || Batch { inputs: inputs.clone(), labels: labels.to_vec(), mixed: None, numbers: Vec::new(), count: 4 };
     let objective = Objective { label_smoothing: 0.1, distillation: None };
     let (_, gradients) = model.gradients(batch(), &objective).unwrap();
     let names: Vec<&str> = model.parameters.iter().map(|p| graph.value(p.id).name.as_str()).collect();

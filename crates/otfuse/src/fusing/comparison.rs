@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::fusion_error;
 use crate::files::count;
 use crate::fitting::suspect;
-use crate::measure::{Measure, probabilities};
+use crate::measure::{Distance, Measure, probabilities};
 use crate::{Context, Error, ErrorKind, Model, Result, Samples};
 
 /// How well all networks do on the same labelled samples.
@@ -26,6 +26,9 @@ pub struct Comparison {
     pub ensemble: Measure,
     /// Weights averaged index by index; none if the shapes differ.
     pub vanilla: Option<Measure>,
+    /// How far the fused network is from the ensemble.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fused_from_ensemble: Option<Distance>,
     /// The fused network.
     pub fused: Measure,
     /// The accuracy of the fused network less that of the best parent; where targets are numbers, the share of the variance
@@ -41,6 +44,9 @@ pub struct Parent {
     /// How well it does.
     #[serde(flatten)]
     pub measure: Measure,
+    /// How far the fused network is from it: a result can lean to one parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fused: Option<Distance>,
 }
 
 /// The samples that networks are compared on, and which part of the data set they are.
@@ -79,11 +85,12 @@ impl Comparison {
         for (at, model) in models.iter().enumerate() {
             let (measure, found) = of(networks.graph(at))?;
             suspect(networks.graph(at), &model.shown(), measure.accuracy, samples, false, context);
-            parents.push(Parent { path: model.shown(), measure });
+            parents.push(Parent { path: model.shown(), measure, fused: None });
             members.push(found);
         }
         let ensemble = Probabilities::mean(&members).ok_or_else(|| Error::input("their outputs differ"))?;
-        let ensemble = ensemble.evaluate(samples)?.into();
+        let mean = ensemble;
+        let ensemble = mean.evaluate(samples)?.into();
         let vanilla = if networks.equal_sizes() {
             let settings = Settings { alignment: Alignment::None, ..Settings::default() };
             let plain = fuse(networks, &settings, &Mean, None, &|_| context.flow());
@@ -92,12 +99,15 @@ impl Comparison {
         } else {
             None
         };
-        let fused = of(fused)?.0;
+        let (fused, said) = of(fused)?;
+        let from = |other: &Probabilities| other.divergence(&said).map(Distance::from);
+        parents.iter_mut().zip(&members).for_each(|(parent, member)| parent.fused = from(member));
+        let fused_from_ensemble = from(&mean);
         let best = parents.iter().map(|parent| parent.measure.score());
         let floor = if fused.is_of_numbers() { f64::NEG_INFINITY } else { 0.0 };
         let gain = fused.score() - best.fold(floor, f64::max);
         let (data, samples) = (samples.name().to_owned(), samples.len());
-        Ok(Self { data, split: on.split, samples, parents, ensemble, vanilla, fused, gain })
+        Ok(Self { data, split: on.split, samples, parents, ensemble, vanilla, fused_from_ensemble, fused, gain })
     }
 
     /// Says that fusing lost to the best parent.
@@ -122,6 +132,12 @@ impl Comparison {
                 self.split,
             ));
         }
+    }
+
+    /// How far the fused network is from each of [`rows`](Self::rows), where that is known.
+    pub fn distances(&self) -> Vec<Option<Distance>> {
+        let others = [Some(self.fused_from_ensemble), self.vanilla.map(|_| None), Some(None)];
+        self.parents.iter().map(|parent| parent.fused).chain(others.into_iter().flatten()).collect()
     }
 
     /// All networks by name, the fused one last, with where each stands in the JSON of the comparison.

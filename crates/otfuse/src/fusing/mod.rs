@@ -2,6 +2,8 @@
 
 mod comparison;
 mod coverage;
+#[cfg(feature = "training")]
+mod distilled;
 mod fused;
 mod group;
 mod order;
@@ -29,10 +31,14 @@ use crate::fitting::{bounded, fitted};
 use crate::measure::Clock;
 use crate::model::hashes;
 use crate::prune::warn_of_skipped;
-use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples};
+use crate::{
+    Context, Dataset, Error, ErrorKind, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples,
+};
 
 pub use comparison::{Comparison, Parent};
 pub use coverage::{Coverage, NotAligned};
+#[cfg(feature = "training")]
+pub use distilled::DistilledNetwork;
 pub use fused::Fused;
 pub(crate) use group::Group;
 pub use rehearsal::Rehearsal;
@@ -382,6 +388,8 @@ impl FusePlan {
             && self.data.is_none()
             && self.words.is_whole();
         let (mut average, mut repair) = (0.0, 0.0);
+        #[cfg(feature = "training")]
+        let mut distillation = None;
         let alignments = aligned.alignments.clone();
         let outcome = if is_streamed {
             Outcome::Streamed { aligned, merge, weights: weights.clone() }
@@ -395,6 +403,8 @@ impl FusePlan {
                 (None, Some(turned)) => turned.repaired(&fusion, &self.plan, &self.samples, context)?,
                 (None, None) => group.repaired(&fusion, &self.plan, &self.samples, context)?,
             };
+            #[cfg(feature = "training")]
+            let graph = self.followed(graph, &group, &weights, &mut distillation, context)?;
             let graph = if self.words.is_whole() { graph } else { self.words.restored(graph, &anchor)? };
             repair = clock.lap();
             Outcome::Whole(graph)
@@ -419,6 +429,10 @@ impl FusePlan {
         }
         let mut report =
             FuseReport::of(FuseSettings { verified, ..settings }, &self.options, &self.models, &alignments)?;
+        #[cfg(feature = "training")]
+        {
+            report.distillation = distillation;
+        }
         report.comparison = comparison;
         report.coverage = coverage;
         report.seconds = FuseSeconds {
@@ -434,6 +448,38 @@ impl FusePlan {
         };
         context.check()?;
         Ok(Fused { anchor, models: self.models, outcome, report, alignments })
+    }
+
+    /// The repaired network after it followed its parents, where the plan says so.
+    #[cfg(feature = "training")]
+    fn followed(
+        &self,
+        graph: Graph,
+        group: &Group,
+        weights: &[f64],
+        report: &mut Option<DistilledNetwork>,
+        context: &Context,
+    ) -> Result<Graph> {
+        let Some(samples) = self.samples.all.as_ref().filter(|_| self.plan.repair == RepairName::Distill) else {
+            return Ok(graph);
+        };
+        // A narrow copy of the anchor may stand behind the models.
+        let parents: Vec<&Graph> = (0..self.models.len()).map(|model| group.networks.graph(model)).collect();
+        let shares = &weights[..self.models.len()];
+        match distilled::distilled(&graph, &parents, shares, samples, &self.plan, context) {
+            Ok(Some((distilled, found))) => {
+                *report = Some(found);
+                Ok(distilled)
+            }
+            Ok(None) => Ok(graph),
+            Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Budget) => Err(error),
+            // Who did not ask for it has a result all the same.
+            Err(error) if self.options.repair != Some(RepairName::Distill) => {
+                context.warn(&format!("no distillation: {error}"));
+                Ok(graph)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Refuses a parent that would have no part in the result although nobody said so.

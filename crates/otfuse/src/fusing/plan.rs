@@ -40,6 +40,7 @@ pub(crate) struct Plan {
     /// Whether important neurons cost more where activations are matched.
     pub importance_cost: bool,
     pub answer: Answer,
+    pub repair_steps: Option<usize>,
     pub samples: usize,
     /// Samples whose activations are matched.
     pub matching_samples: usize,
@@ -98,7 +99,7 @@ impl Plan {
         let width_budget = options.width_budget.or(options.target_width.filter(|&width| width > 1.0));
         let (mode, repair) = (mode_of(options, purpose), repair_of(options, width_budget, purpose));
         check_samples(options, mode, repair, has_data)?;
-        check_numbers(options, width_budget)?;
+        check_numbers(options, width_budget, repair)?;
         let (point, statistic) = recorded(options);
         let settings = Settings {
             weights: weights(options, count, anchor)?,
@@ -135,6 +136,7 @@ impl Plan {
                 true => Answer::ClassShares,
                 false => Answer::Ensemble,
             },
+            repair_steps: options.repair_steps,
             samples,
             matching_samples: match options.mode.unwrap_or(ModeName::Auto) {
                 ModeName::Auto => samples.min(MATCHING_SAMPLES),
@@ -249,7 +251,21 @@ fn check_samples(options: &FuseOptions, mode: ModeName, repair: RepairName, has_
     Ok(())
 }
 
-fn check_numbers(options: &FuseOptions, width_budget: Option<f64>) -> Result<()> {
+fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: RepairName) -> Result<()> {
+    if repair == RepairName::Distill && !cfg!(feature = "training") {
+        return Err(
+            Error::input("`repair` distill: this build has no training").hint("`repair` least-squares needs none")
+        );
+    }
+    if options.repair_steps == Some(0) {
+        return Err(
+            Error::input("`repair_steps` 0: at least one step is needed").hint("`repair` least-squares takes none")
+        );
+    }
+    if options.repair_steps.is_some() && repair != RepairName::Distill {
+        return Err(Error::input(format!("`repair_steps` goes with `repair` distill, not {repair}"))
+            .hint("`repair` distill, or `effort` thorough with samples"));
+    }
     if let Some(ridge) = options.ridge {
         positive("ridge", ridge, &format!("the default is {RIDGE}"))?;
     }
@@ -412,7 +428,11 @@ fn repair_of(options: &FuseOptions, width_budget: Option<f64>, purpose: Purpose)
         // Neurons that stay apart keep their variance.
         RepairName::Auto if width_budget.is_some() && (is_quick || !purpose.has_data()) => RepairName::None,
         RepairName::Auto if !is_free || matches!(purpose, Purpose::Measure { .. }) => RepairName::None,
-        RepairName::Auto if purpose.has_data() => RepairName::LeastSquares,
+        RepairName::Auto if purpose.has_data() => {
+            // Without training there is nothing better than least squares.
+            let distils = options.effort == Some(EffortName::Thorough) && cfg!(feature = "training");
+            if distils { RepairName::Distill } else { RepairName::LeastSquares }
+        }
         RepairName::Auto => RepairName::DataFree,
         repair => repair,
     }

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use super::comparison::Comparison;
 use super::coverage::Coverage;
+#[cfg(feature = "training")]
+use super::distilled::DistilledNetwork;
 use super::plan::Plan;
 use crate::choices::Choice;
 use crate::{
@@ -29,6 +31,10 @@ pub struct FuseReport {
     pub groups: Vec<FusedGroup>,
     /// How the sweeps after the first one went.
     pub sweeps: Vec<Sweeps>,
+    /// How the network followed its parents, with the repair distill.
+    #[cfg(feature = "training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<DistilledNetwork>,
     /// All networks on labelled samples, where there are any.
     pub comparison: Option<Comparison>,
     /// Time by stage.
@@ -209,7 +215,7 @@ impl FuseSettings {
     }
 
     pub(super) fn of(plan: &Plan, options: &FuseOptions, data: Option<&str>, anchor: usize, weights: &[f64]) -> Self {
-        let is_fitted = plan.repair == RepairName::LeastSquares;
+        let is_fitted = matches!(plan.repair, RepairName::LeastSquares | RepairName::Distill);
         let uses_samples = plan.mode != ModeName::Weights || plan.repair.needs_samples();
         Self {
             preset: options.preset,
@@ -278,6 +284,8 @@ impl FuseReport {
             coverage: Coverage::default(),
             groups: groups.collect(),
             sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
+            #[cfg(feature = "training")]
+            distillation: None,
             comparison: None,
             seconds: FuseSeconds::default(),
         })
