@@ -107,7 +107,7 @@ pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::DistilledNetwork;
 pub use fusing::{
     Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup,
-    FusedModel, NotAligned, Parent, Rehearsal, Sweeps,
+    FusedModel, NotAligned, Parent, Rehearsal, Sweeps, TriedWay,
 };
 pub use inputs::{InputShapes, random_inputs};
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};

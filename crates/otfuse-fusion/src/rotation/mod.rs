@@ -116,6 +116,7 @@ impl Rotations {
 }
 
 /// Networks in one canonical form and one set of coordinates, to be averaged index by index.
+#[derive(Clone)]
 pub struct Rotated {
     /// The networks, which compute what those did that they were made of.
     pub networks: Networks,

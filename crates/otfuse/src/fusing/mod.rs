@@ -13,12 +13,13 @@ mod rehearsal;
 mod report;
 mod rotation;
 mod vocabulary;
+mod ways;
 
 use std::borrow::{Borrow, Cow};
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
-use otfuse_fusion::{Apart, PruneSettings, prune};
+use otfuse_fusion::{PruneSettings, prune};
 use otfuse_graph::{Graph, ValueId};
 
 use self::comparison::Checked;
@@ -26,6 +27,7 @@ use self::fused::Outcome;
 use self::order::canonical_order;
 use self::plan::{Plan, Purpose, spare_memory};
 use self::vocabulary::Matched;
+use self::ways::Attempt;
 use crate::error::fusion_error;
 use crate::fitting::{bounded, fitted};
 use crate::measure::Clock;
@@ -44,6 +46,7 @@ pub(crate) use group::Group;
 pub use rehearsal::Rehearsal;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
 pub(crate) use rotation::Turned;
+pub use ways::TriedWay;
 
 /// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
 /// to the byte: with samples neurons are matched by their activations and layers fitted by least squares, without by their
@@ -367,48 +370,23 @@ impl FusePlan {
             // Heads averaged as products take its place.
             self.plan.repair = RepairName::None;
         }
-        let turning = clock.lap();
-        let (turned, activations) = match turned {
-            Some(turned) => (Some(turned.matched_by(&self.plan, &self.samples, context)?), None),
-            None => (None, group.activations(&self.plan, &self.samples, context)?),
-        };
-        let recording = clock.lap();
-        let aligned = match &turned {
-            Some(turned) => turned.aligned(&self.plan, context)?,
-            None => group.aligned(&self.plan, activations.as_deref(), context)?,
-        };
-        let align = turning + aligned.alignment_time.as_secs_f64();
+        let (way, tried) = self.best(self.ways(&group, turned.as_ref(), &weights)?, turned.as_ref(), context)?;
+        let choosing = clock.lap();
+        let Attempt { outcome, alignments, seconds } = self.attempt(&way, turned.as_ref(), &self.samples, context)?;
         clock.lap();
-
-        let merge = self.plan.merging();
-        let is_as_wide = self.plan.width_budget.is_none() && narrow.is_none();
-        let is_streamed = turned.is_none()
-            && self.plan.repair == RepairName::None
-            && is_as_wide
-            && self.data.is_none()
-            && self.words.is_whole();
-        let (mut average, mut repair) = (0.0, 0.0);
         #[cfg(feature = "training")]
         let mut distillation = None;
-        let alignments = aligned.alignments.clone();
-        let outcome = if is_streamed {
-            Outcome::Streamed { aligned, merge, weights: weights.clone() }
-        } else {
-            let fusion = aligned.fused(&*merge, &weights).map_err(failure)?;
-            average = clock.lap();
-            let graph = match (self.plan.width_budget, &turned) {
-                (Some(budget), _) => {
-                    group.resized(&fusion, (budget, Apart::WorstMatched), &self.plan, &self.samples, context)?
-                }
-                (None, Some(turned)) => turned.repaired(&fusion, &self.plan, &self.samples, context)?,
-                (None, None) => group.repaired(&fusion, &self.plan, &self.samples, context)?,
-            };
-            #[cfg(feature = "training")]
-            let graph = self.followed(graph, &group, &weights, &mut distillation, context)?;
-            let graph = if self.words.is_whole() { graph } else { self.words.restored(graph, &anchor)? };
-            repair = clock.lap();
-            Outcome::Whole(graph)
+        let outcome = match outcome {
+            Outcome::Whole(graph) => {
+                #[cfg(feature = "training")]
+                let graph = self.followed(graph, &group, &weights, &mut distillation, context)?;
+                let graph = if self.words.is_whole() { graph } else { self.words.restored(graph, &anchor)? };
+                Outcome::Whole(graph)
+            }
+            streamed => streamed,
         };
+        let [recording, align, average, repair] = seconds;
+        let (align, repair) = (align + choosing, repair + clock.lap());
         let comparison = match (&outcome, &self.checked) {
             (Outcome::Whole(graph), Some(on)) => {
                 Comparison::measure(&group.networks, graph, &self.models, on, context)?
@@ -423,7 +401,7 @@ impl FusePlan {
         let weights = &weights[..self.models.len()];
         // Side by side; the report then finds them there.
         hashes(&self.models)?;
-        let mut settings = FuseSettings::of(&self.plan, &self.options, self.data.as_deref(), given_anchor, weights);
+        let mut settings = FuseSettings::of(way.plan(), &self.options, self.data.as_deref(), given_anchor, weights);
         if let Some(used) = &mut settings.samples {
             self.samples.count(used);
         }
@@ -433,6 +411,7 @@ impl FusePlan {
         {
             report.distillation = distillation;
         }
+        report.ways = tried;
         report.comparison = comparison;
         report.coverage = coverage;
         report.seconds = FuseSeconds {
@@ -463,8 +442,7 @@ impl FusePlan {
         let Some(samples) = self.samples.all.as_ref().filter(|_| self.plan.repair == RepairName::Distill) else {
             return Ok(graph);
         };
-        // A narrow copy of the anchor may stand behind the models.
-        let parents: Vec<&Graph> = (0..self.models.len()).map(|model| group.networks.graph(model)).collect();
+        let parents = self.parents(group);
         let shares = &weights[..self.models.len()];
         match distilled::distilled(&graph, &parents, shares, samples, &self.plan, context) {
             Ok(Some((distilled, found))) => {

@@ -24,6 +24,7 @@ const RIDGE: f64 = 0.03;
 const EPSILON: f64 = 0.05;
 
 /// Options as they are used.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub settings: Settings,
     pub effort: EffortName,

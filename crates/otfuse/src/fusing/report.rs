@@ -8,6 +8,7 @@ use super::coverage::Coverage;
 #[cfg(feature = "training")]
 use super::distilled::DistilledNetwork;
 use super::plan::Plan;
+use super::ways::TriedWay;
 use crate::choices::Choice;
 use crate::{
     CostName, FuseOptions, MarginalName, MergeName, MethodName, ModeName, Model, PointName, PresetName, RepairName,
@@ -35,6 +36,9 @@ pub struct FuseReport {
     #[cfg(feature = "training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<DistilledNetwork>,
+    /// The ways that were tried before one was taken, where there were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<TriedWay>,
     /// All networks on labelled samples, where there are any.
     pub comparison: Option<Comparison>,
     /// Time by stage.
@@ -286,6 +290,7 @@ impl FuseReport {
             sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
             #[cfg(feature = "training")]
             distillation: None,
+            ways: Vec::new(),
             comparison: None,
             seconds: FuseSeconds::default(),
         })

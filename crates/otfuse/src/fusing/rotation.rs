@@ -84,6 +84,11 @@ impl Turned {
         Ok(Ok(Self { models, group, rotated }))
     }
 
+    /// The same once more.
+    pub(super) fn again(&self) -> Self {
+        Self { models: self.models.clone(), group: self.group.again(), rotated: self.rotated.clone() }
+    }
+
     /// The same, with neurons matched by what they compute where the plan has samples for that.
     pub(crate) fn matched_by(self, plan: &Plan, samples: &Prepared, context: &Context) -> Result<Self> {
         let Some(activations) = self.group.activations(plan, samples, context)? else { return Ok(self) };
