@@ -133,9 +133,17 @@ impl<'a> Search<'a> {
         let group = self.group(id);
         let inside = self.structure.inside(id);
         // What neurons within others can take any map of is compared below.
-        let found =
-            products(group.carriers.iter(), &self.seen, &self.anchor, group.size, |carrier, at| !carrier.has_inner[at]);
+        let gate = self.structure.gates.iter().find(|gate| gate.group == id);
+        let found = products(group.carriers.iter(), &self.seen, &self.anchor, group.size, |carrier, at| {
+            !carrier.has_inner[at] && gate.is_none_or(|gate| !gate.has(carrier))
+        });
         let mut score = found.transposed();
+        let signed = gate.map(|gate| products(gate.carriers(), &self.seen, &self.anchor, group.size, |_, _| true));
+        if let Some(signed) = &signed {
+            // Their sign is free.
+            let agreement = signed.transposed().data;
+            score.data.iter_mut().zip(agreement).for_each(|(score, found)| *score += found.abs());
+        }
         let blocks: Vec<(GroupId, Dense)> = inside.iter().map(|&inner| (inner, self.all_products(inner))).collect();
         for (inner, products) in &blocks {
             let inner = self.group(*inner);
@@ -168,6 +176,12 @@ impl<'a> Search<'a> {
         let order = best_order(&score).map_err(|error| self.failed(id, error))?;
         self.reorder(id, 0, &order);
         turned.iter().for_each(|pairs| self.turn_pairs(pairs));
+        if let (Some(gate), Some(signed)) = (gate, signed) {
+            let sign = |(to, &from): (usize, &usize)| if signed.get(from, to) < 0.0 { -1.0 } else { 1.0 };
+            let signs: Vec<f64> = order.iter().enumerate().map(sign).collect();
+            gate.stretch(&mut self.seen, &signs);
+            gate.stretch(&mut self.own, &signs);
+        }
         for &inner in &inside {
             let maps = &self.maps[inner.index()];
             self.maps[inner.index()] = order.iter().map(|&from| maps[from].clone()).collect();
@@ -279,8 +293,13 @@ fn best_order(score: &Dense) -> Result<Vec<usize>, TransportError> {
 }
 
 /// For each neuron of the anchor the one of the model whose values go most along with its own, each taken once. Tables have a
-/// row of values for each neuron.
-pub(super) fn by_values(own: &[Vec<f32>], of_anchor: &[Vec<f32>], size: usize) -> Result<Vec<usize>, TransportError> {
+/// row of values for each neuron; with `is_signed` off, those that go against it count as well.
+pub(super) fn by_values(
+    own: &[Vec<f32>],
+    of_anchor: &[Vec<f32>],
+    size: usize,
+    is_signed: bool,
+) -> Result<Vec<usize>, TransportError> {
     let mut score = Dense::zeros(size, size);
     for (own, of_anchor) in own.iter().zip(of_anchor) {
         let table = |values: &[f32]| {
@@ -290,7 +309,8 @@ pub(super) fn by_values(own: &[Vec<f32>], of_anchor: &[Vec<f32>], size: usize) -
         let (own, of_anchor) = (table(own), table(of_anchor));
         if own.columns == of_anchor.columns {
             let found = of_anchor.times(&own.transposed());
-            score.data.iter_mut().zip(found.data).for_each(|(score, found)| *score += found);
+            let found = found.data.into_iter().map(|found| if is_signed { found } else { found.abs() });
+            score.data.iter_mut().zip(found).for_each(|(score, found)| *score += found);
         }
     }
     best_order(&score)

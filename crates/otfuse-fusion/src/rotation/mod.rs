@@ -13,6 +13,7 @@
 mod carriers;
 mod dense;
 mod folds;
+mod gates;
 mod heads;
 mod matching;
 mod pairs;
@@ -196,6 +197,7 @@ impl Rotated {
         let (networks, anchor) = (&self.networks, self.networks.anchor());
         let (reference, groups) = (networks.reference(), networks.groups());
         let Some(of_anchor) = activations.get(anchor) else { return Ok(self) };
+        let of_anchor_weights = weights_of(reference, groups, |id| Some(networks.tensor(anchor, id)));
         let mut alignments = self.alignments.clone();
         let mut graphs = Vec::with_capacity(networks.len());
         for model in 0..networks.len() {
@@ -211,12 +213,16 @@ impl Rotated {
                 if group.rotation.is_some() || group.within.is_some() || has_inner {
                     continue;
                 }
+                let gate = self.structure.gates.iter().find(|gate| gate.group == id);
                 let order =
-                    matching::by_values(own.tables(id), of_anchor.tables(id), group.size).map_err(|source| {
+                    matching::by_values(own.tables(id), of_anchor.tables(id), group.size, gate.is_none()).map_err(|source| {
                         let member = networks.group_name(id);
                         FusionError::Transport { model, group: id.index(), member, source }
                     })?;
                 carriers::reorder(&group.carriers, &mut weights, 0, &order);
+                if let Some(gate) = gate {
+                    gate.take_signs(&mut weights, &of_anchor_weights);
+                }
                 if let Some(row) = alignment.groups.get_mut(id.index()) {
                     row.plan = matching::reordered(&row.plan, &order);
                 }

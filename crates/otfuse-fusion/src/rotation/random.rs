@@ -37,6 +37,14 @@ pub(super) fn scramble(structure: &Structure, weights: &mut Weights, seed: u64) 
         }
     }
     scramble_pairs(structure, weights, &mut numbers);
+    for gate in &structure.gates {
+        let signed = |_| {
+            let factor = STRETCH.powf(2.0 * numbers.unit() - 1.0);
+            if numbers.next().is_multiple_of(2) { factor } else { -factor }
+        };
+        let factors: Vec<f64> = (0..structure.groups[gate.group.index()].size).map(signed).collect();
+        gate.stretch(weights, &factors);
+    }
 }
 
 /// Turns the pairs of rotary positions at random, and stretches them.

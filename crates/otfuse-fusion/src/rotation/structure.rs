@@ -7,6 +7,7 @@ use otfuse_graph::{Graph, GroupId, NeuronGroups, ValueId};
 use super::NotRotated;
 use super::carriers::{Carrier, carriers};
 use super::folds::{Fold, folds};
+use super::gates::{Gate, gate};
 use super::heads::{HeadProduct, head_products};
 use super::pairs::{Pairs, pairs};
 use super::rules::{Freedom, freedom};
@@ -20,6 +21,7 @@ pub(crate) struct Structure {
     folds: Vec<Fold>,
     pub products: Vec<HeadProduct>,
     pub pairs: Vec<Pairs>,
+    pub gates: Vec<Gate>,
 }
 
 /// A neuron group.
@@ -79,7 +81,11 @@ impl Structure {
                 carrier.has_inner.iter_mut().zip(covered).for_each(|(has_inner, covered)| *has_inner |= covered);
             }
         }
-        Ok(Self { groups: found, folds, products, pairs })
+        let ordered = groups.iter().filter(|(id, group)| {
+            found[id.index()].rotation.is_none() && group.within.is_none() && groups.inside(*id).next().is_none()
+        });
+        let gates = ordered.filter_map(|(id, _)| gate(&wiring, id, &found[id.index()].carriers)).collect();
+        Ok(Self { groups: found, folds, products, pairs, gates })
     }
 
     /// Whether the canonical form of these weights exists: no scale that has to be divided by is 0.
@@ -93,6 +99,7 @@ impl Structure {
         self.products.iter().for_each(|product| product.settle(weights));
         self.products.iter().for_each(|product| product.balance(weights));
         self.pairs.iter().for_each(|pairs| pairs.balance(weights));
+        self.gates.iter().for_each(|gate| gate.balance(weights));
     }
 
     pub fn inside(&self, outer: GroupId) -> Vec<GroupId> {
