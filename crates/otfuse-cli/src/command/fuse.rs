@@ -7,7 +7,7 @@ use otfuse::{
     Comparison, ConsensusName, CostName, DataOptions, Dataset, DistilledNetwork, EffortName, Error, FuseConfig,
     FuseOptions, FuseReport, InputShapes, MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName,
     PointName, PresetName, Registry, Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName,
-    SymmetryName, TypeName, VocabularyName, card, card_path,
+    SymmetryName, TriedWay, TypeName, VocabularyName, card, card_path,
 };
 
 use super::sweep;
@@ -388,11 +388,12 @@ pub fn text(report: &FuseReport) -> String {
     let seconds = &report.seconds;
     let compared =
         report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", compared(found, &report.output)));
+    let tried = if report.ways.is_empty() { String::new() } else { tried(&report.ways) };
     let distilled = report.distillation.as_ref().map_or_else(String::new, distilled);
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
-         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{distilled}{compared}",
+         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{tried}{distilled}{compared}",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
@@ -407,6 +408,16 @@ pub fn text(report: &FuseReport) -> String {
         seconds.write,
         seconds.hash,
     )
+}
+
+/// The ways that were tried, and which was taken.
+fn tried(ways: &[TriedWay]) -> String {
+    let row = |way: &TriedWay| {
+        let taken = if way.taken { ", taken" } else { "" };
+        format!("\n  {}: {}{taken}", way.name, way.distance.headline())
+    };
+    let rows: String = ways.iter().map(row).collect();
+    format!("\nways tried, by the distance to what the parents say on samples held out:{rows}")
 }
 
 /// How the network followed its parents.

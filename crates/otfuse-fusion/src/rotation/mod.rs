@@ -214,8 +214,8 @@ impl Rotated {
                     continue;
                 }
                 let gate = self.structure.gates.iter().find(|gate| gate.group == id);
-                let order =
-                    matching::by_values(own.tables(id), of_anchor.tables(id), group.size, gate.is_none()).map_err(|source| {
+                let order = matching::by_values(own.tables(id), of_anchor.tables(id), group.size, gate.is_none())
+                    .map_err(|source| {
                         let member = networks.group_name(id);
                         FusionError::Transport { model, group: id.index(), member, source }
                     })?;

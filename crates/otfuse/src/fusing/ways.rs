@@ -86,6 +86,11 @@ impl FusePlan {
                 };
                 ways.push(by(name, FeatureSource::Activations { point: other, statistic }));
                 ways.push(by("activations and weights", FeatureSource::Both { point, statistic, share: 0.5 }));
+                let mut plan = plan.clone();
+                plan.width_budget = Some(1.0);
+                if group.networks.equal_sizes() {
+                    ways.push(usual("strongest of all", plan, Apart::Strongest));
+                }
             }
         }
         Ok(ways)
