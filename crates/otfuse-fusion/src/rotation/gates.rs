@@ -60,7 +60,8 @@ fn is_straight(wiring: &Wiring<'_>, value: ValueId) -> bool {
         if wiring.linear(id).is_some() {
             return true;
         }
-        let own = node.inputs.iter().flatten().find(|input| wiring.weight(**input).is_none() && !wiring.is_number(**input));
+        let own =
+            node.inputs.iter().flatten().find(|input| wiring.weight(**input).is_none() && !wiring.is_number(**input));
         match own.filter(|&&input| wiring.only_reader(input).is_some()) {
             Some(&input) => value = input,
             None => return false,

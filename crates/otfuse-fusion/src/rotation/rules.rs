@@ -89,7 +89,9 @@ impl Rule<'_> {
             Operator::Conv(conv) if conv.groups == 1 => Some(false),
             Operator::Attention(_) => (self.carriers.iter().all(|&at| at < 3)).then_some(false),
             // Several things in one axis are told apart by index: what they carry is known of each alone.
-            operator if operator.copies_elements() => (self.carriers.is_empty() || self.carriers == [0]).then_some(false),
+            operator if operator.copies_elements() => {
+                (self.carriers.is_empty() || self.carriers == [0]).then_some(false)
+            }
             Operator::Concat { .. } => (self.carriers.len() == node.inputs.len() || self.is_apart()).then_some(false),
             _ => None,
         }
