@@ -5,8 +5,8 @@ mod support;
 use std::ops::ControlFlow::Continue;
 
 use otfuse::formats::Model;
-use otfuse::fusion::{Mean, Networks, Settings, fuse};
-use otfuse::graph::{Facts, Graph, NeuronGroups, Tensor, permute};
+use otfuse::fusion::{Alignment, Mean, Networks, Rotations, Settings, fuse, rotated};
+use otfuse::graph::{Facts, Graph, GraphEditor, NeuronGroups, Tensor, permute};
 use otfuse::runtime::{Host, run_graph};
 use otfuse::{random_inputs, random_orders};
 use rand_chacha::ChaCha8Rng;
@@ -50,10 +50,15 @@ fn error_of_recovery(graph: &Graph) -> f32 {
     let copy = permute(graph, &groups, &orders).unwrap();
     let networks = Networks::new(&[&copy, graph], 1).unwrap();
     let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap().graph;
+    error_between(graph, &fused)
+}
+
+fn error_between(graph: &Graph, fused: &Graph) -> f32 {
+    let mut random = ChaCha8Rng::seed_from_u64(8);
     let inputs = random_inputs(graph, &Facts::of(graph).unwrap(), &mut random);
     let outputs = |graph: &Graph| run_graph(graph, inputs.clone(), &Host::default()).unwrap();
     let mut worst = 0.0_f32;
-    for ((_, expected), (_, found)) in outputs(graph).iter().zip(&outputs(&fused)) {
+    for ((_, expected), (_, found)) in outputs(graph).iter().zip(&outputs(fused)) {
         let [expected, found] = [expected, found].map(|tensor: &Tensor| tensor.to_f32().unwrap());
         let scale = expected.iter().fold(f32::MIN_POSITIVE, |scale, value| scale.max(value.abs()));
         worst = expected.iter().zip(&found).fold(worst, |worst, (a, b)| worst.max((a - b).abs() / scale));
@@ -73,4 +78,31 @@ fn a_permuted_copy_of_a_third_party_network_fuses_into_the_network() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// Transformers whose residual streams may be rotated.
+const ROTATED: [&str; 3] =
+    ["exported/rand_gpt_tiny.onnx", "exported/rand_transformer_encoder_prenorm.onnx", "exported/rand_vit_tiny.onnx"];
+
+#[test]
+fn a_rotated_copy_of_an_exported_transformer_computes_the_same_and_fuses_into_it() {
+    let Some(folder) = support::shared("onnx") else { return };
+    for file in ROTATED {
+        let graph = Model::open(&folder.join(file), None).unwrap().graph;
+        let groups = NeuronGroups::of(&graph).unwrap();
+        let rotations = Rotations::of(&graph, &groups).unwrap_or_else(|reason| panic!("{file}: {reason}"));
+        assert!(rotations.counts().streams == 1 && rotations.counts().heads > 0, "{file}: {:?}", rotations.counts());
+        let mut editor = GraphEditor::edit(graph.clone());
+        for (id, tensor) in rotations.random_member(&graph, &groups, 5).unwrap() {
+            editor.set_tensor(id, tensor);
+        }
+        let copy = editor.finish().unwrap();
+        let error = error_between(&graph, &copy);
+        assert!(error < 1e-4, "{file}: {error:e}");
+        let turned = rotated(&Networks::new(&[&copy, &graph], 1).unwrap(), &|| Continue(())).unwrap().unwrap();
+        let settings = Settings { alignment: Alignment::None, ..Settings::default() };
+        let average = fuse(&turned.networks, &settings, &Mean, None, &|_| Continue(())).unwrap().graph;
+        let error = error_between(&graph, &turned.with_averaged_heads(&average, &[0.5, 0.5]).unwrap());
+        assert!(error < 1e-4, "{file}: fused {error:e}");
+    }
 }

@@ -4,11 +4,15 @@ use std::collections::HashSet;
 
 use otfuse_graph::{Binary, GroupId, NodeId, Operator, ReduceKind, ValueId};
 
-use super::weights::{Array, Weights};
+use super::dense::Dense;
+use super::weights::Weights;
 use super::wiring::{Linear, Wiring};
 
 /// Factors below this share of the largest are no factors to divide by.
 const LEAST_FACTOR: f64 = 1e-6;
+
+/// Directions in which layers answer less than this share of the most to the square are left as they are.
+const LEAST_EIGENVALUE: f64 = 1e-8;
 
 /// A vector that neurons are multiplied with, and one that is added, in front of linear layers alone.
 #[derive(Clone, Debug)]
@@ -100,6 +104,9 @@ impl Readers<'_> {
             self.layers.push(layer);
             return Some(Vec::new());
         }
+        if matches!(node.operator, Operator::Shape { .. }) {
+            return Some(Vec::new());
+        }
         let is_other = |at: usize| node.input(at).is_some_and(|other| !wiring.carries(other, self.group));
         match &node.operator {
             operator if position == 0 && (operator.copies_elements() || matches!(operator, Operator::Cast { .. })) => {}
@@ -160,6 +167,41 @@ impl Fold {
     }
 }
 
+impl Fold {
+    /// The shift of an average, where one is left in front of the layers: the one whose share in what they compute is nearest to the
+    /// mean of the shares that the members' have in theirs, by least squares. `O(d^2 n)` for a width of `d` and `n` outputs.
+    pub fn average_shift(&self, members: &[(&Weights, f64)], into: &mut Weights) {
+        let Some(shift) = self.shift.filter(|_| !self.moves_shift) else { return };
+        let Some(mean) = into.get(&shift).map(|array| array.data.clone()) else { return };
+        let width = mean.len();
+        let (mut gram, mut wanted) = (Dense::zeros(width, width), Dense::zeros(width, 1));
+        for layer in &self.readers {
+            let Some(weight) = into.get(&layer.weight) else { return };
+            // Outputs x inputs.
+            let inputs: Vec<usize> = (0..weight.shape[layer.inputs]).collect();
+            let weight = weight.columns(layer.inputs, &inputs);
+            let mut missing = through(into, layer, &mean);
+            missing.iter_mut().for_each(|value| *value = -*value);
+            for (weights, share) in members {
+                let Some(own) = weights.get(&shift) else { return };
+                let found = through(weights, layer, &own.data);
+                missing.iter_mut().zip(found).for_each(|(sum, value)| *sum += share * value);
+            }
+            gram.add_products(&weight, &weight);
+            wanted.add_products(&weight, &Dense { rows: missing.len(), columns: 1, data: missing });
+        }
+        let Some(found) = gram.decomposed() else { return };
+        let least = LEAST_EIGENVALUE * found.values.first().copied().unwrap_or(0.0);
+        let mut solution = Dense::zeros(width, 1);
+        solution.add_products(&found.right, &wanted);
+        for (value, eigenvalue) in solution.data.iter_mut().zip(&found.values) {
+            *value = if *eigenvalue > least { *value / eigenvalue } else { 0.0 };
+        }
+        let change = found.right.times(&solution);
+        set(into, Some(shift), mean.iter().zip(&change.data).map(|(mean, change)| mean + change).collect());
+    }
+}
+
 fn set(weights: &mut Weights, id: Option<ValueId>, data: Vec<f64>) {
     if let Some(array) = id.and_then(|id| weights.get_mut(&id)) {
         array.data = data;
@@ -171,7 +213,6 @@ fn through(weights: &Weights, layer: &Linear, vector: &[f64]) -> Vec<f64> {
     let Some(weight) = weights.get(&layer.weight) else { return Vec::new() };
     let outputs: Vec<usize> = (0..weight.shape[layer.outputs]).collect();
     let columns = weight.columns(layer.outputs, &outputs);
-    let row = Array { shape: vec![vector.len()], data: vector.to_vec() };
-    let row = super::dense::Dense { rows: 1, columns: row.data.len(), data: row.data };
+    let row = Dense { rows: 1, columns: vector.len(), data: vector.to_vec() };
     row.times(&columns).data
 }

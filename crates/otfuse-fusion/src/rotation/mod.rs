@@ -234,7 +234,8 @@ impl Rotated {
     }
 
     /// The average of the networks, with the mean of the products that count in heads in place of the product of means: the
-    /// factors are those of the best approximation of the heads' width. `O(n r^2)` for `n` rows and `r` channels of all
+    /// factors are those of the best approximation of the heads' width. A shift that is left in front of layers is the one that
+    /// keeps the mean of its share in what they compute. `O(n r^2)` for `n` rows and `r` channels of all
     /// networks, for each head.
     ///
     /// # Errors
@@ -254,6 +255,7 @@ impl Rotated {
         let mut fused = weights_of(reference, groups, |id| average.initializer(place(id)));
         let before = fused.clone();
         self.structure.products.iter().for_each(|product| product.average(&members, &mut fused));
+        self.structure.folds.iter().for_each(|fold| fold.average_shift(&members, &mut fused));
         fused.retain(|id, array| before.get(id) != Some(array));
         Ok(with_weights(average, &fused, place)?)
     }

@@ -18,7 +18,7 @@ use super::wiring::Wiring;
 #[derive(Clone, Debug)]
 pub(crate) struct Structure {
     pub groups: Vec<Group>,
-    folds: Vec<Fold>,
+    pub folds: Vec<Fold>,
     pub products: Vec<HeadProduct>,
     pub pairs: Vec<Pairs>,
     pub gates: Vec<Gate>,

@@ -8,8 +8,8 @@ use super::{Group, Prepared};
 use crate::verify::{computes_the_same, wrongly_rotated};
 use crate::{Context, Error, MergeName, Model, RepairName, Result, SymmetryName};
 
-/// Bytes that the search holds for each weight of each model.
-const BYTES_A_WEIGHT: u64 = 40;
+/// Bytes that the search holds for each weight, and for each weight of each model.
+const BYTES_A_WEIGHT: [u64; 2] = [24, 12];
 
 /// Networks in one set of coordinates.
 pub(crate) struct Turned {
@@ -28,10 +28,16 @@ impl Turned {
         }
         let networks = &group.networks;
         let weights = networks.graph(networks.anchor()).parameter_count() as u64;
-        if weights.saturating_mul(BYTES_A_WEIGHT * models.len() as u64) > context.memory_limit() {
+        let bytes = BYTES_A_WEIGHT[0] + BYTES_A_WEIGHT[1] * models.len() as u64;
+        let is_large = weights.saturating_mul(bytes) > context.memory_limit();
+        let structure = Rotations::of(networks.graph(networks.anchor()), networks.groups());
+        if is_large && matches!(structure, Ok(_) | Err(NotRotated::Tied(_))) {
+            context.note(&format!(
+                "matched by permutations alone: rotating {weights} weights takes more memory than there is"
+            ));
             return Ok(None);
         }
-        let found = match Rotations::of(networks.graph(networks.anchor()), networks.groups()) {
+        let found = match structure {
             Err(NotRotated::Tied(name)) => match untied(models, group, &name)? {
                 Some(models) => {
                     let note = format!(
