@@ -68,6 +68,8 @@ mod inputs;
 mod inspect;
 mod interpolate;
 mod layers;
+#[cfg(feature = "training")]
+mod making;
 mod measure;
 mod model;
 mod options;
@@ -105,7 +107,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::{
     Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup,
-    FusedModel, NotAligned, Parent, Rehearsal, Sweeps,
+    FusedModel, NotAligned, Parent, Rehearsal, Sweeps, names_file,
 };
 pub use inputs::{InputShapes, random_inputs};
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};
@@ -114,6 +116,8 @@ pub use interpolate::{
     interpolate,
 };
 pub use layers::{Layer, Recorded, layers, record_layers};
+#[cfg(feature = "training")]
+pub use making::{Candidate, MadeReport, MakeOptions, make_samples};
 pub use measure::{Barrier, Measure, Measured};
 pub use model::Model;
 pub use options::{AlignOptions, FuseOptions, MergeName, Numbers, RepairName};

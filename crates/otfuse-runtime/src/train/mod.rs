@@ -6,7 +6,7 @@
 mod augment;
 mod batches;
 mod error;
-mod loss;
+pub(crate) mod loss;
 mod model;
 mod optimizer;
 mod parameters;

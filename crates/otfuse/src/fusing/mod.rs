@@ -9,6 +9,7 @@ pub(crate) mod plan;
 mod refusal;
 mod rehearsal;
 mod report;
+mod sources;
 mod vocabulary;
 
 use std::borrow::{Borrow, Cow};
@@ -35,6 +36,7 @@ pub use coverage::{Coverage, NotAligned};
 pub use fused::Fused;
 pub(crate) use group::Group;
 pub use rehearsal::Rehearsal;
+pub use sources::names_file;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
 
 /// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
@@ -220,7 +222,7 @@ impl Fuse {
     /// # Errors
     /// Options that contradict each other; samples or files that cannot be read; a damaged test split.
     pub fn plan(&self, context: &Context) -> Result<FusePlan> {
-        context.install(|| self.planned(context))
+        context.install(|| self.sourced(context))
     }
 
     fn planned(&self, context: &Context) -> Result<FusePlan> {
@@ -251,7 +253,17 @@ impl Fuse {
         spare_memory(&mut options, &models, self.source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
         let data = self.source.as_ref().map(|source| source.name().to_owned());
-        Ok(FusePlan { models, options, plan, samples, checked, data, words })
+        Ok(FusePlan {
+            models,
+            options,
+            plan,
+            samples,
+            checked,
+            data,
+            words,
+            #[cfg(feature = "training")]
+            contest: None,
+        })
     }
 
     /// Brings the tokens of all models into one order where that was asked for.
@@ -308,6 +320,9 @@ pub struct FusePlan {
     checked: Option<Checked>,
     data: Option<String>,
     words: Matched,
+    /// Samples that the models made, and the fusion without them.
+    #[cfg(feature = "training")]
+    contest: Option<crate::making::Contest>,
 }
 
 impl FusePlan {
@@ -321,7 +336,7 @@ impl FusePlan {
     /// # Errors
     /// Networks that do not fit together or cannot be run, weights that are not finite, a proof that fails.
     pub fn run(self, context: &Context) -> Result<Fused> {
-        context.install(|| self.execute(context))
+        context.install(|| self.contested(context))
     }
 
     fn execute(mut self, context: &Context) -> Result<Fused> {
@@ -400,7 +415,7 @@ impl FusePlan {
             comparison: measured,
         };
         context.check()?;
-        Ok(Fused { anchor, models: self.models, outcome, report, alignments })
+        Ok(Fused { anchor, models: self.models, outcome, report, alignments, made: None })
     }
 
     /// Refuses a parent that would have no part in the result although nobody said so.

@@ -31,6 +31,10 @@ pub struct FuseReport {
     pub sweeps: Vec<Sweeps>,
     /// All networks on labelled samples, where there are any.
     pub comparison: Option<Comparison>,
+    /// Samples that the models made themselves, where they did.
+    #[cfg(feature = "training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<crate::MadeReport>,
     /// Time by stage.
     pub seconds: FuseSeconds,
 }
@@ -275,6 +279,8 @@ impl FuseReport {
             groups: groups.collect(),
             sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
             comparison: None,
+            #[cfg(feature = "training")]
+            made: None,
             seconds: FuseSeconds::default(),
         })
     }
