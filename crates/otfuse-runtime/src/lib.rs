@@ -3,6 +3,7 @@
 //! - [`Executable`] is a [`Graph`](otfuse_graph::Graph) prepared on a [`Host`]: it computes outputs and records inner values;
 //!   [`run_graph`] does so once. A host is a [`Device`] with limits.
 //! - [`dataset`] reads labelled images, [`evaluate`](evaluate()) and [`predict`] measure networks on them.
+//! - [`inverse`] makes samples from networks alone: inputs by gradient descent, text by drawing tokens.
 //! - [`train`](train::train) fits the weights of a graph by gradient descent through the same interpreter.
 //!
 //! Cargo's features, on by default: `training` (the module `train`), `images` (data sets of image files); off: `cuda` and
@@ -26,6 +27,8 @@ mod random;
 mod tokens;
 
 pub mod dataset;
+#[cfg(feature = "training")]
+pub mod inverse;
 #[cfg(feature = "training")]
 pub mod train;
 

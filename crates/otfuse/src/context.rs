@@ -167,6 +167,17 @@ impl Context {
         }
     }
 
+    /// The same, with warnings and notes put into a list instead of being told.
+    #[cfg(feature = "training")]
+    pub(crate) fn reserved(&self, remarks: &Arc<Remarks>) -> Self {
+        let (observer, remarks) = (Arc::clone(&self.observer), Arc::clone(remarks));
+        self.clone().observer(move |event: &Event<'_>| match event {
+            Event::Warning(text) => remarks.add(true, text),
+            Event::Note(text) => remarks.add(false, text),
+            other => observer.observe(other),
+        })
+    }
+
     pub(crate) fn warn(&self, message: &str) {
         self.observer.observe(&Event::Warning(message));
     }
@@ -189,6 +200,27 @@ impl Context {
         let stage = STAGES.fetch_add(1, Ordering::Relaxed);
         self.observer.observe(&Event::Started { stage, name, total });
         Stage { stage, observer: Arc::clone(&self.observer), done: AtomicU64::new(0), total }
+    }
+}
+
+/// Warnings and notes that may yet be told.
+#[cfg(feature = "training")]
+#[derive(Default)]
+pub(crate) struct Remarks(std::sync::Mutex<Vec<(bool, String)>>);
+
+#[cfg(feature = "training")]
+impl Remarks {
+    fn add(&self, is_warning: bool, text: &str) {
+        let mut remarks = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        remarks.push((is_warning, text.to_owned()));
+    }
+
+    /// Tells them.
+    pub(crate) fn tell(&self, context: &Context) {
+        let remarks = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (is_warning, text) in remarks.iter() {
+            if *is_warning { context.warn(text) } else { context.note(text) }
+        }
     }
 }
 

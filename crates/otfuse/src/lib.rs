@@ -68,6 +68,8 @@ mod inputs;
 mod inspect;
 mod interpolate;
 mod layers;
+#[cfg(feature = "training")]
+mod making;
 mod measure;
 mod model;
 mod options;
@@ -107,7 +109,7 @@ pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 pub use fusing::DistilledNetwork;
 pub use fusing::{
     Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup,
-    FusedModel, NotAligned, Parent, Rehearsal, Sweeps, TriedWay,
+    FusedModel, NotAligned, Parent, Rehearsal, Sweeps, TriedWay, names_file,
 };
 pub use inputs::{InputShapes, random_inputs};
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};
@@ -116,6 +118,8 @@ pub use interpolate::{
     interpolate,
 };
 pub use layers::{Layer, Recorded, layers, record_layers};
+#[cfg(feature = "training")]
+pub use making::{Candidate, MadeReport, MakeOptions, make_samples};
 pub use measure::{Barrier, Distance, Measure, Measured};
 pub use model::Model;
 pub use options::{AlignOptions, FuseOptions, MergeName, Numbers, RepairName};

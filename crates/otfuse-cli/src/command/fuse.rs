@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Comparison, ConsensusName, CostName, DataOptions, Dataset, DistilledNetwork, EffortName, Error, FuseConfig,
-    FuseOptions, FuseReport, InputShapes, MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName,
-    PointName, PresetName, Registry, Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName,
-    SymmetryName, TriedWay, TypeName, VocabularyName, card, card_path,
+    Candidate, Comparison, ConsensusName, CostName, DataOptions, Dataset, DistilledNetwork, EffortName, Error,
+    FuseConfig, FuseOptions, FuseReport, InputShapes, MadeReport, MarginalName, MembersName, MergeName, MethodName,
+    ModeName, Model, OrderName, PointName, PresetName, Registry, Rehearsal, RepairName, ResidualName, Result,
+    SolverName, StartName, StatisticName, SymmetryName, TriedWay, TypeName, VocabularyName, card, card_path,
 };
 
 use super::sweep;
@@ -34,6 +34,9 @@ pub struct Fuse {
     /// Write what was matched with what, as JSON
     #[arg(long, value_name = "FILE")]
     save_alignment: Option<PathBuf>,
+    /// Keep the samples that the networks made, as --data npz:FILE reads them
+    #[arg(long, value_name = "FILE.npz", conflicts_with_all = ["data", "sweep"])]
+    save_samples: Option<PathBuf>,
     #[command(flatten)]
     pages: Pages,
     /// Check options, files, shapes and data, say what would be done, and write nothing
@@ -295,6 +298,9 @@ impl Fuse {
             data = file.data;
         }
         let models = reading.open_all(&paths, &mut registry)?;
+        if let Some(file) = options.samples_from.as_deref().filter(|from| otfuse::names_file(from)) {
+            registry.input("samples-from", Path::new(file))?;
+        }
         let data = self.data.open(&data, &mut registry)?;
         Ok(Given { models, options, data, registry })
     }
@@ -317,6 +323,9 @@ impl Fuse {
         if let Some(path) = &self.save_alignment {
             registry.output("save-alignment", path)?;
         }
+        if let Some(path) = &self.save_samples {
+            registry.output("save-samples", path)?;
+        }
         self.pages.register(&mut registry)?;
 
         if self.dry_run {
@@ -326,6 +335,9 @@ impl Fuse {
         fused.write(&registry, output, &session.context)?;
         if let Some(path) = &self.save_alignment {
             registry.write(path, &fused.alignments_json()?)?;
+        }
+        if let Some(path) = &self.save_samples {
+            fused.write_samples(&registry, path)?;
         }
         self.pages.write(&fused.report, &registry)?;
         if is_carded {
@@ -391,9 +403,10 @@ pub fn text(report: &FuseReport) -> String {
     let tried = if report.ways.is_empty() { String::new() } else { tried(&report.ways) };
     let distilled = report.distillation.as_ref().map_or_else(String::new, distilled);
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
+    let made = report.made.as_ref().map_or_else(String::new, |made| format!("\n{}", made_samples(made)));
     format!(
         "{aligned}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
-         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{tried}{distilled}{compared}",
+         alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{made}{tried}{distilled}{compared}",
         report.output,
         count(report.models.len(), "model"),
         report.settings.anchor,
@@ -436,6 +449,23 @@ fn distilled(found: &DistilledNetwork) -> String {
         found.after.headline(),
         found.before.headline(),
     )
+}
+
+/// Samples that the networks made, in a line.
+fn made_samples(made: &MadeReport) -> String {
+    let shown = |candidate: &Candidate| {
+        let parents: Vec<String> =
+            candidate.parents.iter().map(|agreement| format!("{:.1}", 100.0 * agreement)).collect();
+        format!("{:.4} nats, agreeing with them in {} %", candidate.divergence, parents.join(", "))
+    };
+    let decided = match made.candidates.as_slice() {
+        [without, with] => {
+            let verdict = if made.used { "used" } else { "not used" };
+            format!("{verdict}: from the parents' ensemble {}; without {}", shown(with), shown(without))
+        }
+        _ => "used".to_owned(),
+    };
+    format!("{} {} made by the networks in {:.1} s, {decided}", made.count, made.kind, made.seconds)
 }
 
 /// All networks on labelled samples, the fused one last.

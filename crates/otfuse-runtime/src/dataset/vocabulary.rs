@@ -49,6 +49,12 @@ impl Vocabulary {
         Self { unit: TextUnit::Word, tokens: tokens.collect(), unknown: 1, padding: Some(0) }
     }
 
+    /// Tokens of which nothing is known but their number; their texts are their ids.
+    pub fn of_ids(count: usize) -> Self {
+        let tokens = (0..count).map(|id| id.to_string()).collect();
+        Self { unit: TextUnit::Word, tokens, unknown: 0, padding: None }
+    }
+
     /// The pieces of text that are tokens.
     pub fn unit(&self) -> TextUnit {
         self.unit

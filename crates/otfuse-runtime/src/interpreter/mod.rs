@@ -42,7 +42,7 @@ use otfuse_graph::{Operator, Unary};
 use crate::RuntimeBackend;
 #[cfg(feature = "training")]
 pub(crate) use array::Array;
-use fault::{Fault, Outcome};
+pub(crate) use fault::{Fault, Outcome};
 pub(crate) use floats::Floats;
 #[cfg(feature = "training")]
 pub(crate) use normalisation::{BatchStatistics, batch_with_own_statistics};

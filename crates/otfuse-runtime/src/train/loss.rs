@@ -66,7 +66,7 @@ pub(super) fn mixed_rows(
 }
 
 /// Labels as rows of probabilities, smoothed.
-fn target_rows(labels: &[u32], classes: usize, smoothing: f64) -> Option<Vec<f32>> {
+pub(crate) fn target_rows(labels: &[u32], classes: usize, smoothing: f64) -> Option<Vec<f32>> {
     let spread = (smoothing / classes as f64) as f32;
     let mut rows = vec![spread; labels.len() * classes];
     for (row, &label) in rows.chunks_exact_mut(classes).zip(labels) {
@@ -81,7 +81,7 @@ fn target_rows(labels: &[u32], classes: usize, smoothing: f64) -> Option<Vec<f32
 
 /// Scores as rows of classes, one for each label: classes that stand in front of places are moved behind them, and a single
 /// score becomes that of the second of two classes.
-pub(super) fn rows<B: RuntimeBackend>(scores: &Floats<B>, arrangement: Arrangement, count: usize) -> Floats<B> {
+pub(crate) fn rows<B: RuntimeBackend>(scores: &Floats<B>, arrangement: Arrangement, count: usize) -> Floats<B> {
     let Arrangement { classes, places } = arrangement;
     let scores = match places {
         1 => scores.clone(),
@@ -110,7 +110,7 @@ pub(super) fn squared_error<B: RuntimeBackend>(outputs: &Floats<B>, targets: Vec
 
 /// The mean over the rows of `-sum_c target_c log softmax(scores / temperature)_c`, times `weight temperature^2`, which
 /// keeps gradients of different temperatures comparable.
-pub(super) fn cross_entropy<B: RuntimeBackend>(
+pub(crate) fn cross_entropy<B: RuntimeBackend>(
     scores: &Floats<B>,
     targets: Vec<f32>,
     shape: [usize; 2],

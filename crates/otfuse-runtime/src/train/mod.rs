@@ -7,7 +7,7 @@ mod augment;
 mod batches;
 mod error;
 mod judge;
-mod loss;
+pub(crate) mod loss;
 mod mix;
 mod model;
 mod optimizer;

@@ -1,12 +1,14 @@
 //! A fused network.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use otfuse_formats::npz::write_npz_to;
 use otfuse_formats::{Outputs, StateDict};
 use otfuse_fusion::{Aligned, Merge, ModelAlignment};
-use otfuse_graph::{Graph, ValueId};
+use otfuse_graph::{Graph, Tensor, ValueId};
 
 use super::report::FuseReport;
 use crate::error::fusion_error;
@@ -19,12 +21,14 @@ use crate::{Context, Error, Model, Registry, Result, Samples};
 /// they are asked for, one after the other, so that networks of any size take little memory.
 pub struct Fused {
     pub(super) anchor: Model,
-    pub(super) models: Vec<Model>,
+    pub(crate) models: Vec<Model>,
     pub(super) outcome: Outcome,
     /// What was fused, how, and what came out.
     pub report: FuseReport,
     /// What was matched with what.
     pub alignments: Vec<ModelAlignment>,
+    /// Samples that the models made themselves, where they did; also where the result was not fitted on them.
+    pub made: Option<Samples>,
 }
 
 pub(super) enum Outcome {
@@ -142,6 +146,29 @@ impl Fused {
         }
         written?;
         Ok(averaging.get())
+    }
+
+    /// Stages the samples that the models made as a NumPy archive, `x` (and, of text, `y`), as a data set `npz:FILE` is read.
+    ///
+    /// # Errors
+    /// A fusion that made none; a path that cannot be written.
+    pub fn write_samples(&self, registry: &Registry, path: &Path) -> Result<()> {
+        let samples = self.made.as_ref().ok_or_else(|| {
+            Error::input("no samples were made, so that there are none to be kept")
+                .of(path)
+                .hint("`samples_from` parents says why")
+        })?;
+        let mut arrays = BTreeMap::new();
+        let shape = [&[samples.len()], samples.sample_shape()].concat();
+        let values = samples.samples(0..samples.len());
+        if samples.is_language() {
+            arrays.insert("x".to_owned(), Tensor::from_i64(&shape, values.into_iter().map(|id| id as i64).collect()));
+            let labels = samples.labels().iter().map(|&label| i64::from(label)).collect();
+            arrays.insert("y".to_owned(), Tensor::from_i64(&shape, labels));
+        } else {
+            arrays.insert("x".to_owned(), Tensor::from_f32(&shape, values));
+        }
+        Ok(write_npz_to(registry.outputs(), path, &arrays)?)
     }
 
     /// What was matched with what, as [`apply`](crate::apply()) reads it.

@@ -12,6 +12,7 @@ mod refusal;
 mod rehearsal;
 mod report;
 mod rotation;
+mod sources;
 mod vocabulary;
 mod ways;
 
@@ -46,6 +47,7 @@ pub(crate) use group::Group;
 pub use rehearsal::Rehearsal;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
 pub(crate) use rotation::Turned;
+pub use sources::names_file;
 pub use ways::TriedWay;
 
 /// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
@@ -237,7 +239,7 @@ impl Fuse {
     /// # Errors
     /// Options that contradict each other; samples or files that cannot be read; a damaged test split.
     pub fn plan(&self, context: &Context) -> Result<FusePlan> {
-        context.install(|| self.planned(context))
+        context.install(|| self.sourced(context))
     }
 
     fn planned(&self, context: &Context) -> Result<FusePlan> {
@@ -268,7 +270,17 @@ impl Fuse {
         spare_memory(&mut options, &models, self.source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
         let data = self.source.as_ref().map(|source| source.name().to_owned());
-        Ok(FusePlan { models, options, plan, samples, checked, data, words })
+        Ok(FusePlan {
+            models,
+            options,
+            plan,
+            samples,
+            checked,
+            data,
+            words,
+            #[cfg(feature = "training")]
+            contest: None,
+        })
     }
 
     /// Brings the tokens of all models into one order where that was asked for.
@@ -325,6 +337,9 @@ pub struct FusePlan {
     checked: Option<Checked>,
     data: Option<String>,
     words: Matched,
+    /// Samples that the models made, and the fusion without them.
+    #[cfg(feature = "training")]
+    contest: Option<crate::making::Contest>,
 }
 
 impl FusePlan {
@@ -338,7 +353,7 @@ impl FusePlan {
     /// # Errors
     /// Networks that do not fit together or cannot be run, weights that are not finite, a proof that fails.
     pub fn run(self, context: &Context) -> Result<Fused> {
-        context.install(|| self.execute(context))
+        context.install(|| self.contested(context))
     }
 
     fn execute(mut self, context: &Context) -> Result<Fused> {
@@ -426,7 +441,7 @@ impl FusePlan {
             comparison: measured,
         };
         context.check()?;
-        Ok(Fused { anchor, models: self.models, outcome, report, alignments })
+        Ok(Fused { anchor, models: self.models, outcome, report, alignments, made: None })
     }
 
     /// The repaired network after it followed its parents, where the plan says so.

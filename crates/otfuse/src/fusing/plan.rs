@@ -17,7 +17,7 @@ use crate::{
 /// The most samples whose activations are matched unless activations were asked for: all are held at once.
 const MATCHING_SAMPLES: usize = 500;
 /// Bytes that sweeps and repairs hold for each weight beside the networks themselves.
-const BYTES_A_WEIGHT: u64 = 8;
+pub(super) const BYTES_A_WEIGHT: u64 = 8;
 /// How strongly least squares holds weights at the averaged ones, if nothing else is said.
 const RIDGE: f64 = 0.03;
 /// Strength of the entropy, as a multiple of the mean cost.

@@ -41,6 +41,10 @@ pub struct FuseReport {
     pub ways: Vec<TriedWay>,
     /// All networks on labelled samples, where there are any.
     pub comparison: Option<Comparison>,
+    /// Samples that the models made themselves, where they did.
+    #[cfg(feature = "training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<crate::MadeReport>,
     /// Time by stage.
     pub seconds: FuseSeconds,
 }
@@ -292,6 +296,8 @@ impl FuseReport {
             distillation: None,
             ways: Vec::new(),
             comparison: None,
+            #[cfg(feature = "training")]
+            made: None,
             seconds: FuseSeconds::default(),
         })
     }

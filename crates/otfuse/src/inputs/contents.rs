@@ -114,6 +114,15 @@ fn integers(graph: &Graph, facts: &Facts, input: ValueId) -> Integers {
     }
 }
 
+/// How many tokens an input may hold: the rows of the smallest table that it looks up.
+#[cfg(feature = "training")]
+pub(crate) fn vocabulary(graph: &Graph, facts: &Facts, input: ValueId) -> Option<usize> {
+    match integers(graph, facts, input) {
+        Integers::Below(rows) => Some(rows),
+        _ => None,
+    }
+}
+
 pub(crate) fn below(bound: usize, random: &mut ChaCha8Rng) -> usize {
     ((u128::from(random.next_u64()) * bound as u128) >> 64) as usize
 }

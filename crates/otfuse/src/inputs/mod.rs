@@ -10,6 +10,8 @@ use otfuse_graph::{Facts, Graph, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use contents::Filling;
+#[cfg(feature = "training")]
+pub(crate) use contents::vocabulary;
 pub(crate) use contents::{below, normal};
 use lengths::Lengths;
 pub(crate) use lengths::{Search, Tried};

@@ -1,0 +1,177 @@
+//! Where the samples of a fusion come from that names no data set.
+
+#[cfg(feature = "training")]
+use std::sync::Arc;
+
+use super::{Fuse, FusePlan, Fused, Source};
+#[cfg(feature = "training")]
+use crate::making::{Contest, made, refused};
+use crate::{Context, Dataset, Error, FuseOptions, MethodName, ModeName, RepairName, Result};
+#[cfg(feature = "training")]
+use crate::{EffortName, MakeOptions, Model};
+
+/// Words of `samples_from`; all else is a file.
+const WORDS: [&str; 3] = ["parents", "noise", "none"];
+
+/// What is to be done.
+enum Origin<'o> {
+    /// Nothing is made: there are samples, or none are wanted.
+    AsIs,
+    /// The inputs of a file.
+    File(&'o str),
+    /// The models make them. Where it `is_asked` for, they are used in any case.
+    Models { is_asked: bool, is_noise: bool },
+}
+
+/// Whether a file of samples is meant by `samples_from`.
+pub fn names_file(samples_from: &str) -> bool {
+    !WORDS.contains(&samples_from)
+}
+
+impl Fuse {
+    fn origin(&self) -> Result<Origin<'_>> {
+        let asked = self.options.samples_from.as_deref();
+        if self.source.is_some() {
+            return match asked {
+                Some(_) => {
+                    Err(Error::input("`samples_from` and `data` exclude each other").hint("leave one of them out"))
+                }
+                None => Ok(Origin::AsIs),
+            };
+        }
+        Ok(match asked {
+            Some("none") => Origin::AsIs,
+            Some("parents") => Origin::Models { is_asked: true, is_noise: false },
+            Some("noise") => Origin::Models { is_asked: true, is_noise: true },
+            Some(file) => Origin::File(file),
+            None if is_open(&self.options) => Origin::Models { is_asked: false, is_noise: false },
+            None => Origin::AsIs,
+        })
+    }
+
+    /// Plans a fusion, with samples from where they come from.
+    pub(super) fn sourced(&self, context: &Context) -> Result<FusePlan> {
+        match self.origin()? {
+            Origin::AsIs => self.planned(context),
+            Origin::File(path) => {
+                let samples = Dataset::open(&format!("npz:{path}"))?.train()?;
+                Self { source: Some(Source::Samples(samples)), ..self.silenced() }.planned(context)
+            }
+            Origin::Models { is_asked, is_noise } => self.made(is_asked, is_noise, context),
+        }
+    }
+
+    /// The same fusion, which looks for no samples.
+    fn silenced(&self) -> Self {
+        let mut silenced = self.clone();
+        silenced.options.samples_from = None;
+        silenced
+    }
+
+    #[cfg(not(feature = "training"))]
+    fn made(&self, is_asked: bool, _: bool, context: &Context) -> Result<FusePlan> {
+        if is_asked {
+            return Err(Error::input("samples are made by a library with the feature `training`"));
+        }
+        self.planned(context)
+    }
+
+    #[cfg(feature = "training")]
+    fn made(&self, is_asked: bool, is_noise: bool, context: &Context) -> Result<FusePlan> {
+        if !is_asked && is_large(&self.models, context)? {
+            return self.planned(context);
+        }
+        // What is wrong with the models is said before anything is made of them.
+        self.expected_anchor()?;
+        self.models.iter().try_for_each(|model| model.finite().map(|_| ()))?;
+        let options = MakeOptions {
+            count: self.options.samples,
+            effort: self.options.effort,
+            noise: is_noise,
+            seed: self.options.seed.unwrap_or(0),
+            shapes: self.options.shape.clone().unwrap_or_default(),
+        };
+        let made = match made(&self.models, &options, !is_asked, context) {
+            Ok(Ok(made)) => made,
+            Ok(Err(reason)) if is_asked => return Err(refused(&reason)),
+            Err(error) if is_asked || error.is_end() => return Err(error),
+            Ok(Err(_)) | Err(_) => return self.planned(context),
+        };
+        let (remarks, of_without) = (Arc::default(), Arc::default());
+        let mut with = self.silenced();
+        with.options.samples = Some(made.fitted.len());
+        with.source = Some(Source::Samples(made.fitted.clone()));
+        let mut plan = with.planned(&context.reserved(&remarks))?;
+        let without = if is_asked {
+            None
+        } else {
+            let mut without = self.silenced();
+            // They are proved once.
+            without.options.no_verify = Some(true);
+            Some((Box::new(without.planned(&context.reserved(&of_without))?), of_without))
+        };
+        plan.contest = Some(Contest { made, without, remarks });
+        Ok(plan)
+    }
+}
+
+impl FusePlan {
+    #[cfg(feature = "training")]
+    pub(super) fn contested(mut self, context: &Context) -> Result<Fused> {
+        match self.contest.take() {
+            Some(contest) => contest.decided(self, context),
+            None => self.execute(context),
+        }
+    }
+
+    #[cfg(not(feature = "training"))]
+    pub(super) fn contested(self, context: &Context) -> Result<Fused> {
+        self.execute(context)
+    }
+
+    /// The fusion itself.
+    #[cfg(feature = "training")]
+    pub(crate) fn executed(self, context: &Context) -> Result<Fused> {
+        self.execute(context)
+    }
+
+    /// What each model counts in the ensemble.
+    #[cfg(feature = "training")]
+    pub(crate) fn mixture(&self) -> Result<Vec<f64>> {
+        let found = self.plan.settings.normalised_weights(self.models.len());
+        found.map_err(Error::input)
+    }
+}
+
+/// Whether options leave it to the product how neurons are matched and what is repaired.
+fn is_open(options: &FuseOptions) -> bool {
+    let is_default = options.preset.is_none()
+        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+        && options.mode.unwrap_or(ModeName::Auto) == ModeName::Auto
+        && options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto;
+    let is_whole = options.width_budget.is_none()
+        && options.target_width.is_none()
+        && options.aligned_only != Some(true)
+        && options.vocabulary.is_none();
+    is_default && is_whole && is_slow(options)
+}
+
+#[cfg(feature = "training")]
+fn is_slow(options: &FuseOptions) -> bool {
+    options.effort != Some(EffortName::Quick)
+}
+
+#[cfg(not(feature = "training"))]
+fn is_slow(_: &FuseOptions) -> bool {
+    false
+}
+
+/// Whether networks are so large that they are fused with little memory.
+#[cfg(feature = "training")]
+fn is_large(models: &[Model], context: &Context) -> Result<bool> {
+    let mut largest = 0;
+    for model in models {
+        largest = largest.max(model.graph()?.parameter_count());
+    }
+    Ok((largest as u64).saturating_mul(super::plan::BYTES_A_WEIGHT) > context.memory_limit())
+}
