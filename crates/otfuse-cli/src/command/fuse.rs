@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Candidate, Comparison, ConsensusName, CostName, DataOptions, Dataset, EffortName, Error, FuseConfig, FuseOptions, FuseReport,
-    InputShapes, MadeReport, MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName,
-    Registry, Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName, SymmetryName,
-    TypeName, VocabularyName, card, card_path,
+    Candidate, Comparison, ConsensusName, CostName, DataOptions, Dataset, EffortName, Error, FuseConfig, FuseOptions,
+    FuseReport, InputShapes, MadeReport, MarginalName, MembersName, MergeName, MethodName, ModeName, Model, OrderName,
+    PointName, PresetName, Registry, Rehearsal, RepairName, ResidualName, Result, SolverName, StartName, StatisticName,
+    SymmetryName, TypeName, VocabularyName, card, card_path,
 };
 
 use super::sweep;

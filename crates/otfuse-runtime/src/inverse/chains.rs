@@ -100,8 +100,10 @@ pub fn is_causal(graph: &Graph, length: usize, vocabulary: usize, host: &Host) -
     for last in [0, 1] {
         let token = |at: usize| if at + 1 == length { last } else { (7 * at + 3) % vocabulary.max(1) };
         let samples: Vec<f32> = (0..size).flat_map(|_| (0..length).map(token)).map(|token| token as f32).collect();
-        let scores =
-            writer.executable.run_for(&layout.batch(&samples, size), &[writer.head.logits])?.remove(&writer.head.logits);
+        let scores = writer
+            .executable
+            .run_for(&layout.batch(&samples, size), &[writer.head.logits])?
+            .remove(&writer.head.logits);
         rows.push(writer.at(scores, 1, (length, length - 2), vocabulary)?);
     }
     Ok(rows[0].iter().zip(&rows[1]).all(|(a, b)| (a - b).abs() <= TOLERANCE * (1.0 + a.abs())))
@@ -125,8 +127,9 @@ pub fn write(
     let writers: Vec<Writer> = graphs.iter().map(|graph| Writer::new(graph, host)).collect::<Result<_, _>>()?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut unit = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-    let mut rows: Vec<Vec<u32>> =
-        (0..count).map(|_| vec![((unit() * vocabulary as f64) as usize).min(vocabulary.saturating_sub(1)) as u32]).collect();
+    let mut rows: Vec<Vec<u32>> = (0..count)
+        .map(|_| vec![((unit() * vocabulary as f64) as usize).min(vocabulary.saturating_sub(1)) as u32])
+        .collect();
     let mut written = Vec::with_capacity(windows * count * (length + 1));
     for window in 0..=windows {
         for at in 0..length {

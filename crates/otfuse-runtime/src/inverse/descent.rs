@@ -176,13 +176,15 @@ impl Adam {
         let norm = (2.0 * settings.norm / x.len().max(1) as f64) as f32;
         let (first, second) = (first as f32, second as f32);
         let memory = self.mean.par_chunks_mut(CHUNK).zip(self.square.par_chunks_mut(CHUNK));
-        x.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).zip(memory).for_each(|((x, gradient), (mean, square))| {
-            for (((x, gradient), mean), square) in x.iter_mut().zip(gradient).zip(mean).zip(square) {
-                let gradient = gradient + norm * *x;
-                *mean = first * *mean + (1.0 - first) * gradient;
-                *square = second * *square + (1.0 - second) * gradient * gradient;
-                *x -= rate * *mean / ((*square * scale).sqrt() + epsilon);
-            }
-        });
+        x.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).zip(memory).for_each(
+            |((x, gradient), (mean, square))| {
+                for (((x, gradient), mean), square) in x.iter_mut().zip(gradient).zip(mean).zip(square) {
+                    let gradient = gradient + norm * *x;
+                    *mean = first * *mean + (1.0 - first) * gradient;
+                    *square = second * *square + (1.0 - second) * gradient * gradient;
+                    *x -= rate * *mean / ((*square * scale).sqrt() + epsilon);
+                }
+            },
+        );
     }
 }

@@ -60,12 +60,16 @@ impl<B: RuntimeBackend> Classifier<B> {
         let given = vec![(self.input, Value::Floats(Floats::new(leaf.clone()).reshaped(shape)))];
         let mut comparison = Comparison { weight: weights.statistics, penalty: 0.0 };
         let mut found =
-            self.program.compute_replacing(given, &[self.head.logits], &mut |_, operator, operands| match operator {
-                Operator::BatchNormalization { epsilon } if comparison.weight > 0.0 => {
-                    Some(comparison.normalise::<B>(*epsilon, operands).map(|value| vec![value]))
-                }
-                _ => None,
-            })?;
+            self.program.compute_replacing(
+                given,
+                &[self.head.logits],
+                &mut |_, operator, operands| match operator {
+                    Operator::BatchNormalization { epsilon } if comparison.weight > 0.0 => {
+                        Some(comparison.normalise::<B>(*epsilon, operands).map(|value| vec![value]))
+                    }
+                    _ => None,
+                },
+            )?;
         let Some(Value::Floats(scores)) = found.remove(&self.head.logits) else {
             return Err(self.head.wrong("floats".into(), "integers".into()));
         };

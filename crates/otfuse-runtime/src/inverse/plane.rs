@@ -13,7 +13,8 @@ pub(super) struct Motion {
 impl Motion {
     fn source(self, row: usize, column: usize, height: usize, width: usize) -> usize {
         let column = if self.mirrored { width - 1 - column } else { column };
-        let (row, column) = ((row + height - self.down % height) % height, (column + width - self.right % width) % width);
+        let (row, column) =
+            ((row + height - self.down % height) % height, (column + width - self.right % width) % width);
         row * width + column
     }
 

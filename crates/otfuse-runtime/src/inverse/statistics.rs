@@ -5,8 +5,8 @@ use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::NoCheckpointing;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
-use burn_backend::tensor::FloatTensor;
 use burn_backend::TensorData;
+use burn_backend::tensor::FloatTensor;
 use rayon::prelude::*;
 
 use crate::RuntimeBackend;
@@ -101,20 +101,13 @@ impl Comparison {
                 let distance = own_mean - running_mean;
                 let ratio = own_variance / allowed;
                 let logarithm = ratio.max(LEAST_RATIO).ln();
-                let slope = if ratio > LEAST_RATIO {
-                    weight * 4.0 * logarithm / (own_variance * elements)
-                } else {
-                    0.0
-                };
+                let slope =
+                    if ratio > LEAST_RATIO { weight * 4.0 * logarithm / (own_variance * elements) } else { 0.0 };
                 let shift = weight * 2.0 * distance / (allowed * elements) - slope * own_mean;
                 let penalty = weight * (distance * distance / allowed + logarithm * logarithm);
                 let offset = f64::from(bias[channel]) - running_mean * factor;
-                let channel = Channel {
-                    factor: factor as f32,
-                    offset: offset as f32,
-                    slope: slope as f32,
-                    shift: shift as f32,
-                };
+                let channel =
+                    Channel { factor: factor as f32, offset: offset as f32, slope: slope as f32, shift: shift as f32 };
                 (channel, penalty)
             })
             .collect();
@@ -130,10 +123,7 @@ impl Comparison {
             });
             B::float_from_data(TensorData::new(values, shape.clone()), &device)
         };
-        let tensor = match Backward::<B, 1>::prepare::<NoCheckpointing>(Normalised, [node])
-            .compute_bound()
-            .stateful()
-        {
+        let tensor = match Backward::<B, 1>::prepare::<NoCheckpointing>(Normalised, [node]).compute_bound().stateful() {
             OpsKind::Tracked(operation) => operation.finish((inner, channels, plane), result),
             OpsKind::UnTracked(operation) => operation.finish(result),
         };

@@ -76,10 +76,11 @@ fn what_descends_comes_into_its_class_on_any_number_of_threads() {
     let run = |steps: usize| {
         let settings = DescentSettings { steps, ..settings };
         let mut losses = Vec::new();
-        let made = descend(&[&graph, &graph], &form, start.clone(), &classes, &settings, &Host::default(), &mut |_, loss| {
-            losses.push(loss);
-            ControlFlow::Continue(())
-        });
+        let made =
+            descend(&[&graph, &graph], &form, start.clone(), &classes, &settings, &Host::default(), &mut |_, loss| {
+                losses.push(loss);
+                ControlFlow::Continue(())
+            });
         (made.unwrap().unwrap(), losses)
     };
     let (made, losses) = run(40);

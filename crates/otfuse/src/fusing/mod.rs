@@ -36,8 +36,8 @@ pub use coverage::{Coverage, NotAligned};
 pub use fused::Fused;
 pub(crate) use group::Group;
 pub use rehearsal::Rehearsal;
-pub use sources::names_file;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
+pub use sources::names_file;
 
 /// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
 /// to the byte: with samples neurons are matched by their activations and layers fitted by least squares, without by their

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{Fuse, FusePlan, Fused, Source};
 #[cfg(feature = "training")]
 use crate::making::{Contest, made, refused};
+use crate::{Context, Dataset, Error, FuseOptions, MethodName, ModeName, RepairName, Result};
 #[cfg(feature = "training")]
 use crate::{EffortName, MakeOptions, Model};
-use crate::{Context, Dataset, Error, FuseOptions, MethodName, ModeName, RepairName, Result};
 
 /// Words of `samples_from`; all else is a file.
 const WORDS: [&str; 3] = ["parents", "noise", "none"];
@@ -33,7 +33,9 @@ impl Fuse {
         let asked = self.options.samples_from.as_deref();
         if self.source.is_some() {
             return match asked {
-                Some(_) => Err(Error::input("`samples_from` and `data` exclude each other").hint("leave one of them out")),
+                Some(_) => {
+                    Err(Error::input("`samples_from` and `data` exclude each other").hint("leave one of them out"))
+                }
                 None => Ok(Origin::AsIs),
             };
         }

@@ -38,7 +38,7 @@ pub struct Candidate {
 pub struct MadeReport {
     /// What they are: images, windows of text, rows of noise.
     pub kind: &'static str,
-    /// How many were fitted on.
+    /// How many were made to be fitted on; of images, copies that are mirrored and moved come on top.
     pub count: usize,
     /// How many the candidates were compared on; 0 where nothing had to be decided.
     pub held_out: usize,
@@ -112,16 +112,15 @@ struct Trust {
 /// what they know. Where they see many classes in mere noise, it is like what they were trained on; and where they are sure of
 /// what became of it, but the network without samples is not, that one has lost what they know.
 fn is_better(with: &Candidate, without: &Candidate, trust: Trust) -> bool {
-    let is_lost = trust.certainty >= CERTAINTY
-        && without.divergence >= LOST.0
-        && without.divergence >= LOST.1 * with.divergence;
+    let is_lost =
+        trust.certainty >= CERTAINTY && without.divergence >= LOST.0 && without.divergence >= LOST.1 * with.divergence;
     with.divergence < without.divergence && (trust.information.is_none_or(|found| found >= INFORMATION) || is_lost)
 }
 
 impl Made {
     fn report(&self, used: bool, information: Option<f64>, candidates: Vec<Candidate>) -> MadeReport {
-        let Self { fitted, held, kind, steps, seconds, .. } = self;
-        let (count, held_out) = (fitted.len(), held.len());
+        let Self { held, kind, count, steps, seconds, .. } = self;
+        let (count, held_out) = (*count, held.len());
         MadeReport { kind, count, held_out, steps: *steps, information, used, candidates, seconds: *seconds }
     }
 }
@@ -134,8 +133,11 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn members(&self, samples: &Samples) -> Result<(Vec<Probabilities>, Probabilities)> {
-        let members: Vec<Probabilities> =
-            self.parents.iter().map(|graph| self.meter.probabilities(graph, samples)).collect::<std::result::Result<_, _>>()?;
+        let members: Vec<Probabilities> = self
+            .parents
+            .iter()
+            .map(|graph| self.meter.probabilities(graph, samples))
+            .collect::<std::result::Result<_, _>>()?;
         let ensemble = Probabilities::mixture(&members, self.weights)
             .ok_or_else(|| Error::input("the models tell different numbers of classes apart"))?;
         Ok((members, ensemble))

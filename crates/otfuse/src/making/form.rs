@@ -89,7 +89,8 @@ impl Form {
         shapes: &InputShapes,
         context: &Context,
     ) -> std::result::Result<Self, Refusal> {
-        let tokens = |id: &ValueId| facts.data_type(*id).is_some_and(|found| !found.is_float() && found != DataType::Bool);
+        let tokens =
+            |id: &ValueId| facts.data_type(*id).is_some_and(|found| !found.is_float() && found != DataType::Bool);
         if let Some(&input) = graph.inputs().iter().find(|id| tokens(id)) {
             return Self::of_tokens(graph, facts, input, context);
         }
@@ -110,8 +111,7 @@ impl Form {
             return Err(format!("the lengths of its input '{name}' are open; `shape` gives them"));
         };
         let classes = classes(graph, facts);
-        let is_normalised =
-            graph.nodes().any(|(_, node)| matches!(node.operator, Operator::BatchNormalization { .. }));
+        let is_normalised = graph.nodes().any(|(_, node)| matches!(node.operator, Operator::BatchNormalization { .. }));
         let image = image_of(&lengths);
         match (image, classes) {
             (Some((shape, channels_last)), Some(classes)) => {
@@ -139,10 +139,13 @@ impl Form {
         };
         let vocabulary = scores.min(rows);
         let fixed = facts.shape(input).and_then(|shape| shape.get(1)?.as_known());
-        let length = fixed.unwrap_or_else(|| positions(graph, facts, input).map_or(WINDOW, |count| count.clamp(2, WINDOW)));
+        let length =
+            fixed.unwrap_or_else(|| positions(graph, facts, input).map_or(WINDOW, |count| count.clamp(2, WINDOW)));
         match is_causal(graph, length, vocabulary, context.host()) {
             Ok(true) => Ok(Self::Text { length, vocabulary }),
-            Ok(false) => Err("what it says of a token depends on those behind it, so that it writes no text".to_owned()),
+            Ok(false) => {
+                Err("what it says of a token depends on those behind it, so that it writes no text".to_owned())
+            }
             Err(error) => Err(error.to_string()),
         }
     }

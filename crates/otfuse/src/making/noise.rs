@@ -27,9 +27,7 @@ pub(super) fn images(count: usize, [channels, height, width]: [usize; 3], seed: 
             let (real, imaginary) = field(side, &mut random);
             fields.extend([real, imaginary]);
         }
-        let cut = |field: &[f32]| -> Vec<f32> {
-            (0..plane).map(|at| field[at / width * side + at % width]).collect()
-        };
+        let cut = |field: &[f32]| -> Vec<f32> { (0..plane).map(|at| field[at / width * side + at % width]).collect() };
         let common = cut(&fields[0]);
         let start = images.len();
         for own in &fields[1..=channels] {
