@@ -38,7 +38,7 @@ pub struct Candidate {
 pub struct MadeReport {
     /// What they are: images, windows of text, rows of noise.
     pub kind: &'static str,
-    /// How many were fitted on.
+    /// How many were made to be fitted on; of images, copies that are mirrored and moved come on top.
     pub count: usize,
     /// How many the candidates were compared on; 0 where nothing had to be decided.
     pub held_out: usize,
@@ -119,8 +119,8 @@ fn is_better(with: &Candidate, without: &Candidate, trust: Trust) -> bool {
 
 impl Made {
     fn report(&self, used: bool, information: Option<f64>, candidates: Vec<Candidate>) -> MadeReport {
-        let Self { fitted, held, kind, steps, seconds, .. } = self;
-        let (count, held_out) = (fitted.len(), held.len());
+        let Self { held, kind, count, steps, seconds, .. } = self;
+        let (count, held_out) = (*count, held.len());
         MadeReport { kind, count, held_out, steps: *steps, information, used, candidates, seconds: *seconds }
     }
 }

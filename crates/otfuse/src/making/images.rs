@@ -8,11 +8,17 @@ use rand_chacha::rand_core::SeedableRng;
 use super::form::Form;
 use super::{Effort, noise};
 use crate::context::Stage;
-use crate::inputs::normal;
+use crate::inputs::{below, normal};
 use crate::{Context, Error, Model, Result};
 
 /// Images that descend together.
 const BATCH: usize = 100;
+/// Copies of each image beside it.
+const COPIES: usize = 3;
+/// How far copies are moved, at most.
+const COPY_SHIFT: usize = 4;
+/// Where copies are drawn from; the streams from 1 on are those of the images' noise.
+const COPIES_STREAM: u64 = 1 << 63;
 
 /// How images descend, by what the networks are; chosen by how near the networks that are fitted on such images come to the
 /// ensemble on training images.
@@ -91,6 +97,38 @@ pub(super) fn descended(
         made.extend(found.ok_or_else(Error::cancelled)?);
     }
     Ok(made)
+}
+
+/// The images, then copies of all of them: mirrored where that is done in the descent, then moved around their edges by some
+/// pixels and mirrored at random. Whoever is fitted on few images gains as much by them as by more of these, for nothing.
+pub(super) fn copied(form: &Form, images: Vec<f32>, settings: &DescentSettings) -> Vec<f32> {
+    let Form::Images { shape: [channels, height, width], .. } = *form else { return images };
+    if settings.shift == 0 {
+        return images;
+    }
+    let (plane, size) = (height * width, channels * height * width);
+    let count = images.len() / size;
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
+    random.set_stream(COPIES_STREAM);
+    let mut all = images;
+    all.reserve(COPIES * count * size);
+    for copy in 0..COPIES {
+        for image in 0..count {
+            let range = 2 * COPY_SHIFT.min(height.min(width) / 4) + 1;
+            let mut offset = |length: usize| below(range, &mut random) + length - range / 2;
+            let (down, right) = if copy == 0 { (0, 0) } else { (offset(height), offset(width)) };
+            let is_mirrored = settings.flip && (copy == 0 || below(2, &mut random) == 1);
+            let from = all[image * size..(image + 1) * size].to_vec();
+            for channel in 0..channels {
+                for at in 0..plane {
+                    let (row, column) = ((at / width + down) % height, (at % width + right) % width);
+                    let column = if is_mirrored { width - 1 - column } else { column };
+                    all.push(from[channel * plane + row * width + column]);
+                }
+            }
+        }
+    }
+    all
 }
 
 /// Steps that making so many takes.

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use otfuse_graph::Graph;
 use otfuse_runtime::dataset::{Targets, Vocabulary};
-use otfuse_runtime::inverse::{Chains, write};
+use otfuse_runtime::inverse::{Chains, DescentSettings, write};
 
 pub(crate) use self::choice::Contest;
 pub use self::choice::{Candidate, MadeReport};
@@ -18,7 +18,7 @@ use self::form::Form;
 use crate::{Context, EffortName, Error, InputShapes, Model, Result, Samples};
 
 /// Multiplications that making may take by default, and with the effort thorough.
-const WORK: (f64, f64) = (2.2e12, 2.4e13);
+const WORK: (f64, f64) = (2.4e12, 2e13);
 /// The most samples by default, and with the effort thorough.
 const MOST: (usize, usize) = (1000, 1000);
 /// The fewest samples that are worth the while.
@@ -33,7 +33,7 @@ const CHAINS: usize = 250;
 /// What samples are made of, and how many.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MakeOptions {
-    /// How many; as many as there is time for, and 1,000 at most.
+    /// How many, without copies; as many as there is time for, and 1,000 at most.
     pub count: Option<usize>,
     /// How much work goes into them; default.
     pub effort: Option<EffortName>,
@@ -57,6 +57,8 @@ pub(crate) struct Made {
     /// The noise that the held ones were before they descended.
     noise: Option<Samples>,
     kind: &'static str,
+    /// How many were made; copies of them are fitted on too.
+    count: usize,
     steps: usize,
     seconds: f64,
 }
@@ -68,6 +70,7 @@ pub(crate) struct Made {
 ///   spectrum of natural images that descends on the sum over the networks of cross-entropy to classes in turn, of the
 ///   distance to the running statistics of batch normalisations, and on total variation (H. Yin et al., "Dreaming to distill",
 ///   CVPR 2020);
+///   copies of the images follow, mirrored (where there are colours) and moved;
 /// - text (tokens, and scores for the next one): chains of tokens drawn from the mean of the networks' distributions, behind
 ///   a window that is thrown away;
 /// - other rows of numbers: normal noise, with the running statistics of a normalisation right behind the input.
@@ -127,25 +130,7 @@ pub(crate) fn made(
         Form::Text { length, vocabulary } => {
             text(models, (count, held), (*length, *vocabulary), options.seed, context)?
         }
-        _ => {
-            let total = images::steps(count + held, settings.as_ref());
-            let stage = context.stage("making samples", total);
-            let noise = images::noise_of(&form, count + held, options.seed);
-            let values = match &settings {
-                Some(settings) => images::descended(&form, models, noise.clone(), settings, &stage, context)?,
-                None => noise.clone(),
-            };
-            let shape = match &form {
-                Form::Images { declared, .. } if declared.len() == 1 => declared.clone(),
-                Form::Images { shape, .. } => shape.to_vec(),
-                Form::Numbers { count, .. } => vec![*count],
-                Form::Text { .. } => Vec::new(),
-            };
-            let samples = |values: Vec<f32>| Samples::with_targets(NAME, shape.clone(), values, Targets::None);
-            let (all, noise) = (samples(values)?, samples(noise)?);
-            let (first, last): (Vec<usize>, Vec<usize>) = ((0..count).collect(), (count..count + held).collect());
-            (all.chosen(&first), all.chosen(&last), Some(noise.chosen(&last)))
-        }
+        _ => arrays(models, &form, (count, held), settings.as_ref(), options.seed, context)?,
     };
     let kind = match &form {
         Form::Images { .. } => "images",
@@ -154,7 +139,7 @@ pub(crate) fn made(
     };
     let (fitted, held, noise) = made;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Ok(Made { fitted, held, noise, kind, steps, seconds }))
+    Ok(Ok(Made { fitted, held, noise, kind, count, steps, seconds }))
 }
 
 /// What made samples are called.
@@ -175,6 +160,37 @@ fn counted(form: &Form, models: &[Model], steps: usize, effort: Effort) -> Resul
     };
     let count = (work / of_sample.max(1.0)) as usize;
     Ok((count >= LEAST).then(|| count.min(most)))
+}
+
+/// Images or rows to fit on and to judge by, and the noise that the latter were.
+fn arrays(
+    models: &[Model],
+    form: &Form,
+    (count, held): (usize, usize),
+    settings: Option<&DescentSettings>,
+    seed: u64,
+    context: &Context,
+) -> Result<(Samples, Samples, Option<Samples>)> {
+    let stage = context.stage("making samples", images::steps(count + held, settings));
+    let noise = images::noise_of(form, count + held, seed);
+    let shape = match form {
+        Form::Images { declared, .. } if declared.len() == 1 => declared.clone(),
+        Form::Images { shape, .. } => shape.to_vec(),
+        Form::Numbers { count, .. } => vec![*count],
+        Form::Text { .. } => Vec::new(),
+    };
+    let samples = |values: Vec<f32>| Samples::with_targets(NAME, shape.clone(), values, Targets::None);
+    let fitted = count * shape.iter().product::<usize>();
+    let of_held = noise[fitted..].to_vec();
+    let mut values = match settings {
+        Some(settings) => images::descended(form, models, noise, settings, &stage, context)?,
+        None => noise,
+    };
+    let judged = values.split_off(fitted);
+    if let Some(settings) = settings {
+        values = images::copied(form, values, settings);
+    }
+    Ok((samples(values)?, samples(judged)?, Some(samples(of_held)?)))
 }
 
 /// Windows of text to fit on and to judge by.
