@@ -190,6 +190,7 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "output",
             "arch",
             "save_alignment",
+            "save_samples",
             "report",
             "figures",
             "card",

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_writes_files_is_no_option() {
-        for name in ["report", "figures", "save-alignment", "output", "card", "state"] {
+        for name in ["report", "figures", "save-alignment", "save-samples", "output", "card", "state"] {
             let options = named(&format!(r#"{{"{name}": "x"}}"#));
             assert!(Given::new("fuse", &options, &[FuseOptions::KEYS, PART]).is_err(), "{name}");
         }

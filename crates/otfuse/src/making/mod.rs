@@ -120,11 +120,11 @@ pub(crate) fn made(
     let effort = Effort { is_thorough: options.effort == Some(EffortName::Thorough) };
     let settings = images::settings(&form, effort, options.seed).filter(|_| !options.noise);
     let steps = settings.as_ref().map_or(0, |settings| settings.steps);
-    let allowed = match counted(&form, models, steps, effort)? {
-        Some(allowed) => allowed,
-        None => return Ok(Err("the networks are so large that it would take too long".to_owned())),
+    let count = match (options.count, counted(&form, models, steps, effort)?) {
+        (Some(count), _) if !is_judged => count.max(1),
+        (_, None) => return Ok(Err("the networks are so large that it would take too long".to_owned())),
+        (count, Some(allowed)) => count.unwrap_or(allowed).clamp(1, allowed),
     };
-    let count = options.count.unwrap_or(allowed).max(1);
     let held = if is_judged { (count / HELD_OUT.0).clamp(1, HELD_OUT.1) } else { 0 };
     let made = match &form {
         Form::Text { length, vocabulary } => {
