@@ -6,7 +6,7 @@ use std::process::Command;
 
 use otfuse_graph::{Conv, Graph, GraphBuilder, PoolKind, Tensor, Window};
 use otfuse_runtime::dataset::{DataSpec, Dataset, Split};
-use otfuse_runtime::train::{TrainSettings, train};
+use otfuse_runtime::train::{Augmentation, Distillation, Extras, Mixing, TrainSettings, train, train_on};
 use otfuse_runtime::{Executable, Host, mlp, predict};
 
 const VARIABLE: &str = "OTFUSE_TEST_DETERMINISM";
@@ -59,6 +59,19 @@ fn work() -> u64 {
     let images = Dataset::from_floats("images", vec![3, 16, 16], pattern(96 * 768), labels, 10).unwrap();
     let network = train(&convolutional(), &images, &settings, &Host::default(), &mut |_| {}).unwrap().graph;
     hash_graph(&network);
+    let teachers = [Executable::new(&network, &Host::default()).unwrap()];
+    let following = TrainSettings {
+        augmentation: Augmentation { crop: 2, flip: true },
+        mixing: Mixing { mixup: 1.0, cutmix: 0.5 },
+        clip_norm: Some(0.1),
+        average: 0.9,
+        validation: 0.1,
+        ..settings.clone()
+    };
+    let distillation = Distillation { teachers: &teachers, shares: &[], temperature: 2.0, weight: 1.0 };
+    let extras = Extras { distillation: Some(distillation), ..Extras::default() };
+    let follower = train_on(&convolutional(), &images, &following, extras, &Host::default(), &mut |_| {}).unwrap();
+    hash_graph(&follower.graph);
     for (graph, dataset) in [(&perceptron, &digits), (&network, &images)] {
         let executable = Executable::new(graph, &Host::default()).unwrap();
         let probabilities = predict(&executable, dataset, &mut |_, _| {}).unwrap();

@@ -8,8 +8,8 @@ use otfuse::formats::onnx::{WriteOptions, to_proto, write_onnx};
 use otfuse::graph::{Graph, GraphEditor, Tensor};
 use otfuse::runtime::mlp;
 use otfuse::{
-    Context, Dataset, Error, ErrorKind, Event, Fuse, FuseOptions, FusePlan, FuseReport, Fused, Model, RepairName,
-    Samples,
+    Context, Dataset, EffortName, Error, ErrorKind, Event, Fuse, FuseOptions, FusePlan, FuseReport, Fused, Model,
+    RepairName, Samples,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -200,6 +200,34 @@ fn cancelled_work_ends_as_such_and_writes_nothing() {
     assert_eq!(refused(models[0].verify(&context)).kind, ErrorKind::Cancelled);
     assert_eq!(refused(Fuse::new(&models).run(&context)).kind, ErrorKind::Cancelled);
     assert_eq!(files(folder.path()), before);
+}
+
+#[test]
+#[cfg(feature = "training")]
+fn a_fused_network_follows_its_parents() {
+    let folder = TempDir::new().unwrap();
+    let models: [Model; 2] = models(&folder);
+    let data = Dataset::open("digits").unwrap();
+    let options = FuseOptions { samples: Some(200), check: Some(100), ..FuseOptions::default() };
+    let thorough = FuseOptions { effort: Some(EffortName::Thorough), repair_steps: Some(30), ..options.clone() };
+    let fused = |options: &FuseOptions| Fuse::new(&models).data(&data).options(options.clone()).run(&Context::new());
+    let found = fused(&thorough).unwrap();
+    assert_eq!(found.report.settings.repair, RepairName::Distill);
+    let distilled = found.report.distillation.as_ref().unwrap();
+    assert_eq!((distilled.samples, distilled.held_out, distilled.flip), (180, 20, false));
+    assert!(distilled.steps >= 30 && distilled.after.divergence <= distilled.before.divergence, "{distilled:?}");
+    assert_eq!(saved(&found), saved(&fused(&thorough).unwrap()));
+    // What is compared says which parent it leans to.
+    let comparison = found.report.comparison.as_ref().unwrap();
+    assert_eq!(comparison.distances().len(), comparison.rows().len());
+    assert!(comparison.parents.iter().all(|parent| parent.fused.is_some()));
+    // Otherwise nothing is distilled, and steps are refused.
+    let plain = fused(&options).unwrap();
+    assert!(plain.report.distillation.is_none() && plain.report.settings.repair == RepairName::LeastSquares);
+    assert!(refused(fused(&FuseOptions { repair_steps: Some(5), ..options })).hint.is_some());
+    let context = cancelled_in("following the parents");
+    let error = refused(Fuse::new(&models).data(&data).options(thorough).run(&context));
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
 }
 
 #[test]

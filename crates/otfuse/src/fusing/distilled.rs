@@ -26,15 +26,17 @@ const WARM_UP: usize = 20;
 const NORM: f64 = 5.0;
 /// Products that are added up, in all steps together: some minutes on two cores. A number and no time, so that the same
 /// inputs give the same bytes on every machine.
-const WORK: u64 = 20_000_000_000_000;
+const WORK: u64 = 28_000_000_000_000;
 /// Numbers of inner values that a batch may have at once.
 const MOST_VALUES: u64 = 1 << 28;
 /// The most epochs, where the work would allow more.
 const EPOCHS: usize = 160;
 /// The same of networks whose steps are scaled by the size of gradients, which need few.
 const FEW_EPOCHS: usize = 20;
-/// Fewer steps are not worth their time.
-const FEWEST_STEPS: usize = 10;
+/// Fewer epochs leave a network whose images are mixed worse than it was: it needs them to come back from the first steps.
+const FEWEST_EPOCHS: usize = 20;
+/// The same of networks whose steps are scaled.
+const FEWEST_SCALED: usize = 2;
 /// The share of samples of which the parents still say the same when images are changed, for these changes to be natural.
 const NATURAL: f64 = 0.85;
 /// Parts of an image's side that it is moved by, from the largest on.
@@ -154,6 +156,19 @@ pub(super) fn distilled(
     Ok(Some((trained.graph, report)))
 }
 
+/// Whether steps are scaled by the size of gradients: of networks that look up tokens, attend, or normalise each sample by
+/// itself, in which gradients of different weights are of very different sizes.
+fn is_gentle(graph: &Graph) -> bool {
+    graph.nodes().any(|(_, node)| match &node.operator {
+        Operator::LayerNormalization { .. } | Operator::Attention(_) => true,
+        Operator::Gather { axis: 0 } => {
+            let table = node.input(0).and_then(|id| graph.initializer(id));
+            table.is_some_and(|table| table.data_type().is_float() && table.shape().len() > 1)
+        }
+        _ => false,
+    })
+}
+
 /// How it stands, in words.
 fn remark(progress: &Progress, seconds: f64) -> String {
     let distance = progress.divergence.map_or_else(String::new, |it| format!(", {}", Distance::from(it).headline()));
@@ -182,9 +197,7 @@ impl Lesson<'_> {
         }
         let has = |wanted: &dyn Fn(&Operator) -> bool| start.nodes().any(|(_, node)| wanted(&node.operator));
         let has_statistics = has(&|operator| matches!(operator, Operator::BatchNormalization { .. }));
-        let is_gentle = samples.vocabulary().is_some()
-            || samples.sample_shape().len() < 2 && samples.arrays().count() > 1
-            || (!has_statistics && has(&|operator| matches!(operator, Operator::LayerNormalization { .. })));
+        let is_gentle = !has_statistics && is_gentle(start);
         let batch_size = BATCH.min((MOST_VALUES / values.max(1)).max(1) as usize);
         let held_out = (HELD_OUT * samples.len() as f64).round() as usize;
         let batches = (samples.len() - held_out).div_ceil(batch_size).max(1);
@@ -194,7 +207,8 @@ impl Lesson<'_> {
             Some(steps) => steps.div_ceil(batches).max(1),
             None => (most / batches).min(if is_gentle { FEW_EPOCHS } else { EPOCHS }),
         };
-        if epochs * batches < FEWEST_STEPS && plan.repair_steps.is_none() || epochs == 0 || held_out == 0 {
+        let fewest = if is_gentle { FEWEST_SCALED } else { FEWEST_EPOCHS };
+        if (epochs < fewest && plan.repair_steps.is_none()) || held_out == 0 {
             context.note(&format!(
                 "no distillation: {} samples and networks of {} products a sample leave too few steps; `repair-steps` says how many",
                 samples.len(),

@@ -114,6 +114,10 @@ pub fn interpolate(models: &[Model], options: &InterpolateOptions, data: &Datase
 }
 
 fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, context: &Context) -> Result<Walk> {
+    if options.repair == Some(RepairName::Distill) {
+        return Err(Error::input("`repair` distill takes minutes for each point; only `otfuse fuse` does so")
+            .hint("`repair` least-squares repairs every point"));
+    }
     let mut as_fuse = options.aligning.as_typed();
     (as_fuse.repair, as_fuse.ridge, as_fuse.merge) = (options.repair, options.ridge, options.merge);
     let fuse = match options.as_fuse {
