@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use otfuse_fusion::{NotRotated, RotationCounts, Rotations};
-use otfuse_graph::{Facts, Graph, InferenceError, NeuronGroup, NeuronGroups, Node, Tensor, ValueId, permuted};
+use otfuse_graph::{
+    Facts, Graph, GraphEditor, InferenceError, NeuronGroup, NeuronGroups, Node, Tensor, ValueId, permuted,
+};
 use otfuse_runtime::{Host, RuntimeError, refusal, run_values_with};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -198,10 +200,22 @@ fn rotation_proof(
         None => (graph, groups),
     };
     let Ok(rotations) = Rotations::of(graph, groups) else { return Ok(None) };
-    let Some(member) = rotations.random_member(graph, groups, seed) else { return Ok(None) };
-    let member: BTreeMap<ValueId, Tensor> = member.into_iter().collect();
-    let error = rotation_error(graph, shapes, seed, context.host(), &|id, _| member.get(&id).cloned());
-    let max_rel_error = error.map_err(|error| Error::from(error).of(model.path()))?;
+    let error = |graph: &Graph| -> Outcome<Option<f64>> {
+        let Some(member) = rotations.random_member(graph, groups, seed) else { return Ok(None) };
+        let member: BTreeMap<ValueId, Tensor> = member.into_iter().collect();
+        let error = rotation_error(graph, shapes, seed, context.host(), &|id, _| member.get(&id).cloned());
+        error.map(Some).map_err(|error| Error::from(error).of(model.path()))
+    };
+    let Some(mut max_rel_error) = error(graph)? else { return Ok(None) };
+    if max_rel_error == 0.0 {
+        // Outputs that do not differ at all ignore the stream; those of noisy weights do not.
+        let mut noisy = GraphEditor::edit(graph.clone());
+        for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id) && has_neurons(groups, *id)) {
+            perturbed(tensor, id, seed).into_iter().for_each(|tensor| noisy.set_tensor(id, tensor));
+        }
+        let noisy = noisy.finish().map_err(Error::run)?;
+        max_rel_error = error(&noisy)?.unwrap_or(max_rel_error);
+    }
     let RotationCounts { streams, heads, .. } = rotations.counts();
     Ok(Some(RotationProof { streams, heads, max_rel_error, tolerance: ROTATION_TOLERANCE }))
 }

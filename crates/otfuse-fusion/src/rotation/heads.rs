@@ -280,7 +280,7 @@ impl HeadProduct {
         for head in 0..self.heads() {
             let factors = self.factors(weights, head);
             let Some((left, right)) = factors else { continue };
-            self.set(weights, head, balanced(&[left.clone()], &[right], left.columns));
+            self.set(weights, head, balanced(std::slice::from_ref(&left), &[right], left.columns));
         }
     }
 

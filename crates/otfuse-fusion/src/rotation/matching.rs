@@ -332,7 +332,7 @@ fn is_table(graph: &Graph, networks: &Networks, carrier: &Carrier) -> bool {
     rank > 1 && rest.into_iter().all(|(_, layout)| layout.is_fixed())
 }
 
-/// Weights without what no normalisation that centres sees.
+/// Weights as they are compared: without what no normalisation that centres sees.
 fn centred(structure: &Structure, mut weights: Weights) -> Weights {
     for group in &structure.groups {
         if group.within.is_some() || !group.rotation.is_some_and(|rotation| rotation.keeps_ones && rotation.is_stream) {
@@ -341,6 +341,16 @@ fn centred(structure: &Structure, mut weights: Weights) -> Weights {
         for carrier in &group.carriers {
             if let Some(array) = weights.get_mut(&carrier.tensor) {
                 array.centre(carrier.axis);
+            }
+        }
+    }
+    // What all rows of one table have in common could as well be in those of another that is added to it.
+    for tables in &structure.tables {
+        let Some((first, rest)) = tables.split_first() else { continue };
+        for table in rest {
+            let Some(mean) = weights.get_mut(table).map(super::weights::Array::take_mean_row) else { continue };
+            if let Some(array) = weights.get_mut(first) {
+                array.data.iter_mut().enumerate().for_each(|(at, value)| *value += mean[at % mean.len()]);
             }
         }
     }

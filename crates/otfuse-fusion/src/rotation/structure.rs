@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use otfuse_graph::{Graph, GroupId, NeuronGroups, ValueId};
+use otfuse_graph::{Graph, GroupId, NeuronGroups, Operator, ValueId};
 
 use super::NotRotated;
 use super::carriers::{Carrier, carriers};
@@ -22,6 +22,8 @@ pub(crate) struct Structure {
     pub products: Vec<HeadProduct>,
     pub pairs: Vec<Pairs>,
     pub gates: Vec<Gate>,
+    /// For each stream the tables whose rows are looked up and added to it, the longest first.
+    pub tables: Vec<Vec<ValueId>>,
 }
 
 /// A neuron group.
@@ -73,6 +75,8 @@ impl Structure {
         let folds = folds.into_iter().filter(|fold| is_stream(fold.group)).collect();
         let rotated = groups.iter().filter(|(id, _)| found[id.index()].rotation.is_some());
         let products = rotated.flat_map(|(id, _)| head_products(&wiring, id, &found[id.index()].carriers)).collect();
+        let streams = groups.iter().map(|(id, _)| id).filter(|&id| is_stream(id));
+        let tables = streams.map(|id| looked_up(&wiring, &found[id.index()].carriers)).collect();
         let pairs = pairs(&wiring);
         for pairs in &pairs {
             let Some(heads) = pairs.heads else { continue };
@@ -85,7 +89,7 @@ impl Structure {
             found[id.index()].rotation.is_none() && group.within.is_none() && groups.inside(*id).next().is_none()
         });
         let gates = ordered.filter_map(|(id, _)| gate(&wiring, id, &found[id.index()].carriers)).collect();
-        Ok(Self { groups: found, folds, products, pairs, gates })
+        Ok(Self { groups: found, folds, products, pairs, gates, tables })
     }
 
     /// Whether the canonical form of these weights exists: no scale that has to be divided by is 0.
@@ -106,6 +110,19 @@ impl Structure {
         let all = (0..self.groups.len()).map(GroupId::new);
         all.filter(|group| self.groups[group.index()].within == Some(outer)).collect()
     }
+}
+
+/// The tables among some weights whose rows are looked up, the longest first.
+fn looked_up(wiring: &Wiring<'_>, carriers: &[Carrier]) -> Vec<ValueId> {
+    let rows = |tensor: ValueId| wiring.graph.initializer(tensor).map_or(0, |tensor| tensor.shape()[0]);
+    let is_table = |carrier: &&Carrier| {
+        let rank = wiring.graph.initializer(carrier.tensor).map_or(0, |tensor| tensor.shape().len());
+        let reader = wiring.only_reader(carrier.tensor).map(|(node, _)| &wiring.graph.node(node).operator);
+        rank == 2 && carrier.axis == 1 && matches!(reader, Some(Operator::Gather { axis: 0 }))
+    };
+    let mut found: Vec<ValueId> = carriers.iter().filter(is_table).map(|carrier| carrier.tensor).collect();
+    found.sort_by_key(|&tensor| (std::cmp::Reverse(rows(tensor)), tensor));
+    found
 }
 
 /// Why no stream is rotated: a weight that is read in two places, or what the group with the most weights meets.

@@ -84,6 +84,15 @@ impl Array {
         self.data.iter_mut().enumerate().for_each(|(at, value)| *value *= factors[at / after.max(1) % length]);
     }
 
+    /// Takes the mean of the rows of a matrix away, and gives it.
+    pub fn take_mean_row(&mut self) -> Vec<f64> {
+        let (rows, width) = (self.shape[0].max(1), self.shape[1].max(1));
+        let column = |data: &[f64], column: usize| data.iter().skip(column).step_by(width).sum::<f64>() / rows as f64;
+        let mean: Vec<f64> = (0..width).map(|at| column(&self.data, at)).collect();
+        self.data.iter_mut().enumerate().for_each(|(at, value)| *value -= mean[at % width]);
+        mean
+    }
+
     /// Takes the mean over an axis away.
     pub fn centre(&mut self, axis: usize) {
         let (before, length, after) = self.steps(axis);
