@@ -37,6 +37,7 @@ pub(crate) struct Plan {
     pub repair: RepairName,
     pub ridge: f64,
     pub importance: f64,
+    #[cfg_attr(not(feature = "training"), allow(dead_code))]
     pub repair_steps: Option<usize>,
     pub samples: usize,
     /// Samples whose activations are matched.
