@@ -116,7 +116,8 @@ pub(super) fn restore<B: RuntimeBackend>(
     let tensor = |values: Vec<f32>, shape: &[usize]| -> FloatTensor<B> {
         Floats::<B>::from_vec(values, shape, device).into_tensor()
     };
-    let has = |name: &str| file.names().iter().any(|found| *found == name);
+    let names = file.names();
+    let has = |name: &str| names.contains(&name);
     let mut lengths = Vec::new();
     for (index, parameter) in model.parameters.iter_mut().enumerate() {
         let length = parameter.shape.iter().product();

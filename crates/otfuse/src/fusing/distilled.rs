@@ -31,8 +31,8 @@ const WORK: u64 = 28_000_000_000_000;
 const MOST_VALUES: u64 = 1 << 28;
 /// The most epochs, where the work would allow more.
 const EPOCHS: usize = 160;
-/// The same of networks whose steps are scaled by the size of gradients, which need few.
-const FEW_EPOCHS: usize = 20;
+/// The same of networks whose steps are scaled by the size of gradients, which need fewer.
+const FEW_EPOCHS: usize = 40;
 /// Fewer epochs leave a network whose images are mixed worse than it was: it needs them to come back from the first steps.
 const FEWEST_EPOCHS: usize = 20;
 /// The same of networks whose steps are scaled.

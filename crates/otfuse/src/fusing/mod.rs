@@ -34,9 +34,7 @@ use crate::fitting::{bounded, fitted};
 use crate::measure::Clock;
 use crate::model::hashes;
 use crate::prune::warn_of_skipped;
-use crate::{
-    Context, Dataset, Error, ErrorKind, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples,
-};
+use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples};
 
 pub use comparison::{Comparison, Parent};
 pub use coverage::{Coverage, NotAligned};
@@ -465,7 +463,7 @@ impl FusePlan {
                 Ok(distilled)
             }
             Ok(None) => Ok(graph),
-            Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Budget) => Err(error),
+            Err(error) if matches!(error.kind, crate::ErrorKind::Cancelled | crate::ErrorKind::Budget) => Err(error),
             // Who did not ask for it has a result all the same.
             Err(error) if self.options.repair != Some(RepairName::Distill) => {
                 context.warn(&format!("no distillation: {error}"));

@@ -41,6 +41,7 @@ pub(crate) struct Plan {
     /// Whether important neurons cost more where activations are matched.
     pub importance_cost: bool,
     pub answer: Answer,
+    #[cfg_attr(not(feature = "training"), allow(dead_code))]
     pub repair_steps: Option<usize>,
     pub samples: usize,
     /// Samples whose activations are matched.
