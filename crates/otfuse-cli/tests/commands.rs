@@ -136,7 +136,8 @@ fn verify() {
 fn fuse() {
     let folder = Folder::new();
     let report = folder.json("fuse a.onnx c.onnx b.onnx -o fused.onnx --save-alignment plan.json --weights 1,1,2");
-    let expected = ["comparison", "coverage", "groups", "method", "models", "output", "seconds", "settings", "sweeps"];
+    let expected =
+        ["comparison", "coverage", "groups", "made", "method", "models", "output", "seconds", "settings", "sweeps"];
     assert_eq!(keys(&report), expected);
     assert_eq!(report["comparison"], Value::Null);
     assert_eq!(report["settings"]["verified"], true);

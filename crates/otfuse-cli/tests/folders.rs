@@ -28,9 +28,20 @@ fn fused_folders_are_folders() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON alone on stdout");
     assert!(report["groups"].as_array().is_some_and(|groups| !groups.is_empty()), "{report}");
-    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
         assert_eq!(fs::read(folder.join("out").join(file)).ok(), fs::read(folder.join("b").join(file)).ok(), "{file}");
     }
+    // The weight that embeds and scores is two in a rotated network, which says so.
+    let settings = |name: &str| -> Value {
+        let text = fs::read(folder.join(name).join("config.json")).expect("settings");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let mut expected = settings("b");
+    expected["tie_word_embeddings"] = false.into();
+    assert_eq!(settings("out"), expected);
+    let output = otfuse(folder, "fuse a b -o tied --symmetry permutations");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(settings("tied"), settings("b"));
     let weights = |name: &str| fs::read(folder.join(name).join("model.safetensors")).expect("weights");
     let fused = weights("out");
     assert!(fused != weights("a") && fused != weights("b"));

@@ -20,6 +20,9 @@ fn timeless(json: &str) -> String {
     if let Some(fields) = value.as_object_mut() {
         fields.remove("seconds");
         fields.remove("output");
+        if let Some(made) = fields.get_mut("made").and_then(Value::as_object_mut) {
+            made.remove("seconds");
+        }
     }
     value.to_string()
 }

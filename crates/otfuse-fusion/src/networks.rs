@@ -133,6 +133,13 @@ impl Networks {
         &self.shared.graphs[model]
     }
 
+    /// Whether all are the same network, in whatever types its numbers are. Linear in the number of weights.
+    pub fn is_one(&self) -> bool {
+        let anchor = self.reference();
+        let mut all = anchor.initializers();
+        all.all(|(id, tensor)| (0..self.len()).all(|model| self.tensor(model, id).has_numbers_of(tensor)))
+    }
+
     /// The graph of the anchor.
     pub(crate) fn reference(&self) -> &Graph {
         self.graph(self.anchor())

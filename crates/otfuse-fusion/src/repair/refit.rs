@@ -22,6 +22,9 @@ use crate::networks::Networks;
 const ROWS_PER_INPUT: usize = 16;
 const LEAST_ROWS: usize = 65_536;
 
+/// How much more or less than its averaging weight a parent's share in a class has to be to count.
+const UNEQUAL: f64 = 0.1;
+
 /// Batches from which a neuron's deviation is taken for its importance.
 const IMPORTANCE_BATCHES: usize = 2;
 
@@ -242,9 +245,13 @@ impl<'a> Refit<'a> {
         let rows = (ROWS_PER_INPUT * depth).max(LEAST_ROWS);
         let per_batch = rows.div_ceil(self.fused.batches().max(1));
         let observed = residual.map_or(unit.output, |(sum, _)| sum);
-        let shares = match answer {
+        let of_classes = match answer {
             Answer::ClassShares if self.is_output(observed) => self.class_shares(observed)?,
-            _ => self.shares(unit, observed, importance)?,
+            _ => None,
+        };
+        let (shares, answer) = match of_classes {
+            Some(shares) => (shares, answer),
+            None => (self.shares(unit, observed, importance)?, Answer::Ensemble),
         };
         for batch in 0..self.fused.batches() {
             let values = self.fused.peek(batch, &wanted).map_err(|source| self.of_fused(source))?;
@@ -295,8 +302,9 @@ impl<'a> Refit<'a> {
         Ok(self.shares.of(observed, axis, &moments, power))
     }
 
-    /// Each parent's share in each class; without classes that of its weight.
-    fn class_shares(&self, value: ValueId) -> Result<Vec<Vec<f64>>, RepairError> {
+    /// Each parent's share in each class; nothing without classes, or where the parents answer with all of them alike, so that
+    /// there is nothing to decide.
+    fn class_shares(&self, value: ValueId) -> Result<Option<Vec<Vec<f64>>>, RepairError> {
         let mut found: Vec<Vec<f64>> = Vec::with_capacity(self.parents.len());
         for (parent, (_, weight, _)) in self.parents.iter().enumerate() {
             let mut of_parent = Vec::new();
@@ -304,10 +312,11 @@ impl<'a> Refit<'a> {
                 let scores = self.parent_value(parent, batch, value)?;
                 let is_classified = scores.shape().len() == 2 && scores.shape()[1] == self.classes;
                 let rows = scores.to_f32().unwrap_or_default();
-                of_parent.resize(*scores.shape().last().unwrap_or(&1), 0.0);
-                if is_classified {
-                    add_probabilities(&rows, &mut of_parent);
+                if !is_classified {
+                    return Ok(None);
                 }
+                of_parent.resize(self.classes, 0.0);
+                add_probabilities(&rows, &mut of_parent);
             }
             of_parent.iter_mut().for_each(|share| *share = *weight * share.max(f64::MIN_POSITIVE));
             found.push(of_parent);
@@ -316,7 +325,10 @@ impl<'a> Refit<'a> {
             let total: f64 = found.iter().map(|shares| shares[class]).sum();
             found.iter_mut().for_each(|shares| shares[class] /= total);
         }
-        Ok(found)
+        let is_unequal = |(shares, (_, weight, _)): (&Vec<f64>, &(usize, f64, Stream<'_>))| {
+            shares.iter().any(|share| (share - weight).abs() > UNEQUAL)
+        };
+        Ok(found.iter().zip(&self.parents).any(is_unequal).then_some(found))
     }
 
     /// The mean of the parents' aligned values on one batch, by shares; for the logits of a classifier those of the

@@ -20,7 +20,7 @@ pub(super) struct Fold {
     pub group: GroupId,
     pub scale: ValueId,
     pub shift: Option<ValueId>,
-    readers: Vec<Linear>,
+    pub(super) readers: Vec<Linear>,
     /// Whether the shift can move, too.
     moves_shift: bool,
     /// Whether the sum of what is scaled is 0.

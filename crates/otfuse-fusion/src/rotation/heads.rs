@@ -243,6 +243,11 @@ impl Side {
 }
 
 impl HeadProduct {
+    /// Whether a weight is one of the factors.
+    pub fn has(&self, weight: ValueId) -> bool {
+        [&self.left, &self.right].into_iter().any(|side| side.weight.tensor == weight)
+    }
+
     /// The number of heads.
     pub fn heads(&self) -> usize {
         self.left.weight.places.len()

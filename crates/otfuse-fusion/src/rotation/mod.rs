@@ -255,7 +255,11 @@ impl Rotated {
         let mut fused = weights_of(reference, groups, |id| average.initializer(place(id)));
         let before = fused.clone();
         self.structure.products.iter().for_each(|product| product.average(&members, &mut fused));
-        self.structure.folds.iter().for_each(|fold| fold.average_shift(&members, &mut fused));
+        // In front of heads, whose channels are in new coordinates now, the mean of the shifts is that of what they do.
+        let in_heads = |id: ValueId| self.structure.products.iter().any(|product| product.has(id));
+        let others =
+            self.structure.folds.iter().filter(|fold| !fold.readers.iter().any(|layer| in_heads(layer.weight)));
+        others.for_each(|fold| fold.average_shift(&members, &mut fused));
         fused.retain(|id, array| before.get(id) != Some(array));
         Ok(with_weights(average, &fused, place)?)
     }

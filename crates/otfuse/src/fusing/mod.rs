@@ -329,7 +329,7 @@ impl Fuse {
 /// A fusion that is ready to be run.
 pub struct FusePlan {
     models: Vec<Model>,
-    options: FuseOptions,
+    pub(crate) options: FuseOptions,
     plan: Plan,
     samples: Prepared,
     checked: Option<Checked>,

@@ -411,7 +411,8 @@ fn symmetry_of(options: &FuseOptions, effort: EffortName) -> SymmetryName {
         && options.consensus.is_none()
         && options.align_outputs != Some(true);
     let is_as_wide = options.width_budget.is_none() && options.target_width.is_none_or(|width| width == 1.0);
-    let is_free = is_matching && is_as_wide && options.aligned_only != Some(true);
+    // Rows that only the anchor has stay in its own coordinates.
+    let is_free = is_matching && is_as_wide && options.aligned_only != Some(true) && options.vocabulary.is_none();
     match options.symmetry {
         Some(SymmetryName::Permutations) => SymmetryName::Permutations,
         _ if !is_free => SymmetryName::Permutations,

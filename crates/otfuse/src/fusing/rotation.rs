@@ -27,6 +27,10 @@ impl Turned {
             return Ok(None);
         }
         let networks = &group.networks;
+        // A network with itself stays as it is, in its own coordinates.
+        if networks.is_one() {
+            return Ok(None);
+        }
         let weights = networks.graph(networks.anchor()).parameter_count() as u64;
         let bytes = BYTES_A_WEIGHT[0] + BYTES_A_WEIGHT[1] * models.len() as u64;
         let is_large = weights.saturating_mul(bytes) > context.memory_limit();

@@ -78,7 +78,8 @@ impl Fuse {
 
     #[cfg(feature = "training")]
     fn made(&self, is_asked: bool, is_noise: bool, context: &Context) -> Result<FusePlan> {
-        if !is_asked && is_large(&self.models, context)? {
+        // One network several times is itself, to the byte.
+        if !is_asked && (is_large(&self.models, context)? || is_one(&self.models)?) {
             return self.planned(context);
         }
         // What is wrong with the models is said before anything is made of them.
@@ -94,7 +95,10 @@ impl Fuse {
         let made = match made(&self.models, &options, !is_asked, context) {
             Ok(Ok(made)) => made,
             Ok(Err(reason)) if is_asked => return Err(refused(&reason)),
-            Err(error) if is_asked || error.is_end() => return Err(error),
+            Err(error) if is_asked || error.is_end() => {
+                // All of them are run at once, the first one first.
+                return Err(if error.file.is_some() { error } else { error.of(self.models[0].path()) });
+            }
             Ok(Err(_)) | Err(_) => return self.planned(context),
         };
         let (remarks, of_without) = (Arc::default(), Arc::default());
@@ -150,7 +154,7 @@ fn is_open(options: &FuseOptions) -> bool {
         && options.mode.unwrap_or(ModeName::Auto) == ModeName::Auto
         && options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto;
     let is_whole = options.width_budget.is_none()
-        && options.target_width.is_none()
+        && options.target_width.is_none_or(|width| width == 1.0)
         && options.aligned_only != Some(true)
         && options.vocabulary.is_none();
     is_default && is_whole && is_slow(options)
@@ -174,4 +178,23 @@ fn is_large(models: &[Model], context: &Context) -> Result<bool> {
         largest = largest.max(model.graph()?.parameter_count());
     }
     Ok((largest as u64).saturating_mul(super::plan::BYTES_A_WEIGHT) > context.memory_limit())
+}
+
+/// Whether all models are the same network, in whatever types.
+#[cfg(feature = "training")]
+fn is_one(models: &[Model]) -> Result<bool> {
+    let Some((first, others)) = models.split_first() else { return Ok(false) };
+    let first = first.graph()?;
+    for other in others {
+        let other = other.graph()?;
+        let is_same = first.initializers().count() == other.initializers().count()
+            && first.initializers().all(|(id, tensor)| {
+                let found = other.find_value(&first.value(id).name).and_then(|id| other.initializer(id));
+                found.is_some_and(|found| found.has_numbers_of(tensor))
+            });
+        if !is_same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

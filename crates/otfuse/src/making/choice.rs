@@ -76,17 +76,41 @@ impl Contest {
             return Ok(fused);
         };
         let weights = with.mixture()?;
-        let with = with.executed(&context.reserved(&remarks))?;
+        let mut without = without;
+        let no_verify = with.options.no_verify;
+        let with = match with.executed(&context.reserved(&remarks)) {
+            Ok(with) => with,
+            Err(error) if error.is_end() => return Err(error),
+            // What is no matter of the samples is met, and told, without them.
+            Err(_) => {
+                without.options.no_verify = no_verify;
+                of_without.tell(context);
+                return without.executed(context);
+            }
+        };
         let start = std::time::Instant::now();
         let mut without = without.executed(&context.reserved(&of_without))?;
         let (a, b) = (without.graph()?, with.graph()?);
         let parents: Vec<&Graph> = with.models.iter().map(crate::Model::graph).collect::<Result<_>>()?;
         let meter = Meter::new(context, made.held.len() * (parents.len() + 2));
         let judge = Judge { parents: &parents, weights: &weights, meter: &meter };
-        let (candidates, certainty) = judge.candidates(&[("none", &a), ("parents", &b)], &made.held)?;
-        let information = made.noise.as_ref().map(|noise| judge.information(noise)).transpose()?;
-        let used = is_better(&candidates[1], &candidates[0], Trust { information, certainty });
+        let judged =
+            judge.candidates(&[("none", &a), ("parents", &b)], &made.held).and_then(|(candidates, certainty)| {
+                let information = made.noise.as_ref().map(|noise| judge.information(noise)).transpose()?;
+                Ok((candidates, Trust { information, certainty }))
+            });
         drop(meter);
+        let (candidates, trust) = match judged {
+            Ok(judged) => judged,
+            Err(error) if error.is_end() => return Err(error),
+            // Networks whose answers nobody understands are not compared.
+            Err(_) => {
+                without.report.settings.verified = with.report.settings.verified;
+                of_without.tell(context);
+                return Ok(without);
+            }
+        };
+        let (information, used) = (trust.information, is_better(&candidates[1], &candidates[0], trust));
         let mut report = made.report(used, information, candidates);
         report.seconds += start.elapsed().as_secs_f64();
         without.report.settings.verified = with.report.settings.verified;

@@ -20,8 +20,7 @@ const COPY_SHIFT: usize = 4;
 /// Where copies are drawn from; the streams from 1 on are those of the images' noise.
 const COPIES_STREAM: u64 = 1 << 63;
 
-/// How images descend, by what the networks are; chosen by how near the networks that are fitted on such images come to the
-/// ensemble on training images.
+/// How images descend, by what the networks are.
 pub(super) fn settings(form: &Form, effort: Effort, seed: u64) -> Option<DescentSettings> {
     let Form::Images { shape, declared, is_normalised, .. } = form else { return None };
     let colours = shape[0] == 3;

@@ -21,6 +21,8 @@ use crate::{Context, EffortName, Error, InputShapes, Model, Result, Samples};
 const WORK: (f64, f64) = (2.4e12, 2e13);
 /// The most samples by default, and with the effort thorough.
 const MOST: (usize, usize) = (1000, 1000);
+/// The most windows of text by default: each has many tokens.
+const WINDOWS: usize = 500;
 /// The fewest samples that are worth the while.
 const LEAST: usize = 50;
 /// A step of descent, in passes through the network.
@@ -117,6 +119,9 @@ pub(crate) fn made(
         Ok(form) => form,
         Err(reason) => return Ok(Err(reason)),
     };
+    if is_judged && matches!(form, Form::Numbers { classes: None, .. }) {
+        return Ok(Err("without classes nobody knows which of the results is nearer to the models".to_owned()));
+    }
     let effort = Effort { is_thorough: options.effort == Some(EffortName::Thorough) };
     let settings = images::settings(&form, effort, options.seed).filter(|_| !options.noise);
     let steps = settings.as_ref().map_or(0, |settings| settings.steps);
@@ -147,7 +152,11 @@ const NAME: &str = "made by the networks";
 
 /// As many samples as there is time for; `None` where these are too few.
 fn counted(form: &Form, models: &[Model], steps: usize, effort: Effort) -> Result<Option<usize>> {
-    let (work, most) = if effort.is_thorough { (WORK.1, MOST.1) } else { (WORK.0, MOST.0) };
+    let (work, most) = match (effort.is_thorough, form) {
+        (true, _) => (WORK.1, MOST.1),
+        (false, Form::Text { .. }) => (WORK.0, WINDOWS),
+        (false, _) => (WORK.0, MOST.0),
+    };
     let length = if let Form::Text { length, .. } = form { *length } else { 1 };
     let mut of_pass = 0.0;
     for model in models {
