@@ -195,7 +195,8 @@ mod tests {
     use super::*;
 
     fn sample(rows: usize, columns: usize) -> Dense {
-        let value = |at: usize| ((at * 37 + 11) % 29) as f64 / 29.0 - 0.4 + if at.is_multiple_of(7) { 0.3 } else { 0.0 };
+        let value =
+            |at: usize| ((at * 37 + 11) % 29) as f64 / 29.0 - 0.4 + if at.is_multiple_of(7) { 0.3 } else { 0.0 };
         Dense { rows, columns, data: (0..rows * columns).map(value).collect() }
     }
 
