@@ -41,8 +41,7 @@ pub enum Answer {
     Ensemble,
     /// For every class the mean of the parents' scores, each parent with its share in the class: its averaging weight times
     /// its mean probability of the class over the samples. Who hardly ever answers with a class has little say in it, so
-    /// that parents that have seen different classes each decide on their own. Where all parents answer with all classes alike, the
-    /// ensemble's.
+    /// that parents that have seen different classes each decide on their own.
     ClassShares,
 }
 

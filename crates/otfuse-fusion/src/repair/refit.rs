@@ -22,9 +22,6 @@ use crate::networks::Networks;
 const ROWS_PER_INPUT: usize = 16;
 const LEAST_ROWS: usize = 65_536;
 
-/// How much more or less than its averaging weight a parent's share in a class has to be to count.
-const UNEQUAL: f64 = 0.1;
-
 /// Batches from which a neuron's deviation is taken for its importance.
 const IMPORTANCE_BATCHES: usize = 2;
 
@@ -302,8 +299,7 @@ impl<'a> Refit<'a> {
         Ok(self.shares.of(observed, axis, &moments, power))
     }
 
-    /// Each parent's share in each class; nothing without classes, or where the parents answer with all of them alike, so that
-    /// there is nothing to decide.
+    /// Each parent's share in each class; nothing without classes.
     fn class_shares(&self, value: ValueId) -> Result<Option<Vec<Vec<f64>>>, RepairError> {
         let mut found: Vec<Vec<f64>> = Vec::with_capacity(self.parents.len());
         for (parent, (_, weight, _)) in self.parents.iter().enumerate() {
@@ -325,10 +321,7 @@ impl<'a> Refit<'a> {
             let total: f64 = found.iter().map(|shares| shares[class]).sum();
             found.iter_mut().for_each(|shares| shares[class] /= total);
         }
-        let is_unequal = |(shares, (_, weight, _)): (&Vec<f64>, &(usize, f64, Stream<'_>))| {
-            shares.iter().any(|share| (share - weight).abs() > UNEQUAL)
-        };
-        Ok(found.iter().zip(&self.parents).any(is_unequal).then_some(found))
+        Ok(Some(found))
     }
 
     /// The mean of the parents' aligned values on one batch, by shares; for the logits of a classifier those of the
