@@ -12,6 +12,7 @@
 #                      else cargo builds them with the feature of the device
 #   PYTHON=python3     with torch, for the times beside PyTorch's; without torch these are left out, and said
 #   CIFAR=data/cifar10 CIFAR-10 as binary batches
+#   VGG=models/cifar10-vgg11  a pair of trained VGG11, vgg11_seed0.pt and vgg11_seed1.pt; without, only networks trained here are fused
 set -u
 cd "$(dirname "$0")/.."
 results=${1:?usage: experiments/gpu.sh RESULTS}
@@ -20,6 +21,7 @@ budget=${SECONDS_LEFT:-720}
 scale=${SCALE:-full}
 python=${PYTHON:-python3}
 cifar=${CIFAR:-data/cifar10}
+vgg=${VGG:-models/cifar10-vgg11}
 started=$(date +%s)
 mkdir -p "$results"
 
@@ -77,8 +79,15 @@ fi
 data=()
 if [ -d "$cifar" ]; then
     data=(--set "data=cifar10:$cifar")
-    step pairs "$(($(left) / 2))" "$otfuse" experiment experiments/cifar10-vgg11.yml "${variant[@]}" "${data[@]}" \
-        --device "$device" -o "$results/pairs" --report "$results/pairs.html"
+    if [ -e "$vgg/vgg11_seed0.pt" ]; then
+        pair=("$vgg/vgg11_seed0.pt" "$vgg/vgg11_seed1.pt" --arch vgg --device "$device" --json)
+        step fuse 60 "$otfuse" fuse "${pair[@]}" --data "cifar10:$cifar" -o "$results/fused.pt"
+        step thorough 180 "$otfuse" fuse "${pair[@]}" --data "cifar10:$cifar" --effort thorough -o "$results/thorough.pt"
+        step pairs "$(($(left) / 2))" "$otfuse" experiment experiments/cifar10-vgg11.yml "${variant[@]}" "${data[@]}" \
+            --set "models=$vgg" --device "$device" -o "$results/pairs" --report "$results/pairs.html"
+    else
+        echo "fuse, thorough, pairs: no trained pair in $vgg; VGG names its folder"
+    fi
     step many "$(left)" "$otfuse" experiment experiments/cifar10-vgg11-many.yml "${variant[@]}" "${data[@]}" \
         --device "$device" -o "$results/many" --report "$results/many.html"
 else
