@@ -34,6 +34,10 @@ impl Paged for FuseReport {
             sections.push(Section { heading: "Results".into(), blocks: compared(comparison)? });
         }
         sections.push(Section { heading: "Models".into(), blocks: vec![Block::Grid(models(self, &names))] });
+        let choices = choices(self);
+        if !choices.is_empty() {
+            sections.push(Section { heading: "Choices".into(), blocks: choices });
+        }
         sections.push(Section { heading: "Neuron groups".into(), blocks: aligned(self)? });
         sections.push(Section { heading: "Time".into(), blocks: seconds(self)? });
         let facts = self.settings.entries().into_iter().map(|(name, value)| (name.to_owned(), Cell::text(value)));
@@ -225,6 +229,75 @@ fn models(report: &FuseReport, names: &[String]) -> Grid {
     });
     let header = ["Model", "Parameters", "Weight", "SHA-256"].map(String::from).to_vec();
     Grid { caption: "The networks fused".into(), header, rows: rows.collect() }
+}
+
+/// What was tried, and what was taken: made samples or none, the ways from networks to one, and the parents followed.
+fn choices(report: &FuseReport) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    #[cfg(feature = "training")]
+    if let Some(made) = &report.made {
+        let used = if made.used { "used" } else { "not used, since the result without them is nearer to the parents" };
+        blocks.push(Block::Text(format!("{} {} made by the networks themselves: {used}.", made.count, made.kind)));
+        let rows = made.candidates.iter().enumerate().map(|(at, candidate)| {
+            let pointer = |key: &str| format!("/made/candidates/{at}/{key}");
+            let name = if candidate.samples_from == "none" { "without samples" } else { "with samples" };
+            vec![
+                Cell::text(name),
+                Cell::number(candidate.divergence, 4, pointer("divergence")),
+                Cell::percent(candidate.ensemble, pointer("ensemble")),
+            ]
+        });
+        let rows: Vec<Vec<Cell>> = rows.collect();
+        if !rows.is_empty() {
+            blocks.push(distances(
+                "Both results beside the parents' ensemble, on made samples held out",
+                "Result",
+                rows,
+            ));
+        }
+    }
+    if !report.ways.is_empty() {
+        let rows = report.ways.iter().enumerate().map(|(at, way)| {
+            let pointer = |key: &str| format!("/ways/{at}/{key}");
+            let name = if way.taken { format!("{} (taken)", way.name) } else { way.name.to_owned() };
+            let agreement = way.distance.agreement;
+            vec![
+                Cell::text(name),
+                Cell::number(way.distance.divergence, 4, pointer("divergence")),
+                agreement.map_or_else(Cell::none, |agreement| Cell::percent(agreement, pointer("agreement"))),
+            ]
+        });
+        blocks.push(distances(
+            "Ways that were tried, beside what the parents say on samples held out",
+            "Way",
+            rows.collect(),
+        ));
+    }
+    #[cfg(feature = "training")]
+    if let Some(found) = &report.distillation {
+        let row = |name: &str, at: &str, distance: &crate::Distance| {
+            let agreement = distance.agreement;
+            let pointer = |key: &str| format!("/distillation/{at}/{key}");
+            vec![
+                Cell::text(name),
+                Cell::number(distance.divergence, 4, pointer("divergence")),
+                agreement.map_or_else(Cell::none, |agreement| Cell::percent(agreement, pointer("agreement"))),
+            ]
+        };
+        let rows = vec![row("before", "before", &found.before), row("after", "after", &found.after)];
+        blocks.push(distances(
+            "The network before and after it followed its parents, on samples held out",
+            "Network",
+            rows,
+        ));
+    }
+    blocks
+}
+
+/// Distances from what the parents say.
+fn distances(caption: &str, first: &str, rows: Vec<Vec<Cell>>) -> Block {
+    let header = [first, "Divergence", "Agreement"].map(String::from).to_vec();
+    Block::Grid(Grid { caption: caption.into(), header, rows })
 }
 
 /// How much is aligned, what is not and why, and the groups.
