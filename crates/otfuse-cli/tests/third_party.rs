@@ -163,7 +163,8 @@ fn lenets_of_unequal_first_layers_fuse_into_the_anchors_shape() {
     let output = TempDir::new().unwrap();
     let fused = output.path().join("fused.safetensors");
     for (anchor, filters) in [("0", 10), ("3", 6)] {
-        let mut arguments = vec!["fuse", "--arch", "lenet", "--anchor", anchor, "-o", text(&fused)];
+        let mut arguments =
+            vec!["fuse", "--arch", "lenet", "--effort", "quick", "--anchor", anchor, "-o", text(&fused)];
         arguments.extend(models.iter().map(|model| text(model)));
         otfuse(&arguments);
         let dict = read_safetensors(&fused).unwrap();
@@ -214,7 +215,7 @@ fn residual_networks_of_two_authors_are_proved_and_fused() {
     }
     let fused = folder.path().join("fused.pt");
     let activations = ["--mode", "activations", "--samples", "20", "--data", &data, "--normalize", "imagenet"];
-    for options in [&[][..], &activations] {
+    for options in [&["--effort", "quick"][..], &activations] {
         let mut arguments = vec!["fuse", text(&a), text(&b), "--arch", "resnet", "-o", text(&fused)];
         arguments.extend(options);
         let report = otfuse(&arguments);
