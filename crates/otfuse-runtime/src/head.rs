@@ -34,6 +34,7 @@ impl<'a> Labels<'a> {
     }
 
     /// The number of labels, which is that of rows.
+    #[cfg(feature = "training")]
     pub(crate) fn count(self) -> usize {
         self.samples * self.shape.iter().product::<usize>()
     }

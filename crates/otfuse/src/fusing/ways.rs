@@ -1,6 +1,7 @@
 //! Several ways from networks to one, and the choice among them on samples that nothing was fitted on.
 
 use otfuse_fusion::{Apart, FeatureSource, ModelAlignment};
+#[cfg(feature = "training")]
 use otfuse_graph::Graph;
 use otfuse_runtime::{Answers, Executable, Probabilities, predict_as};
 use serde::Serialize;
