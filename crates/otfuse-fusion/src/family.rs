@@ -18,6 +18,7 @@ use otfuse_graph::{AxisLayout, GroupId, ValueId};
 use crate::map::GroupMap;
 use crate::networks::Networks;
 use crate::settings::Settings;
+use crate::split_mix::SplitMix;
 use crate::transform::{Leaf, Mapper};
 
 /// The most columns that products keep of a weight.
@@ -290,7 +291,7 @@ fn projected(data: &[f32], features: usize, seed: u64) -> Vec<f32> {
     }
     let scale = 1.0 / (COLUMNS as f32).sqrt();
     let signs: Vec<f32> = (0..features * COLUMNS)
-        .map(|index| if mixed(seed << 40 ^ index as u64) & 1 == 0 { scale } else { -scale })
+        .map(|index| if SplitMix::at(seed << 40 ^ index as u64) & 1 == 0 { scale } else { -scale })
         .collect();
     let mut result = vec![0.0; data.len() / features * COLUMNS];
     for (row, into) in data.chunks_exact(features).zip(result.chunks_exact_mut(COLUMNS)) {
@@ -299,14 +300,6 @@ fn projected(data: &[f32], features: usize, seed: u64) -> Vec<f32> {
         }
     }
     result
-}
-
-/// SplitMix64: the same numbers everywhere.
-fn mixed(index: u64) -> u64 {
-    let mut state = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    state ^ (state >> 31)
 }
 
 /// A row-major array with its axes in another order.

@@ -8,6 +8,41 @@ use crate::features::neuron_rows;
 use crate::networks::Networks;
 use crate::settings::ActivationPoint;
 
+/// The weights of a network that carry a group in a role, as one row for each of its neurons: a table for each tensor of a rank
+/// from `least_rank` on, in a network as wide as `model`, whose weights `values` gives by the anchor's ids.
+pub(crate) fn member_rows<'n>(
+    networks: &'n Networks,
+    model: usize,
+    group: GroupId,
+    (role, least_rank): (Role, usize),
+    values: &'n dyn Fn(ValueId) -> Vec<f32>,
+) -> impl Iterator<Item = Vec<f32>> + 'n {
+    let members = networks.groups().group(group).members_as(role);
+    members.filter_map(move |member| {
+        let size = |group: GroupId| networks.size(model, group);
+        let layouts = networks.groups().layouts(member.initializer)?;
+        let shape = networks.tensor(model, member.initializer).shape();
+        if shape.len() < least_rank {
+            return None;
+        }
+        let neurons = layouts[member.axis].neurons(group, &size);
+        let (outer, inner) = (shape[..member.axis].iter().product(), shape[member.axis + 1..].iter().product());
+        Some(neuron_rows(&values(member.initializer), outer, &neurons, inner, size(group)))
+    })
+}
+
+/// The norm of each neuron's weights over several tables of one row a neuron.
+pub(crate) fn norms(tables: impl Iterator<Item = Vec<f32>>, neurons: usize) -> Vec<f64> {
+    let mut squares = vec![0.0; neurons];
+    for rows in tables {
+        let width = (rows.len() / neurons.max(1)).max(1);
+        for (sum, row) in squares.iter_mut().zip(rows.chunks_exact(width)) {
+            *sum += row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        }
+    }
+    squares.into_iter().map(f64::sqrt).collect()
+}
+
 /// For every neuron of a group the norm of the weights that take it in, in a network as wide as `model`, whose weights
 /// `values` gives by the anchor's ids. Zeros where no weight does.
 pub(crate) fn outgoing_norms(
@@ -16,20 +51,7 @@ pub(crate) fn outgoing_norms(
     group: GroupId,
     values: &dyn Fn(ValueId) -> Vec<f32>,
 ) -> Vec<f64> {
-    let size = |group: GroupId| networks.size(model, group);
-    let mut squares = vec![0.0; size(group)];
-    for member in networks.groups().group(group).members_as(Role::Consumer) {
-        let Some(layouts) = networks.groups().layouts(member.initializer) else { continue };
-        let shape = networks.tensor(model, member.initializer).shape();
-        let neurons = layouts[member.axis].neurons(group, &size);
-        let (outer, inner) = (shape[..member.axis].iter().product(), shape[member.axis + 1..].iter().product());
-        let rows = neuron_rows(&values(member.initializer), outer, &neurons, inner, size(group));
-        let width = rows.len() / size(group).max(1);
-        for (sum, row) in squares.iter_mut().zip(rows.chunks_exact(width.max(1))) {
-            *sum += row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        }
-    }
-    squares.into_iter().map(f64::sqrt).collect()
+    norms(member_rows(networks, model, group, (Role::Consumer, 0), values), networks.size(model, group))
 }
 
 /// The deviations of the sums in front of the nonlinearities, neuron by neuron, as samples go by.

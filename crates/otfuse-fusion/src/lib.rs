@@ -40,6 +40,7 @@ mod residual;
 mod rotation;
 mod scores;
 mod settings;
+mod split_mix;
 mod sweep;
 mod transform;
 

@@ -15,14 +15,16 @@ use otfuse_graph::{
 
 use crate::average::rounded;
 use crate::error::FusionError;
-use crate::features::neuron_rows;
 use crate::fuse::Fusion;
-use crate::importance::outgoing_norms;
+use crate::importance::{member_rows, norms, outgoing_norms};
 use crate::map::GroupMap;
 use crate::networks::Networks;
 
 /// Neurons that a group keeps at least: an axis of length 1 cannot be told from one that is broadcast.
 const LEAST: usize = 2;
+
+/// The weights that make a neuron, without biases.
+const INCOMING: (Role, usize) = (Role::Producer, 2);
 
 /// Which neurons a result of another width has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -265,7 +267,7 @@ fn strongest(networks: &Networks, fusion: &Fusion, group: GroupId, budget: f64) 
     for model in (0..networks.len()).filter(|&model| fusion.weights[model] > 0.0) {
         let values = |id: ValueId| fusion.aligned_weight(networks, model, id);
         let outgoing = outgoing_norms(networks, networks.anchor(), group, &values);
-        let incoming = incoming_norms(networks, fusion, group, model);
+        let incoming = norms(member_rows(networks, networks.anchor(), group, INCOMING, &values), size);
         let strengths =
             incoming.iter().zip(outgoing).map(|(incoming, outgoing)| fusion.weights[model] * incoming * outgoing);
         candidates.extend(strengths.enumerate().map(|(neuron, strength)| (strength, neuron, model)));
@@ -323,18 +325,11 @@ fn is_divisible(networks: &Networks, facts: Option<&Facts>, group: GroupId) -> b
 /// For each neuron one less the cosine between its incoming weights in two aligned models.
 fn distances(networks: &Networks, fusion: &Fusion, group: GroupId, one: usize, another: usize) -> Vec<f64> {
     let anchor = networks.anchor();
-    let size = |group: GroupId| networks.size(anchor, group);
-    let count = size(group);
+    let count = networks.size(anchor, group);
+    let [one, another] = [one, another].map(|model| move |id: ValueId| fusion.aligned_weight(networks, model, id));
     let mut products = vec![[0.0_f64; 3]; count];
-    for member in networks.groups().group(group).members_as(Role::Producer) {
-        let shape = networks.tensor(anchor, member.initializer).shape();
-        let Some(layouts) = networks.groups().layouts(member.initializer).filter(|_| shape.len() > 1) else { continue };
-        let neurons = layouts[member.axis].neurons(group, &size);
-        let (outer, inner) = (shape[..member.axis].iter().product(), shape[member.axis + 1..].iter().product());
-        let [own, other] = [one, another].map(|model| {
-            let values = fusion.aligned_weight(networks, model, member.initializer);
-            neuron_rows(&values, outer, &neurons, inner, count)
-        });
+    let own = member_rows(networks, anchor, group, INCOMING, &one);
+    for (own, other) in own.zip(member_rows(networks, anchor, group, INCOMING, &another)) {
         let width = (own.len() / count.max(1)).max(1);
         for ((sums, a), b) in products.iter_mut().zip(own.chunks_exact(width)).zip(other.chunks_exact(width)) {
             for (&a, &b) in a.iter().zip(b) {
@@ -350,24 +345,4 @@ fn distances(networks: &Networks, fusion: &Fusion, group: GroupId, one: usize, a
         if norms > 0.0 { 1.0 - product / norms } else { 0.0 }
     };
     products.into_iter().map(distance).collect()
-}
-
-/// For each neuron the norm of its incoming weights in an aligned model.
-fn incoming_norms(networks: &Networks, fusion: &Fusion, group: GroupId, model: usize) -> Vec<f64> {
-    let anchor = networks.anchor();
-    let size = |group: GroupId| networks.size(anchor, group);
-    let mut squares = vec![0.0_f64; size(group)];
-    for member in networks.groups().group(group).members_as(Role::Producer) {
-        let shape = networks.tensor(anchor, member.initializer).shape();
-        let Some(layouts) = networks.groups().layouts(member.initializer).filter(|_| shape.len() > 1) else { continue };
-        let neurons = layouts[member.axis].neurons(group, &size);
-        let (outer, inner) = (shape[..member.axis].iter().product(), shape[member.axis + 1..].iter().product());
-        let values = fusion.aligned_weight(networks, model, member.initializer);
-        let rows = neuron_rows(&values, outer, &neurons, inner, size(group));
-        let width = (rows.len() / size(group).max(1)).max(1);
-        for (sum, row) in squares.iter_mut().zip(rows.chunks_exact(width)) {
-            *sum += row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        }
-    }
-    squares.into_iter().map(f64::sqrt).collect()
 }

@@ -186,14 +186,13 @@ impl Tensor {
         values
     }
 
-    /// Whether another tensor has the same shape and numbers, in whatever types: those of 64 bits are compared as they are.
+    /// Whether another tensor has the same shape and numbers, in whatever types: of two types they are compared in single
+    /// precision.
     pub fn has_numbers_of(&self, other: &Self) -> bool {
-        let is_same = self == other;
-        is_same
-            || (self.shape() == other.shape()
-                && self.data_type() != other.data_type()
-                && self.to_f32().is_some()
-                && self.to_f32() == other.to_f32())
+        if self.data_type == other.data_type {
+            return self == other;
+        }
+        self.shape == other.shape && self.to_f32().is_some_and(|own| Some(own) == other.to_f32())
     }
 
     /// The elements as `f32` (rounded from float64, exact from the narrower types), or `None` if they are not floats.

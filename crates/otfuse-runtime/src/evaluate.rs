@@ -134,7 +134,9 @@ impl Probabilities {
         // 0 log 0 is 0.
         let total: f64 = pairs.map(|(p, q)| if *p == f64::NEG_INFINITY { 0.0 } else { p.exp() * (p - q) }).sum();
         let same = self.best().into_iter().zip(others.best()).filter(|(one, other)| one == other).count();
-        Some(Divergence { mean: (total / rows as f64).max(0.0), agreement: Some(same as f64 / rows as f64) })
+        // Rounding may fall below 0; what is no number stays none.
+        let mean = if total < 0.0 { 0.0 } else { total / rows as f64 };
+        Some(Divergence { mean, agreement: Some(same as f64 / rows as f64) })
     }
 
     /// Compares with what is known of the samples. Fails if nothing is, or if a class is beyond those of the network.

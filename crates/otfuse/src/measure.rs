@@ -3,7 +3,9 @@
 use std::cell::Cell;
 
 use otfuse_graph::Graph;
-use otfuse_runtime::{Divergence, Evaluation, Executable, Probabilities, RuntimeError, evaluate, predict};
+use otfuse_runtime::{
+    Answers, Divergence, Evaluation, Executable, Probabilities, RuntimeError, evaluate, predict, predict_as,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Stage;
@@ -227,6 +229,19 @@ pub(crate) fn probabilities(
     context: &Context,
 ) -> Result<Probabilities, RuntimeError> {
     Meter::new(context, samples.len()).probabilities(graph, samples)
+}
+
+/// What networks say of samples in the mean, by their shares, their outputs taken for what `answers` says; nothing where these
+/// are of other numbers of classes.
+pub(crate) fn ensemble(
+    networks: &[Executable],
+    shares: &[f64],
+    samples: &Samples,
+    answers: &Answers,
+) -> Result<Option<Probabilities>, RuntimeError> {
+    let said = |network: &Executable| predict_as(network, samples, &answers.on(network.graph())?, &mut |_, _| {});
+    let members = networks.iter().map(said).collect::<Result<Vec<_>, RuntimeError>>()?;
+    Ok(Probabilities::mixture(&members, shares))
 }
 
 /// Seconds since the last lap.

@@ -7,11 +7,11 @@ use otfuse_runtime::train::{
     Augmentation, Distillation, Extras, Mixing, Optimizer, Progress, Schedule, TrainError, TrainSettings, Work,
     train_on,
 };
-use otfuse_runtime::{Answers, Executable, Probabilities, predict_as};
+use otfuse_runtime::{Answers, Executable, Probabilities};
 use serde::Serialize;
 
 use super::Plan;
-use crate::measure::Distance;
+use crate::measure::{Distance, ensemble};
 use crate::{Context, Error, Result, Samples};
 
 /// What scores are divided by before they become probabilities that are followed.
@@ -272,10 +272,7 @@ impl Lesson<'_> {
 
     /// What the parents say in the mean.
     fn ensemble(&self, samples: &Samples, answers: &Answers) -> Result<Probabilities> {
-        let mut members = Vec::new();
-        for parent in &self.parents {
-            members.push(predict_as(parent, samples, &answers.on(parent.graph())?, &mut |_, _| {})?);
-        }
-        Probabilities::mixture(&members, self.shares).ok_or_else(|| Error::input("the parents' outputs differ"))
+        let found = ensemble(&self.parents, self.shares, samples, answers)?;
+        found.ok_or_else(|| Error::input("the parents' outputs differ"))
     }
 }

@@ -354,7 +354,8 @@ impl FusePlan {
         context.install(|| self.contested(context))
     }
 
-    fn execute(mut self, context: &Context) -> Result<Fused> {
+    /// The fusion itself.
+    pub(crate) fn execute(mut self, context: &Context) -> Result<Fused> {
         self.models.iter().flat_map(Model::notes).for_each(|note| context.warn(&note));
         let mut clock = Clock::start();
         let given_anchor = self.plan.anchor;

@@ -17,7 +17,7 @@ use crate::{
 /// The most samples whose activations are matched unless activations were asked for: all are held at once.
 const MATCHING_SAMPLES: usize = 500;
 /// Bytes that sweeps and repairs hold for each weight beside the networks themselves.
-pub(super) const BYTES_A_WEIGHT: u64 = 8;
+const BYTES_A_WEIGHT: u64 = 8;
 /// How strongly least squares holds weights at the averaged ones, if nothing else is said.
 const RIDGE: f64 = 0.03;
 /// Strength of the entropy, as a multiple of the mean cost.
@@ -116,9 +116,7 @@ impl Plan {
         let is_paper = options.preset == Some(PresetName::Paper);
         let samples = options.samples.unwrap_or(1000);
         let effort = options.effort.unwrap_or(EffortName::Default);
-        let is_tuned = effort != EffortName::Quick
-            && options.preset.is_none()
-            && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot;
+        let is_tuned = effort != EffortName::Quick && is_open(options);
         Ok(Self {
             effort,
             symmetry: symmetry_of(options, effort),
@@ -205,6 +203,17 @@ impl Plan {
     }
 }
 
+/// The weights of the largest network.
+pub(super) fn weights_of_largest(models: &[Model]) -> Result<usize> {
+    let counts = models.iter().map(|model| Ok(model.graph()?.parameter_count()));
+    counts.collect::<Result<Vec<_>>>().map(|counts| counts.into_iter().max().unwrap_or(0))
+}
+
+/// Whether networks of so many weights are fused with little memory.
+pub(super) fn is_large(weights: usize, context: &Context) -> bool {
+    (weights as u64).saturating_mul(BYTES_A_WEIGHT) > context.memory_limit()
+}
+
 /// Lets networks that are too large for the context's memory be matched by one forward sweep and not be repaired, where
 /// the options leave that open and there are no samples: later sweeps and repairs hold whole networks, in single precision.
 pub(crate) fn spare_memory(
@@ -213,17 +222,13 @@ pub(crate) fn spare_memory(
     has_data: bool,
     context: &Context,
 ) -> Result<()> {
-    let mut largest = 0;
-    for model in models {
-        largest = largest.max(model.graph()?.parameter_count());
-    }
-    let is_free = options.preset.is_none()
-        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+    let is_free = is_open(options)
         && !has_data
         && options.width_budget.is_none()
         && options.target_width.is_none_or(|width| width <= 1.0);
     let (sweeps, repairs) = (options.sweeps.is_none(), options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto);
-    if (largest as u64).saturating_mul(BYTES_A_WEIGHT) <= context.memory_limit() || !is_free || !(sweeps || repairs) {
+    let largest = weights_of_largest(models)?;
+    if !is_large(largest, context) || !is_free || !(sweeps || repairs) {
         return Ok(());
     }
     if sweeps {
@@ -385,9 +390,14 @@ fn base(options: &FuseOptions) -> Settings {
     }
 }
 
+/// Whether no preset and no plain average is asked for.
+pub(super) fn is_open(options: &FuseOptions) -> bool {
+    options.preset.is_none() && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+}
+
 /// What describes neurons.
 fn mode_of(options: &FuseOptions, purpose: Purpose) -> ModeName {
-    let is_free = options.preset.is_none() && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot;
+    let is_free = is_open(options);
     match options.mode.unwrap_or(ModeName::Auto) {
         ModeName::Auto if is_free && purpose == (Purpose::Fuse { has_data: true }) => ModeName::Activations,
         ModeName::Auto => ModeName::Weights,
@@ -398,8 +408,7 @@ fn mode_of(options: &FuseOptions, purpose: Purpose) -> ModeName {
 /// Which symmetries align the networks: presets, plain averages, quick work and options that say how neurons are matched
 /// know permutations alone, and so do results of other widths.
 fn symmetry_of(options: &FuseOptions, effort: EffortName) -> SymmetryName {
-    let is_matching = options.preset.is_none()
-        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+    let is_matching = is_open(options)
         && options.mode.unwrap_or(ModeName::Auto) == ModeName::Auto
         && options.solver.unwrap_or(SolverName::Exact) == SolverName::Exact
         && options.marginals.unwrap_or(MarginalName::Uniform) == MarginalName::Uniform
@@ -423,9 +432,7 @@ fn symmetry_of(options: &FuseOptions, effort: EffortName) -> SymmetryName {
 
 /// What is repaired.
 fn repair_of(options: &FuseOptions, width_budget: Option<f64>, purpose: Purpose) -> RepairName {
-    let is_free = options.preset.is_none()
-        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
-        && options.aligned_only != Some(true);
+    let is_free = is_open(options) && options.aligned_only != Some(true);
     let is_quick = options.effort == Some(EffortName::Quick);
     match options.repair.unwrap_or(RepairName::Auto) {
         // Neurons that stay apart keep their variance.

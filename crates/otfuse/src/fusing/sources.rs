@@ -3,12 +3,17 @@
 #[cfg(feature = "training")]
 use std::sync::Arc;
 
+#[cfg(feature = "training")]
+use super::Group;
+use super::plan::is_open;
+#[cfg(feature = "training")]
+use super::plan::{Plan, is_large, weights_of_largest};
 use super::{Fuse, FusePlan, Fused, Source};
 #[cfg(feature = "training")]
 use crate::making::{Contest, made, refused};
-use crate::{Context, Dataset, Error, FuseOptions, MethodName, ModeName, RepairName, Result};
+use crate::{Context, Dataset, Error, FuseOptions, ModeName, RepairName, Result};
 #[cfg(feature = "training")]
-use crate::{EffortName, MakeOptions, Model};
+use crate::{EffortName, MakeOptions};
 
 /// Words of `samples_from`; all else is a file.
 const WORDS: [&str; 3] = ["parents", "noise", "none"];
@@ -44,7 +49,7 @@ impl Fuse {
             Some("parents") => Origin::Models { is_asked: true, is_noise: false },
             Some("noise") => Origin::Models { is_asked: true, is_noise: true },
             Some(file) => Origin::File(file),
-            None if is_open(&self.options) => Origin::Models { is_asked: false, is_noise: false },
+            None if makes_samples(&self.options) => Origin::Models { is_asked: false, is_noise: false },
             None => Origin::AsIs,
         })
     }
@@ -78,12 +83,16 @@ impl Fuse {
 
     #[cfg(feature = "training")]
     fn made(&self, is_asked: bool, is_noise: bool, context: &Context) -> Result<FusePlan> {
-        // One network several times is itself, to the byte.
-        if !is_asked && (is_large(&self.models, context)? || is_one(&self.models)?) {
+        // What is wrong with the models is said before anything is made of them.
+        let plan = Plan::resolve(&self.options, &self.models, self.purpose())?;
+        if !is_asked && is_large(weights_of_largest(&self.models)?, context) {
             return self.planned(context);
         }
-        // What is wrong with the models is said before anything is made of them.
-        self.expected_anchor()?;
+        // One network several times is itself, to the byte.
+        let group = Group::matched(&self.models, None, &plan)?;
+        if !is_asked && group.is_ok_and(|group| group.networks.is_one()) {
+            return self.planned(context);
+        }
         self.models.iter().try_for_each(|model| model.finite().map(|_| ()))?;
         let options = MakeOptions {
             count: self.options.samples,
@@ -133,12 +142,6 @@ impl FusePlan {
         self.execute(context)
     }
 
-    /// The fusion itself.
-    #[cfg(feature = "training")]
-    pub(crate) fn executed(self, context: &Context) -> Result<Fused> {
-        self.execute(context)
-    }
-
     /// What each model counts in the ensemble.
     #[cfg(feature = "training")]
     pub(crate) fn mixture(&self) -> Result<Vec<f64>> {
@@ -148,9 +151,8 @@ impl FusePlan {
 }
 
 /// Whether options leave it to the product how neurons are matched and what is repaired.
-fn is_open(options: &FuseOptions) -> bool {
-    let is_default = options.preset.is_none()
-        && options.method.unwrap_or(MethodName::Ot) == MethodName::Ot
+fn makes_samples(options: &FuseOptions) -> bool {
+    let is_default = is_open(options)
         && options.mode.unwrap_or(ModeName::Auto) == ModeName::Auto
         && options.repair.unwrap_or(RepairName::Auto) == RepairName::Auto;
     let is_whole = options.width_budget.is_none()
@@ -168,33 +170,4 @@ fn is_slow(options: &FuseOptions) -> bool {
 #[cfg(not(feature = "training"))]
 fn is_slow(_: &FuseOptions) -> bool {
     false
-}
-
-/// Whether networks are so large that they are fused with little memory.
-#[cfg(feature = "training")]
-fn is_large(models: &[Model], context: &Context) -> Result<bool> {
-    let mut largest = 0;
-    for model in models {
-        largest = largest.max(model.graph()?.parameter_count());
-    }
-    Ok((largest as u64).saturating_mul(super::plan::BYTES_A_WEIGHT) > context.memory_limit())
-}
-
-/// Whether all models are the same network, in whatever types.
-#[cfg(feature = "training")]
-fn is_one(models: &[Model]) -> Result<bool> {
-    let Some((first, others)) = models.split_first() else { return Ok(false) };
-    let first = first.graph()?;
-    for other in others {
-        let other = other.graph()?;
-        let is_same = first.initializers().count() == other.initializers().count()
-            && first.initializers().all(|(id, tensor)| {
-                let found = other.find_value(&first.value(id).name).and_then(|id| other.initializer(id));
-                found.is_some_and(|found| found.has_numbers_of(tensor))
-            });
-        if !is_same {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

@@ -1,7 +1,6 @@
 //! Several ways from networks to one, and the choice among them on samples that nothing was fitted on.
 
 use otfuse_fusion::{Apart, FeatureSource, ModelAlignment};
-#[cfg(feature = "training")]
 use otfuse_graph::Graph;
 use otfuse_runtime::{Answers, Executable, Probabilities, predict_as};
 use serde::Serialize;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use super::fused::Outcome;
 use super::plan::Plan;
 use super::{FusePlan, Group, Prepared, Turned};
-use crate::measure::{Clock, Distance};
+use crate::measure::{Clock, Distance, ensemble};
 use crate::{Context, EffortName, ErrorKind, ModeName, PointName, RepairName, Result, Samples};
 
 /// One of so many samples is held out where ways are compared.
@@ -153,20 +152,14 @@ impl FusePlan {
     fn judge(&self, all: &Samples, way: &Way, context: &Context) -> Result<Option<(Prepared, Judge)>> {
         let (held, rest): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|index| index % HELD_OUT == HELD_OUT - 1);
         let (held, rest) = (all.chosen(&held), all.chosen(&rest));
-        let mut members = Vec::new();
-        let mut answers = None;
-        for model in 0..self.models.len() {
-            let executable = Executable::new(way.group.networks.graph(model), context.host())?;
-            let found = match &answers {
-                None => Answers::recognised(&executable, &held),
-                Some(answers) => Answers::on(answers, executable.graph()),
-            };
-            let Ok(found) = found else { return Ok(None) };
-            members.push(predict_as(&executable, &held, &found, &mut |_, _| {})?);
-            answers.get_or_insert(found);
+        let parents = self.parents(&way.group).into_iter().map(|parent| Executable::new(parent, context.host()));
+        let parents = parents.collect::<std::result::Result<Vec<_>, _>>()?;
+        let Ok(answers) = Answers::recognised(&parents[0], &held) else { return Ok(None) };
+        if parents.iter().any(|parent| answers.on(parent.graph()).is_err()) {
+            return Ok(None);
         }
-        let ensemble = Probabilities::mixture(&members, &way.weights[..self.models.len()]);
-        let (Some(answers), Some(ensemble)) = (answers, ensemble) else { return Ok(None) };
+        let shares = &way.weights[..parents.len()];
+        let Some(ensemble) = ensemble(&parents, shares, &held, &answers)? else { return Ok(None) };
         let matching = self.samples.matching.as_ref().map(|_| rest.spread(way.plan.matching_samples));
         let fitted = Prepared { matching, all: Some(rest) };
         Ok(Some((fitted, Judge { held, answers, ensemble })))
@@ -220,7 +213,6 @@ impl FusePlan {
     }
 
     /// The models' graphs without a narrow copy of the anchor behind them.
-    #[cfg(feature = "training")]
     pub(super) fn parents<'g>(&self, group: &'g Group) -> Vec<&'g Graph> {
         (0..self.models.len()).map(|model: usize| group.networks.graph(model)).collect()
     }

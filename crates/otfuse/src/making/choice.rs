@@ -70,7 +70,7 @@ impl Contest {
         let Self { made, without, remarks } = self;
         let Some((without, of_without)) = without else {
             remarks.tell(context);
-            let mut fused = with.executed(context)?;
+            let mut fused = with.execute(context)?;
             fused.report.made = Some(made.report(true, None, Vec::new()));
             fused.made = Some(made.fitted);
             return Ok(fused);
@@ -78,18 +78,18 @@ impl Contest {
         let weights = with.mixture()?;
         let mut without = without;
         let no_verify = with.options.no_verify;
-        let with = match with.executed(&context.reserved(&remarks)) {
+        let with = match with.execute(&context.reserved(&remarks)) {
             Ok(with) => with,
             Err(error) if error.is_end() => return Err(error),
             // What is no matter of the samples is met, and told, without them.
             Err(_) => {
                 without.options.no_verify = no_verify;
                 of_without.tell(context);
-                return without.executed(context);
+                return without.execute(context);
             }
         };
         let start = std::time::Instant::now();
-        let mut without = without.executed(&context.reserved(&of_without))?;
+        let mut without = without.execute(&context.reserved(&of_without))?;
         let (a, b) = (without.graph()?, with.graph()?);
         let parents: Vec<&Graph> = with.models.iter().map(crate::Model::graph).collect::<Result<_>>()?;
         let meter = Meter::new(context, made.held.len() * (parents.len() + 2));
@@ -173,13 +173,13 @@ impl Judge<'_> {
         let mut candidates = Vec::with_capacity(networks.len());
         for (samples_from, graph) in networks {
             let found = self.meter.probabilities(graph, samples)?;
-            let parents = members.iter().map(|member| agreement(member, &found)).collect();
-            candidates.push(Candidate {
-                samples_from,
-                divergence: divergence(&ensemble, &found),
-                ensemble: agreement(&ensemble, &found),
-                parents,
-            });
+            let from = |other: &Probabilities| {
+                let found = other.divergence(&found).and_then(|found| Some((found.mean, found.agreement?)));
+                found.ok_or_else(|| Error::input("the result does not tell the models' classes apart"))
+            };
+            let parents = members.iter().map(|member| Ok(from(member)?.1)).collect::<Result<_>>()?;
+            let (divergence, ensemble) = from(&ensemble)?;
+            candidates.push(Candidate { samples_from, divergence, ensemble, parents });
         }
         Ok((candidates, certainty(&ensemble)))
     }
@@ -204,22 +204,10 @@ impl Judge<'_> {
     }
 }
 
-/// The mean over the samples of `sum_c p_c log(p_c / q_c)`.
-fn divergence(ensemble: &Probabilities, of: &Probabilities) -> f64 {
-    let count = (ensemble.logarithms().len() / ensemble.classes().max(1)).max(1) as f64;
-    let pairs = ensemble.logarithms().iter().zip(of.logarithms());
-    pairs.map(|(p, q)| if *p > f64::NEG_INFINITY { p.exp() * (p - q) } else { 0.0 }).sum::<f64>() / count
-}
-
 fn certainty(of: &Probabilities) -> f64 {
     let rows = of.logarithms().chunks_exact(of.classes().max(1));
     let count = rows.len().max(1) as f64;
     rows.map(|row| row.iter().copied().fold(f64::NEG_INFINITY, f64::max).exp()).sum::<f64>() / count
-}
-
-fn agreement(a: &Probabilities, b: &Probabilities) -> f64 {
-    let (a, b) = (a.best(), b.best());
-    a.iter().zip(&b).filter(|(a, b)| a == b).count() as f64 / a.len().max(1) as f64
 }
 
 #[cfg(test)]

@@ -138,6 +138,9 @@ impl Form {
             return Err("it takes tokens and predicts none".to_owned());
         };
         let vocabulary = scores.min(rows);
+        if vocabulary < 2 {
+            return Err(format!("its vocabulary has {vocabulary} tokens, of which no text is made"));
+        }
         let fixed = facts.shape(input).and_then(|shape| shape.get(1)?.as_known());
         let length =
             fixed.unwrap_or_else(|| positions(graph, facts, input).map_or(WINDOW, |count| count.clamp(2, WINDOW)));
