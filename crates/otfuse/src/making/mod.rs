@@ -23,6 +23,8 @@ const WORK: (f64, f64) = (2.4e12, 2e13);
 const MOST: (usize, usize) = (1000, 1000);
 /// The most windows of text by default: each has many tokens.
 const WINDOWS: usize = 500;
+/// The most images of planes by default: what is fitted on them takes longer than making them where networks are thin.
+const IMAGES: usize = 250;
 /// The fewest samples that are worth the while.
 const LEAST: usize = 50;
 /// A step of descent, in passes through the network.
@@ -155,6 +157,7 @@ fn counted(form: &Form, models: &[Model], steps: usize, effort: Effort) -> Resul
     let (work, most) = match (effort.is_thorough, form) {
         (true, _) => (WORK.1, MOST.1),
         (false, Form::Text { .. }) => (WORK.0, WINDOWS),
+        (false, Form::Images { declared, .. }) if declared.len() > 1 => (WORK.0, IMAGES),
         (false, _) => (WORK.0, MOST.0),
     };
     let length = if let Form::Text { length, .. } = form { *length } else { 1 };
