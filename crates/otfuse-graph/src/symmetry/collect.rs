@@ -106,7 +106,7 @@ impl Collection<'_> {
         for (block, mut members) in members {
             members.sort_by_key(|member| (member.node, member.initializer, member.axis));
             members.dedup();
-            let Some(size) = blocks.size(&Layout::Block(block)).as_known() else {
+            let Some(size) = blocks.size(&Layout::Block(block)).as_known().filter(|&size| size > 0) else {
                 continue;
             };
             match blocks.pin_reason(block) {

@@ -66,9 +66,9 @@ pub(super) fn pad(analysis: &mut Analysis<'_>, node: &Node, mode: PadMode) -> Op
         let counts = (usize::try_from(before).ok(), usize::try_from(after).ok());
         axes[axis] = match counts {
             (Some(before), Some(after)) if mode == PadMode::Constant && analysis.blocks.is_free(&axes[axis]) => {
-                let parts = [before, after].map(|count| analysis.blocks.fresh(Dim::known(count)));
-                let [before, after] = parts;
-                Layout::Sequence(vec![before, axes[axis].clone(), after])
+                let mut fresh = |count: usize| (count > 0).then(|| analysis.blocks.fresh(Dim::known(count)));
+                let (before, after) = (fresh(before), fresh(after));
+                Layout::Sequence(before.into_iter().chain([axes[axis].clone()]).chain(after).collect())
             }
             _ => analysis.positions_from(&axes[axis], to[axis].clone(), "extends the axis by its neighbours"),
         };
