@@ -127,7 +127,7 @@ fn main() -> Result<(), RunError> {
         println!("{}: cost {:.4}, {:.0} % matched", group.name, group.cost, 100.0 * group.matched_fraction);
     }
     // The same engine serves the repair: every layer is fitted to what the parents compute.
-    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble };
+    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble, rounds: 0 };
     let repaired = repair(&networks, &fusion, least_squares, Some(&engine), &mut |_, _| go_on)?;
     println!("{} parameters, repaired", repaired.parameter_count());
     Ok(())

@@ -78,14 +78,14 @@ choices!(
 
 impl RepairName {
     /// The repair of this name.
-    pub(crate) fn repair(self, ridge: f64, importance: f64, answer: Answer) -> Repair {
+    pub(crate) fn repair(self, ridge: f64, importance: f64, answer: Answer, rounds: usize) -> Repair {
         match self {
             Self::Auto | Self::None => Repair::None,
             Self::DataFree => Repair::DataFree,
             Self::Bn => Repair::BatchNorm,
             Self::Repair => Repair::Renormalize,
             Self::Rescale => Repair::Rescale,
-            Self::LeastSquares | Self::Distill => Repair::LeastSquares { ridge, importance, answer },
+            Self::LeastSquares | Self::Distill => Repair::LeastSquares { ridge, importance, answer, rounds },
         }
     }
 
@@ -156,6 +156,8 @@ options!(
         ridge ("ridge"): f64,
         /// Steps of the repair distill; as many as some minutes allow.
         repair_steps ("repair-steps"): usize,
+        /// How often least squares fits layers again to what comes out behind their activation functions; 5, with effort quick 0.
+        repair_rounds ("repair-rounds"): usize,
         /// The power of a neuron's importance that is its share in the target of least squares; 4.
         importance ("importance"): f64,
         /// Let a pair of neurons cost by their importance where activations are matched; what the effort says.

@@ -37,7 +37,7 @@ fn weights_before_a_normalisation_keep_their_norms() {
     let samples = Dataset::from_floats("noise", SHAPE.to_vec(), noise(40 * size), vec![0; 40], 10).expect("samples");
     let host = Host::default();
     let runner = SampleRunner::new(&samples, &host);
-    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble };
+    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble, rounds: 0 };
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
     let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
@@ -168,7 +168,7 @@ fn networks_of_another_width_are_repaired() {
         for (apart, budget) in [(Apart::WorstMatched, 1.5), (Apart::WorstMatched, 3.0), (Apart::Strongest, 1.5)] {
             let found = fuse_partially(&networks, &fusion, budget, apart).expect("made wider");
             let (networks, fusion) = found.parts.expect("the groups of the networks");
-            let kind = Repair::LeastSquares { ridge: 1e-4, importance: 0.0, answer: Answer::Ensemble };
+            let kind = Repair::LeastSquares { ridge: 1e-4, importance: 0.0, answer: Answer::Ensemble, rounds: 0 };
             let repaired = repair(&networks, &fusion, kind, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
             let (before, after) = (distance(&found.graph, &parents, &batch), distance(&repaired, &parents, &batch));
             if apart == Apart::WorstMatched && budget == 3.0 {
@@ -199,7 +199,7 @@ fn a_parent_decides_on_the_classes_that_it_answers_with() {
     let runner = SampleRunner::new(&samples, &host);
     let networks = Networks::new(&parents.iter().collect::<Vec<_>>(), 1).expect("one architecture");
     let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
-    let kind = Repair::LeastSquares { ridge: 1e-4, importance: 0.0, answer: Answer::ClassShares };
+    let kind = Repair::LeastSquares { ridge: 1e-4, importance: 0.0, answer: Answer::ClassShares, rounds: 0 };
     let fused = repair(&networks, &fusion, kind, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
     let batch = Tensor::from_f32(&[50, 20], noise(50 * 20));
     let [a, b, found] = [&parents[0], &parents[1], &fused].map(|graph| outputs(graph, &batch));

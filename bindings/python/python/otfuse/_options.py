@@ -56,6 +56,7 @@ class FuseOptions(AlignOptions, total=False):
     repair: Repair
     ridge: float
     repair_steps: int
+    repair_rounds: int
     importance: float
     importance_cost: bool
     class_shares: bool

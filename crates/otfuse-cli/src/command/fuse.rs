@@ -129,6 +129,10 @@ struct Options {
     /// Steps of --repair distill; as many as some minutes allow if not given
     #[arg(long, value_name = "N")]
     repair_steps: Option<usize>,
+    /// How often --repair least-squares fits layers again to what comes out behind their activation functions [default: 5, with
+    /// --effort quick 0]
+    #[arg(long, value_name = "N")]
+    repair_rounds: Option<usize>,
     /// How much of a neuron the more important of its partners is with --repair least-squares: the power of its importance;
     /// 0 averages all alike [default: 4]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
@@ -242,6 +246,7 @@ impl Options {
             repair: self.repair,
             ridge: self.ridge,
             repair_steps: self.repair_steps,
+            repair_rounds: self.repair_rounds,
             importance: self.importance,
             importance_cost: self.importance_cost,
             class_shares: self.class_shares,

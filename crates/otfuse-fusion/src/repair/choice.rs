@@ -30,6 +30,9 @@ pub enum Repair {
         importance: f64,
         /// What a classifier's last layer is fitted to.
         answer: Answer,
+        /// How often the layers in front of an activation function are fitted again, to the mean of what comes out behind
+        /// it: a rectifier of the mean of two sums is not the mean of what two rectifiers let through.
+        rounds: usize,
     },
 }
 

@@ -3,21 +3,27 @@
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::cholesky::llt::solve::{solve_in_place_scratch, solve_in_place_with_conj};
-use faer::{Conj, MatMut, Par};
+use faer::{Conj, MatMut, MatRef, Par};
 
-/// Solves `A x = b` for each of the `m` columns of the row-major `n x m` matrix `b`, in place, where `A` is the lower
-/// triangle of a row-major symmetric `n x n` matrix, which is overwritten. `None` if it is not positive definite.
-/// `n^3 / 3 + 2 n^2 m` operations; the result does not depend on the number of threads.
-pub(super) fn solve(matrix: &mut [f64], n: usize, b: &mut [f64], m: usize) -> Option<()> {
+/// The factor of the row-major symmetric `n x n` matrix whose lower triangle `matrix` has, in its place. `None` if it is not
+/// positive definite. `n^3 / 3` operations; the result does not depend on the number of threads.
+pub(super) fn factor(matrix: &mut [f64], n: usize) -> Option<()> {
     let parallel = Par::rayon(rayon::current_num_threads());
     let mut factor = MatMut::from_row_major_slice_mut(matrix, n, n);
     let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(n, parallel, Default::default()));
     let stack = MemStack::new(&mut memory);
     cholesky_in_place(factor.as_mut(), Default::default(), parallel, stack, Default::default()).ok()?;
+    Some(())
+}
+
+/// Solves `A x = b` for each of the `m` columns of the row-major `n x m` matrix `b`, in place, where `factor` is that of `A`.
+/// `2 n^2 m` operations; the result does not depend on the number of threads.
+pub(super) fn solve(factor: &[f64], n: usize, b: &mut [f64], m: usize) {
+    let parallel = Par::rayon(rayon::current_num_threads());
     let mut memory = MemBuffer::new(solve_in_place_scratch::<f64>(n, m, parallel));
     let right = MatMut::from_row_major_slice_mut(b, n, m);
-    solve_in_place_with_conj(factor.as_ref(), Conj::No, right, parallel, MemStack::new(&mut memory));
-    Some(())
+    let factor = MatRef::from_row_major_slice(factor, n, n);
+    solve_in_place_with_conj(factor, Conj::No, right, parallel, MemStack::new(&mut memory));
 }
 
 #[cfg(test)]
@@ -42,11 +48,12 @@ mod tests {
                     b[i * 3 + c] = (0..n).map(|j| matrix[i * n + j] * expected[j * 3 + c]).sum();
                 }
             }
-            solve(&mut matrix, n, &mut b, 3).unwrap();
+            factor(&mut matrix, n).unwrap();
+            solve(&matrix, n, &mut b, 3);
             assert!(b.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-8), "n = {n}");
         }
-        assert!(solve(&mut [1.0, 2.0, 2.0, 1.0], 2, &mut [1.0, 1.0], 1).is_none());
-        assert!(solve(&mut [f64::NAN], 1, &mut [1.0], 1).is_none());
+        assert!(factor(&mut [1.0, 2.0, 2.0, 1.0], 2).is_none());
+        assert!(factor(&mut [f64::NAN], 1).is_none());
     }
 
     #[test]
@@ -58,7 +65,10 @@ mod tests {
             let mut matrix: Vec<f64> = (0..n * n).map(|at| entry(at / n, at % n) + entry(at % n, at / n)).collect();
             let mut b: Vec<f64> = (0..n * 5).map(|at| entry(at, 3)).collect();
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| solve(&mut matrix, n, &mut b, 5)).unwrap();
+            pool.install(|| {
+                factor(&mut matrix, n).unwrap();
+                solve(&matrix, n, &mut b, 5);
+            });
             b
         };
         assert_eq!(solved(1), solved(3));

@@ -7,12 +7,14 @@
 //! that training expects. [`repair`] goes through the layers with samples, the fused network and its parents side by side
 //! (`stream`); networks are run by whatever implements [`Runner`].
 
+mod activation;
 mod balance;
 mod choice;
 mod cholesky;
 mod data_free;
 mod ensemble;
 mod importance;
+mod layer;
 mod moments;
 mod normal_equations;
 mod patches;

@@ -17,10 +17,18 @@ pub struct NormalEquations {
     rows: usize,
     /// `X'X`, the upper triangle of blocks.
     gram: Vec<f64>,
+    input_sums: Vec<f64>,
+    right: RightSide,
+}
+
+/// What is known of `Y` together with the rows of `X`.
+#[derive(Clone, Debug)]
+pub(super) struct RightSide {
+    inputs: usize,
+    outputs: usize,
     /// `X'Y`.
     cross: Vec<f64>,
-    input_sums: Vec<f64>,
-    output_sums: Vec<f64>,
+    sums: Vec<f64>,
 }
 
 /// A linear layer that was fitted.
@@ -44,9 +52,8 @@ impl NormalEquations {
             outputs,
             rows: 0,
             gram: vec![0.0; inputs * inputs],
-            cross: vec![0.0; inputs * outputs],
             input_sums: vec![0.0; inputs],
-            output_sums: vec![0.0; outputs],
+            right: RightSide::new(inputs, outputs),
         }
     }
 
@@ -70,12 +77,8 @@ impl NormalEquations {
             let shape = (block.len() / d, d - first, rows);
             add_product(shape, (&mut block[first..], d), (&x[first..], d), (&x[first..], d));
         });
-        self.cross.par_chunks_mut(BLOCK * m).enumerate().for_each(|(index, block)| {
-            let shape = (block.len() / m, m, rows);
-            add_product(shape, (block, m), (&x[index * BLOCK..], d), (y, m));
-        });
+        self.right.add(x, y);
         add_sums(&mut self.input_sums, x);
-        add_sums(&mut self.output_sums, y);
     }
 
     /// The weights `W` and the intercept `c` that minimise `|X W + c - Y|^2 + rows * ridge * s * |W - start|^2`, where `s`
@@ -83,58 +86,183 @@ impl NormalEquations {
     /// `inputs x outputs`; each of its columns is scaled first to fit the outputs best, since averaged weights are too
     /// short. `None` without rows or if the system is singular, which a positive `ridge` prevents.
     pub fn solve(&self, start: &[f64], ridge: f64, intercept: bool) -> Option<Fit> {
-        let (d, m) = (self.inputs, self.outputs);
-        if self.rows == 0 || start.len() != d * m {
+        if start.len() != self.inputs * self.outputs {
+            return None;
+        }
+        self.system(ridge, intercept)?.solve(start, &self.right)
+    }
+
+    fn system(&self, ridge: f64, intercept: bool) -> Option<System> {
+        let d = self.inputs;
+        if self.rows == 0 {
             return None;
         }
         let count = self.rows as f64;
         let centre = |a: f64, b: f64| if intercept { a * b / count } else { 0.0 };
-        let mut full = vec![0.0; d * d];
-        full.par_chunks_exact_mut(d).enumerate().for_each(|(i, row)| {
+        let mut gram = vec![0.0; d * d];
+        gram.par_chunks_exact_mut(d).enumerate().for_each(|(i, row)| {
             for (j, value) in row.iter_mut().enumerate() {
                 let stored = if j >= i / BLOCK * BLOCK { self.gram[i * d + j] } else { self.gram[j * d + i] };
                 *value = stored - centre(self.input_sums[i], self.input_sums[j]);
             }
         });
-        // The residuals of the start, scaled to the outputs: X'(Y - X start).
-        let mut step = vec![0.0; d * m];
-        let product = multiply(&full, start, d, m);
-        for (i, row) in step.chunks_exact_mut(m).enumerate() {
+        let scale: f64 = (0..d).map(|i| gram[i * d + i]).sum::<f64>() / d as f64;
+        // Inputs that are always zero get no weight of their own rather than a singular system.
+        let ridge = ridge * scale + f64::MIN_POSITIVE;
+        let factor = if scale > 0.0 {
+            let mut factor = gram.clone();
+            (0..d).for_each(|i| factor[i * d + i] += ridge);
+            cholesky::factor(&mut factor, d)?;
+            Some(factor)
+        } else {
+            None
+        };
+        let input_sums = self.input_sums.clone();
+        Some(System { inputs: d, outputs: self.outputs, count, intercept, input_sums, gram, ridge, factor })
+    }
+
+    /// The left side of the equations, factored once, and the right side.
+    pub(super) fn into_system(self, ridge: f64, intercept: bool) -> Option<(System, RightSide)> {
+        let system = self.system(ridge, intercept)?;
+        Some((system, self.right))
+    }
+}
+
+impl RightSide {
+    /// Without any rows yet.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, cross: vec![0.0; inputs * outputs], sums: vec![0.0; outputs] }
+    }
+
+    /// Adds rows, as [`NormalEquations::add`] takes them. `rows inputs outputs` multiplications.
+    pub fn add(&mut self, x: &[f32], y: &[f32]) {
+        let (d, m) = (self.inputs, self.outputs);
+        let rows = y.len() / m.max(1);
+        self.cross.par_chunks_mut((BLOCK * m).max(1)).enumerate().for_each(|(index, block)| {
+            let shape = (block.len() / m, m, rows);
+            add_product(shape, (block, m), (&x[index * BLOCK..], d), (y, m));
+        });
+        add_sums(&mut self.sums, y);
+    }
+
+    /// That of the sum of both `Y`.
+    pub fn plus(mut self, other: &Self) -> Self {
+        self.cross.iter_mut().zip(&other.cross).for_each(|(sum, value)| *sum += value);
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, value)| *sum += value);
+        self
+    }
+}
+
+/// Normal equations whose right side may change: `16 inputs^2` bytes.
+pub(super) struct System {
+    inputs: usize,
+    outputs: usize,
+    count: f64,
+    intercept: bool,
+    input_sums: Vec<f64>,
+    /// `X'X` about the means, if there is an intercept.
+    gram: Vec<f64>,
+    /// What is added to its diagonal.
+    ridge: f64,
+    /// The factor of their sum; nothing where all inputs are constant.
+    factor: Option<Vec<f64>>,
+}
+
+/// The weights that a fit is held at, and `X'X` times them.
+pub(super) struct Held {
+    weights: Vec<f64>,
+    product: Vec<f64>,
+}
+
+/// A fit, and `X'X` times its weights.
+pub(super) struct Fitted {
+    pub fit: Fit,
+    product: Vec<f64>,
+}
+
+impl System {
+    fn solve(&self, start: &[f64], right: &RightSide) -> Option<Fit> {
+        self.first(&self.held(start.to_vec()), right).map(|fitted| fitted.fit)
+    }
+
+    /// What fits are held at. `inputs^2 outputs` multiplications.
+    pub fn held(&self, weights: Vec<f64>) -> Held {
+        let product = multiply(&self.gram, &weights, self.inputs, self.outputs);
+        Held { weights, product }
+    }
+
+    /// As [`NormalEquations::solve`]. `3 inputs^2 outputs` multiplications.
+    pub fn first(&self, held: &Held, right: &RightSide) -> Option<Fitted> {
+        let (weights, ..) = self.weights(held, right);
+        let product = multiply(&self.gram, &weights, self.inputs, self.outputs);
+        self.fitted(weights, product, right)
+    }
+
+    /// The fit to what another one gives, moved by the `steps` of all rows. `2 inputs^2 outputs` multiplications.
+    pub fn moved(&self, held: &Held, from: &Fitted, steps: RightSide) -> Option<Fitted> {
+        let right = steps.plus(&self.of(from));
+        let (weights, factors, centred) = self.weights(held, &right);
+        // (X'X + ridge) W = X'Y + ridge start.
+        let m = self.outputs;
+        let entry = |at: usize| centred[at] - self.ridge * (weights[at] - factors[at % m] * held.weights[at]);
+        let product = (0..weights.len()).map(entry).collect();
+        self.fitted(weights, product, &right)
+    }
+
+    /// The right side of `Y = X W + c`.
+    fn of(&self, fitted: &Fitted) -> RightSide {
+        let (d, m) = (self.inputs, self.outputs);
+        let fit = &fitted.fit;
+        let means: Vec<f64> = fit.means.iter().zip(&fit.intercept).map(|(mean, shift)| mean + shift).collect();
+        let mut cross = fitted.product.clone();
+        if self.intercept {
+            let at = |(at, value): (usize, &mut f64)| *value += self.input_sums[at / m] * means[at % m];
+            cross.iter_mut().enumerate().for_each(at);
+        }
+        RightSide { inputs: d, outputs: m, cross, sums: means.into_iter().map(|mean| mean * self.count).collect() }
+    }
+
+    /// The weights that solve the equations, the factors of those that they are held at, and `X'Y` about the means.
+    fn weights(&self, held: &Held, right: &RightSide) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let (d, m) = (self.inputs, self.outputs);
+        let (start, product) = (&held.weights, &held.product);
+        let centre = |a: f64, b: f64| if self.intercept { a * b / self.count } else { 0.0 };
+        let mut centred = vec![0.0; d * m];
+        for (i, row) in centred.chunks_exact_mut(m).enumerate() {
             for (j, value) in row.iter_mut().enumerate() {
-                *value = self.cross[i * m + j] - centre(self.input_sums[i], self.output_sums[j]);
+                *value = right.cross[i * m + j] - centre(self.input_sums[i], right.sums[j]);
             }
         }
         let inner = |of: &[f64], j: usize| (0..d).map(|i| start[i * m + j] * of[i * m + j]).sum::<f64>();
         let factor = |j: usize| {
-            let factor = inner(&step, j) / inner(&product, j);
+            let factor = inner(&centred, j) / inner(product, j);
             if factor.is_finite() && factor > 0.0 { factor } else { 1.0 }
         };
         let factors: Vec<f64> = (0..m).map(factor).collect();
+        // The residuals of the start, scaled to the outputs: X'(Y - X start).
+        let mut step = centred.clone();
         for (step, product) in step.chunks_exact_mut(m).zip(product.chunks_exact(m)) {
             (0..m).for_each(|j| step[j] -= factors[j] * product[j]);
         }
-        let scale: f64 = (0..d).map(|i| full[i * d + i]).sum::<f64>() / d as f64;
-        let mut factor = full.clone();
-        // Inputs that are always zero get no weight of their own rather than a singular system.
-        let added = ridge * scale + f64::MIN_POSITIVE;
-        (0..d).for_each(|i| factor[i * d + i] += added);
-        if scale > 0.0 {
-            cholesky::solve(&mut factor, d, &mut step, m)?;
-        } else {
-            step.fill(0.0);
+        match &self.factor {
+            Some(factor) => cholesky::solve(factor, d, &mut step, m),
+            None => step.fill(0.0),
         }
-        drop(factor);
         let scaled = start.iter().enumerate().map(|(at, start)| factors[at % m] * start);
-        let weights: Vec<f64> = scaled.zip(&step).map(|(start, step)| start + step).collect();
+        (scaled.zip(&step).map(|(start, step)| start + step).collect(), factors, centred)
+    }
+
+    fn fitted(&self, weights: Vec<f64>, product: Vec<f64>, right: &RightSide) -> Option<Fitted> {
+        let (d, m, count) = (self.inputs, self.outputs, self.count);
         let means: Vec<f64> =
             (0..m).map(|j| (0..d).map(|i| self.input_sums[i] / count * weights[i * m + j]).sum()).collect();
-        let product = multiply(&full, &weights, d, m);
         let squares = |j: usize| (0..d).map(|i| weights[i * m + j] * product[i * m + j]).sum::<f64>() / count;
         let variances =
-            (0..m).map(|j| (squares(j) - if intercept { 0.0 } else { means[j].powi(2) }).max(0.0)).collect();
-        let offset = |j: usize| if intercept { self.output_sums[j] / count - means[j] } else { 0.0 };
+            (0..m).map(|j| (squares(j) - if self.intercept { 0.0 } else { means[j].powi(2) }).max(0.0)).collect();
+        let offset = |j: usize| if self.intercept { right.sums[j] / count - means[j] } else { 0.0 };
         let intercept = (0..m).map(offset).collect();
-        weights.iter().all(|weight| weight.is_finite()).then_some(Fit { weights, intercept, means, variances })
+        let is_finite = weights.iter().all(|weight| weight.is_finite());
+        is_finite.then_some(Fitted { fit: Fit { weights, intercept, means, variances }, product })
     }
 }
 

@@ -1,6 +1,10 @@
 //! The rows of inputs and outputs that a layer's weights connect.
 
 use otfuse_graph::{Conv, Operator, Tensor};
+use rayon::prelude::*;
+
+/// Rows that one task gathers.
+const PIECE: usize = 256;
 
 /// A layer as a set of independent matrix products: one for most layers, one per group of a convolution.
 pub(super) enum Product<'a> {
@@ -8,12 +12,6 @@ pub(super) enum Product<'a> {
     Matrix,
     /// Windows of an image.
     Convolution(&'a Conv),
-}
-
-/// Rows of one group of a layer: row-major `rows x inputs` and `rows x outputs`.
-pub(super) struct Rows {
-    pub inputs: Vec<f32>,
-    pub outputs: Vec<f32>,
 }
 
 impl<'a> Product<'a> {
@@ -32,35 +30,58 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// Rows of one batch: the inputs that each chosen output sees, and the targets at that output. `weight` is the shape
-    /// of the weight; of all positions about `wanted` are chosen, spread over samples and positions.
-    pub fn rows(&self, input: &Tensor, target: &Tensor, weight: &[usize], group: usize, wanted: usize) -> Option<Rows> {
-        let (x, y) = (input.to_f32()?, target.to_f32()?);
+    /// What each chosen output of one batch sees: row-major `rows x inputs`. `output` is the shape of the outputs, `weight`
+    /// that of the weight; of all positions about `wanted` are chosen, spread over samples and positions.
+    pub fn inputs(
+        &self,
+        input: &Tensor,
+        output: &[usize],
+        weight: &[usize],
+        group: usize,
+        wanted: usize,
+    ) -> Option<Vec<f32>> {
+        let x = input.to_f32()?;
         match self {
-            Self::Matrix => {
-                let (d, m) = (*input.shape().last()?, *target.shape().last()?);
-                let rows = choose(x.len() / d.max(1), wanted);
-                let take = |values: &[f32], width: usize| {
-                    rows.iter().flat_map(|&row| &values[row * width..(row + 1) * width]).copied().collect()
-                };
-                Some(Rows { inputs: take(&x, d), outputs: take(&y, m) })
-            }
+            Self::Matrix => Some(rows_of(&x, *input.shape().last()?, wanted)),
             Self::Convolution(conv) => {
-                let geometry = Geometry::new(conv, input.shape(), target.shape(), weight, group);
-                let outputs = weight[0] / conv.groups.max(1);
-                let rows = choose(geometry.samples * geometry.positions, wanted);
-                let mut found = Rows { inputs: Vec::new(), outputs: Vec::with_capacity(rows.len() * outputs) };
-                found.inputs.reserve(rows.len() * geometry.depth());
-                for row in rows {
-                    let (sample, position) = (row / geometry.positions, row % geometry.positions);
-                    geometry.window(&x, sample, position, &mut found.inputs);
-                    let first = sample * weight[0] + group * outputs;
-                    found.outputs.extend((first..first + outputs).map(|c| y[c * geometry.positions + position]));
-                }
+                let geometry = Geometry::new(conv, input.shape(), output, weight, group);
+                let (rows, depth) = (choose(geometry.samples * geometry.positions, wanted), geometry.depth());
+                let mut found = vec![0.0; rows.len() * depth];
+                let pieces = found.par_chunks_mut((PIECE * depth).max(1)).zip(rows.par_chunks(PIECE));
+                pieces.for_each(|(piece, rows)| {
+                    for (window, row) in piece.chunks_exact_mut(depth.max(1)).zip(rows) {
+                        geometry.window(&x, row / geometry.positions, row % geometry.positions, window);
+                    }
+                });
                 Some(found)
             }
         }
     }
+
+    /// The chosen outputs themselves, row-major `rows x outputs`, as [`inputs`](Self::inputs) chooses them.
+    pub fn outputs(&self, output: &Tensor, weight: &[usize], group: usize, wanted: usize) -> Option<Vec<f32>> {
+        let y = output.to_f32()?;
+        match self {
+            Self::Matrix => Some(rows_of(&y, *output.shape().last()?, wanted)),
+            Self::Convolution(conv) => {
+                let positions = output.shape()[2..].iter().product::<usize>().max(1);
+                let outputs = weight[0] / conv.groups.max(1);
+                let rows = choose(output.shape()[0] * positions, wanted);
+                let at = |row: usize| (row / positions * weight[0] + group * outputs, row % positions);
+                let of_row = |row: usize| {
+                    let (first, position) = at(row);
+                    (first..first + outputs).map(move |channel| channel * positions + position)
+                };
+                Some(rows.into_iter().flat_map(of_row).map(|index| y[index]).collect())
+            }
+        }
+    }
+}
+
+/// Of an array whose last axis is `width` long the chosen rows.
+fn rows_of(values: &[f32], width: usize, wanted: usize) -> Vec<f32> {
+    let rows = choose(values.len() / width.max(1), wanted);
+    rows.iter().flat_map(|&row| &values[row * width..(row + 1) * width]).copied().collect()
 }
 
 /// The windows of a convolution over any number of spatial axes.
@@ -100,8 +121,8 @@ impl<'a> Geometry<'a> {
         self.group.1 * self.kernel.iter().product::<usize>()
     }
 
-    /// Appends the inputs of one output in the order of the weight: channel, then kernel.
-    fn window(&self, x: &[f32], sample: usize, position: usize, into: &mut Vec<f32>) {
+    /// The inputs of one output in the order of the weight: channel, then kernel.
+    fn window(&self, x: &[f32], sample: usize, position: usize, into: &mut [f32]) {
         let rank = self.input.len();
         let size: usize = self.input.iter().product();
         let mut corner = vec![0_isize; rank];
@@ -127,9 +148,9 @@ impl<'a> Geometry<'a> {
                 Some(offset)
             })
             .collect();
-        for channel in self.group.0..self.group.0 + self.group.1 {
-            let plane = &x[(sample * self.channels + channel) * size..][..size];
-            into.extend(taps.iter().map(|tap| tap.map_or(0.0, |at| plane[at])));
+        for (channel, into) in into.chunks_exact_mut(taps.len().max(1)).enumerate() {
+            let plane = &x[(sample * self.channels + self.group.0 + channel) * size..][..size];
+            into.iter_mut().zip(&taps).for_each(|(into, tap)| *into = tap.map_or(0.0, |at| plane[at]));
         }
     }
 }
@@ -198,9 +219,10 @@ mod tests {
             let operator = Operator::Conv(conv);
             let product = Product::of(&operator);
             for group in 0..product.groups() {
-                let rows = product.rows(&input, &output, &shape, group, usize::MAX).unwrap();
+                let rows = product.inputs(&input, output.shape(), &shape, group, usize::MAX).unwrap();
+                let wanted = product.outputs(&output, &shape, group, usize::MAX).unwrap();
                 let (m, d) = (outputs / groups, shape[1] * 9);
-                for (x, y) in rows.inputs.chunks_exact(d).zip(rows.outputs.chunks_exact(m)) {
+                for (x, y) in rows.chunks_exact(d).zip(wanted.chunks_exact(m)) {
                     for (j, &expected) in y.iter().enumerate() {
                         let row = &weight[(group * m + j) * d..][..d];
                         let found: f32 = row.iter().zip(x).map(|(a, b)| a * b).sum();

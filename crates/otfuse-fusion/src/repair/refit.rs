@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 
 use otfuse_graph::{Graph, GraphEditor, Node, NodeId, Operator, Tensor, ValueId};
 
+use super::activation::Activation;
 use super::choice::{Answer, Repair, RepairError};
 use super::ensemble::{add_probabilities, ensemble_logits};
+use super::layer::Layer;
 use super::moments::Moments;
-use super::normal_equations::{Fit, NormalEquations};
+use super::normal_equations::Fit;
 use super::patches::Product;
 use super::runner::{RunError, Runner};
 use super::shares::Shares;
@@ -18,12 +20,11 @@ use crate::error::FusionError;
 use crate::fuse::Fusion;
 use crate::networks::Networks;
 
-/// Rows for least squares: so many a weight of a neuron, or this many at least.
-const ROWS_PER_INPUT: usize = 16;
-const LEAST_ROWS: usize = 65_536;
-
 /// Batches from which a neuron's deviation is taken for its importance.
 const IMPORTANCE_BATCHES: usize = 2;
+
+/// Shape and values that a layer is fitted to, and those behind an activation function.
+type Target = ((Vec<usize>, Vec<f32>), Option<Vec<f32>>);
 
 /// A fused network on its way.
 pub(super) struct Refit<'a> {
@@ -81,13 +82,13 @@ impl<'a> Refit<'a> {
         for (index, unit) in units.iter().enumerate() {
             match self.kind {
                 Repair::BatchNorm => self.reset_statistics(unit)?,
-                Repair::LeastSquares { ridge, importance, answer } => {
+                Repair::LeastSquares { ridge, importance, answer, rounds } => {
                     // The other summand is known once all layers before it are fitted.
                     let residual = unit.residual.filter(|&(_, other)| {
                         let before = ancestors(anchor, &[other]);
                         units[index..].iter().all(|later| !before.contains(&later.node))
                     });
-                    self.fit(unit, residual, ridge, (importance, answer))?;
+                    self.fit(unit, residual, ridge, (importance, answer, rounds))?;
                 }
                 _ => self.renormalize(unit)?,
             }
@@ -221,26 +222,19 @@ impl<'a> Refit<'a> {
     }
 
     /// Fits a layer to the mean of its parents' outputs; where it is added to a stream, to the mean of the parents'
-    /// streams without what the fused network adds otherwise.
+    /// streams without what the fused network adds otherwise; in front of an activation function then to the mean of what
+    /// comes out behind it.
     fn fit(
         &mut self,
         unit: &LinearUnit,
         residual: Option<(ValueId, ValueId)>,
         ridge: f64,
-        (importance, answer): (f64, Answer),
+        (importance, answer, rounds): (f64, Answer, usize),
     ) -> Result<(), RepairError> {
         let anchor = self.networks.reference();
-        let operator = &anchor.node(unit.node).operator;
-        let product = Product::of(operator);
         let shape = self.tensors[&unit.weight].shape().to_vec();
         let wanted: Vec<ValueId> = [Some(unit.input), residual.map(|(_, other)| other)].into_iter().flatten().collect();
         self.fused.advance(&wanted).map_err(|source| self.of_fused(source))?;
-        let groups = product.groups();
-        let outputs = shape[unit.output_axis];
-        let depth = shape.iter().product::<usize>() / outputs.max(1);
-        let mut equations = vec![NormalEquations::new(depth, outputs / groups); groups];
-        let rows = (ROWS_PER_INPUT * depth).max(LEAST_ROWS);
-        let per_batch = rows.div_ceil(self.fused.batches().max(1));
         let observed = residual.map_or(unit.output, |(sum, _)| sum);
         let of_classes = match answer {
             Answer::ClassShares if self.is_output(observed) => self.class_shares(observed)?,
@@ -250,37 +244,44 @@ impl<'a> Refit<'a> {
             Some(shares) => (shares, answer),
             None => (self.shares(unit, observed, importance)?, Answer::Ensemble),
         };
+        let activation = unit.activation.and_then(Activation::of).filter(|_| rounds > 0 && residual.is_none());
+        let mut layer = Layer::new(&anchor.node(unit.node).operator, &shape, unit.output_axis, self.fused.batches());
+        let mut equations = layer.equations();
         for batch in 0..self.fused.batches() {
             let values = self.fused.peek(batch, &wanted).map_err(|source| self.of_fused(source))?;
-            let mut target = self.target(unit, batch, observed, &shares, answer)?;
+            let (mut target, behind) = self.target(unit, batch, observed, &shares, (answer, activation))?;
             if let Some((_, other)) = residual {
                 let other = floats(values.clone(), other).map_err(|source| self.of_fused(source))?;
                 let other = other.to_f32().unwrap_or_default();
                 target.1.iter_mut().zip(other).for_each(|(target, other)| *target -= other);
             }
-            let target = Tensor::from_f32(&target.0, target.1);
             let input = floats(values, unit.input).map_err(|source| self.of_fused(source))?;
-            for (group, equations) in equations.iter_mut().enumerate() {
-                let rows = product.rows(&input, &target, &shape, group, per_batch);
-                if let Some(rows) = rows {
-                    equations.add(&rows.inputs, &rows.outputs);
-                }
+            layer.add(&input, &Tensor::from_f32(&target.0, target.1), &mut equations);
+            if let Some(behind) = behind {
+                layer.keep(&Tensor::from_f32(&target.0, behind));
             }
         }
         for parent in 0..self.parents.len() {
             self.advance_parent(parent, observed)?;
         }
-        let start = self.start(unit, &shares, depth, outputs);
+        let start = self.start(unit, &shares, layer.depth, layer.outputs);
         let has_shift = unit.bias.is_some() || unit.normalization.is_some();
-        let mut fits = Vec::with_capacity(groups);
-        for (group, equations) in equations.iter().enumerate() {
-            let m = outputs / groups;
-            let columns = |input: usize| &start[input * outputs + group * m..][..m];
-            let start: Vec<f64> = (0..depth).flat_map(columns).copied().collect();
-            let singular = || RepairError::Singular { layer: anchor.value(unit.weight).name.clone() };
-            fits.push(equations.solve(&start, ridge, has_shift).ok_or_else(singular)?);
+        let singular = || RepairError::Singular { layer: anchor.value(unit.weight).name.clone() };
+        let mut solving = layer.solve(equations, &start, (ridge, has_shift)).ok_or_else(singular)?;
+        if let Some(activation) = activation {
+            for _ in 0..rounds {
+                let mut round = layer.round();
+                for batch in 0..self.fused.batches() {
+                    let values = self.fused.peek(batch, &[unit.input]).map_err(|source| self.of_fused(source))?;
+                    let input = floats(values, unit.input).map_err(|source| self.of_fused(source))?;
+                    layer.correct(&input, batch, activation, &solving, &mut round);
+                }
+                if solving.step(round).is_break() {
+                    break;
+                }
+            }
         }
-        self.take(unit, &fits, depth, outputs)
+        self.take(unit, &solving.finish(), layer.depth, layer.outputs)
     }
 
     /// Each parent's share in each channel of a layer.
@@ -324,16 +325,17 @@ impl<'a> Refit<'a> {
         Ok(Some(found))
     }
 
-    /// The mean of the parents' aligned values on one batch, by shares; for the logits of a classifier those of the
-    /// parents' ensemble, where these are the answer.
+    /// The mean of the parents' aligned values on one batch, by shares, with its shape; for the logits of a classifier those
+    /// of the parents' ensemble, where these are the answer. Then the mean of what an activation function makes of the
+    /// values.
     fn target(
         &self,
         unit: &LinearUnit,
         batch: usize,
         value: ValueId,
         shares: &[Vec<f64>],
-        answer: Answer,
-    ) -> Result<(Vec<usize>, Vec<f32>), RepairError> {
+        (answer, activation): (Answer, Option<Activation>),
+    ) -> Result<Target, RepairError> {
         let mut members = Vec::with_capacity(self.parents.len());
         for parent in 0..self.parents.len() {
             members.push((self.parent_value(parent, batch, value)?, self.parents[parent].1));
@@ -343,18 +345,22 @@ impl<'a> Refit<'a> {
         // Shares are those of samples; of tokens the ensemble is the answer.
         let is_whole = is_answer && (answer == Answer::Ensemble || shape.len() > 2);
         if is_whole && let Some(logits) = ensemble_logits(&members) {
-            return Ok(logits);
+            return Ok((logits, None));
         }
-        let mut sum = vec![0.0_f64; shape.iter().product()];
-        for ((tensor, _), shares) in members.iter().zip(shares) {
-            let values = tensor.to_f32().unwrap_or_default();
-            let inner = shape[self.channel_axis(unit, &shape) + 1..].iter().product::<usize>().max(1);
-            for (index, (sums, values)) in sum.chunks_mut(inner).zip(values.chunks(inner)).enumerate() {
-                let share = shares[index % shares.len()];
-                sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += share * f64::from(value));
+        let inner = shape[self.channel_axis(unit, &shape) + 1..].iter().product::<usize>().max(1);
+        let mean = |function: &dyn Fn(f32) -> f32| -> Vec<f32> {
+            let mut sum = vec![0.0_f64; shape.iter().product()];
+            for ((tensor, _), shares) in members.iter().zip(shares) {
+                let values = tensor.to_f32().unwrap_or_default();
+                for (index, (sums, values)) in sum.chunks_mut(inner).zip(values.chunks(inner)).enumerate() {
+                    let share = shares[index % shares.len()];
+                    sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += share * f64::from(function(value)));
+                }
             }
-        }
-        Ok((shape, sum.into_iter().map(|value| value as f32).collect()))
+            sum.into_iter().map(|value| value as f32).collect()
+        };
+        let behind = activation.map(|activation| mean(&|value| activation.at(value)));
+        Ok(((shape.clone(), mean(&|value| value)), behind))
     }
 
     /// Whether a value is an output of the network, be it under another name.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use otfuse_graph::{Binary, Graph, Node, NodeId, Operator, ValueId, Variadic};
+use otfuse_graph::{Binary, Graph, Node, NodeId, Operator, Unary, ValueId, Variadic};
 
 /// The parameters of a batch normalisation in inference mode, one number per channel each.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +41,8 @@ pub struct LinearUnit {
     pub output: ValueId,
     /// Where the output is added to another value: the sum and the other value.
     pub residual: Option<(ValueId, ValueId)>,
+    /// The function that the output goes through, where nothing else reads it.
+    pub activation: Option<Unary>,
 }
 
 /// Readers of values, and which values are constant.
@@ -109,6 +111,7 @@ impl Wiring<'_> {
             sums,
             output: sums,
             residual: None,
+            activation: None,
         };
         match node.input(2) {
             Some(bias) if self.is_vector(bias, outputs) => unit.bias = Some(bias),
@@ -117,6 +120,7 @@ impl Wiring<'_> {
         }
         self.follow_normalization(&mut unit, outputs);
         unit.residual = self.residual(unit.output);
+        unit.activation = self.activation(unit.output);
         Some(unit)
     }
 
@@ -165,6 +169,27 @@ impl Wiring<'_> {
         {
             unit.normalization = Some(Normalization { scale, shift, mean, variance, epsilon });
             unit.output = output;
+        }
+    }
+
+    /// The function of single numbers that alone reads a value; `x sigmoid(x)` may be two nodes.
+    fn activation(&self, value: ValueId) -> Option<Unary> {
+        let is_output = self.graph.outputs().contains(&value);
+        match self.readers.get(&value).map(Vec::as_slice).filter(|_| !is_output)? {
+            &[(only, _)] => match self.graph.node(only).operator {
+                Operator::Unary(function) => Some(function),
+                _ => None,
+            },
+            &[(a, _), (b, _)] => {
+                let [a, b] = [a, b].map(|id| self.graph.node(id));
+                let (gate, product) = if a.operator == Operator::Unary(Unary::Sigmoid) { (a, b) } else { (b, a) };
+                let is_gated = gate.operator == Operator::Unary(Unary::Sigmoid)
+                    && product.operator == Operator::Binary(Binary::Mul)
+                    && product.inputs.contains(&gate.output(0))
+                    && self.is_own(gate.output(0)?);
+                is_gated.then_some(Unary::Swish { alpha: 1.0 })
+            }
+            _ => None,
         }
     }
 

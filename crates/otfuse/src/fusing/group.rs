@@ -188,7 +188,7 @@ impl Group {
             stage.at(done, total);
             context.flow()
         };
-        let kind = plan.repair.repair(plan.ridge, plan.importance, plan.answer);
+        let kind = plan.repair.repair(plan.ridge, plan.importance, plan.answer, plan.rounds);
         let samples = samples.all.as_ref().filter(|_| plan.repair.needs_samples());
         repaired(networks, fusion, kind, samples, context.host(), &mut observe)
             .map_err(|error| self.repair_error(error))

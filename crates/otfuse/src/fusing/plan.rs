@@ -23,6 +23,9 @@ const RIDGE: f64 = 0.03;
 /// Strength of the entropy, as a multiple of the mean cost.
 const EPSILON: f64 = 0.05;
 
+/// Fits of a layer behind its activation function.
+const ROUNDS: usize = 5;
+
 /// Options as they are used.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -41,6 +44,8 @@ pub(crate) struct Plan {
     /// Whether important neurons cost more where activations are matched.
     pub importance_cost: bool,
     pub answer: Answer,
+    /// Fits behind activation functions.
+    pub rounds: usize,
     #[cfg_attr(not(feature = "training"), allow(dead_code))]
     pub repair_steps: Option<usize>,
     pub samples: usize,
@@ -136,6 +141,7 @@ impl Plan {
                 true => Answer::ClassShares,
                 false => Answer::Ensemble,
             },
+            rounds: options.repair_rounds.unwrap_or(if is_tuned { ROUNDS } else { 0 }),
             repair_steps: options.repair_steps,
             samples,
             matching_samples: match options.mode.unwrap_or(ModeName::Auto) {
