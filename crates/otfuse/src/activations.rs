@@ -117,6 +117,10 @@ impl Runner for SampleRunner<'_> {
         self.dataset.classes()
     }
 
+    fn is_classified(&self) -> Option<bool> {
+        self.dataset.is_labelled().then(|| self.dataset.classes() > 0)
+    }
+
     fn load(&self, graph: &Graph) -> Result<Box<dyn Loaded + '_>, RunError> {
         let executable = Executable::new(graph, self.host)?;
         Ok(Box::new(OnSamples { dataset: self.dataset, executable }))

@@ -23,6 +23,9 @@ use crate::networks::Networks;
 /// Batches from which a neuron's deviation is taken for its importance.
 const IMPORTANCE_BATCHES: usize = 2;
 
+/// What is added to a parent's probability of a class, in even ones: of a class that hardly comes no parent knows more.
+const LEAST_SHARE: f64 = 1e-3;
+
 /// Shape and values that a layer is fitted to, and those behind an activation function.
 type Target = ((Vec<usize>, Vec<f32>), Option<Vec<f32>>);
 
@@ -37,6 +40,8 @@ pub(super) struct Refit<'a> {
     shares: Shares<'a>,
     /// The number of classes that the samples have.
     classes: usize,
+    /// Whether the networks may be classifiers.
+    is_classified: bool,
     /// New tensors by the anchor's ids.
     tensors: BTreeMap<ValueId, Tensor>,
 }
@@ -70,7 +75,8 @@ impl<'a> Refit<'a> {
         }
         let of_parents = parents.iter().map(|(model, weight, _)| (*model, *weight)).collect();
         let (shares, classes) = (Shares::new(networks, fusion, of_parents), runner.classes());
-        Ok(Self { networks, fusion, kind, fused, parents, shares, classes, tensors })
+        let is_classified = runner.is_classified().unwrap_or(true);
+        Ok(Self { networks, fusion, kind, fused, parents, shares, classes, is_classified, tensors })
     }
 
     pub fn run(mut self, observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Graph, RepairError> {
@@ -307,15 +313,17 @@ impl<'a> Refit<'a> {
             let mut of_parent = Vec::new();
             for batch in 0..self.fused.batches() {
                 let scores = self.parent_value(parent, batch, value)?;
-                let is_classified = scores.shape().len() == 2 && scores.shape()[1] == self.classes;
+                let &[_, classes] = scores.shape() else { return Ok(None) };
+                let is_classified = self.is_classified && classes > 1;
                 let rows = scores.to_f32().unwrap_or_default();
                 if !is_classified {
                     return Ok(None);
                 }
-                of_parent.resize(self.classes, 0.0);
+                of_parent.resize(classes, 0.0);
                 add_probabilities(&rows, &mut of_parent);
             }
-            of_parent.iter_mut().for_each(|share| *share = *weight * share.max(f64::MIN_POSITIVE));
+            let least = LEAST_SHARE * of_parent.iter().sum::<f64>() / of_parent.len().max(1) as f64;
+            of_parent.iter_mut().for_each(|share| *share = *weight * (*share + least));
             found.push(of_parent);
         }
         for class in 0..found.first().map_or(0, Vec::len) {

@@ -12,8 +12,14 @@ pub trait Runner {
     /// The number of samples.
     fn samples(&self) -> usize;
 
-    /// The number of classes that the samples have.
+    /// The number of classes that the samples have; 0 where nothing is known of them.
     fn classes(&self) -> usize;
+
+    /// Whether each sample is of a class; `None` where nothing is known of them, so that networks of one row of scores a sample
+    /// are taken for classifiers.
+    fn is_classified(&self) -> Option<bool> {
+        (self.classes() > 0).then_some(true)
+    }
 
     /// Prepares a network.
     ///
