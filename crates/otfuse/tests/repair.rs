@@ -3,9 +3,9 @@
 use std::ops::ControlFlow::Continue;
 
 use otfuse::fusion::{Answer, Apart, Mean, Networks, Repair, Settings, balance, fuse, fuse_partially, repair};
-use otfuse::graph::{Graph, GraphEditor, Operator, Tensor};
+use otfuse::graph::{Graph, GraphEditor, Operator, Tensor, Unary, ValueId};
 use otfuse::runtime::dataset::Dataset;
-use otfuse::runtime::{Host, run_graph};
+use otfuse::runtime::{Executable, Host, run_graph};
 use otfuse::{SampleRunner, architecture};
 
 const SHAPE: [usize; 3] = [3, 32, 32];
@@ -37,7 +37,7 @@ fn weights_before_a_normalisation_keep_their_norms() {
     let samples = Dataset::from_floats("noise", SHAPE.to_vec(), noise(40 * size), vec![0; 40], 10).expect("samples");
     let host = Host::default();
     let runner = SampleRunner::new(&samples, &host);
-    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble, rounds: 0 };
+    let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble, rounds: 5 };
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
     let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
@@ -208,4 +208,51 @@ fn a_parent_decides_on_the_classes_that_it_answers_with() {
     };
     assert!(error(0, &b) < 0.5 && error(0, &a) > 15.0, "class 0: {} {}", error(0, &a), error(0, &b));
     assert!(error(1, &a) < 0.5 && error(1, &b) > 15.0, "class 1: {} {}", error(1, &a), error(1, &b));
+}
+
+/// What comes out of the first rectifier, on whose inputs all networks agree.
+fn rectified(graph: &Graph, inputs: &Tensor) -> (ValueId, Tensor) {
+    let mut nodes = graph.nodes().map(|(_, node)| node);
+    let first = nodes.find(|node| node.operator == Operator::Unary(Unary::Relu)).expect("a rectifier");
+    let value = first.output(0).expect("an output");
+    let executable = Executable::new(graph, &Host::default()).expect("a program");
+    let found = executable.run_for(&[(graph.inputs()[0], inputs.clone())], &[value]).expect("runs");
+    (value, found[&value].clone())
+}
+
+#[test]
+fn rounds_bring_what_comes_out_behind_rectifiers_nearer_to_the_parents() {
+    for (name, shape, count) in [("mlp:48-24", vec![20], 600), ("resnet20:0.25", SHAPE.to_vec(), 40)] {
+        let values = noise(count * shape.iter().product::<usize>());
+        let [a, b] = [1, 2].map(|seed| architecture(name, &shape, 10, seed).expect("an architecture").graph);
+        let inputs = Tensor::from_f32(&[&[count], shape.as_slice()].concat(), values.clone());
+        let samples = Dataset::from_floats("noise", shape, values, vec![0; count], 10).expect("samples");
+        let host = Host::default();
+        let runner = SampleRunner::new(&samples, &host);
+        let networks = Networks::new(&[&a, &b], 1).expect("one architecture");
+        let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+        let (value, of_b) = rectified(&b, &inputs);
+        let of_a = fusion.aligned(&networks, 0, value, &rectified(&a, &inputs).1);
+        let [of_a, of_b] = [of_a, of_b].map(|tensor| tensor.to_f32().expect("floats"));
+        let [before, after] = [0, 5].map(|rounds| {
+            let kind = Repair::LeastSquares { ridge: 1e-3, importance: 0.0, answer: Answer::Ensemble, rounds };
+            let fused = repair(&networks, &fusion, kind, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
+            let found = rectified(&fused, &inputs).1.to_f32().expect("floats");
+            // Neurons of the result may be scaled, and what reads them the other way round.
+            let neurons = rectified(&b, &inputs).1.shape()[1];
+            let inner = found.len() / neurons / count;
+            let error = |neuron: usize| {
+                let mut sums = [0.0_f64; 3];
+                for at in (0..found.len()).filter(|at| at / inner % neurons == neuron) {
+                    let (wanted, found) = (0.5 * f64::from(of_a[at] + of_b[at]), f64::from(found[at]));
+                    sums.iter_mut()
+                        .zip([wanted * wanted, wanted * found, found * found])
+                        .for_each(|(sum, x)| *sum += x);
+                }
+                if sums[2] > 0.0 { sums[0] - sums[1] * sums[1] / sums[2] } else { sums[0] }
+            };
+            (0..neurons).map(error).sum::<f64>()
+        });
+        assert!(after < 0.97 * before, "{name}: {after} after {before}");
+    }
 }
