@@ -12,6 +12,7 @@ use crate::align::align;
 use crate::alignment::{AlignedModel, ModelAlignment};
 use crate::average::{Precision, average, averaged, rounded};
 use crate::axis::AxisMaps;
+use crate::consensus::realign_recorded;
 use crate::error::FusionError;
 use crate::map::GroupMap;
 use crate::matching::{Views, realign};
@@ -214,6 +215,12 @@ pub fn align_all(
         && settings.matching.consensus == Consensus::RunningMean
     {
         realign(views, networks, settings, &mut found, &observer)?;
+    }
+    let is_recorded = matches!(settings.features, FeatureSource::Activations { .. })
+        && settings.matching.consensus == Consensus::RunningMean
+        && settings.matching.consensus_of_activations;
+    if let Some(activations) = activations.filter(|_| is_recorded && networks.len() > 2) {
+        realign_recorded(networks, settings, activations, &mut found, &observer)?;
     }
     let maps = found.iter().map(|found| found.as_ref().map(|found| found.maps.clone()).unwrap_or_default()).collect();
     let alignments = found.into_iter().flatten().map(|found| found.alignment).collect();

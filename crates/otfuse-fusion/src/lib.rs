@@ -21,6 +21,7 @@ mod apply;
 mod average;
 mod axis;
 mod cka;
+mod consensus;
 mod error;
 mod family;
 mod features;

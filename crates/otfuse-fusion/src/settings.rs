@@ -116,6 +116,8 @@ pub struct Matching {
     pub balance: bool,
     /// How three and more models are brought together. Default: each is aligned to the anchor.
     pub consensus: Consensus,
+    /// Whether that is so where activations are matched, too. Default: false.
+    pub consensus_of_activations: bool,
 }
 
 /// What three and more models are aligned to.
@@ -140,6 +142,7 @@ impl Default for Matching {
             seed: 0,
             balance: false,
             consensus: Consensus::default(),
+            consensus_of_activations: false,
         }
     }
 }

@@ -510,5 +510,6 @@ fn matching(options: &FuseOptions, preset: &Matching) -> Matching {
             Some(ConsensusName::Anchor) => Consensus::Anchor,
             Some(ConsensusName::Mean) => Consensus::RunningMean,
         },
+        consensus_of_activations: options.effort != Some(EffortName::Quick) && is_open(options),
     }
 }
