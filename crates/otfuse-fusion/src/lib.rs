@@ -21,6 +21,7 @@ mod apply;
 mod average;
 mod axis;
 mod cka;
+mod depth;
 mod error;
 mod family;
 mod features;
@@ -47,6 +48,10 @@ mod transform;
 pub use activations::Activations;
 pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use cka::Gram;
+pub use depth::{
+    Alike, Cut, Deepened, DepthError, Place, deepen, likeness_of_weights, pair_blocks, place_blocks, shorten,
+    split_weights,
+};
 pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, align_all, fuse};
 pub use importance::Deviations;

@@ -15,11 +15,11 @@ mod ensemble;
 mod importance;
 mod moments;
 mod normal_equations;
-mod patches;
+pub(crate) mod patches;
 mod refit;
 mod runner;
 mod shares;
-mod stream;
+pub(crate) mod stream;
 mod unit;
 
 use std::ops::ControlFlow;

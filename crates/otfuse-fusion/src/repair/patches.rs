@@ -3,7 +3,7 @@
 use otfuse_graph::{Conv, Operator, Tensor};
 
 /// A layer as a set of independent matrix products: one for most layers, one per group of a convolution.
-pub(super) enum Product<'a> {
+pub(crate) enum Product<'a> {
     /// The last axis against a matrix.
     Matrix,
     /// Windows of an image.
@@ -11,7 +11,7 @@ pub(super) enum Product<'a> {
 }
 
 /// Rows of one group of a layer: row-major `rows x inputs` and `rows x outputs`.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     pub inputs: Vec<f32>,
     pub outputs: Vec<f32>,
 }
