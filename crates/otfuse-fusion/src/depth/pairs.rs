@@ -29,8 +29,9 @@ pub fn place_blocks(blocks: &[Block]) -> Vec<Place> {
     let mut start = 0;
     while start < blocks.len() {
         let row = blocks[start..].iter().take_while(|block| block.signature == blocks[start].signature).count();
-        let led = start > 0 && blocks[start - 1].is_branched && !blocks[start - 1].keeps_shape;
-        let led = usize::from(led && blocks[start].is_branched);
+        let is_led = |before: &Block| before.input.is_some() && before.is_branched && !before.keeps_shape;
+        let led = start > 0 && is_led(&blocks[start - 1]) && blocks[start].is_branched;
+        let led = usize::from(led);
         places.extend((0..row).map(|at| Place { at: at + led, of: row + led }));
         start += row;
     }

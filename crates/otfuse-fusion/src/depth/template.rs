@@ -193,6 +193,12 @@ fn drawn(shape: &[usize], like: &[f32], random: &mut SplitMix) -> Vec<f32> {
     (0..length).map(|_| normal(random)).collect()
 }
 
+/// Whether neurons of a value are on another axis: of positions there may be any number.
+fn is_position(known: &Known<'_>, value: ValueId, axis: usize) -> bool {
+    let mut seen = known.groups.iter().flat_map(|(_, group)| &group.observations);
+    seen.any(|seen| seen.value == value && seen.axis != axis)
+}
+
 /// How many neurons the groups of a template have in the new block, where that is another number.
 struct Sizes {
     of_ends: BTreeMap<GroupId, usize>,
@@ -203,7 +209,7 @@ struct Sizes {
 impl Sizes {
     fn of(known: &Known<'_>, block: &Block, input: ValueId, shape: &Shape) -> Result<Self, String> {
         let mut of_ends = BTreeMap::new();
-        let mut factor = 1.0;
+        let (mut factor, mut differs) = (1.0, false);
         for value in [input, block.output] {
             let old = known.facts.shape(value).ok_or("the form of its values is not known")?;
             if old.len() != shape.len() {
@@ -211,29 +217,27 @@ impl Sizes {
             }
             for (axis, (old, new)) in old.iter().zip(shape).enumerate() {
                 let (Some(old), Some(new)) = (old.as_known(), new.as_known()) else { continue };
-                if old == new {
-                    continue;
-                }
                 let group = known.groups.iter().find(|(_, group)| {
                     group.observations.iter().any(|seen| {
                         (seen.value, seen.axis) == (value, axis)
                             && matches!(seen.layout, otfuse_graph::AxisLayout::Group(_))
                     })
                 });
-                let Some((group, _)) = group else {
-                    // Positions of another number fit where nothing but the layout of values depends on them.
-                    if known.groups.iter().any(|(_, group)| {
-                        group.observations.iter().any(|seen| seen.value == value && seen.axis != axis)
-                    }) {
-                        continue;
+                match group {
+                    Some((group, _)) => {
+                        of_ends.insert(group, new);
+                        differs |= old != new;
+                        if value == block.output {
+                            factor = new as f64 / old as f64;
+                        }
                     }
-                    return Err(format!("the width {old} cannot become {new}"));
-                };
-                of_ends.insert(group, new);
-                if value == block.output {
-                    factor = new as f64 / old as f64;
+                    None if old == new || is_position(known, value, axis) => {}
+                    None => return Err(format!("the width {old} cannot become {new}")),
                 }
             }
+        }
+        if !differs {
+            of_ends.clear();
         }
         Ok(Self { of_ends, factor })
     }

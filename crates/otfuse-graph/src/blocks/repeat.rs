@@ -79,7 +79,12 @@ fn parsed(graph: &Graph, facts: &Facts, segments: &[Segment], units: &BTreeSet<V
         let (end, is_repeated) = match unit_at(at) {
             Some(length) => (at + length, true),
             None => {
-                let next = (at + 1..segments.len()).find(|&next| segments[next].has_layer || unit_at(next).is_some());
+                let keeps = |next: usize| keeps_shape(facts, segments[next].input, segments[next].output);
+                // What changes the form behind a layer, pooling, is no part of it.
+                let is_end = |next: usize| {
+                    segments[next].has_layer || unit_at(next).is_some() || (segments[at].has_layer && !keeps(next))
+                };
+                let next = (at + 1..segments.len()).find(|&next| is_end(next));
                 (next.unwrap_or(segments.len()), false)
             }
         };
@@ -118,6 +123,10 @@ fn name_of(graph: &Graph, nodes: &[NodeId]) -> String {
         let weights = graph.node(node).inputs.iter().flatten().filter(|id| graph.is_weight(**id));
         names.extend(weights.map(|&id| graph.value(id).name.as_str()));
     }
+    // Exporters make up names for some weights: those count that begin like the first.
+    let beginning = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let first = names.first().map(|name| beginning(name));
+    names.retain(|name| first.as_ref().is_none_or(|first| beginning(name) == *first));
     let Some((first, rest)) = names.split_first() else {
         let operators = nodes.iter().map(|&node| graph.node(node).operator.name());
         return operators.filter(|name| !matches!(*name, "Identity" | "Constant")).collect::<Vec<_>>().join(" ");

@@ -129,6 +129,7 @@ impl<'g> Wiring<'g> {
                 at += 1;
             }
         }
+        let is_own = self.follow_from_network();
         let nodes: Vec<(NodeId, &Node)> = self.graph.nodes().collect();
         for (id, node) in nodes.into_iter().rev().filter(|(id, _)| !self.is_main[id.index()]) {
             let readers = node.outputs.iter().flatten().filter_map(|output| self.readers.get(output)).flatten();
@@ -136,9 +137,26 @@ impl<'g> Wiring<'g> {
             of.sort_unstable();
             of.dedup();
             let ends = node.outputs.iter().flatten().any(|output| self.graph.outputs().contains(output));
-            owners[id.index()] = if let ([one], false) = (of.as_slice(), ends) { *one } else { None };
+            let is_own = is_own[id.index()] && !ends;
+            owners[id.index()] = if let ([one], true) = (of.as_slice(), is_own) { *one } else { None };
         }
         owners
+    }
+
+    /// For each node whether it follows from a weight or from a value on a path. All else would be the same in a network of
+    /// another depth: masks and positions, of which several segments make use, even where there is but one.
+    fn follow_from_network(&self) -> Vec<bool> {
+        let mut known: BTreeSet<ValueId> =
+            self.graph.initializers().map(|(id, _)| id).filter(|id| self.graph.is_weight(*id)).collect();
+        let mut found = Vec::with_capacity(self.is_main.len());
+        for (id, node) in self.graph.nodes() {
+            let follows = self.is_main[id.index()] || node.inputs.iter().flatten().any(|input| known.contains(input));
+            if follows {
+                known.extend(node.outputs.iter().flatten());
+            }
+            found.push(follows);
+        }
+        found
     }
 
     fn segment(&self, at: usize, input: Option<ValueId>, output: ValueId, owners: &[Option<usize>]) -> Segment {
