@@ -79,10 +79,10 @@ fn parsed(graph: &Graph, facts: &Facts, segments: &[Segment], units: &BTreeSet<V
         let (end, is_repeated) = match unit_at(at) {
             Some(length) => (at + length, true),
             None => {
-                let keeps = |next: usize| keeps_shape(facts, segments[next].input, segments[next].output);
-                // What changes the form behind a layer, pooling, is no part of it.
+                // Pooling and the like behind a layer is no part of it.
                 let is_end = |next: usize| {
-                    segments[next].has_layer || unit_at(next).is_some() || (segments[at].has_layer && !keeps(next))
+                    let next_layer = segments[next].has_layer || unit_at(next).is_some();
+                    next_layer || (segments[at].has_layer && !is_pointwise(graph, &segments[next]))
                 };
                 let next = (at + 1..segments.len()).find(|&next| is_end(next));
                 (next.unwrap_or(segments.len()), false)
@@ -92,6 +92,32 @@ fn parsed(graph: &Graph, facts: &Facts, segments: &[Segment], units: &BTreeSet<V
         at = end;
     }
     found
+}
+
+/// Whether a segment treats each position alike: an activation or a normalisation.
+fn is_pointwise(graph: &Graph, segment: &Segment) -> bool {
+    use Operator::{
+        BatchNormalization, Binary, Cast, Clip, GroupNormalization, Identity, InstanceNormalization,
+        LayerNormalization, LocalResponseNormalization, PRelu, Unary, Variadic, Where,
+    };
+    segment.nodes.iter().all(|&node| {
+        matches!(
+            graph.node(node).operator,
+            BatchNormalization { .. }
+                | Binary(_)
+                | Cast { .. }
+                | Clip
+                | GroupNormalization { .. }
+                | Identity
+                | InstanceNormalization { .. }
+                | LayerNormalization { .. }
+                | LocalResponseNormalization { .. }
+                | PRelu
+                | Unary(_)
+                | Variadic(_)
+                | Where
+        )
+    })
 }
 
 fn joined(graph: &Graph, facts: &Facts, segments: &[Segment], is_repeated: bool) -> Block {
