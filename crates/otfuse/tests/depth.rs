@@ -220,3 +220,31 @@ fn layers_that_rectify_nothing_take_no_identity() {
     let error = pair_blocks(cuts.0, cuts.1, &likeness_of_weights(cuts.0, cuts.1)).expect_err("no identity");
     assert!(error.to_string().contains("may be negative"), "{error}");
 }
+
+#[test]
+fn three_networks_may_have_three_depths() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let specs = ["mlp:16-8", "mlp:12-12-12-8", "mlp:16-16-8"];
+    let models: Vec<Model> = specs
+        .iter()
+        .enumerate()
+        .map(|(at, spec)| saved(&network(spec, at as u64), folder.path(), &format!("mlp-{at}.pt")))
+        .collect();
+    let context = Context::new();
+    for anchor in 0..3 {
+        let options = FuseOptions { anchor: Some(anchor), samples_from: Some("none".into()), ..FuseOptions::default() };
+        let fused = Fuse::new(&models).options(options).run(&context).expect("fused");
+        let shapes = |graph: &Graph| -> Vec<Vec<usize>> {
+            graph.initializers().map(|(_, tensor)| tensor.shape().to_vec()).collect()
+        };
+        let graph = fused.graph().expect("a network");
+        assert_eq!(shapes(&graph), shapes(models[anchor].graph().expect("a network")));
+        assert_eq!(fused.report.depth.expect("of unequal depth").models.len(), 2);
+        let path = folder.path().join("fused.pt");
+        let options =
+            FuseOptions { anchor: Some(anchor), samples_from: Some("noise".into()), ..FuseOptions::default() };
+        let fused = Fuse::new(&models).options(options).run(&context).expect("fused on noise");
+        fused.save(&path).expect("written");
+        Model::open_as(&path, Some("mlp")).expect("read again");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use otfuse_graph::{Block, Declared, Graph, GraphEditor, NodeId, Operator, Tensor, ValueId};
+use otfuse_graph::{Block, Conv, Graph, GraphEditor, NodeId, Operator, Tensor, ValueId};
 
 use super::error::DepthError;
 use super::nothing::Part;
@@ -41,17 +41,16 @@ pub fn deepen(
     let mut walk = Walk::of((deep, deep_blocks), (own, own_blocks), pairs)?;
     let mut weaver = Weaver::new(&known_deep, &known_own, seed);
     let (mut place, mut inserted) = (None, Vec::new());
-    for at in 0..deep_blocks.len() {
+    for (at, block) in deep_blocks.iter().enumerate() {
         if let Some(&(_, to)) = pairs.iter().find(|(deep, _)| *deep == at) {
             place = Some(to);
             continue;
         }
-        let block = || deep_blocks[at].name.clone();
-        let refused = |reason: String| DepthError::Insertion { block: block(), reason };
+        let refused = |reason: String| DepthError::Insertion { block: block.name.clone(), reason };
         let place = place.ok_or_else(|| refused("it is the first one".into()))?;
         let template = Template::find(&known_deep, &known_own, at, place).map_err(refused)?;
-        if std::ptr::eq(template.known, &known_own) {
-            for (&a, &b) in deep_blocks[at].shared.iter().zip(&template.block.shared) {
+        if std::ptr::eq(template.known, &raw const known_own) {
+            for (&a, &b) in block.shared.iter().zip(&template.block.shared) {
                 walk.follow(a, b)?;
             }
         }
@@ -68,6 +67,15 @@ struct Origin<'g> {
     node: NodeId,
     /// Channels that are groups of their own.
     groups: Option<usize>,
+}
+
+/// The network on its way.
+struct Cloth {
+    editor: GraphEditor,
+    /// The deeper network's values in it.
+    values: HashMap<ValueId, ValueId>,
+    /// For constants of the deeper network where they were taken from.
+    taken: HashMap<ValueId, (usize, ValueId)>,
 }
 
 struct Weaver<'k, 'g> {
@@ -142,75 +150,84 @@ impl<'k, 'g> Weaver<'k, 'g> {
     /// The network, node by node as the deeper one.
     fn woven(&self, walk: &Walk<'g>) -> Result<Graph, DepthError> {
         let (deep, own) = (self.deep.graph, self.own.graph);
-        let mut editor = GraphEditor::new(deep.name());
-        let mut values: HashMap<ValueId, ValueId> = HashMap::new();
+        let mut cloth = Cloth { editor: GraphEditor::new(deep.name()), values: HashMap::new(), taken: HashMap::new() };
         if deep.inputs().len() != own.inputs().len() || deep.outputs().len() != own.outputs().len() {
             return Err(DepthError::NoPairs { reason: "they have other numbers of inputs or outputs".into() });
         }
         for (&input, &of_own) in deep.inputs().iter().zip(own.inputs()) {
-            let value = editor.add_value(deep.value(input).name.clone(), own.value(of_own).declared.clone());
-            editor.add_input(value);
-            values.insert(input, value);
+            let value = cloth.editor.add_value(deep.value(input).name.clone(), own.value(of_own).declared.clone());
+            cloth.editor.add_input(value);
+            cloth.values.insert(input, value);
         }
-        // The constants of each origin that stand at the deeper network's.
-        let mut taken: HashMap<ValueId, (*const Graph, ValueId)> = HashMap::new();
-        for (id, node) in deep.nodes() {
+        for (id, _) in deep.nodes() {
             let origin = match (self.origins.get(&id), walk.nodes.get(&id)) {
                 (Some(origin), _) => Origin { graph: origin.graph, node: origin.node, groups: origin.groups },
                 (None, Some(&node)) => Origin { graph: own, node, groups: None },
                 (None, None) => Origin { graph: deep, node: id, groups: None },
             };
-            let source = origin.graph.node(origin.node);
-            let mut inputs = Vec::with_capacity(node.inputs.len());
-            for (position, input) in node.inputs.iter().enumerate() {
-                let Some(input) = *input else {
-                    inputs.push(None);
-                    continue;
-                };
-                let is_constant = deep.initializer(input).is_some();
-                if let (true, Some(other)) = (is_constant, source.input(position)) {
-                    let from = (std::ptr::from_ref(origin.graph), other);
-                    if taken.insert(input, from).is_some_and(|before| before != from)
-                        && !self.tensors.contains_key(&input)
-                        && deep.is_weight(input)
-                    {
-                        let name = |graph: &Graph, id| graph.value(id).name.clone();
-                        return Err(DepthError::Unlike {
-                            deeper: name(deep, input),
-                            other: name(origin.graph, other),
-                            reason: "only the deeper network has this weight in several places".into(),
-                        });
-                    }
-                }
-                let value = match values.get(&input) {
-                    Some(value) => *value,
-                    None => self.constant(&mut editor, input, (origin.graph, source.input(position)))?,
-                };
-                values.insert(input, value);
-                inputs.push(Some(value));
-            }
-            let outputs = node.outputs.iter().map(|output| {
-                output.map(|output| {
-                    let declared: Option<Declared> = None;
-                    let value = editor.add_value(deep.value(output).name.clone(), declared);
-                    values.insert(output, value);
-                    value
-                })
-            });
-            let outputs = outputs.collect();
-            let operator = match (&source.operator, origin.groups) {
-                (Operator::Conv(conv), Some(groups)) => {
-                    Operator::Conv(otfuse_graph::Conv { groups, window: conv.window.clone() })
-                }
-                (operator, _) => operator.clone(),
-            };
-            editor.add_node(node.name.clone(), operator, inputs, outputs);
+            self.weave(id, &origin, &mut cloth)?;
         }
         for output in deep.outputs() {
             let reason = || DepthError::NoPairs { reason: "an output is no computed value".into() };
-            editor.add_output(*values.get(output).ok_or_else(reason)?);
+            cloth.editor.add_output(*cloth.values.get(output).ok_or_else(reason)?);
         }
-        Ok(editor.finish()?)
+        Ok(cloth.editor.finish()?)
+    }
+
+    /// Adds a node of the deeper network, with the operator and the constants of its origin.
+    fn weave(&self, id: NodeId, origin: &Origin<'g>, cloth: &mut Cloth) -> Result<(), DepthError> {
+        let deep = self.deep.graph;
+        let (node, source) = (deep.node(id), origin.graph.node(origin.node));
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for (position, input) in node.inputs.iter().enumerate() {
+            let Some(input) = *input else {
+                inputs.push(None);
+                continue;
+            };
+            let other = source.input(position);
+            if let Some(other) = other.filter(|_| deep.initializer(input).is_some()) {
+                self.check_source(input, (origin.graph, other), cloth)?;
+            }
+            let value = match cloth.values.get(&input) {
+                Some(value) => *value,
+                None => self.constant(&mut cloth.editor, input, (origin.graph, other))?,
+            };
+            cloth.values.insert(input, value);
+            inputs.push(Some(value));
+        }
+        let mut outputs = Vec::with_capacity(node.outputs.len());
+        for output in &node.outputs {
+            outputs.push(output.map(|output| {
+                let value = cloth.editor.add_value(deep.value(output).name.clone(), None);
+                cloth.values.insert(output, value);
+                value
+            }));
+        }
+        let operator = match (&source.operator, origin.groups) {
+            (Operator::Conv(conv), Some(groups)) => Operator::Conv(Conv { groups, window: conv.window.clone() }),
+            (operator, _) => operator.clone(),
+        };
+        cloth.editor.add_node(node.name.clone(), operator, inputs, outputs);
+        Ok(())
+    }
+
+    /// Refuses a weight that only the deeper network has in several places.
+    fn check_source(
+        &self,
+        id: ValueId,
+        (graph, other): (&Graph, ValueId),
+        cloth: &mut Cloth,
+    ) -> Result<(), DepthError> {
+        let from = (std::ptr::from_ref(graph).addr(), other);
+        let is_other = cloth.taken.insert(id, from).is_some_and(|before| before != from);
+        if !is_other || self.tensors.contains_key(&id) || !self.deep.graph.is_weight(id) {
+            return Ok(());
+        }
+        Err(DepthError::Unlike {
+            deeper: self.deep.graph.value(id).name.clone(),
+            other: graph.value(other).name.clone(),
+            reason: "only the deeper network has this weight in several places".into(),
+        })
     }
 
     fn constant(

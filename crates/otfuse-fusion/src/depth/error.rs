@@ -8,7 +8,7 @@ use otfuse_graph::{GraphError, InferenceError};
 #[allow(missing_docs)]
 pub enum DepthError {
     /// No way to pair the blocks in order.
-    #[error("their blocks cannot be paired in order: {reason}")]
+    #[error("as networks of unequal depth their blocks cannot be paired in order: {reason}")]
     NoPairs { reason: String },
     /// A given pairing that is none.
     #[error("{problem}")]

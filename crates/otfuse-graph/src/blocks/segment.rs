@@ -104,10 +104,9 @@ impl<'g> Wiring<'g> {
             if sources == 0
                 && open.len() == 1
                 && let Some(&waist) = open.keys().next()
+                && waists.last() != Some(&waist)
             {
-                if waists.last() != Some(&waist) {
-                    waists.push(waist);
-                }
+                waists.push(waist);
             }
         }
         // Several outputs end in one last segment, which has no waist of its own.

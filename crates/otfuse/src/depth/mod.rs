@@ -5,7 +5,11 @@ mod given;
 mod likeness;
 mod report;
 
-use otfuse_fusion::{DepthError, RepairError, deepen as deepen_graph, pair_blocks, shorten, split_weights};
+use std::path::Path;
+
+use otfuse_fusion::{
+    DepthError, FusionError, RepairError, deepen as deepen_graph, pair_blocks, shorten, split_weights,
+};
 use otfuse_graph::{Block, Graph, blocks_of};
 use otfuse_runtime::RuntimeError;
 
@@ -29,6 +33,8 @@ pub(crate) struct Depths {
     /// For each model that was deepened its pairs: a block of the deepest, and its own.
     pairs: Vec<Option<Vec<(usize, usize)>>>,
     anchor: usize,
+    /// How the graphs differ.
+    difference: String,
     pub report: DepthReport,
 }
 
@@ -74,18 +80,21 @@ impl Depths {
             Error::input("`pairs`: the networks are of one depth, so that each block has its partner")
                 .hint("leave `pairs` out")
         };
-        let is_one = match Group::matched(models, None, plan)? {
-            Ok(_) => true,
-            Err((otfuse_fusion::FusionError::Architecture { .. }, _)) => false,
+        let difference = match Group::matched(models, None, plan)? {
+            Ok(_) => None,
+            Err((error @ FusionError::Architecture { .. }, paths)) => {
+                Some(crate::error::fusion_error(&error, &paths, plan.anchor).message)
+            }
             // What else is wrong is said where it is met.
             Err(_) => return Ok(None),
         };
-        let blocks = if is_one { Vec::new() } else { cut(models)? };
+        let blocks = if difference.is_some() { cut(models)? } else { Vec::new() };
         let most = blocks.iter().map(Vec::len).max().unwrap_or(0);
-        if is_one || blocks.iter().all(|of| of.len() == most) {
+        let Some(difference) = difference.filter(|_| blocks.iter().any(|of| of.len() < most)) else {
             return if options.pairs.is_some() { Err(equal()) } else { Ok(None) };
-        }
+        };
         refuse_widths(options)?;
+        models.iter().try_for_each(|model| model.finite().map(|_| ()))?;
         let is_deepest = |model: &usize| blocks[*model].len() == most;
         let deepest = Some(plan.anchor).filter(is_deepest).or_else(|| (0..models.len()).rev().find(is_deepest));
         let deepest = deepest.unwrap_or(plan.anchor);
@@ -95,6 +104,7 @@ impl Depths {
             pairs: vec![None; models.len()],
             anchor: plan.anchor,
             report: DepthReport::of(&originals, &blocks, deepest, plan.anchor)?,
+            difference,
             originals,
         };
         let others: Vec<usize> = (0..models.len()).filter(|&model| model != deepest).collect();
@@ -114,7 +124,8 @@ impl Depths {
                         .map_err(|error| found.refused(&error, (deepest, model), &blocks))?
                 }
             };
-            let (deepened, error) = found.deepened((deepest, model), &blocks, &pairs, plan, context)?;
+            let (deepened, error) =
+                found.deepened((deepest, model), &blocks, (&pairs, options.pairs.as_deref()), plan, context)?;
             found.report.models.push(PairedModel::of(
                 &found.originals[model],
                 model,
@@ -146,13 +157,16 @@ impl Depths {
         &self,
         (deepest, model): (usize, usize),
         blocks: &[Vec<Block>],
-        pairs: &[(usize, usize)],
+        (pairs, given): (&[(usize, usize)], Option<&str>),
         plan: &Plan,
         context: &Context,
     ) -> Result<(Graph, Option<f64>)> {
         let (deep, own) = (self.cut(deepest, blocks)?, self.cut(model, blocks)?);
         let failed = |error: DepthError| match error {
-            DepthError::Pairs { problem } => Error::input(format!("`pairs`: {problem}")).hint(given::HINT),
+            DepthError::Pairs { problem } => {
+                let error = Error::input(format!("`pairs`: {problem}")).hint(given::HINT);
+                given.map_or(error.clone(), |given| error.of(Path::new(given)))
+            }
             error => self.refused(&error, (deepest, model), blocks),
         };
         let found = deepen_graph(deep, own, pairs, plan.seed).map_err(failed)?;
@@ -168,12 +182,9 @@ impl Depths {
     /// Says why two networks do not go together, their blocks side by side.
     fn unlike(&self, reason: &str, (deepest, model): (usize, usize), blocks: &[Vec<Block>]) -> Error {
         let table = report::side_by_side(&self.originals, (deepest, model), blocks);
-        Error::input(format!(
-            "{} is of another depth than {}, and {reason}\n{table}",
-            self.originals[model].shown(),
-            self.originals[deepest].shown()
-        ))
-        .hint("networks of unequal depth must repeat blocks of one form; `pairs` says which of them go together")
+        let why = if reason == self.difference { String::new() } else { format!("; {reason}") };
+        Error::input(format!("{}{why}\n{table}", self.difference))
+            .hint("networks of unequal depth must repeat blocks of one form; `pairs` says which of them go together")
     }
 
     /// Whether the result has fewer blocks than the networks that are fused.
@@ -200,7 +211,7 @@ impl Depths {
                 Ok(error) => Error::from(*error),
                 Err(error) => Error::run(error),
             },
-            DepthError::Repair(RepairError::Fusion(otfuse_fusion::FusionError::Cancelled)) => Error::cancelled(),
+            DepthError::Repair(RepairError::Fusion(FusionError::Cancelled)) => Error::cancelled(),
             error => Error::run(error),
         };
         let split = {
@@ -256,7 +267,7 @@ fn refuse_widths(options: &FuseOptions) -> Result<()> {
 fn fits(models: &[Model], (model, deepest): (usize, usize), plan: &Plan) -> Result<bool> {
     let two = [models[model].clone(), models[deepest].clone()];
     let plan = Plan { anchor: 1, ..plan.clone() };
-    Ok(!matches!(Group::matched(&two, None, &plan)?, Err((otfuse_fusion::FusionError::Architecture { .. }, _))))
+    Ok(!matches!(Group::matched(&two, None, &plan)?, Err((FusionError::Architecture { .. }, _))))
 }
 
 /// How far the outputs of a deepened network are from its own; `None` where it cannot be run.
