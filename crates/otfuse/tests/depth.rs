@@ -117,6 +117,58 @@ fn identities_in_a_copy_are_found() {
     }
 }
 
+/// An untrained transformer whose scales and shifts are not those of the beginning.
+fn transformer(spec: &str, seed: u64) -> File {
+    use otfuse::runtime::dataset::{Dataset, Targets, Vocabulary};
+    let samples = if spec.starts_with("vit") {
+        Dataset::with_targets(
+            "images",
+            vec![3, 16, 16],
+            vec![0.0; 2 * 768],
+            Targets::Classes { labels: vec![0, 1], classes: 2, shape: vec![] },
+        )
+    } else {
+        let (rows, labels) = if spec.starts_with("gpt2") || spec.starts_with("ll") || spec.starts_with('q') {
+            (vec![1; 16], vec![2; 16])
+        } else {
+            (vec![1; 16], vec![0, 1])
+        };
+        let classes = if labels.len() == 2 { 2 } else { 11 };
+        Dataset::from_tokens("text", 8, rows, labels, classes, Vocabulary::of_ids(11))
+    };
+    let samples = samples.unwrap_or_else(|error| panic!("{spec}: {error}"));
+    let mut file = otfuse::architecture_for(spec, &samples, seed).unwrap_or_else(|error| panic!("{spec}: {error}"));
+    file.graph = livened(&file.graph, seed);
+    file
+}
+
+#[test]
+fn deepened_transformers_compute_what_they_did() {
+    for (own, deep) in [
+        ("gpt2:1,16,2", "gpt2:3,16,2"),
+        ("gpt2:2,16,2", "gpt2:3,24,2"),
+        ("llama:2,16,2", "llama:4,16,2"),
+        ("qwen3:1,16,2", "qwen3:2,16,2"),
+        ("bert:1,16,2", "bert:3,16,2"),
+        ("roberta:2,16,2", "roberta:4,16,2"),
+        ("distilbert:2,16,2", "distilbert:3,16,2"),
+        ("vit:2,16,2", "vit:5,16,2"),
+    ] {
+        let (own_file, deep_file) = (transformer(own, 1), transformer(deep, 2));
+        let blocks = blocks_of(&[&deep_file.graph, &own_file.graph]).expect("sound");
+        let (deep_cut, own_cut) = ((&deep_file.graph, blocks[0].as_slice()), (&own_file.graph, blocks[1].as_slice()));
+        let likeness = likeness_of_weights(deep_cut, own_cut);
+        let pairs = pair_blocks(deep_cut, own_cut, &likeness).unwrap_or_else(|error| panic!("{own}, {deep}: {error}"));
+        let found = deepen(deep_cut, own_cut, &pairs, 3).unwrap_or_else(|error| panic!("{own}, {deep}: {error}"));
+        let error = difference(&own_file.graph, &found.graph);
+        assert!(error < 1e-5, "{own}, {deep}: {error}");
+        let of_copy = blocks_of(&[&found.graph, &own_file.graph]).expect("sound");
+        let (deep_cut, own_cut) = ((&found.graph, of_copy[0].as_slice()), (&own_file.graph, of_copy[1].as_slice()));
+        let again = pair_blocks(deep_cut, own_cut, &likeness_of_weights(deep_cut, own_cut)).expect("pairs");
+        assert_eq!(again, pairs, "{own}, {deep}");
+    }
+}
+
 /// A model in a file.
 fn saved(file: &File, folder: &Path, name: &str) -> Model {
     let path = folder.join(name);

@@ -4,7 +4,7 @@ use otfuse_fusion::Alike;
 use otfuse_graph::Block;
 use serde::Serialize;
 
-use crate::files::{count, short_names};
+use crate::files::count;
 use crate::{Model, Result};
 
 /// Which layers of networks of unequal depth went together.
@@ -117,7 +117,7 @@ impl PairedModel {
 
 /// The blocks of two models side by side.
 pub(super) fn side_by_side(models: &[Model], (deepest, model): (usize, usize), blocks: &[Vec<Block>]) -> String {
-    let names = short_names(&[models[deepest].shown(), models[model].shown()]);
+    let names = [models[deepest].shown(), models[model].shown()];
     let line = |of: usize, at: usize| {
         let graph = models[of].graph().ok();
         blocks[of]
@@ -128,7 +128,6 @@ pub(super) fn side_by_side(models: &[Model], (deepest, model): (usize, usize), b
     let length = blocks[deepest].len().max(blocks[model].len());
     let rows: Vec<[String; 2]> = (0..length).map(|at| [line(deepest, at), line(model, at)]).collect();
     let width = rows.iter().map(|row| row[0].chars().count()).chain([names[0].chars().count()]).max().unwrap_or(0);
-    let head = [names[0].clone(), names[1].clone()];
-    let all = std::iter::once(&head).chain(&rows);
+    let all = std::iter::once(&names).chain(&rows);
     all.map(|row| format!("  {:<width$}  {}", row[0], row[1]).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
