@@ -144,7 +144,6 @@ impl Depths {
             let reason = crate::error::fusion_error(&error, &paths, plan.anchor).message;
             return Err(found.unlike(&reason, (deepest, model), &blocks));
         }
-        context.note(&found.report.headline());
         Ok(Some(found))
     }
 

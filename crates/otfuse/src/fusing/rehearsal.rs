@@ -41,6 +41,9 @@ impl Fuse {
         spare_memory(&mut options, &models, self.source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
         let depths = Depths::matched(&mut models, &plan, &options, &Prepared::default(), context)?;
+        if let Some(depths) = &depths {
+            context.note(&depths.report.headline());
+        }
         let group = Group::matched(&models, None, &plan)?
             .map_err(|(error, paths)| crate::error::fusion_error(&error, &paths, plan.anchor))?;
         if let Some(source) = &self.source {
