@@ -76,28 +76,23 @@ impl Depths {
         samples: &Prepared,
         context: &Context,
     ) -> Result<Option<Self>> {
-        let equal = || {
-            Error::input("`pairs`: the networks are of one depth, so that each block has its partner")
-                .hint("leave `pairs` out")
-        };
-        let difference = match Group::matched(models, None, plan)? {
-            Ok(_) => None,
-            Err((error @ FusionError::Architecture { .. }, paths)) => {
-                Some(crate::error::fusion_error(&error, &paths, plan.anchor).message)
-            }
-            // What else is wrong is said where it is met.
-            Err(_) => return Ok(None),
-        };
-        let blocks = if difference.is_some() { cut(models)? } else { Vec::new() };
+        let Some(difference) = difference(models, plan, options)? else { return Ok(None) };
+        let blocks = cut(models)?;
         let most = blocks.iter().map(Vec::len).max().unwrap_or(0);
-        let Some(difference) = difference.filter(|_| blocks.iter().any(|of| of.len() < most)) else {
-            return if options.pairs.is_some() { Err(equal()) } else { Ok(None) };
-        };
+        if blocks.iter().all(|of| of.len() == most) {
+            return Ok(None);
+        }
         refuse_widths(options)?;
         models.iter().try_for_each(|model| model.finite().map(|_| ()))?;
         let is_deepest = |model: &usize| blocks[*model].len() == most;
         let deepest = Some(plan.anchor).filter(is_deepest).or_else(|| (0..models.len()).rev().find(is_deepest));
         let deepest = deepest.unwrap_or(plan.anchor);
+        if options.aligned_only == Some(true) && deepest != plan.anchor && !is_deepest(&plan.anchor) {
+            return Err(Error::input(
+                "a network that is aligned keeps its function, for which it must not lose blocks that only it has",
+            )
+            .hint("let the deeper network be the `anchor`"));
+        }
         let given = options.pairs.as_deref().map(given::read).transpose()?;
         let originals = models.to_vec();
         let mut found = Self {
@@ -183,7 +178,7 @@ impl Depths {
         let table = report::side_by_side(&self.originals, (deepest, model), blocks);
         let why = if reason == self.difference { String::new() } else { format!("; {reason}") };
         Error::input(format!("{}{why}\n{table}", self.difference))
-            .hint("networks of unequal depth must repeat blocks of one form; `pairs` says which of them go together")
+            .hint("networks of unequal depth must be made of blocks of one form; `otfuse inspect` shows each of them")
     }
 
     /// Whether the result has fewer blocks than the networks that are fused.
@@ -253,6 +248,21 @@ fn is_fitting(repair: RepairName) -> bool {
     matches!(repair, RepairName::LeastSquares | RepairName::Distill)
 }
 
+/// How the graphs of models differ that are not of one form; `None` where they are, or something else is wrong, which is said where it is
+/// met.
+fn difference(models: &[Model], plan: &Plan, options: &FuseOptions) -> Result<Option<String>> {
+    match Group::matched(models, None, plan)? {
+        Ok(_) if options.pairs.is_some() => {
+            Err(Error::input("`pairs`: the networks are of one depth, so that each block has its partner")
+                .hint("leave `pairs` out"))
+        }
+        Err((error @ FusionError::Architecture { .. }, paths)) => {
+            Ok(Some(crate::error::fusion_error(&error, &paths, plan.anchor).message))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn refuse_widths(options: &FuseOptions) -> Result<()> {
     let asked = [("target_width", options.target_width.is_some()), ("width_budget", options.width_budget.is_some())];
     match asked.into_iter().find(|(_, is_asked)| *is_asked) {
@@ -302,7 +312,13 @@ pub fn deepen(model: &Model, like: &Model, seed: u64, context: &Context) -> Resu
         let plan = Plan::resolve(&options, &models, crate::fusing::plan::Purpose::Fuse { has_data: false })?;
         let mut deepened = models.to_vec();
         let quiet = context.clone().observer(|_: &crate::Event<'_>| {});
-        Depths::matched(&mut deepened, &plan, &options, &Prepared::default(), &quiet)?;
-        deepened[0].graph().cloned()
+        match Depths::matched(&mut deepened, &plan, &options, &Prepared::default(), &quiet)? {
+            Some(found) if found.report.deepest == 0 => {
+                Err(Error::input("it is deeper than the network in whose form it is to be brought")
+                    .of(model.path())
+                    .hint("the deeper network comes second"))
+            }
+            _ => deepened[0].graph().cloned(),
+        }
     })
 }
