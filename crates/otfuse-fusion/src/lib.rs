@@ -48,10 +48,7 @@ mod transform;
 pub use activations::Activations;
 pub use alignment::{GroupAlignment, ModelAlignment, SavedPlan};
 pub use cka::Gram;
-pub use depth::{
-    Alike, Cut, Deepened, DepthError, Place, deepen, likeness_of_weights, pair_blocks, place_blocks, shorten,
-    split_weights,
-};
+pub use depth::{Alike, Cut, Deepened, DepthError, deepen, likeness_of_weights, pair_blocks, shorten, split_weights};
 pub use error::FusionError;
 pub use fuse::{Aligned, Fusion, align_all, fuse};
 pub use importance::Deviations;

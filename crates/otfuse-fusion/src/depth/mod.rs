@@ -19,5 +19,5 @@ mod walk;
 pub use deepen::{Deepened, deepen};
 pub use error::DepthError;
 pub use likeness::{Alike, likeness_of_weights};
-pub use pairs::{Cut, Place, pair_blocks, place_blocks};
+pub use pairs::{Cut, pair_blocks};
 pub use shorten::{shorten, split_weights};

@@ -16,15 +16,15 @@ pub type Cut<'a> = (&'a Graph, &'a [Block]);
 
 /// Where a block stands in a row of blocks of one form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+struct Place {
     /// From the first one on, which is a residual block that changes the form where one stands in front of the row.
-    pub at: usize,
+    at: usize,
     /// Blocks of the row.
-    pub of: usize,
+    of: usize,
 }
 
 /// The place of each block in its row.
-pub fn place_blocks(blocks: &[Block]) -> Vec<Place> {
+fn place_blocks(blocks: &[Block]) -> Vec<Place> {
     let mut places = Vec::with_capacity(blocks.len());
     let mut start = 0;
     while start < blocks.len() {
