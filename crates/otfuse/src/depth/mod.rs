@@ -177,7 +177,9 @@ impl Depths {
     fn unlike(&self, reason: &str, (deepest, model): (usize, usize), blocks: &[Vec<Block>]) -> Error {
         let table = report::side_by_side(&self.originals, (deepest, model), blocks);
         let why = if reason == self.difference { String::new() } else { format!("; {reason}") };
-        Error::input(format!("{}{why}\n{table}", self.difference))
+        let file = Some(self.originals[model].path().to_owned());
+        let error = Error::input(format!("{}{why}\n{table}", self.difference));
+        Error { file, ..error }
             .hint("networks of unequal depth must be made of blocks of one form; `otfuse inspect` shows each of them")
     }
 
