@@ -237,6 +237,8 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "epsilon",
             "marginals",
             "anchor",
+            "depth",
+            "pairs",
             "align_outputs",
             "activation_point",
             "activation_features",

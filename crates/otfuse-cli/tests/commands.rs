@@ -158,6 +158,48 @@ fn fuse() {
 }
 
 #[test]
+fn fuse_of_unequal_depth() {
+    let folder = Folder::new();
+    let deep = mlp(&[64, 12, 12, 8, 8, 10], 5).expect("sound widths");
+    write_pytorch(&folder.path("deep.pt"), &state_dict(&deep)).expect("written");
+    let proto = to_proto(&deep).expect("sound");
+    write_onnx(&folder.path("deep.onnx"), proto, &WriteOptions::default()).expect("written");
+    let sizes = |name: &str| -> Vec<Value> {
+        let report = folder.json(&format!("inspect {name} --arch mlp"));
+        report["groups"].as_array().expect("groups").iter().map(|group| group["size"].clone()).collect()
+    };
+    for (order, depth, expected) in [
+        ("a.pt deep.pt", "anchor", vec![12, 12, 8, 8]),
+        ("deep.pt a.pt", "anchor", vec![12, 8]),
+        ("deep.pt a.pt", "deep", vec![12, 12, 8, 8]),
+        ("a.pt c.pt deep.pt", "shallow", vec![16, 8]),
+    ] {
+        let line = format!("fuse {order} -o fused.pt --arch mlp --depth {depth} --data digits --samples 60 --check 0");
+        let results = [1, 2].map(|threads| {
+            let report = folder.run(&format!("{line} --json"), Some(threads)).stdout;
+            (serde_json::from_slice::<Value>(&report).expect("JSON alone on stdout"), folder.bytes("fused.pt"))
+        });
+        assert!(results[0].1 == results[1].1, "{line}");
+        assert_eq!(sizes("fused.pt"), expected, "{line}");
+        let depth = &results[0].0["depth"];
+        assert_eq!(keys(&depth["models"][0]), ["blocks", "error", "inserted", "likeness", "model", "pairs", "path"]);
+        assert_eq!(depth["models"][0]["inserted"].as_array().map(Vec::len), Some(2), "{depth}");
+        assert!(number(&depth["models"][0]["error"]) < 1e-5);
+        assert_eq!(depth["result_blocks"], expected.len() + 1);
+    }
+    let line = "fuse a.onnx deep.onnx -o fused.onnx --samples-from none";
+    let report = folder.run(&format!("{line} --json --report page.html"), None).stdout;
+    std::fs::write(folder.path("report.json"), &report).expect("written");
+    let first = folder.bytes("fused.onnx");
+    std::fs::remove_file(folder.path("fused.onnx")).expect("removed");
+    let text = folder.text(&format!("{line} --pairs report.json"));
+    assert!(text.contains("2 blocks put in that change nothing"), "{text}");
+    assert!(
+        folder.bytes("fused.onnx") == first && String::from_utf8_lossy(&folder.bytes("page.html")).contains("put in")
+    );
+}
+
+#[test]
 fn fuse_gives_the_same_bytes() {
     let folder = Folder::new();
     for extension in ["onnx", "safetensors", "pt"] {

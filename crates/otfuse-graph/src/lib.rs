@@ -3,6 +3,7 @@
 //! A [`Graph`] is a network as a value: nodes with typed [`Operator`]s of ONNX semantics, constant tensors, inputs and
 //! outputs. This crate does no input or output and no arithmetic on tensors.
 
+mod blocks;
 mod builder;
 mod data_type;
 mod dim;
@@ -17,6 +18,7 @@ mod states;
 mod symmetry;
 mod tensor;
 
+pub use blocks::{Block, Segment, blocks_of, segments};
 pub use builder::GraphBuilder;
 pub use data_type::DataType;
 pub use dim::{Dim, Shape};

@@ -89,6 +89,17 @@ choices!(
     }
 );
 choices!(
+    /// Which of networks of unequal depth gives the result its form.
+    DepthName {
+        /// The anchor
+        Anchor = "anchor",
+        /// A shallowest one: blocks are taken out of the fused network, and the others fitted to it
+        Shallow = "shallow",
+        /// A deepest one
+        Deep = "deep",
+    }
+);
+choices!(
     /// What becomes of tokens that not all models have.
     VocabularyName {
         /// The anchor's tokens stay; rows that another model lacks are the anchor's alone

@@ -56,6 +56,7 @@ mod context;
 mod dataset;
 #[cfg(feature = "training")]
 mod demo;
+mod depth;
 pub mod diagram;
 mod error;
 mod evaluate;
@@ -89,9 +90,9 @@ pub use apply::{Applied, ApplyOptions, ApplyReport, apply};
 pub use architecture::{ArchitectureError, architecture, architecture_for};
 pub use card::{card, card_path};
 pub use choices::{
-    Choice, ConsensusName, CostName, EffortName, MarginalName, MembersName, MethodName, ModeName, NormName, OrderName,
-    PointName, PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, SymmetryName, TypeName,
-    VocabularyName,
+    Choice, ConsensusName, CostName, DepthName, EffortName, MarginalName, MembersName, MethodName, ModeName, NormName,
+    OrderName, PointName, PresetName, ResidualName, SolverName, SplitName, StartName, StatisticName, SymmetryName,
+    TypeName, VocabularyName,
 };
 pub use compare::{
     CompareOptions, CompareSeconds, ComparedAlignment, ComparedGroup, ComparedModel, Kernel, Kernels, LayerActivations,
@@ -103,6 +104,7 @@ pub use context::{Context, Event, Observer};
 pub use dataset::{DataOptions, Dataset, Samples};
 #[cfg(feature = "training")]
 pub use demo::{Demo, DemoRow, demo};
+pub use depth::{DepthReport, PairedModel, deepen};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
 #[cfg(feature = "training")]

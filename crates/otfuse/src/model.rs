@@ -167,6 +167,15 @@ impl Model {
         Ok(model)
     }
 
+    /// This network in the form of a deeper one, whose nodes and names `graph` has. Known by its own path.
+    pub(crate) fn in_form_of(&self, deeper: &Self, graph: Graph) -> Result<Self> {
+        let mut file = deeper.file()?.clone();
+        file.graph = graph;
+        let model = Self::with(&self.0.path, self.0.key.clone(), self.0.held.clone(), Ok(file));
+        let _ = model.0.sha256.set(self.sha256().map(str::to_owned));
+        Ok(model)
+    }
+
     /// What a user should know of the file before its network is used: other state dicts beside the one that was read, tensors
     /// that only the checkpoint or only its architecture has. A line each.
     pub fn notes(&self) -> Vec<String> {

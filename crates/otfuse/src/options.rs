@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::choices::choices;
 use crate::{
-    ConsensusName, CostName, EffortName, InputShapes, MarginalName, MembersName, MethodName, ModeName, OrderName,
-    PointName, PresetName, ResidualName, SolverName, StartName, StatisticName, SymmetryName, TypeName, VocabularyName,
+    ConsensusName, CostName, DepthName, EffortName, InputShapes, MarginalName, MembersName, MethodName, ModeName,
+    OrderName, PointName, PresetName, ResidualName, SolverName, StartName, StatisticName, SymmetryName, TypeName,
+    VocabularyName,
 };
 
 /// A struct of options, none of which has to be said, as files name them.
@@ -142,6 +143,10 @@ options!(
         marginals ("marginals"): MarginalName,
         /// The model, counted from 0, that the others are aligned to and whose shapes and format the result has; the last.
         anchor ("anchor"): usize,
+        /// Which of networks of unequal depth gives the result its form; anchor.
+        depth ("depth"): DepthName,
+        /// A file that says which layers of networks of unequal depth go together; found if not given.
+        pairs ("pairs"): String,
         /// Averaging weight of each model; equal.
         weights ("weights"): Numbers,
         /// Align the outputs of the network too, as the published code does.

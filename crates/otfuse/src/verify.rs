@@ -331,6 +331,36 @@ pub(crate) fn computes_the_same(
     Ok((error > ROTATION_TOLERANCE || error.is_nan()).then_some(error))
 }
 
+/// How far the outputs of another network are from a network's own on random inputs, which both take in one order, relative to the
+/// largest.
+///
+/// # Errors
+/// A network that cannot be run.
+pub(crate) fn difference_of(
+    graph: &Graph,
+    other: &Graph,
+    shapes: &InputShapes,
+    seed: u64,
+    host: &Host,
+) -> Result<f64, VerifyError> {
+    let (facts, groups) = (Facts::of(graph)?, NeuronGroups::default());
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let wanted = graph.outputs();
+    let inputs = inputs_at(graph, &facts, shapes, &mut random);
+    let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted, inputs, noise: None, host }.expected();
+    let (inputs, expected) = match Tried::of(run(&inputs)) {
+        Tried::Found(expected) => (inputs, expected),
+        Tried::Failed(error) => Search::new(graph, &facts, shapes, seed, &run).find(error)?,
+        Tried::Hopeless(error) => return Err(error),
+    };
+    let places = graph.inputs().iter().zip(other.inputs());
+    let renamed = places.filter_map(|(own, place)| {
+        Some((other.value(*place).name.clone(), inputs.get(&graph.value(*own).name)?.clone()))
+    });
+    let found = run_values_with(other, renamed.collect(), other.outputs(), host, &|_, _| None)?;
+    Ok(difference(&expected, &found).1)
+}
+
 /// How far the outputs of a network with other weights are from its own on random inputs.
 fn rotation_error(
     graph: &Graph,

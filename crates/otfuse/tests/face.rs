@@ -134,7 +134,7 @@ fn errors_name_what_is_to_blame() {
     let error = refused(Model::open(&path).unwrap().verify(&context));
     assert_input(&error, Some(&path), Some("fc2.weight"));
 
-    let other = write(&folder, "other.onnx", &mlp(&[64, 12, 10], 1).unwrap());
+    let other = write(&folder, "other.onnx", &mlp(&[32, 12, 10], 1).unwrap());
     let error = refused(Fuse::new([&Model::open(&other).unwrap(), &b]).run(&context));
     assert_input(&error, Some(&other), None);
 

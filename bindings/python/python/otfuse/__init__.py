@@ -176,6 +176,8 @@ def fuse(
         Results of other widths.
     dtype : {"float32", "float16", "bfloat16"}
         The element type of the result's weights.
+    depth : {"anchor", "shallow", "deep"}
+        Which of networks of unequal depth gives the result its form; ``pairs`` is a file that says which layers go together.
     vocabulary : {"anchor", "intersect"}
         Of Hugging Face models: rows are matched by token, and the anchor's tokens stay, or those that all have.
     sweeps, start, members, order, starts, balance, activation_share, consensus, marginals, align_outputs, \

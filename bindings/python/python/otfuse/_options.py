@@ -50,6 +50,8 @@ class FuseOptions(AlignOptions, total=False):
     activation_share: float
     consensus: Literal["anchor", "mean"]
     marginals: Literal["uniform", "l1", "l2"]
+    depth: Literal["anchor", "shallow", "deep"]
+    pairs: str
     weights: Sequence[float]
     align_outputs: bool
     check: int

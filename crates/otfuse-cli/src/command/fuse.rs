@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Candidate, Comparison, ConsensusName, CostName, DataOptions, Dataset, DistilledNetwork, EffortName, Error,
-    FuseConfig, FuseOptions, FuseReport, InputShapes, MadeReport, MarginalName, MembersName, MergeName, MethodName,
-    ModeName, Model, OrderName, PointName, PresetName, Registry, Rehearsal, RepairName, ResidualName, Result,
-    SolverName, StartName, StatisticName, SymmetryName, TriedWay, TypeName, VocabularyName, card, card_path,
+    Candidate, Comparison, ConsensusName, CostName, DataOptions, Dataset, DepthName, DepthReport, DistilledNetwork,
+    EffortName, Error, FuseConfig, FuseOptions, FuseReport, InputShapes, MadeReport, MarginalName, MembersName,
+    MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry, Rehearsal, RepairName,
+    ResidualName, Result, SolverName, StartName, StatisticName, SymmetryName, TriedWay, TypeName, VocabularyName, card,
+    card_path,
 };
 
 use super::sweep;
@@ -106,6 +107,12 @@ struct Options {
     /// one if not given
     #[arg(long, value_name = "I")]
     anchor: Option<usize>,
+    /// Which of networks of unequal depth gives the result its form [default: anchor]
+    #[arg(long, value_parser = choice::<DepthName>())]
+    depth: Option<DepthName>,
+    /// Which layers of networks of unequal depth go together, as JSON: the report of an earlier fusion, or {"pairs": [[0, 0], ..]}
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<String>,
     /// Averaging weight of each model; equal if not given
     #[arg(long, value_name = "W,W,..", value_delimiter = ',', allow_hyphen_values = true)]
     weights: Vec<f64>,
@@ -239,6 +246,8 @@ impl Options {
             consensus: sweeping.consensus,
             marginals: self.marginals,
             anchor: self.anchor,
+            depth: self.depth,
+            pairs: self.pairs.clone(),
             weights: (!self.weights.is_empty()).then(|| self.weights.clone().into()),
             align_outputs: said(self.align_outputs),
             samples: self.samples,
@@ -305,6 +314,9 @@ impl Fuse {
         let models = reading.open_all(&paths, &mut registry)?;
         if let Some(file) = options.samples_from.as_deref().filter(|from| otfuse::names_file(from)) {
             registry.input("samples-from", Path::new(file))?;
+        }
+        if let Some(file) = &options.pairs {
+            registry.input("pairs", Path::new(file))?;
         }
         let data = self.data.open(&data, &mut registry)?;
         Ok(Given { models, options, data, registry })
@@ -405,12 +417,13 @@ pub fn text(report: &FuseReport) -> String {
     let seconds = &report.seconds;
     let compared =
         report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", compared(found, &report.output)));
+    let deepened = report.depth.as_ref().map_or_else(String::new, deepened);
     let tried = if report.ways.is_empty() { String::new() } else { tried(&report.ways) };
     let distilled = report.distillation.as_ref().map_or_else(String::new, distilled);
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     let made = report.made.as_ref().map_or_else(String::new, |made| format!("\n{}", made_samples(made)));
     format!(
-        "{aligned}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
+        "{aligned}{deepened}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
          alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{made}{tried}{distilled}{compared}",
         report.output,
         count(report.models.len(), "model"),
@@ -426,6 +439,27 @@ pub fn text(report: &FuseReport) -> String {
         seconds.write,
         seconds.hash,
     )
+}
+
+/// Which layers of networks of unequal depth went together.
+fn deepened(found: &DepthReport) -> String {
+    let columns = found.columns();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let fitted = match found.is_fitted {
+        Some(true) => ", the others fitted to what it computed with them",
+        Some(false) => ", the others as they were",
+        None => "",
+    };
+    let inserted: usize = found.models.iter().map(|model| model.inserted.len()).sum();
+    let taken = match found.is_fitted {
+        Some(_) => format!(
+            "; then {} taken out of the result{fitted}",
+            count(found.blocks.len() - found.result_blocks, "block")
+        ),
+        None => String::new(),
+    };
+    let table = table(&columns, &[], found.rows());
+    format!("{table}\n{} put in that change nothing{taken}\n", count(inserted, "block"))
 }
 
 /// The ways that were tried, and which was taken.

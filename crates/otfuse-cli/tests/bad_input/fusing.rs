@@ -21,7 +21,7 @@ fn architectures() {
     shop.network("images.onnx", &convolutional(1));
     shop.network("colours.onnx", &convolutional(3));
     for (first, second, expected) in [
-        ("a.onnx", "deep.onnx", "nodes"),
+        ("sigmoid.onnx", "deep.onnx", "fc3"),
         ("a.onnx", "sigmoid.onnx", "Sigmoid"),
         ("sum.onnx", "skip.onnx", "Add"),
         ("a.onnx", "classes.onnx", "fc2."),
@@ -37,6 +37,37 @@ fn architectures() {
     shop.refuses("fuse a.onnx wide.onnx -o out/fused.onnx --method average", &expected);
     shop.refuses("fuse a.onnx absent.onnx -o out/fused.onnx", &["absent.onnx", "cannot open"]);
     shop.finish(16);
+}
+
+#[test]
+fn pairs_of_layers() {
+    let mut shop = Workshop::new();
+    shop.network("a.onnx", &perceptron(&[4, 6, 3], 1));
+    shop.network("b.onnx", &perceptron(&[4, 6, 3], 3));
+    shop.network("deep.onnx", &perceptron(&[4, 6, 6, 3], 2));
+    for (name, text) in [
+        ("empty", ""),
+        ("number", "7"),
+        ("list", "[]"),
+        ("few", r#"{"pairs": [[0, 0]]}"#),
+        ("far", r#"{"pairs": [[0, 0], [7, 1]]}"#),
+        ("turned", r#"{"pairs": [[2, 0], [0, 1]]}"#),
+        ("unlike", r#"{"pairs": [[0, 0], [1, 1]]}"#),
+        ("three", r#"{"pairs": [[0, 0, 0], [2, 1]]}"#),
+        ("report", r#"{"depth": {"models": []}}"#),
+    ] {
+        let file = format!("{name}.json");
+        shop.put(&file, text);
+        let line = format!("fuse a.onnx deep.onnx -o out/fused.onnx --pairs {file}");
+        shop.refuses(&line, &[&file, "pairs"]);
+    }
+    shop.refuses("fuse a.onnx deep.onnx -o out/fused.onnx --pairs absent.json", &["absent.json"]);
+    shop.put("good.json", r#"{"pairs": [[0, 0], [2, 1]]}"#);
+    shop.refuses("fuse a.onnx b.onnx -o out/fused.onnx --pairs good.json", &["--pairs", "one depth"]);
+    shop.refuses("fuse a.onnx deep.onnx -o good.json --pairs good.json", &["good.json"]);
+    shop.refuses("fuse a.onnx deep.onnx -o out/fused.onnx --target-width 0.5", &["--target-width", "unequal depth"]);
+    shop.refuses("fuse a.onnx deep.onnx -o out/fused.onnx --depth deepest", &["deepest", "--depth"]);
+    shop.finish(14);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use otfuse_graph::Unary;
 
 /// A function of single numbers that neurons go through.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Activation {
+pub(crate) struct Activation {
     function: Unary,
     /// How far a step goes: below 2 over the largest curvature of the squared error, so that steps are descents.
     pace: f32,

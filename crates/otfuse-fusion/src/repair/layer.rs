@@ -18,7 +18,7 @@ const LEAST_ROWS: usize = 65_536;
 const PIECE: usize = 256;
 
 /// A layer that is fitted, a system of equations for each group of a convolution.
-pub(super) struct Layer<'a> {
+pub(crate) struct Layer<'a> {
     product: Product<'a>,
     /// That of the weight.
     shape: &'a [usize],
@@ -32,7 +32,7 @@ pub(super) struct Layer<'a> {
 }
 
 /// A layer's weights on their way.
-pub(super) struct Solving {
+pub(crate) struct Solving {
     systems: Vec<(System, Held)>,
     fits: Vec<Fitted>,
     /// The fits whose error is the least of those that are known, and the error.
@@ -40,7 +40,7 @@ pub(super) struct Solving {
 }
 
 /// A round over all rows: where their sums are to go, and the error.
-pub(super) struct Round {
+pub(crate) struct Round {
     steps: Vec<RightSide>,
     error: f64,
 }

@@ -7,21 +7,21 @@
 //! that training expects. [`repair`] goes through the layers with samples, the fused network and its parents side by side
 //! (`stream`); networks are run by whatever implements [`Runner`].
 
-mod activation;
+pub(crate) mod activation;
 mod balance;
 mod choice;
 mod cholesky;
 mod data_free;
 mod ensemble;
 mod importance;
-mod layer;
+pub(crate) mod layer;
 mod moments;
 mod normal_equations;
 mod patches;
 mod refit;
 mod runner;
 mod shares;
-mod stream;
+pub(crate) mod stream;
 mod unit;
 
 use std::ops::ControlFlow;

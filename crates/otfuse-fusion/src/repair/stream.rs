@@ -7,7 +7,7 @@ use otfuse_graph::{Graph, NodeId, Tensor, ValueId};
 use super::runner::{Loaded, RunError, Runner};
 
 /// A network that stands still between two layers, with the values of all samples at the cut.
-pub(super) struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     graph: &'a Graph,
     loaded: Box<dyn Loaded + 'a>,
     /// The nodes that have run.
@@ -22,6 +22,11 @@ impl<'a> Stream<'a> {
         let loaded = runner.load(graph)?;
         let batches = loaded.inputs()?;
         Ok(Self { graph, loaded, done: HashSet::new(), batches })
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &'a Graph {
+        self.graph
     }
 
     /// The number of batches.
@@ -69,7 +74,7 @@ impl<'a> Stream<'a> {
 }
 
 /// The nodes that some values need.
-pub(super) fn ancestors(graph: &Graph, wanted: &[ValueId]) -> HashSet<NodeId> {
+pub(crate) fn ancestors(graph: &Graph, wanted: &[ValueId]) -> HashSet<NodeId> {
     let producers: HashMap<ValueId, NodeId> = graph.producers();
     let mut found = HashSet::new();
     let mut waiting: Vec<ValueId> = wanted.to_vec();

@@ -29,6 +29,7 @@ use self::order::canonical_order;
 use self::plan::{Plan, Purpose, spare_memory};
 use self::vocabulary::Matched;
 use self::ways::Attempt;
+use crate::depth::{self, Depths};
 use crate::error::fusion_error;
 use crate::fitting::{bounded, fitted};
 use crate::measure::Clock;
@@ -119,9 +120,9 @@ impl<'s> Training<'s> {
 #[derive(Default)]
 pub(crate) struct Prepared {
     /// Those whose activations are matched.
-    matching: Option<Samples>,
+    pub(crate) matching: Option<Samples>,
     /// Those that layers are fitted on.
-    all: Option<Samples>,
+    pub(crate) all: Option<Samples>,
 }
 
 impl Prepared {
@@ -224,7 +225,17 @@ impl Fuse {
     /// # Errors
     /// Options that contradict each other.
     pub fn expected_anchor(&self) -> Result<&Model> {
-        Ok(&self.models[Plan::resolve(&self.options, &self.models, self.purpose())?.anchor])
+        let placed = self.placed()?;
+        Ok(&self.models[Plan::resolve(&placed.options, &self.models, self.purpose())?.anchor])
+    }
+
+    /// The same fusion, whose anchor has the depth that was asked for.
+    fn placed(&self) -> Result<Self> {
+        let mut placed = self.clone();
+        if let Some(anchor) = depth::anchor(&self.models, &self.options)? {
+            placed.options.anchor = Some(anchor);
+        }
+        Ok(placed)
     }
 
     fn purpose(&self) -> Purpose {
@@ -237,7 +248,7 @@ impl Fuse {
     /// # Errors
     /// Options that contradict each other; samples or files that cannot be read; a damaged test split.
     pub fn plan(&self, context: &Context) -> Result<FusePlan> {
-        context.install(|| self.sourced(context))
+        context.install(|| self.placed()?.sourced(context))
     }
 
     fn planned(&self, context: &Context) -> Result<FusePlan> {
@@ -267,6 +278,7 @@ impl Fuse {
         }
         spare_memory(&mut options, &models, self.source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
+        let depths = Depths::matched(&mut models, &plan, &options, &samples, context)?;
         let data = self.source.as_ref().map(|source| source.name().to_owned());
         Ok(FusePlan {
             models,
@@ -276,6 +288,7 @@ impl Fuse {
             checked,
             data,
             words,
+            depths,
             #[cfg(feature = "training")]
             contest: None,
         })
@@ -335,6 +348,8 @@ pub struct FusePlan {
     checked: Option<Checked>,
     data: Option<String>,
     words: Matched,
+    /// Where the models are of unequal depth.
+    depths: Option<Depths>,
     /// Samples that the models made, and the fusion without them.
     #[cfg(feature = "training")]
     contest: Option<crate::making::Contest>,
@@ -343,7 +358,7 @@ pub struct FusePlan {
 impl FusePlan {
     /// The network whose shapes and format the result has.
     pub fn anchor(&self) -> &Model {
-        &self.models[self.plan.anchor]
+        &self.originals()[self.plan.anchor]
     }
 
     /// Proves the models' neuron groups, aligns, merges, repairs and measures.
@@ -360,7 +375,11 @@ impl FusePlan {
         let mut clock = Clock::start();
         let given_anchor = self.plan.anchor;
         if let Some(dtype) = self.options.dtype {
-            self.models[given_anchor] = self.models[given_anchor].retyped(dtype.data_type())?;
+            let anchor = match &mut self.depths {
+                Some(depths) if depths.is_shortened() => &mut depths.originals[given_anchor],
+                _ => &mut self.models[given_anchor],
+            };
+            *anchor = anchor.retyped(dtype.data_type())?;
         }
         let anchor = self.models[given_anchor].clone();
         let narrow = self.narrow(context)?;
@@ -376,7 +395,7 @@ impl FusePlan {
         let verified = !self.options.no_verify.unwrap_or(false) && group.prove(&self.plan, context)?;
         let verify = clock.lap();
         let turned = Turned::of(&self.models, &group, &self.plan, context)?;
-        let anchor = turned.as_ref().map_or(anchor, |turned| turned.models[given_anchor].clone());
+        let mut anchor = turned.as_ref().map_or(anchor, |turned| turned.models[given_anchor].clone());
         if turned.is_some()
             && self.plan.repair == RepairName::DataFree
             && self.options.repair != Some(RepairName::DataFree)
@@ -388,6 +407,7 @@ impl FusePlan {
         let choosing = clock.lap();
         let Attempt { outcome, alignments, seconds } = self.attempt(&way, turned.as_ref(), &self.samples, context)?;
         clock.lap();
+        let outcome = self.shortened(outcome, &mut anchor, context)?;
         #[cfg(feature = "training")]
         let mut distillation = None;
         let outcome = match outcome {
@@ -420,11 +440,12 @@ impl FusePlan {
             self.samples.count(used);
         }
         let mut report =
-            FuseReport::of(FuseSettings { verified, ..settings }, &self.options, &self.models, &alignments)?;
+            FuseReport::of(FuseSettings { verified, ..settings }, &self.options, self.originals(), &alignments)?;
         #[cfg(feature = "training")]
         {
             report.distillation = distillation;
         }
+        report.depth = self.depths.as_ref().map(|depths| depths.report.clone());
         report.ways = tried;
         report.comparison = comparison;
         report.coverage = coverage;
@@ -440,7 +461,27 @@ impl FusePlan {
             comparison: measured,
         };
         context.check()?;
-        Ok(Fused { anchor, models: self.models, outcome, report, alignments, made: None })
+        let models = self.originals().to_vec();
+        Ok(Fused { anchor, models, outcome, report, alignments, made: None })
+    }
+
+    /// The models as they were given.
+    fn originals(&self) -> &[Model] {
+        self.depths.as_ref().map_or(&self.models, |depths| &depths.originals)
+    }
+
+    /// The result without the blocks that the anchor does not have, and the anchor that it is written as.
+    fn shortened(&mut self, outcome: Outcome, anchor: &mut Model, context: &Context) -> Result<Outcome> {
+        let Some(depths) = self.depths.as_mut().filter(|depths| depths.is_shortened()) else { return Ok(outcome) };
+        let graph = match outcome {
+            Outcome::Whole(graph) => graph,
+            Outcome::Streamed { aligned, merge, weights } => {
+                aligned.average(&*merge, &weights).map_err(Error::input)?
+            }
+        };
+        let (graph, own) = depths.shortened(&graph, (self.plan.repair, self.plan.rounds), &self.samples, context)?;
+        *anchor = own;
+        Ok(Outcome::Whole(graph))
     }
 
     /// The repaired network after it followed its parents, where the plan says so.

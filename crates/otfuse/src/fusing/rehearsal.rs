@@ -6,7 +6,8 @@ use otfuse_runtime::SampleLayout;
 use serde::Serialize;
 
 use super::plan::{Plan, spare_memory};
-use super::{Fuse, FuseSettings, Group, Source};
+use super::{Fuse, FuseSettings, Group, Prepared, Source};
+use crate::depth::Depths;
 use crate::{Context, Error, Result, SplitName};
 
 /// What a fusion would do.
@@ -33,11 +34,16 @@ impl Fuse {
     /// # Errors
     /// As those of [`run`](Fuse::run) that do not take the weights.
     pub fn rehearse(&self, context: &Context) -> Result<Rehearsal> {
-        let (mut models, mut options) = (self.models.clone(), self.options.clone());
+        let placed = self.placed()?;
+        let (mut models, mut options) = (self.models.clone(), placed.options);
         let first = Plan::resolve(&options, &models, self.purpose())?;
         self.words(&mut models, first.anchor, context)?;
         spare_memory(&mut options, &models, self.source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
+        let depths = Depths::matched(&mut models, &plan, &options, &Prepared::default(), context)?;
+        if let Some(depths) = &depths {
+            context.note(&depths.report.headline());
+        }
         let group = Group::matched(&models, None, &plan)?
             .map_err(|(error, paths)| crate::error::fusion_error(&error, &paths, plan.anchor))?;
         if let Some(source) = &self.source {
@@ -60,7 +66,10 @@ impl Fuse {
         Ok(Rehearsal {
             models: self.models.iter().map(crate::Model::shown).collect(),
             anchor: plan.anchor,
-            parameters: anchor.parameter_count(),
+            parameters: match &depths {
+                Some(depths) => depths.originals[plan.anchor].graph()?.parameter_count(),
+                None => anchor.parameter_count(),
+            },
             aligned_parameters: sizes.map(otfuse_graph::Tensor::len).sum(),
             groups: networks.groups().len(),
             settings: FuseSettings::of(&plan, &options, data, plan.anchor, &weights).entries(),

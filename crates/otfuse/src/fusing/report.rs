@@ -10,6 +10,7 @@ use super::distilled::DistilledNetwork;
 use super::plan::Plan;
 use super::ways::TriedWay;
 use crate::choices::Choice;
+use crate::depth::DepthReport;
 use crate::{
     CostName, FuseOptions, MarginalName, MergeName, MethodName, ModeName, Model, PointName, PresetName, RepairName,
     ResidualName, Result, SolverName, StatisticName,
@@ -36,6 +37,9 @@ pub struct FuseReport {
     #[cfg(feature = "training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<DistilledNetwork>,
+    /// Which layers went together, where the networks are of unequal depth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<DepthReport>,
     /// The ways that were tried before one was taken, where there were several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<TriedWay>,
@@ -294,6 +298,7 @@ impl FuseReport {
             sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
             #[cfg(feature = "training")]
             distillation: None,
+            depth: None,
             ways: Vec::new(),
             comparison: None,
             #[cfg(feature = "training")]

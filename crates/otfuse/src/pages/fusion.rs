@@ -5,8 +5,9 @@ use otfuse_report::{BarChart, BarGroup, Block, Cell, Figure, Grid, Page, ReportE
 use super::{Paged, short_hash};
 #[cfg(feature = "training")]
 use crate::demo::Demo;
+use crate::depth::DepthReport;
 use crate::evaluate::Evaluations;
-use crate::files::short_names;
+use crate::files::{count, short_names};
 use crate::fusing::{Comparison, FuseReport, FusedGroup};
 use crate::measure::{Measure, Measured};
 
@@ -37,6 +38,9 @@ impl Paged for FuseReport {
         let choices = choices(self);
         if !choices.is_empty() {
             sections.push(Section { heading: "Choices".into(), blocks: choices });
+        }
+        if let Some(depth) = &self.depth {
+            sections.push(Section { heading: "Layers".into(), blocks: layers(depth) });
         }
         sections.push(Section { heading: "Neuron groups".into(), blocks: aligned(self)? });
         sections.push(Section { heading: "Time".into(), blocks: seconds(self)? });
@@ -198,7 +202,7 @@ fn verdict(report: &FuseReport) -> String {
             groups => format!(
                 "{} aligned, {mean:.0} % of their neurons one to one. How good the result is was not measured: that takes \
                  labelled samples.",
-                crate::files::count(groups, "neuron group")
+                count(groups, "neuron group")
             ),
         };
     };
@@ -292,6 +296,35 @@ fn choices(report: &FuseReport) -> Vec<Block> {
         ));
     }
     blocks
+}
+
+/// Which layers of networks of unequal depth went together.
+fn layers(depth: &DepthReport) -> Vec<Block> {
+    let inserted: usize = depth.models.iter().map(|model| model.inserted.len()).sum();
+    let mut text = format!("{} that change nothing were put into the shallower networks.", count(inserted, "block"));
+    let taken = depth.blocks.len() - depth.result_blocks;
+    match depth.is_fitted {
+        Some(true) => text += &format!(" {} taken out of the result, the others fitted to it.", count(taken, "block")),
+        Some(false) => text += &format!(" {} taken out of the result, the others as they were.", count(taken, "block")),
+        None => {}
+    }
+    let rows = depth.blocks.iter().enumerate().map(|(at, name)| {
+        let mut row = vec![Cell::text(at.to_string()), Cell::text(name.as_str())];
+        for (to, model) in depth.models.iter().enumerate() {
+            match model.pairs.iter().position(|pair| pair.0 == at) {
+                Some(pair) => {
+                    row.push(Cell::text(model.blocks[model.pairs[pair].1].as_str()));
+                    row.push(Cell::number(model.likeness[pair], 2, format!("/depth/models/{to}/likeness/{pair}")));
+                }
+                None => row.extend([Cell::text("put in"), Cell::none()]),
+            }
+        }
+        row
+    });
+    let mut header = vec!["Block".to_owned(), format!("Model {}", depth.deepest)];
+    header.extend(depth.models.iter().flat_map(|model| [format!("Model {}", model.model), "Likeness".to_owned()]));
+    let caption = "Blocks of the deepest network and their partners".into();
+    vec![Block::Text(text), Block::Grid(Grid { caption, header, rows: rows.collect() })]
 }
 
 /// Distances from what the parents say.
