@@ -176,12 +176,12 @@ impl Wiring<'_> {
     fn activation(&self, value: ValueId) -> Option<Unary> {
         let is_output = self.graph.outputs().contains(&value);
         match self.readers.get(&value).map(Vec::as_slice).filter(|_| !is_output)? {
-            &[(only, _)] => match self.graph.node(only).operator {
+            [(only, _)] => match self.graph.node(*only).operator {
                 Operator::Unary(function) => Some(function),
                 _ => None,
             },
-            &[(a, _), (b, _)] => {
-                let [a, b] = [a, b].map(|id| self.graph.node(id));
+            [(a, _), (b, _)] => {
+                let [a, b] = [a, b].map(|&id| self.graph.node(id));
                 let (gate, product) = if a.operator == Operator::Unary(Unary::Sigmoid) { (a, b) } else { (b, a) };
                 let is_gated = gate.operator == Operator::Unary(Unary::Sigmoid)
                     && product.operator == Operator::Binary(Binary::Mul)
