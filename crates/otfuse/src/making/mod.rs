@@ -37,7 +37,7 @@ const CHAINS: usize = 250;
 /// What samples are made of, and how many.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MakeOptions {
-    /// How many, without copies; as many as there is time for, and 1,000 at most.
+    /// How many, without copies; as many as there is time for, and 1,000 at most (of images of planes 250, with effort thorough 1,000).
     pub count: Option<usize>,
     /// How much work goes into them; default.
     pub effort: Option<EffortName>,
