@@ -25,6 +25,9 @@ pub(super) enum Part {
     ShiftInFront,
 }
 
+/// The most nodes of a block that is searched.
+const LONGEST: usize = 2000;
+
 /// What a block's weights have to be.
 pub(super) type Parts = BTreeMap<ValueId, Part>;
 
@@ -46,7 +49,12 @@ impl Goal<'_> {
     /// What the weights have to be for the block to give out what flows in; `None` where no weights do that. A residual branch is
     /// silenced at its end: its last layer is zero, or the scale behind it. Layers without a branch beside them become identities,
     /// which nonlinearities must let pass as `range` says.
+    ///
+    /// Of blocks of more than [`LONGEST`] nodes nothing is said: the search goes back node by node.
     pub fn parts(&self) -> Option<Parts> {
+        if self.nodes.len() > LONGEST {
+            return None;
+        }
         let mut parts = Parts::new();
         self.same(self.output, &mut parts).then_some(parts)
     }

@@ -136,9 +136,9 @@ pub(super) fn check(deep: &[Block], own: &[Block], pairs: &[(usize, usize)]) -> 
     let wrong = |problem: String| Err(DepthError::Pairs { problem });
     if let Some(&(a, b)) = pairs.iter().find(|(a, b)| *a >= deep.len() || *b >= own.len()) {
         return wrong(format!(
-            "the pair [{a}, {b}]: the deeper network has blocks 0 to {}, the other one 0 to {}",
-            deep.len() - 1,
-            own.len() - 1
+            "the pair [{a}, {b}]: the deeper network has {} blocks, the other one {}, counted from 0",
+            deep.len(),
+            own.len()
         ));
     }
     if let Some(missing) = (0..own.len()).find(|b| pairs.iter().filter(|(_, of)| of == b).count() != 1) {

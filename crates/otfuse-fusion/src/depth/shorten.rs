@@ -10,9 +10,9 @@ use super::pairs::Cut;
 use super::walk::Walk;
 use crate::error::FusionError;
 use crate::repair::activation::Activation;
-use crate::repair::layer::Layer;
-use crate::repair::stream::{Stream, ancestors};
-use crate::repair::{Fit, LinearUnit, RepairError, Runner};
+use crate::repair::layer::{Layer, written};
+use crate::repair::stream::{Stream, ancestors, floats};
+use crate::repair::{LinearUnit, RepairError, Runner};
 
 /// How layers are fitted: by what runs them, the ridge, and how often to what comes out behind an activation function.
 pub type Fitted<'a> = (&'a dyn Runner, f64, usize);
@@ -174,7 +174,8 @@ impl<'a> Fitting<'a> {
         for batch in 0..self.own.batches() {
             let own = self.own.peek(batch, &wanted).map_err(failed)?;
             let deep = self.deep.peek(batch, &[target.deep]).map_err(failed)?;
-            let (Some(said), Some(input)) = (deep.get(&target.deep), own.get(&unit.input)) else { continue };
+            let said = floats(deep, target.deep).map_err(failed)?;
+            let input = floats(own.clone(), unit.input).map_err(failed)?;
             let mut values = said.to_f32().unwrap_or_default();
             if let Some(other) = target.other.and_then(|other| own.get(&other)).and_then(Tensor::to_f32) {
                 values.iter_mut().zip(other).for_each(|(value, other)| *value -= other);
@@ -183,7 +184,7 @@ impl<'a> Fitting<'a> {
                 let behind = values.iter().map(|&value| activation.at(value)).collect();
                 layer.keep(&Tensor::from_f32(said.shape(), behind));
             }
-            layer.add(input, &Tensor::from_f32(said.shape(), values), &mut equations);
+            layer.add(&input, &Tensor::from_f32(said.shape(), values), &mut equations);
         }
         // What later layers look at stays within reach.
         let passed = ancestors_of(&self.deep, later, target.deep);
@@ -191,20 +192,16 @@ impl<'a> Fitting<'a> {
         let start = self.start(unit, layer.depth, layer.outputs);
         let has_shift = unit.bias.is_some() || unit.normalization.is_some();
         let singular = || RepairError::Singular { layer: self.left.value(unit.weight).name.clone() };
-        let mut solving = layer.solve(equations, &start, (self.ridge, has_shift)).ok_or_else(singular)?;
-        for _ in 0..activation.map_or(0, |_| self.rounds) {
-            let mut round = layer.round();
-            for batch in 0..self.own.batches() {
-                let own = self.own.peek(batch, &[unit.input]).map_err(failed)?;
-                if let (Some(input), Some(activation)) = (own.get(&unit.input), activation) {
-                    layer.correct(input, batch, activation, &solving, &mut round);
-                }
-            }
-            if solving.step(round).is_break() {
-                break;
-            }
+        let mut input = |batch: usize| {
+            let values = self.own.peek(batch, &[unit.input]);
+            values.and_then(|values| floats(values, unit.input)).map_err(failed)
+        };
+        let fits = layer.solve(equations, &start, (self.ridge, has_shift), (activation, self.rounds), &mut input)?;
+        let own = self.tensors[&unit.weight].to_f32().unwrap_or_default();
+        for (id, values) in written(unit, &fits.ok_or_else(singular)?, layer.depth, &own) {
+            self.set(id, values)?;
         }
-        self.take(&unit.clone(), &solving.finish(), layer.depth, layer.outputs)
+        Ok(())
     }
 
     fn values(&self, id: ValueId) -> Vec<f64> {
@@ -236,57 +233,6 @@ impl<'a> Fitting<'a> {
             start[input * outputs + output] = factors[output] * value;
         }
         start
-    }
-
-    /// Writes fitted weights; a normalisation gets the statistics of the fitted sums and undoes itself.
-    fn take(&mut self, unit: &LinearUnit, fits: &[Fit], depth: usize, outputs: usize) -> Result<(), DepthError> {
-        let m = outputs / fits.len().max(1);
-        let mut weights = vec![0.0; depth * outputs];
-        for (at, weight) in weights.iter_mut().enumerate() {
-            let (input, output) = place(unit, at, depth, outputs);
-            *weight = fits[output / m].weights[input * m + output % m];
-        }
-        let joined = |part: fn(&Fit) -> &Vec<f64>| -> Vec<f64> { fits.iter().flat_map(part).copied().collect() };
-        let intercept = joined(|fit| &fit.intercept);
-        let Some(normalization) = unit.normalization else {
-            self.set(unit.weight, weights)?;
-            return match unit.bias {
-                Some(bias) => self.set(bias, intercept),
-                None => Ok(()),
-            };
-        };
-        // The scale of weights in front of a normalisation means nothing, but for the size of steps of training.
-        let scales = self.scales(unit, &weights, depth, outputs);
-        let scaled = weights.iter().enumerate().map(|(at, weight)| weight * scales[place(unit, at, depth, outputs).1]);
-        let scaled = scaled.collect();
-        self.set(unit.weight, scaled)?;
-        if let Some(bias) = unit.bias {
-            self.set(bias, vec![0.0; outputs])?;
-        }
-        let (means, variances) = (joined(|fit| &fit.means), joined(|fit| &fit.variances));
-        let shifts = means.iter().zip(&intercept).map(|(mean, shift)| mean + shift).collect();
-        let means = means.iter().zip(&scales).map(|(mean, scale)| mean * scale).collect();
-        let variances: Vec<f64> = variances.iter().zip(&scales).map(|(v, scale)| v * scale * scale).collect();
-        let epsilon = f64::from(normalization.epsilon);
-        let undone = variances.iter().zip(&scales).map(|(v, scale)| (v + epsilon).sqrt() / scale).collect();
-        self.set(normalization.scale, undone)?;
-        self.set(normalization.shift, shifts)?;
-        self.set(normalization.mean, means)?;
-        self.set(normalization.variance, variances)
-    }
-
-    /// For each neuron the factor that gives its weights the norm that they had.
-    fn scales(&self, unit: &LinearUnit, weights: &[f64], depth: usize, outputs: usize) -> Vec<f64> {
-        let norms = |values: &[f64]| {
-            let mut squares = vec![0.0_f64; outputs];
-            for (at, value) in values.iter().enumerate() {
-                squares[place(unit, at, depth, outputs).1] += value * value;
-            }
-            squares
-        };
-        let (old, new) = (norms(&self.values(unit.weight)), norms(weights));
-        let ratio = |(old, new): (f64, f64)| (old / new).sqrt();
-        old.into_iter().zip(new).map(ratio).map(|ratio| if ratio.is_normal() { ratio } else { 1.0 }).collect()
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use otfuse_graph::{Operator, Tensor};
+use otfuse_graph::{Operator, Tensor, ValueId};
 use otfuse_transport::matrix::{Matrix, Update, product};
 use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::normal_equations::{Fit, Fitted, Held, NormalEquations, RightSide, System};
 use super::patches::Product;
+use super::unit::LinearUnit;
 
 /// Rows for least squares: so many a weight of a neuron, or this many at least.
 const ROWS_PER_INPUT: usize = 16;
@@ -27,20 +28,21 @@ pub(crate) struct Layer<'a> {
     /// The neurons of all groups.
     pub outputs: usize,
     per_batch: usize,
-    /// For each batch the shape of the outputs and, for each group, the chosen ones behind the activation function.
+    /// For each batch the shape of the outputs and, for each group, the chosen ones behind the activation function; empty where
+    /// layers are fitted to sums alone.
     behind: Vec<(Vec<usize>, Vec<Vec<f32>>)>,
 }
 
 /// A layer's weights on their way.
-pub(crate) struct Solving {
+struct Solving {
     systems: Vec<(System, Held)>,
     fits: Vec<Fitted>,
-    /// The fits whose error is the least of those that are known, and the error.
-    best: Option<(f64, Vec<Fitted>)>,
+    /// The fits before the last step, and their error.
+    before: Option<(f64, Vec<Fitted>)>,
 }
 
 /// A round over all rows: where their sums are to go, and the error.
-pub(crate) struct Round {
+struct Round {
     steps: Vec<RightSide>,
     error: f64,
 }
@@ -82,15 +84,38 @@ impl<'a> Layer<'a> {
         self.behind.push((behind.shape().to_vec(), chosen));
     }
 
-    /// The fits to the targets, near `start`; `None` if a system is singular.
-    pub fn solve(
+    /// The fits to the targets, near `start`, and then in so many `rounds` to what comes out behind the activation function, where
+    /// that was [kept](Self::keep); `input` gives what flows in on a batch. `None` if a system is singular.
+    ///
+    /// # Errors
+    /// Those of `input`.
+    pub fn solve<E>(
         &self,
         equations: Vec<NormalEquations>,
         start: &[f64],
         (ridge, has_shift): (f64, bool),
-    ) -> Option<Solving> {
+        (activation, rounds): (Option<Activation>, usize),
+        input: &mut dyn FnMut(usize) -> Result<Tensor, E>,
+    ) -> Result<Option<Vec<Fit>>, E> {
+        let Some(mut solving) = self.first(equations, start, ridge, has_shift) else { return Ok(None) };
+        for _ in 0..activation.map_or(0, |_| rounds) {
+            let steps = vec![RightSide::new(self.depth, self.outputs / self.groups()); self.groups()];
+            let mut round = Round { steps, error: 0.0 };
+            for batch in 0..self.behind.len() {
+                if let Some(activation) = activation {
+                    self.correct(&input(batch)?, batch, activation, &solving, &mut round);
+                }
+            }
+            if solving.step(round).is_break() {
+                break;
+            }
+        }
+        Ok(Some(solving.fits.into_iter().map(|fitted| fitted.fit).collect()))
+    }
+
+    fn first(&self, equations: Vec<NormalEquations>, start: &[f64], ridge: f64, has_shift: bool) -> Option<Solving> {
         let m = self.outputs / self.groups();
-        let mut solving = Solving { systems: Vec::new(), fits: Vec::new(), best: None };
+        let mut solving = Solving { systems: Vec::new(), fits: Vec::new(), before: None };
         for (group, equations) in equations.into_iter().enumerate() {
             let columns = |input: usize| &start[input * self.outputs + group * m..][..m];
             let start: Vec<f64> = (0..self.depth).flat_map(columns).copied().collect();
@@ -102,14 +127,8 @@ impl<'a> Layer<'a> {
         Some(solving)
     }
 
-    /// A round without any rows yet.
-    pub fn round(&self) -> Round {
-        let steps = vec![RightSide::new(self.depth, self.outputs / self.groups()); self.groups()];
-        Round { steps, error: 0.0 }
-    }
-
     /// Adds to a round the rows of a batch: `4 rows inputs outputs` multiplications and additions.
-    pub fn correct(&self, input: &Tensor, batch: usize, activation: Activation, solving: &Solving, round: &mut Round) {
+    fn correct(&self, input: &Tensor, batch: usize, activation: Activation, solving: &Solving, round: &mut Round) {
         let (shape, behind) = &self.behind[batch];
         for (group, (wanted, Fitted { fit, .. })) in behind.iter().zip(&solving.fits).enumerate() {
             let Some(rows) = self.product.inputs(input, shape, self.shape, group, self.per_batch) else { continue };
@@ -139,27 +158,66 @@ impl<'a> Layer<'a> {
 }
 
 impl Solving {
-    /// Takes a round's step, or ends where the fits were better before.
-    pub fn step(&mut self, round: Round) -> ControlFlow<()> {
-        if !round.error.is_finite() || self.best.as_ref().is_some_and(|(least, _)| round.error >= *least) {
-            self.fits.clear();
+    /// Takes a round's step, or ends: at the fits before where these were better.
+    fn step(&mut self, round: Round) -> ControlFlow<()> {
+        if let Some((least, before)) = self.before.take()
+            && (round.error >= least || round.error.is_nan())
+        {
+            self.fits = before;
             return ControlFlow::Break(());
         }
         let moves = self.systems.iter().zip(&self.fits).zip(round.steps);
-        let next: Option<Vec<Fitted>> =
-            moves.map(|(((system, held), from), steps)| system.moved(held, from, steps)).collect();
-        let next = next.unwrap_or_default();
-        let is_over = next.is_empty();
-        self.best = Some((round.error, std::mem::replace(&mut self.fits, next)));
-        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let next = moves.map(|(((system, held), from), steps)| system.moved(held, from, steps)).collect();
+        match next {
+            Some(next) if round.error.is_finite() => {
+                self.before = Some((round.error, std::mem::replace(&mut self.fits, next)));
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Break(()),
+        }
     }
+}
 
-    /// The last fits, or those before where nothing better was found.
-    pub fn finish(self) -> Vec<Fit> {
-        let fits = match self.best {
-            Some((_, best)) if self.fits.is_empty() => best,
-            _ => self.fits,
-        };
-        fits.into_iter().map(|fitted| fitted.fit).collect()
-    }
+/// What a layer's tensors are after a fit. A normalisation gets the statistics of the fitted sums, and undoes itself; since it
+/// makes the scale of the weights in front of it meaningless, they get the norms of `own`, on which the size of a step of
+/// training depends.
+pub(crate) fn written(unit: &LinearUnit, fits: &[Fit], depth: usize, own: &[f32]) -> Vec<(ValueId, Vec<f64>)> {
+    let outputs: usize = fits.iter().map(|fit| fit.intercept.len()).sum();
+    let m = outputs / fits.len().max(1);
+    let place = |at: usize| if unit.output_axis == 0 { (at % depth, at / depth) } else { (at / outputs, at % outputs) };
+    let weight = |at: usize| {
+        let (input, output) = place(at);
+        fits[output / m].weights[input * m + output % m]
+    };
+    let weights: Vec<f64> = (0..depth * outputs).map(weight).collect();
+    let joined = |part: fn(&Fit) -> &Vec<f64>| -> Vec<f64> { fits.iter().flat_map(part).copied().collect() };
+    let intercept = joined(|fit| &fit.intercept);
+    let Some(normalization) = unit.normalization else {
+        return std::iter::once((unit.weight, weights)).chain(unit.bias.map(|bias| (bias, intercept))).collect();
+    };
+    let norms = |values: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
+        let mut squares = vec![0.0; outputs];
+        values.enumerate().for_each(|(at, value)| squares[place(at).1] += value * value);
+        squares.into_iter().map(f64::sqrt).collect()
+    };
+    let own = norms(&mut own.iter().map(|&value| f64::from(value)));
+    let ratio = |(own, found): (f64, f64)| own / found;
+    let usable = |ratio: f64| if ratio.is_normal() { ratio } else { 1.0 };
+    let scales: Vec<f64> = own.into_iter().zip(norms(&mut weights.iter().copied())).map(ratio).map(usable).collect();
+    let scaled = weights.iter().enumerate().map(|(at, weight)| weight * scales[place(at).1]).collect();
+    let (means, variances) = (joined(|fit| &fit.means), joined(|fit| &fit.variances));
+    let shifts = means.iter().zip(&intercept).map(|(mean, shift)| mean + shift).collect();
+    let means = means.iter().zip(&scales).map(|(mean, scale)| mean * scale).collect();
+    let variances: Vec<f64> = variances.iter().zip(&scales).map(|(variance, scale)| variance * scale * scale).collect();
+    let undone = |(variance, scale): (&f64, &f64)| (variance + f64::from(normalization.epsilon)).sqrt() / scale;
+    let undone = variances.iter().zip(&scales).map(undone).collect();
+    let mut found = vec![(unit.weight, scaled)];
+    found.extend(unit.bias.map(|bias| (bias, vec![0.0; outputs])));
+    found.extend([
+        (normalization.scale, undone),
+        (normalization.shift, shifts),
+        (normalization.mean, means),
+        (normalization.variance, variances),
+    ]);
+    found
 }

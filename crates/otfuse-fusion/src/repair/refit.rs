@@ -8,13 +8,12 @@ use otfuse_graph::{Graph, GraphEditor, Node, NodeId, Operator, Tensor, ValueId};
 use super::activation::Activation;
 use super::choice::{Answer, Repair, RepairError};
 use super::ensemble::{add_probabilities, ensemble_logits};
-use super::layer::Layer;
+use super::layer::{Layer, written};
 use super::moments::Moments;
-use super::normal_equations::Fit;
 use super::patches::Product;
 use super::runner::{RunError, Runner};
 use super::shares::Shares;
-use super::stream::{Stream, ancestors};
+use super::stream::{Stream, ancestors, floats};
 use super::unit::LinearUnit;
 use crate::error::FusionError;
 use crate::fuse::Fusion;
@@ -273,21 +272,16 @@ impl<'a> Refit<'a> {
         let start = self.start(unit, &shares, layer.depth, layer.outputs);
         let has_shift = unit.bias.is_some() || unit.normalization.is_some();
         let singular = || RepairError::Singular { layer: anchor.value(unit.weight).name.clone() };
-        let mut solving = layer.solve(equations, &start, (ridge, has_shift)).ok_or_else(singular)?;
-        if let Some(activation) = activation {
-            for _ in 0..rounds {
-                let mut round = layer.round();
-                for batch in 0..self.fused.batches() {
-                    let values = self.fused.peek(batch, &[unit.input]).map_err(|source| self.of_fused(source))?;
-                    let input = floats(values, unit.input).map_err(|source| self.of_fused(source))?;
-                    layer.correct(&input, batch, activation, &solving, &mut round);
-                }
-                if solving.step(round).is_break() {
-                    break;
-                }
-            }
+        let mut input = |batch: usize| {
+            let values = self.fused.peek(batch, &[unit.input]);
+            values.and_then(|values| floats(values, unit.input)).map_err(|source| self.of_fused(source))
+        };
+        let fits = layer.solve(equations, &start, (ridge, has_shift), (activation, rounds), &mut input)?;
+        let own = anchor.initializer(unit.weight).and_then(Tensor::to_f32).unwrap_or_default();
+        for (id, values) in written(unit, &fits.ok_or_else(singular)?, layer.depth, &own) {
+            self.set(id, values)?;
         }
-        self.take(unit, &solving.finish(), layer.depth, layer.outputs)
+        Ok(())
     }
 
     /// Each parent's share in each channel of a layer.
@@ -409,78 +403,4 @@ impl<'a> Refit<'a> {
         }
         start
     }
-
-    /// Writes fitted weights. A normalisation gets the statistics of the fitted sums, and undoes itself; since it makes the
-    /// scale of the weights in front of it meaningless, they get the norms of the anchor's, on which the size of a step of
-    /// training depends.
-    fn take(&mut self, unit: &LinearUnit, fits: &[Fit], depth: usize, outputs: usize) -> Result<(), RepairError> {
-        let m = outputs / fits.len().max(1);
-        let mut weights = vec![0.0; depth * outputs];
-        for (index, weight) in weights.iter_mut().enumerate() {
-            let (input, output) =
-                if unit.output_axis == 0 { (index % depth, index / depth) } else { (index / outputs, index % outputs) };
-            *weight = fits[output / m].weights[input * m + output % m];
-        }
-        let scales = match unit.normalization {
-            Some(_) => self.scales(unit, &weights, outputs),
-            None => vec![1.0; outputs],
-        };
-        let scaled =
-            weights.iter().enumerate().map(|(at, weight)| weight * scales[neuron_of(unit, at, depth, outputs)]);
-        self.set(unit.weight, scaled.collect::<Vec<_>>())?;
-        let joined = |part: fn(&Fit) -> &Vec<f64>| -> Vec<f64> { fits.iter().flat_map(part).copied().collect() };
-        let intercept = joined(|fit| &fit.intercept);
-        let Some(normalization) = unit.normalization else {
-            return match unit.bias {
-                Some(bias) => self.set(bias, intercept),
-                None => Ok(()),
-            };
-        };
-        if let Some(bias) = unit.bias {
-            self.set(bias, vec![0.0; outputs])?;
-        }
-        let (means, variances) = (joined(|fit| &fit.means), joined(|fit| &fit.variances));
-        let shifts: Vec<f64> = means.iter().zip(&intercept).map(|(mean, shift)| mean + shift).collect();
-        let means: Vec<f64> = means.iter().zip(&scales).map(|(mean, scale)| mean * scale).collect();
-        let variances: Vec<f64> =
-            variances.iter().zip(&scales).map(|(variance, scale)| variance * scale * scale).collect();
-        let undone = |(variance, scale): (&f64, &f64)| (variance + f64::from(normalization.epsilon)).sqrt() / scale;
-        self.set(normalization.scale, variances.iter().zip(&scales).map(undone).collect::<Vec<_>>())?;
-        self.set(normalization.shift, shifts)?;
-        self.set(normalization.mean, means)?;
-        self.set(normalization.variance, variances)
-    }
-
-    /// For each neuron of a layer the factor that gives its weights the norm that the anchor's have.
-    fn scales(&self, unit: &LinearUnit, weights: &[f64], outputs: usize) -> Vec<f64> {
-        let depth = weights.len() / outputs.max(1);
-        let norms = |values: &[f64]| -> Vec<f64> {
-            let mut squares = vec![0.0; outputs];
-            for (index, value) in values.iter().enumerate() {
-                squares[neuron_of(unit, index, depth, outputs)] += value * value;
-            }
-            squares.into_iter().map(f64::sqrt).collect()
-        };
-        let anchor = self.networks.reference();
-        let own = anchor.initializer(unit.weight).and_then(Tensor::to_f32).unwrap_or_default();
-        let own = norms(&own.into_iter().map(f64::from).collect::<Vec<_>>());
-        let ratio = |(own, found): (f64, f64)| own / found;
-        let usable = |ratio: f64| if ratio.is_normal() { ratio } else { 1.0 };
-        own.into_iter().zip(norms(weights)).map(ratio).map(usable).collect()
-    }
-}
-
-/// A value that was computed.
-fn floats(mut values: BTreeMap<ValueId, Tensor>, id: ValueId) -> Result<Tensor, RunError> {
-    let tensor = values.remove(&id).ok_or_else(|| format!("the value {id:?} is not computed"))?;
-    if tensor.data_type().is_float() {
-        Ok(tensor)
-    } else {
-        Err(format!("the value {id:?} is computed as {}, not as floats", tensor.data_type()).into())
-    }
-}
-
-/// The neuron that an element of a layer's weight belongs to.
-fn neuron_of(unit: &LinearUnit, index: usize, depth: usize, outputs: usize) -> usize {
-    if unit.output_axis == 0 { index / depth } else { index % outputs }
 }

@@ -87,3 +87,13 @@ pub(crate) fn ancestors(graph: &Graph, wanted: &[ValueId]) -> HashSet<NodeId> {
     }
     found
 }
+
+/// A value that was computed.
+pub(crate) fn floats(mut values: BTreeMap<ValueId, Tensor>, id: ValueId) -> Result<Tensor, RunError> {
+    let tensor = values.remove(&id).ok_or_else(|| format!("the value {id:?} is not computed"))?;
+    if tensor.data_type().is_float() {
+        Ok(tensor)
+    } else {
+        Err(format!("the value {id:?} is computed as {}, not as floats", tensor.data_type()).into())
+    }
+}
