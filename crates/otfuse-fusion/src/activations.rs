@@ -8,7 +8,8 @@ use crate::error::FusionError;
 use crate::features::{is_linear, neuron_rows};
 use crate::importance::Deviations;
 use crate::networks::Networks;
-use crate::settings::{ActivationPoint, ActivationStatistic};
+use crate::residual::{Residual, weigh};
+use crate::settings::{ActivationPoint, ActivationStatistic, Settings};
 use crate::transform::{Leaf, Mapper};
 
 /// The activations of one model's neuron groups on some samples.
@@ -143,6 +144,22 @@ impl Activations {
 
     pub(crate) fn tables(&self, group: GroupId) -> &[Vec<f32>] {
         self.tables.get(&group).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tables that describe the neurons of a group as the settings say: of a residual stream its terms, weighed.
+    pub(crate) fn described(
+        &self,
+        networks: &Networks,
+        settings: &Settings,
+        model: usize,
+        group: GroupId,
+    ) -> Vec<Vec<f32>> {
+        if settings.residual == Residual::Sums || networks.terms(group).is_empty() {
+            return self.tables(group).to_vec();
+        }
+        let mut terms = self.terms(group).to_vec();
+        weigh(&mut terms, networks.size(model, group), settings.residual);
+        terms
     }
 
     /// One table for each term of a residual stream; none for other groups.

@@ -1,7 +1,5 @@
 //! Three and more models whose activations are matched, without a privileged one.
 
-use std::borrow::Cow;
-
 use otfuse_graph::GroupId;
 use otfuse_transport::TransportPlan;
 use rayon::prelude::*;
@@ -13,7 +11,6 @@ use crate::map::GroupMap;
 use crate::networks::Networks;
 use crate::observer::{Observer, Progress};
 use crate::pairing::{Matched, Tables};
-use crate::residual::{Residual, weigh};
 use crate::settings::Settings;
 
 /// The most rounds over the models.
@@ -58,7 +55,7 @@ struct Members<'a> {
     settings: &'a Settings,
     group: GroupId,
     size: usize,
-    tables: Vec<Cow<'a, [Vec<f32>]>>,
+    tables: Vec<Tables>,
     /// The neuron of each model that stands at each of the anchor's places.
     places: Vec<Vec<usize>>,
 }
@@ -68,23 +65,16 @@ impl<'a> Members<'a> {
     fn of(
         networks: &'a Networks,
         settings: &'a Settings,
-        activations: &'a [Activations],
+        activations: &[Activations],
         found: &[Option<AlignedModel>],
         group: GroupId,
     ) -> Option<Self> {
         let size = networks.size(networks.anchor(), group);
         let name = networks.group_name(group);
-        let is_stream = settings.residual != Residual::Sums && !networks.terms(group).is_empty();
         let (mut tables, mut places) = (Vec::new(), Vec::new());
         for (model, aligned) in found.iter().enumerate() {
             let recorded = activations.get(model)?;
-            let of_model = if is_stream {
-                let mut terms = recorded.terms(group).to_vec();
-                weigh(&mut terms, size, settings.residual);
-                Cow::Owned(terms)
-            } else {
-                Cow::Borrowed(recorded.tables(group))
-            };
+            let of_model = recorded.described(networks, settings, model, group);
             if of_model.is_empty() || networks.size(model, group) != size {
                 return None;
             }

@@ -115,11 +115,10 @@ impl<'a> Sweep<'a> {
         }
         let is_stream = settings.residual != Residual::Sums && !networks.terms(group).is_empty();
         let of = |model: usize, maps: &[Option<GroupMap>]| -> Result<Tables, FusionError> {
-            let mut tables = match self.recorded(model)? {
-                Some(found) if is_stream => found.terms(group).to_vec(),
-                Some(found) => found.tables(group).to_vec(),
-                None => WeightFeatures { networks, settings, model, maps }.of(group, &|other| self.ready(other)),
-            };
+            if let Some(found) = self.recorded(model)? {
+                return Ok(found.described(networks, settings, model, group));
+            }
+            let mut tables = WeightFeatures { networks, settings, model, maps }.of(group, &|other| self.ready(other));
             if is_stream {
                 weigh(&mut tables, networks.size(model, group), settings.residual);
             }

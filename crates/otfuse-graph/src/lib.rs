@@ -18,7 +18,7 @@ mod states;
 mod symmetry;
 mod tensor;
 
-pub use blocks::{Block, Segment, blocks_of, segments};
+pub use blocks::{Block, blocks_of};
 pub use builder::GraphBuilder;
 pub use data_type::DataType;
 pub use dim::{Dim, Shape};

@@ -23,8 +23,6 @@ pub struct Block {
     pub signature: String,
     /// Whether paths part and meet again in it: a residual block.
     pub is_branched: bool,
-    /// Whether networks repeat it.
-    pub is_repeated: bool,
     /// Whether all axes but one have the same length behind it as in front of it.
     pub keeps_shape: bool,
     /// What it is called: its first weight, up to what all its weights' names have in common, or else its operators.
@@ -76,8 +74,8 @@ fn parsed(graph: &Graph, facts: &Facts, segments: &[Segment], units: &BTreeSet<V
     };
     let (mut found, mut at) = (Vec::new(), 0);
     while at < segments.len() {
-        let (end, is_repeated) = match unit_at(at) {
-            Some(length) => (at + length, true),
+        let end = match unit_at(at) {
+            Some(length) => at + length,
             None => {
                 // Pooling and the like behind a layer is no part of it.
                 let is_end = |next: usize| {
@@ -85,10 +83,10 @@ fn parsed(graph: &Graph, facts: &Facts, segments: &[Segment], units: &BTreeSet<V
                     next_layer || (segments[at].has_layer && !is_pointwise(graph, &segments[next]))
                 };
                 let next = (at + 1..segments.len()).find(|&next| is_end(next));
-                (next.unwrap_or(segments.len()), false)
+                next.unwrap_or(segments.len())
             }
         };
-        found.push(joined(graph, facts, &segments[at..end], is_repeated));
+        found.push(joined(graph, facts, &segments[at..end]));
         at = end;
     }
     found
@@ -120,7 +118,7 @@ fn is_pointwise(graph: &Graph, segment: &Segment) -> bool {
     })
 }
 
-fn joined(graph: &Graph, facts: &Facts, segments: &[Segment], is_repeated: bool) -> Block {
+fn joined(graph: &Graph, facts: &Facts, segments: &[Segment]) -> Block {
     let (input, output) = (segments[0].input, segments[segments.len() - 1].output);
     let nodes: Vec<NodeId> = segments.iter().flat_map(|segment| segment.nodes.iter().copied()).collect();
     Block {
@@ -129,7 +127,6 @@ fn joined(graph: &Graph, facts: &Facts, segments: &[Segment], is_repeated: bool)
         shared: segments.iter().flat_map(|segment| segment.shared.iter().copied()).collect(),
         signature: segments.iter().map(|segment| segment.signature.as_str()).collect::<Vec<_>>().join("|"),
         is_branched: segments.iter().any(|segment| segment.is_branched),
-        is_repeated,
         keeps_shape: keeps_shape(facts, input, output),
         name: name_of(graph, &nodes),
         nodes,

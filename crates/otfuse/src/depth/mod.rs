@@ -210,11 +210,9 @@ impl Depths {
             DepthError::Repair(RepairError::Fusion(FusionError::Cancelled)) => Error::cancelled(),
             error => Error::run(error),
         };
-        let split = {
-            let graphs = [fused, anchor.graph()?];
-            let blocks = blocks_of(&graphs).map_err(Error::input)?;
-            split_weights((fused, &blocks[0]), (graphs[1], &blocks[1]), &pairs).map_err(failed)?
-        };
+        let mut blocks = blocks_of(&[fused, anchor.graph()?]).map_err(Error::input)?;
+        let split = split_weights((fused, &blocks[0]), (anchor.graph()?, &blocks[1]), &pairs).map_err(failed)?;
+        let is_split = !split.is_empty();
         for name in split {
             anchor = anchor.untied(&name)?.ok_or_else(|| {
                 Error::input(format!("'{name}' is one weight in several places, which the fused network has apart"))
@@ -222,8 +220,9 @@ impl Depths {
                     .hint("`symmetry` permutations keeps it one")
             })?;
         }
-        let graphs = [fused, anchor.graph()?];
-        let blocks = blocks_of(&graphs).map_err(Error::input)?;
+        if is_split {
+            blocks = blocks_of(&[fused, anchor.graph()?]).map_err(Error::input)?;
+        }
         let runner =
             samples.all.as_ref().filter(|_| is_fitting(repair)).map(|all| SampleRunner::new(all, context.host()));
         self.report.is_fitted = Some(runner.is_some());
@@ -239,8 +238,8 @@ impl Depths {
             context.flow()
         };
         let fitting = runner.as_ref().map(|runner| (runner as &dyn otfuse_fusion::Runner, RIDGE, rounds));
-        let graph =
-            shorten((fused, &blocks[0]), (graphs[1], &blocks[1]), &pairs, fitting, &mut observe).map_err(failed)?;
+        let graph = shorten((fused, &blocks[0]), (anchor.graph()?, &blocks[1]), &pairs, fitting, &mut observe)
+            .map_err(failed)?;
         Ok((graph, anchor))
     }
 }

@@ -68,12 +68,11 @@ impl DepthReport {
         let row = |(at, name): (usize, &String)| {
             let mut row = vec![at.to_string(), name.clone()];
             for model in &self.models {
-                let found = model.pairs.iter().position(|pair| pair.0 == at);
-                let partner = found.map(|pair| {
+                let cells = |pair: usize| {
                     let own = model.pairs[pair].1;
                     [format!("{own} {}", model.blocks[own]), format!("{:.2}", model.likeness[pair])]
-                });
-                row.extend(partner.unwrap_or_else(|| ["-".to_owned(), String::new()]));
+                };
+                row.extend(model.pair_of(at).map_or_else(|| ["-".to_owned(), String::new()], cells));
             }
             row
         };
@@ -91,6 +90,11 @@ impl DepthReport {
 }
 
 impl PairedModel {
+    /// Which of the pairs a block of the deepest model is in.
+    pub(crate) fn pair_of(&self, block: usize) -> Option<usize> {
+        self.pairs.iter().position(|pair| pair.0 == block)
+    }
+
     pub(super) fn of(
         given: &Model,
         model: usize,

@@ -311,7 +311,7 @@ fn layers(depth: &DepthReport) -> Vec<Block> {
     let rows = depth.blocks.iter().enumerate().map(|(at, name)| {
         let mut row = vec![Cell::text(at.to_string()), Cell::text(name.as_str())];
         for (to, model) in depth.models.iter().enumerate() {
-            match model.pairs.iter().position(|pair| pair.0 == at) {
+            match model.pair_of(at) {
                 Some(pair) => {
                     row.push(Cell::text(model.blocks[model.pairs[pair].1].as_str()));
                     row.push(Cell::number(model.likeness[pair], 2, format!("/depth/models/{to}/likeness/{pair}")));
