@@ -68,8 +68,9 @@ pub struct Data {
     /// Samples: digits (embedded) or KIND:PATH with KIND npz, images, mnist, cifar10, csv, text, ..
     ///
     /// All kinds: mnist, fashion-mnist, cifar10, cifar100, npz, npy, csv, safetensors, images (a folder per class, or images
-    /// without classes), text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample). Labels are needed only where
-    /// networks are scored or trained.
+    /// without classes), text or sst2 (also text@LENGTH, sst2@LENGTH: tokens of a sample), noise:normal and noise:uniform (also
+    /// noise:normal,N: so many samples, drawn in the shape of the networks' inputs). Labels are needed only where networks are
+    /// scored or trained.
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Normalisation in place of the data set's own: none, mnist, cifar10, imagenet, or MEAN/STD
@@ -174,6 +175,9 @@ pub struct Aligning {
     /// Samples for activations and repair, spread evenly over the training split [default: 200]
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
+    /// Inputs that are nothing but noise: the other models' is turned to correspond to the anchor's
+    #[arg(long, value_name = "INPUT,..")]
+    free_inputs: Option<String>,
     /// Do not prove the neuron groups of each model first
     #[arg(long)]
     no_verify: bool,
@@ -194,6 +198,7 @@ impl Aligning {
             preset: self.preset,
             cost: self.cost,
             normalize_features: said(self.normalize_features),
+            free_inputs: self.free_inputs.clone(),
             samples: self.samples,
             no_verify: said(self.no_verify),
             shape: InputShapes::joined(&self.shape),

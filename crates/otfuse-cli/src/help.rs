@@ -239,6 +239,7 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "anchor",
             "depth",
             "pairs",
+            "free_inputs",
             "align_outputs",
             "activation_point",
             "activation_features",

@@ -14,6 +14,9 @@ pub struct ModelAlignment {
     pub anchor: usize,
     /// All groups in topological order.
     pub groups: Vec<GroupAlignment>,
+    /// Latent inputs whose noise was turned before neurons were matched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputAlignment>,
     /// Sweeps over all groups after the start; 0 for the forward sweep alone.
     #[serde(default)]
     pub sweeps: usize,
@@ -28,8 +31,27 @@ pub struct ModelAlignment {
 
 impl ModelAlignment {
     pub(crate) fn new(model: usize, anchor: usize) -> Self {
-        Self { model, anchor, groups: Vec::new(), sweeps: 0, converged: false, objective: Vec::new() }
+        Self {
+            model,
+            anchor,
+            groups: Vec::new(),
+            inputs: Vec::new(),
+            sweeps: 0,
+            converged: false,
+            objective: Vec::new(),
+        }
     }
+}
+
+/// How a model's noise corresponds to the anchor's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputAlignment {
+    /// The input of the model.
+    pub name: String,
+    /// Its axis.
+    pub axis: usize,
+    /// The orthogonal matrix, row-major, that makes the model's noise of the anchor's.
+    pub map: Vec<f64>,
 }
 
 /// Everything about a model after its alignment.

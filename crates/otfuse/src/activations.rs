@@ -118,7 +118,8 @@ impl Runner for SampleRunner<'_> {
     }
 
     fn is_classified(&self) -> Option<bool> {
-        self.dataset.is_labelled().then(|| self.dataset.classes() > 0)
+        let is_known = self.dataset.is_labelled() || self.dataset.is_noise();
+        is_known.then(|| self.dataset.classes() > 0)
     }
 
     fn load(&self, graph: &Graph) -> Result<Box<dyn Loaded + '_>, RunError> {

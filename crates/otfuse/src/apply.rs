@@ -55,7 +55,10 @@ pub struct ApplyReport {
 pub fn apply(alignment: &Path, model: &Model, options: &ApplyOptions) -> Result<Applied> {
     let mut found = read(alignment, options.index)?;
     let like = options.to.as_ref().unwrap_or(model);
-    let graphs: [&Graph; 2] = [model.finite()?, like.finite()?];
+    let turned = crate::latent::applied(model.finite()?, &found.inputs).map_err(|problem| {
+        Error::input(problem).of(alignment).hint("it was made for another network: align this one anew")
+    })?;
+    let graphs: [&Graph; 2] = [&turned, like.finite()?];
     let paths = [model.path().to_owned(), like.path().to_owned()];
     let failure = |error: FusionError| match error {
         error @ FusionError::Alignment { .. } => {

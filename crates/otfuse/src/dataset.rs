@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use otfuse_runtime::dataset::{DataKind, DataSpec, DatasetError, Normalization, Partition, Split};
+use otfuse_runtime::dataset::{DataKind, DataSpec, DatasetError, Noise, Normalization, Partition, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, SplitName};
@@ -102,6 +102,11 @@ impl Dataset {
     #[must_use]
     pub fn whole(&self) -> Self {
         Self { part: None, ..self.clone() }
+    }
+
+    /// The noise that is meant, where samples are drawn.
+    pub(crate) fn noise(&self) -> Option<Noise> {
+        if self.held.is_some() { None } else { self.spec.noise() }
     }
 
     /// Whether this is a part of a data set.

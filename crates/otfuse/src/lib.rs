@@ -68,11 +68,13 @@ mod fusing;
 mod inputs;
 mod inspect;
 mod interpolate;
+mod latent;
 mod layers;
 #[cfg(feature = "training")]
 mod making;
 mod measure;
 mod model;
+mod noise;
 mod options;
 #[cfg(feature = "pages")]
 pub mod pages;
@@ -83,6 +85,7 @@ mod sweep;
 #[cfg(feature = "training")]
 mod train;
 mod verify;
+mod work;
 
 pub use activations::{RecordError, SampleRunner, record_activations};
 pub use align::{align, aligning};
@@ -119,6 +122,7 @@ pub use interpolate::{
     Barriers, Corner, InterpolateOptions, Plane, Walk, WalkOnTraining, WalkPoint, WalkSeconds, WalkSettings,
     interpolate,
 };
+pub use latent::MatchedInput;
 pub use layers::{Layer, Recorded, layers, record_layers};
 #[cfg(feature = "training")]
 pub use making::{Candidate, MadeReport, MakeOptions, make_samples};

@@ -147,6 +147,8 @@ options!(
         depth ("depth"): DepthName,
         /// A file that says which layers of networks of unequal depth go together; found if not given.
         pairs ("pairs"): String,
+        /// Inputs that are noise, by name, separated by commas: each model's is turned to correspond to the anchor's.
+        free_inputs ("free-inputs"): String,
         /// Averaging weight of each model; equal.
         weights ("weights"): Numbers,
         /// Align the outputs of the network too, as the published code does.
@@ -207,6 +209,8 @@ options!(
         cost ("cost"): CostName,
         /// Scale every neuron's features to unit length first.
         normalize_features ("normalize-features"): bool,
+        /// Inputs that are noise, by name, separated by commas: the model's is turned to correspond to the anchor's.
+        free_inputs ("free-inputs"): String,
         /// Samples for activations and repair; 200.
         samples ("samples"): usize,
         /// Do not prove the neuron groups of each model first.
@@ -227,6 +231,7 @@ impl AlignOptions {
             preset: self.preset,
             cost: self.cost,
             normalize_features: self.normalize_features,
+            free_inputs: self.free_inputs.clone(),
             samples: self.samples,
             no_verify: self.no_verify,
             seed: self.seed,
@@ -247,6 +252,7 @@ impl AlignOptions {
             preset: self.preset,
             cost: self.cost,
             normalize_features: self.normalize_features,
+            free_inputs: self.free_inputs.clone(),
             samples: Some(self.samples.unwrap_or(200)),
             no_verify: self.no_verify,
             shape: self.shape.clone(),

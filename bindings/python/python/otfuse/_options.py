@@ -27,6 +27,7 @@ class AlignOptions(TypedDict, total=False):
     preset: Preset
     cost: Cost
     normalize_features: bool
+    free_inputs: str | Sequence[str]
     n_samples: int
     no_verify: bool
     shape: Shape
@@ -96,6 +97,8 @@ def as_file(function: str, options: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if name == "shape" and isinstance(value, Mapping):
             value = ",".join(f"{key}={'x'.join(map(str, lengths))}" for key, lengths in value.items())
+        elif name == "free_inputs" and not isinstance(value, str):
+            value = ",".join(value)
         elif name == "dtype":
             value = str(value).removeprefix("torch.")
         elif hasattr(value, "tolist"):

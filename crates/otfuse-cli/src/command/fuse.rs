@@ -113,6 +113,10 @@ struct Options {
     /// Which layers of networks of unequal depth go together, as JSON: the report of an earlier fusion, or {"pairs": [[0, 0], ..]}
     #[arg(long, value_name = "FILE")]
     pairs: Option<String>,
+    /// Inputs that are nothing but noise: each model's is turned to correspond to the anchor's. Without --data they are taken for
+    /// normal noise
+    #[arg(long, value_name = "INPUT,..")]
+    free_inputs: Option<String>,
     /// Averaging weight of each model; equal if not given
     #[arg(long, value_name = "W,W,..", value_delimiter = ',', allow_hyphen_values = true)]
     weights: Vec<f64>,
@@ -248,6 +252,7 @@ impl Options {
             anchor: self.anchor,
             depth: self.depth,
             pairs: self.pairs.clone(),
+            free_inputs: self.free_inputs.clone(),
             weights: (!self.weights.is_empty()).then(|| self.weights.clone().into()),
             align_outputs: said(self.align_outputs),
             samples: self.samples,
@@ -417,13 +422,14 @@ pub fn text(report: &FuseReport) -> String {
     let seconds = &report.seconds;
     let compared =
         report.comparison.as_ref().map_or_else(String::new, |found| format!("\n\n{}", compared(found, &report.output)));
+    let turned: String = report.inputs.iter().map(|input| input.headline() + "\n").collect();
     let deepened = report.depth.as_ref().map_or_else(String::new, deepened);
     let tried = if report.ways.is_empty() { String::new() } else { tried(&report.ways) };
     let distilled = report.distillation.as_ref().map_or_else(String::new, distilled);
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     let made = report.made.as_ref().map_or_else(String::new, |made| format!("\n{}", made_samples(made)));
     format!(
-        "{aligned}{deepened}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
+        "{aligned}{turned}{deepened}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
          alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{made}{tried}{distilled}{compared}",
         report.output,
         count(report.models.len(), "model"),

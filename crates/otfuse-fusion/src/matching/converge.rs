@@ -47,6 +47,7 @@ impl Converged {
         let alignment = ModelAlignment {
             model,
             anchor,
+            inputs: Vec::new(),
             groups: self.groups.into_iter().flatten().collect(),
             sweeps: self.objective.len() - 1,
             converged: self.converged,

@@ -91,6 +91,7 @@ impl<'s> Nested<'s> {
         let alignment = ModelAlignment {
             model: self.sweep.model,
             anchor: self.networks.anchor(),
+            inputs: Vec::new(),
             groups: self.alignments.into_iter().flatten().collect(),
             sweeps: objective.len() - 1,
             converged,

@@ -274,7 +274,7 @@ fn saved(maps: &[Dense], is_rotated: bool) -> SavedPlan {
 }
 
 /// For each row the column, so that the sum of these elements is largest and each column is taken once.
-fn best_order(score: &Dense) -> Result<Vec<usize>, TransportError> {
+pub(crate) fn best_order(score: &Dense) -> Result<Vec<usize>, TransportError> {
     let (rows, columns) = (score.rows, score.columns);
     if rows <= 1 {
         return Ok((0..rows).collect());

@@ -11,7 +11,7 @@
 //! where they may be averaged index by index. What may be rotated is found from the graph.
 
 mod carriers;
-mod dense;
+pub(crate) mod dense;
 mod folds;
 mod gates;
 mod heads;
@@ -27,6 +27,7 @@ use otfuse_graph::{Graph, GroupId, NeuronGroups, Tensor, ValueId};
 use std::ops::ControlFlow;
 
 use self::matching::Search;
+pub(crate) use self::matching::best_order;
 use self::structure::Structure;
 use self::weights::{Weights, weights_of, with_weights};
 use crate::activations::Activations;

@@ -39,7 +39,7 @@ pub(crate) struct Analysis<'a> {
 
 impl<'a> Analysis<'a> {
     /// The axes of inputs and initializers; rules give those of all else.
-    pub(crate) fn of_sources(graph: &'a Graph, facts: &'a Facts) -> Self {
+    pub(crate) fn of_sources(graph: &'a Graph, facts: &'a Facts, free: &[ValueId]) -> Self {
         let mut analysis = Self {
             graph,
             facts,
@@ -53,7 +53,7 @@ impl<'a> Analysis<'a> {
             node: None,
             packed: HashMap::new(),
         };
-        analysis.enter_sources();
+        analysis.enter_sources(free);
         analysis
     }
 
@@ -78,12 +78,15 @@ impl<'a> Analysis<'a> {
         self.axes.get(&value).map_or(&[], Vec::as_slice)
     }
 
-    fn enter_sources(&mut self) {
+    fn enter_sources(&mut self, free: &[ValueId]) {
         for &input in self.graph.inputs() {
             let Some(shape) = self.facts.shape(input) else { continue };
             let name = &self.graph.value(input).name;
             let reason = |axis| PinReason::NetworkInput { name: name.clone(), axis };
-            let layouts = shape.iter().enumerate().map(|(axis, dim)| self.blocks.pinned(dim.clone(), reason(axis)));
+            let layouts = shape.iter().enumerate().map(|(axis, dim)| {
+                let is_free = axis > 0 && dim.as_known().is_some() && free.contains(&input);
+                if is_free { self.blocks.fresh(dim.clone()) } else { self.blocks.pinned(dim.clone(), reason(axis)) }
+            });
             self.axes.insert(input, layouts.collect());
         }
         for (id, tensor) in self.graph.initializers() {

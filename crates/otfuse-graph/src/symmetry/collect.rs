@@ -6,48 +6,65 @@ use crate::symmetry::analysis::Analysis;
 use crate::symmetry::group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
 use crate::symmetry::layout::{BlockId, Layout};
 use crate::symmetry::{Mutation, PinReason, nesting, rules};
-use crate::{Facts, Graph, InferenceError, Node, NodeId};
+use crate::{Facts, Graph, InferenceError, Node, NodeId, ValueId};
 
 impl NeuronGroups {
     /// Finds the neuron groups of a graph: each operator states how its axes map, union-find over these statements
     /// yields the groups. Axes of the network's inputs and outputs are pinned, and so is what an operator without a
     /// rule touches. About linear in the size of the graph.
     pub fn of(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, true, None))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, &Ends { pin_outputs: true, ..Ends::default() }))
     }
 
     /// As [`of`](Self::of), with the axes of the network's outputs free. Reordering such a group reorders the outputs.
     pub fn with_free_outputs(graph: &Graph) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, false, None))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, &Ends::default()))
+    }
+
+    /// As [`of`](Self::of), with all axes of known length of these inputs free but the first, which counts samples. Reordering
+    /// such a group makes a network that takes its inputs in another order: the same network where they are noise. The
+    /// [`layouts`](Self::layouts) of these inputs are known, too.
+    pub fn with_free_inputs(graph: &Graph, inputs: &[ValueId]) -> Result<Self, InferenceError> {
+        Ok(Self::analyse(graph, &Facts::of(graph)?, &Ends { pin_outputs: true, inputs, mutation: None }))
     }
 
     /// As [`of`](Self::of) with a wrong rule, for tests of what proves the rules.
     #[doc(hidden)]
     pub fn mutated(graph: &Graph, mutation: &Mutation) -> Result<Self, InferenceError> {
-        Ok(Self::analyse(graph, &Facts::of(graph)?, true, Some(mutation)))
+        Ok(Self::analyse(graph, &Facts::of(graph)?, &Ends { pin_outputs: true, inputs: &[], mutation: Some(mutation) }))
     }
 
-    fn analyse(graph: &Graph, facts: &Facts, pin_outputs: bool, mutation: Option<&Mutation>) -> Self {
-        let mut analysis = Analysis::of_sources(graph, facts);
+    fn analyse(graph: &Graph, facts: &Facts, ends: &Ends) -> Self {
+        let mut analysis = Analysis::of_sources(graph, facts, ends.inputs);
         for (id, node) in graph.nodes() {
             analysis.begin(id, node);
-            match mutation.filter(|mutation| mutation.operator == node.operator.name()) {
+            match ends.mutation.filter(|mutation| mutation.operator == node.operator.name()) {
                 Some(mutation) => mutation.apply(&mut analysis, node),
                 None => rules::apply(&mut analysis, node),
             }
             analysis.note_uniform(node);
         }
-        if pin_outputs {
+        if ends.pin_outputs {
             analysis.pin_outputs();
         }
         analysis.pin_unknown();
-        Collection { analysis: &analysis }.groups()
+        Collection { analysis: &analysis, inputs: ends.inputs }.groups()
     }
+}
+
+/// What is free at the ends of a network, and which rule is spoiled.
+#[derive(Default)]
+struct Ends<'a> {
+    pin_outputs: bool,
+    /// Inputs whose axes are free.
+    inputs: &'a [ValueId],
+    mutation: Option<&'a Mutation>,
 }
 
 /// Brings the axes of an analysis together in groups.
 struct Collection<'a> {
     analysis: &'a Analysis<'a>,
+    inputs: &'a [ValueId],
 }
 
 /// The group of each block that is free.
@@ -68,7 +85,11 @@ impl Collection<'_> {
                 |(axis, &length): (&Layout, &usize)| self.axis_layout(axis, &ids).unwrap_or(AxisLayout::Fixed(length));
             (id, axes.map(layout).collect::<Vec<_>>())
         });
-        let layouts = layouts.collect();
+        let of_inputs = self.inputs.iter().map(|&input| {
+            let layout = |axis| self.axis_layout(axis, &ids).unwrap_or(AxisLayout::Fixed(1));
+            (input, self.analysis.own_axes(input).iter().map(layout).collect())
+        });
+        let layouts = layouts.chain(of_inputs).collect();
         for observation in self.observations(&ids) {
             for group in BTreeSet::from_iter(observation.layout.groups()) {
                 groups[group.index()].observations.push(observation.clone());

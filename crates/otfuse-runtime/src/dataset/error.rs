@@ -34,6 +34,11 @@ pub enum DatasetError {
     /// None of the files that may hold the data exists.
     #[error("{}: expected {}, found none of them", directory.display(), expected.join(" or "))]
     Missing { directory: PathBuf, expected: Vec<String> },
+    /// Noise has the shape of a network's inputs, and nothing is known of it.
+    #[error(
+        "{name} has no samples of its own: it takes the shape of networks' inputs, and nobody knows what to say of it"
+    )]
+    Shapeless { name: String },
     /// A file does not hold what it should.
     #[error("{}: {subject}: expected {expected}, found {found}", path.display())]
     Content { path: PathBuf, subject: String, expected: String, found: String, hint: Option<String> },
@@ -65,6 +70,9 @@ impl DatasetError {
                 format!("name another data set for the {split} split, or add what is missing")
             }
             Self::Missing { .. } => "name the folder that holds the data set's files".into(),
+            Self::Shapeless { .. } => {
+                "it serves `otfuse fuse`, `otfuse align` and `otfuse generate`; name a data set with labels here".into()
+            }
             Self::Content { hint: Some(hint), .. } => hint.clone(),
             Self::Content { .. } => "check how the file was written".into(),
         }

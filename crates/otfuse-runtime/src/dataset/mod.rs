@@ -14,6 +14,7 @@ mod error;
 mod idx;
 #[cfg(feature = "images")]
 mod images;
+mod noise;
 mod normalization;
 mod partition;
 mod read;
@@ -27,6 +28,7 @@ mod vocabulary;
 pub use column::Numbers;
 use column::{Column, Values};
 pub use error::DatasetError;
+pub use noise::{Noise, NoiseLaw};
 pub use normalization::Normalization;
 pub use partition::Partition;
 pub use spec::{DataKind, DataSpec};
@@ -53,6 +55,8 @@ pub struct Dataset {
     vocabulary: Option<Arc<Vocabulary>>,
     /// What a reader left out or cut.
     remarks: Vec<String>,
+    /// Whether they are noise that networks make something of.
+    is_noise: bool,
 }
 
 /// What a reader finds, before normalisation is chosen.
@@ -157,7 +161,7 @@ impl Dataset {
             return Err(wrong("normalisation", expected, format!("samples of shape {:?}", first.shape)));
         }
         let name = name.to_owned();
-        Ok(Self { name, count, columns, is_named, targets, normalization, vocabulary: None, remarks })
+        Ok(Self { name, count, columns, is_named, targets, normalization, vocabulary: None, remarks, is_noise: false })
     }
 
     /// Samples of `length` tokens each, one after the other, with one label a sample or one a token.
@@ -198,6 +202,7 @@ impl Dataset {
             normalization: Normalization::none(),
             vocabulary: Some(Arc::new(vocabulary)),
             remarks: Vec::new(),
+            is_noise: false,
         })
     }
 
@@ -241,6 +246,36 @@ impl Dataset {
     /// Whether it is known what networks are to say of the samples.
     pub fn is_labelled(&self) -> bool {
         self.targets != Targets::None
+    }
+
+    /// Noise for the inputs of these names (one for any input has none), each with the shape of a sample: what networks make of it
+    /// are numbers, and no scores of classes.
+    ///
+    /// # Errors
+    /// Arrays of unequal numbers of samples.
+    pub fn of_noise(name: &str, inputs: Vec<(String, Vec<usize>, Numbers)>) -> Result<Self, DatasetError> {
+        let is_named = inputs.iter().any(|(name, _, _)| !name.is_empty());
+        let column = |(name, shape, numbers)| {
+            let values = match numbers {
+                Numbers::Floats(values) => Values::Floats(values),
+                Numbers::Integers(values) => Values::Integers(values),
+            };
+            Column { name, shape, values }
+        };
+        let columns = inputs.into_iter().map(column).collect();
+        let raw = Raw { columns, is_named, targets: Targets::None, remarks: Vec::new() };
+        Ok(Self::new(name, raw, Normalization::none())?.as_noise())
+    }
+
+    /// The same samples, taken for noise.
+    #[must_use]
+    pub fn as_noise(self) -> Self {
+        Self { is_noise: true, ..self }
+    }
+
+    /// Whether they are noise that networks make something of: numbers, and no scores of classes.
+    pub fn is_noise(&self) -> bool {
+        self.is_noise
     }
 
     /// What a reader has to say: what was cut or left out.
@@ -378,6 +413,7 @@ impl Dataset {
             normalization: self.normalization.clone(),
             vocabulary: self.vocabulary.clone(),
             remarks: self.remarks.clone(),
+            is_noise: self.is_noise,
         }
     }
 
@@ -424,6 +460,7 @@ impl Dataset {
             normalization: self.normalization.clone(),
             vocabulary: self.vocabulary.clone(),
             remarks: self.remarks.clone(),
+            is_noise: self.is_noise,
         })
     }
 }

@@ -10,7 +10,7 @@ use super::cifar::Cifar;
 use super::images;
 use super::read::files_below;
 use super::split::Split;
-use super::{Dataset, DatasetError, Normalization, cifar, csv, digits, idx, text};
+use super::{Dataset, DatasetError, Noise, Normalization, cifar, csv, digits, idx, text};
 
 impl FromStr for Split {
     type Err = DatasetError;
@@ -52,6 +52,8 @@ pub enum DataKind {
     Text,
     /// A folder with the tables of SST-2: sentences and whether they are positive.
     Sst2,
+    /// Noise of the shape of a network's inputs, in place of a path: `normal` or `uniform`, and a number of samples.
+    Noise,
 }
 
 impl DataKind {
@@ -60,7 +62,7 @@ impl DataKind {
         let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
         match self {
-            Self::Digits => false,
+            Self::Digits | Self::Noise => false,
             Self::Mnist | Self::FashionMnist => ends(&["-ubyte", "-ubyte.gz"]),
             Self::Cifar10 | Self::Cifar100 => ends(&[".bin"]),
             Self::Npz => ends(&[".npz"]),
@@ -73,7 +75,7 @@ impl DataKind {
         }
     }
 
-    const ALL: [(Self, &'static str); 12] = [
+    const ALL: [(Self, &'static str); 13] = [
         (Self::Digits, "digits"),
         (Self::Mnist, "mnist"),
         (Self::FashionMnist, "fashion-mnist"),
@@ -86,6 +88,7 @@ impl DataKind {
         (Self::Safetensors, "safetensors"),
         (Self::Text, "text"),
         (Self::Sst2, "sst2"),
+        (Self::Noise, "noise"),
     ];
 
     /// What may have been meant by a specification that is none: a kind of nearly this name, or what lies at a path.
@@ -112,7 +115,11 @@ impl DataKind {
         };
         let kind = other.or_else(near)?;
         let length = length.map_or_else(String::new, |length| format!("@{length}"));
-        let path = if path.is_empty() { "PATH" } else { path };
+        let path = match path {
+            "" if kind == "noise" => "normal",
+            "" => "PATH",
+            path => path,
+        };
         Some(if kind == "digits" { kind.to_owned() } else { format!("{kind}{length}:{path}") })
     }
 
@@ -136,7 +143,8 @@ impl DataKind {
             | Self::Images
             | Self::Safetensors
             | Self::Text
-            | Self::Sst2 => Normalization::none(),
+            | Self::Sst2
+            | Self::Noise => Normalization::none(),
         }
     }
 
@@ -185,7 +193,10 @@ impl FromStr for DataSpec {
 
     fn from_str(text: &str) -> Result<Self, DatasetError> {
         let wrong = || {
-            let with_path = DataKind::ALL.iter().skip(1).map(|(_, name)| format!("{name}:PATH"));
+            let with_path = DataKind::ALL.iter().skip(1).map(|(kind, name)| match kind {
+                DataKind::Noise => "noise:normal|uniform".to_owned(),
+                _ => format!("{name}:PATH"),
+            });
             DatasetError::Spec {
                 found: text.to_owned(),
                 expected: format!("digits, {}", with_path.collect::<Vec<_>>().join(", ")),
@@ -197,6 +208,9 @@ impl FromStr for DataSpec {
         let &(kind, _) = DataKind::ALL.iter().find(|(_, known)| *known == name).ok_or_else(wrong)?;
         if path.is_empty() != (kind == DataKind::Digits) {
             return Err(wrong());
+        }
+        if kind == DataKind::Noise {
+            path.parse::<Noise>()?;
         }
         let length = length.map(|length| {
             let length = length.parse().ok().filter(|length| kind.is_text() && (2..=MOST_LENGTH).contains(length));
@@ -224,6 +238,11 @@ impl fmt::Display for DataSpec {
 }
 
 impl DataSpec {
+    /// The noise that is meant, if it is noise.
+    pub fn noise(&self) -> Option<Noise> {
+        if self.kind == DataKind::Noise { self.path.to_str()?.parse().ok() } else { None }
+    }
+
     /// Every file that loading could read, sorted: the file, or all regular files in the folder and below, also behind
     /// links, whose names are those of the kind; none of embedded data.
     ///
@@ -231,7 +250,7 @@ impl DataSpec {
     /// A path where nothing is, a folder that cannot be read.
     pub fn files(&self) -> Result<Vec<PathBuf>, DatasetError> {
         match self.kind {
-            DataKind::Digits => Ok(Vec::new()),
+            DataKind::Digits | DataKind::Noise => Ok(Vec::new()),
             kind => {
                 let mut files = files_below(&self.path)?;
                 files.retain(|file| *file == self.path || kind.may_read(file));
@@ -250,8 +269,9 @@ impl DataSpec {
         normalization: Option<Normalization>,
     ) -> Result<Dataset, DatasetError> {
         let (path, name) = (&self.path, self.to_string());
-        if self.kind.is_text() && normalization.is_some() {
-            let (found, expected) = (format!("one for {name}"), "none, since text is no numbers".into());
+        if (self.kind.is_text() || self.kind == DataKind::Noise) && normalization.is_some() {
+            let what = if self.kind.is_text() { "text is no numbers" } else { "noise has its own" };
+            let (found, expected) = (format!("one for {name}"), format!("none, since {what}"));
             return Err(DatasetError::Normalization { found, expected });
         }
         let limited = |dataset: Dataset| match limit {
@@ -270,6 +290,7 @@ impl DataSpec {
         let raw = match self.kind {
             DataKind::Text => return text::load_characters(&name, path, split, self.length).map(limited),
             DataKind::Sst2 => return text::load_sentences(&name, path, split, self.length).map(limited),
+            DataKind::Noise => return Err(DatasetError::Shapeless { name }),
             DataKind::Digits => digits::load(split)?,
             DataKind::Mnist | DataKind::FashionMnist => idx::load(path, split, limit)?,
             DataKind::Cifar10 => cifar::load(path, Cifar::Ten, split, limit)?,

@@ -42,7 +42,7 @@ impl Answers {
         if dataset.is_labelled() || dataset.is_empty() {
             return Self::of(graph, dataset);
         }
-        let head = Head::find(graph)?;
+        let head = if dataset.is_noise() { Head::output(graph)? } else { Head::find(graph)? };
         let size = fixed_batch_size(graph).unwrap_or(1).max(1);
         let inputs = SampleLayout::of(graph, dataset)?.take(dataset, &vec![0; size], &|_| {});
         let mut values: BTreeMap<ValueId, _> = executable.run_for(&inputs, &[head.logits])?;
@@ -50,6 +50,7 @@ impl Answers {
         let is_output = graph.outputs().first() == Some(&head.logits);
         let classes = |shape: &[usize]| Self { head: head.clone(), shape: shape.to_vec(), is_numbers: false };
         Ok(match scores.shape() {
+            [_, shape @ ..] if dataset.is_noise() => Self { head, shape: shape.to_vec(), is_numbers: true },
             [_, columns, rest @ ..] if rest.iter().all(|&length| length == 1) && (*columns > 1 || !is_output) => {
                 classes(&[])
             }

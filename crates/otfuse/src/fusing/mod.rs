@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use otfuse_fusion::{PruneSettings, prune};
 use otfuse_graph::{Graph, ValueId};
+use otfuse_runtime::dataset::NoiseLaw;
 
 use self::comparison::Checked;
 use self::fused::Outcome;
@@ -32,6 +33,7 @@ use self::ways::Attempt;
 use crate::depth::{self, Depths};
 use crate::error::fusion_error;
 use crate::fitting::{bounded, fitted};
+use crate::latent::Latents;
 use crate::measure::Clock;
 use crate::model::hashes;
 use crate::prune::warn_of_skipped;
@@ -72,6 +74,8 @@ pub struct Fuse {
     options: FuseOptions,
     source: Option<Source>,
     compared: Option<Samples>,
+    /// How the noise of free inputs is distributed, where that is known.
+    law: Option<NoiseLaw>,
 }
 
 /// Where samples come from.
@@ -154,7 +158,7 @@ impl Fuse {
     /// Two or more networks; the last one is the anchor.
     pub fn new<'m>(models: impl IntoIterator<Item = &'m Model>) -> Self {
         let models = models.into_iter().cloned().collect();
-        Self { models, options: FuseOptions::default(), source: None, compared: None }
+        Self { models, options: FuseOptions::default(), source: None, compared: None, law: None }
     }
 
     /// All options at once; those that were set before stay where these leave something open.
@@ -239,7 +243,7 @@ impl Fuse {
     }
 
     fn purpose(&self) -> Purpose {
-        Purpose::Fuse { has_data: self.source.is_some() }
+        Purpose::Fuse { has_data: self.source.is_some() || self.implies_noise() }
     }
 
     /// Resolves all options, reads the samples and puts three and more models into an order of their own, so that the order
@@ -248,7 +252,7 @@ impl Fuse {
     /// # Errors
     /// Options that contradict each other; samples or files that cannot be read; a damaged test split.
     pub fn plan(&self, context: &Context) -> Result<FusePlan> {
-        context.install(|| self.placed()?.sourced(context))
+        context.install(|| self.placed()?.with_noise(context)?.sourced(context))
     }
 
     fn planned(&self, context: &Context) -> Result<FusePlan> {
@@ -278,6 +282,7 @@ impl Fuse {
         }
         spare_memory(&mut options, &models, self.source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
+        let latents = Latents::matched(&mut models, &plan, (options.free_inputs.as_deref(), self.law), context)?;
         let depths = Depths::matched(&mut models, &plan, &options, &samples, context)?;
         let data = self.source.as_ref().map(|source| source.name().to_owned());
         Ok(FusePlan {
@@ -288,6 +293,7 @@ impl Fuse {
             checked,
             data,
             words,
+            latents,
             depths,
             #[cfg(feature = "training")]
             contest: None,
@@ -348,6 +354,8 @@ pub struct FusePlan {
     checked: Option<Checked>,
     data: Option<String>,
     words: Matched,
+    /// Where the models are made of noise.
+    latents: Option<Latents>,
     /// Where the models are of unequal depth.
     depths: Option<Depths>,
     /// Samples that the models made, and the fusion without them.
@@ -405,7 +413,8 @@ impl FusePlan {
         }
         let (way, tried) = self.best(self.ways(&group, turned.as_ref(), &weights)?, turned.as_ref(), context)?;
         let choosing = clock.lap();
-        let Attempt { outcome, alignments, seconds } = self.attempt(&way, turned.as_ref(), &self.samples, context)?;
+        let Attempt { outcome, mut alignments, seconds } =
+            self.attempt(&way, turned.as_ref(), &self.samples, context)?;
         clock.lap();
         let outcome = self.shortened(outcome, &mut anchor, context)?;
         #[cfg(feature = "training")]
@@ -446,6 +455,12 @@ impl FusePlan {
             report.distillation = distillation;
         }
         report.depth = self.depths.as_ref().map(|depths| depths.report.clone());
+        if let Some(latents) = &self.latents {
+            report.inputs.clone_from(&latents.report);
+            for alignment in &mut alignments {
+                alignment.inputs.clone_from(&latents.maps[alignment.model]);
+            }
+        }
         report.ways = tried;
         report.comparison = comparison;
         report.coverage = coverage;
@@ -467,7 +482,8 @@ impl FusePlan {
 
     /// The models as they were given.
     fn originals(&self) -> &[Model] {
-        self.depths.as_ref().map_or(&self.models, |depths| &depths.originals)
+        let of_depths = || self.depths.as_ref().map_or(self.models.as_slice(), |depths| &depths.originals);
+        self.latents.as_ref().map_or_else(of_depths, |latents| &latents.originals)
     }
 
     /// The result without the blocks that the anchor does not have, and the anchor that it is written as.

@@ -63,7 +63,7 @@ fn members(
     samples: &Samples,
     context: &Context,
 ) -> Result<Option<Vec<Probabilities>>> {
-    if matches!(samples.targets(), Targets::Numbers { .. }) {
+    if matches!(samples.targets(), Targets::Numbers { .. }) || samples.is_noise() {
         return Ok(None);
     }
     let mut members = Vec::with_capacity(order.len());

@@ -34,19 +34,20 @@ impl Fuse {
     /// # Errors
     /// As those of [`run`](Fuse::run) that do not take the weights.
     pub fn rehearse(&self, context: &Context) -> Result<Rehearsal> {
-        let placed = self.placed()?;
-        let (mut models, mut options) = (self.models.clone(), placed.options);
+        let placed = self.placed()?.with_noise(context)?;
+        let (mut models, mut options, source) = (self.models.clone(), placed.options, placed.source);
         let first = Plan::resolve(&options, &models, self.purpose())?;
         self.words(&mut models, first.anchor, context)?;
-        spare_memory(&mut options, &models, self.source.is_some(), context)?;
+        spare_memory(&mut options, &models, source.is_some(), context)?;
         let plan = Plan::resolve(&options, &models, self.purpose())?;
+        crate::latent::check(&models, plan.anchor, options.free_inputs.as_deref())?;
         let depths = Depths::matched(&mut models, &plan, &options, &Prepared::default(), context)?;
         if let Some(depths) = &depths {
             context.note(&depths.report.headline());
         }
         let group = Group::matched(&models, None, &plan)?
             .map_err(|(error, paths)| crate::error::fusion_error(&error, &paths, plan.anchor))?;
-        if let Some(source) = &self.source {
+        if let Some(source) = &source {
             let sample = match source {
                 Source::Data(data) => data.samples(SplitName::Train, Some(1))?,
                 Source::Samples(samples) => samples.clone().truncated(1),
@@ -62,7 +63,7 @@ impl Fuse {
             members.map(|member| member.initializer).filter(|id| anchor.is_weight(*id)).collect();
         let sizes = tensors.iter().filter_map(|id| anchor.initializer(*id));
         let weights = plan.settings.normalised_weights(self.models.len()).map_err(|error| group.error(&error))?;
-        let data = self.source.as_ref().map(Source::name);
+        let data = source.as_ref().map(Source::name);
         Ok(Rehearsal {
             models: self.models.iter().map(crate::Model::shown).collect(),
             anchor: plan.anchor,

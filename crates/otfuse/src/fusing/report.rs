@@ -11,6 +11,7 @@ use super::plan::Plan;
 use super::ways::TriedWay;
 use crate::choices::Choice;
 use crate::depth::DepthReport;
+use crate::latent::MatchedInput;
 use crate::{
     CostName, FuseOptions, MarginalName, MergeName, MethodName, ModeName, Model, PointName, PresetName, RepairName,
     ResidualName, Result, SolverName, StatisticName,
@@ -37,6 +38,9 @@ pub struct FuseReport {
     #[cfg(feature = "training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<DistilledNetwork>,
+    /// Latent inputs whose noise was turned first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<MatchedInput>,
     /// Which layers went together, where the networks are of unequal depth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<DepthReport>,
@@ -298,6 +302,7 @@ impl FuseReport {
             sweeps: alignments.iter().filter(|alignment| alignment.sweeps > 0).map(Sweeps::of).collect(),
             #[cfg(feature = "training")]
             distillation: None,
+            inputs: Vec::new(),
             depth: None,
             ways: Vec::new(),
             comparison: None,

@@ -11,9 +11,11 @@ use super::plan::{Plan, is_large, weights_of_largest};
 use super::{Fuse, FusePlan, Fused, Source};
 #[cfg(feature = "training")]
 use crate::making::{Contest, made, refused};
-use crate::{Context, Dataset, Error, FuseOptions, ModeName, RepairName, Result};
+use crate::noise::drawn;
+use crate::{Context, Dataset, Error, FuseOptions, ModeName, Model, RepairName, Result};
 #[cfg(feature = "training")]
 use crate::{EffortName, MakeOptions};
+use otfuse_runtime::dataset::{Noise, NoiseLaw};
 
 /// Words of `samples_from`; all else is a file.
 const WORDS: [&str; 3] = ["parents", "noise", "none"];
@@ -34,6 +36,60 @@ pub fn names_file(samples_from: &str) -> bool {
 }
 
 impl Fuse {
+    /// Whether noise is drawn although no data set says so.
+    pub(super) fn implies_noise(&self) -> bool {
+        let from = self.options.samples_from.as_deref();
+        self.source.is_none() && self.options.free_inputs.is_some() && matches!(from, None | Some("noise"))
+    }
+
+    /// The same fusion, whose noise has been drawn. Where inputs are free and nothing else is said they are taken for normal noise.
+    pub(super) fn with_noise(&self, context: &Context) -> Result<Self> {
+        let mut found = self.clone();
+        let free = self.options.free_inputs.as_deref();
+        if free.is_some() && self.options.method == Some(crate::MethodName::Average) {
+            return Err(Error::input("`free_inputs` turns noise to align networks, which `method` average does not")
+                .hint("leave one of them out"));
+        }
+        let count = self.options.samples.unwrap_or(1000);
+        let (name, noise) = match &self.source {
+            Some(Source::Data(data)) => match data.noise() {
+                Some(noise) => (data.name().to_owned(), noise),
+                None if free.is_some() => {
+                    found.source = Some(Source::Samples(data.train()?.as_noise()));
+                    return Ok(found);
+                }
+                None => return Ok(found),
+            },
+            Some(Source::Samples(samples)) => {
+                if free.is_some() {
+                    found.source = Some(Source::Samples(samples.clone().as_noise()));
+                }
+                return Ok(found);
+            }
+            None => match free.filter(|_| self.implies_noise()) {
+                Some(names) => {
+                    context.note(&format!(
+                        "{names}: taken for normal noise, of which {count} samples are drawn; `data` noise:uniform, if it is that"
+                    ));
+                    found.options.samples_from = None;
+                    ("noise:normal".to_owned(), Noise { law: NoiseLaw::Normal, count: None })
+                }
+                None => return Ok(found),
+            },
+        };
+        if free.is_none() {
+            context.note(&format!(
+                "{name}: an input that is noise, and nothing else, may be turned to make generators alike: `free_inputs` names it"
+            ));
+        }
+        let models: Vec<&Model> = self.models.iter().collect();
+        let shapes = self.options.shape.clone().unwrap_or_default();
+        let seed = self.options.seed.unwrap_or(0);
+        let drawn = drawn((&name, noise, noise.count.unwrap_or(count)), &models, &shapes, (seed, 0))?;
+        (found.source, found.law) = (Some(Source::Samples(drawn)), Some(noise.law));
+        Ok(found)
+    }
+
     fn origin(&self) -> Result<Origin<'_>> {
         let asked = self.options.samples_from.as_deref();
         if self.source.is_some() {

@@ -9,10 +9,9 @@ use std::collections::BTreeMap;
 use otfuse_graph::{Facts, Graph, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use contents::Filling;
 #[cfg(feature = "training")]
 pub(crate) use contents::vocabulary;
-pub(crate) use contents::{below, normal};
+pub(crate) use contents::{Filling, below, normal};
 use lengths::Lengths;
 pub(crate) use lengths::{Search, Tried};
 pub use shapes::InputShapes;

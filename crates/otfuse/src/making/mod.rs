@@ -4,7 +4,6 @@ mod choice;
 mod form;
 mod images;
 mod noise;
-mod work;
 
 use std::time::Instant;
 
@@ -163,7 +162,7 @@ fn counted(form: &Form, models: &[Model], steps: usize, effort: Effort) -> Resul
     let length = if let Form::Text { length, .. } = form { *length } else { 1 };
     let mut of_pass = 0.0;
     for model in models {
-        of_pass += work::multiplications(model.graph()?, &model.facts()?, length);
+        of_pass += crate::work::multiplications(model.graph()?, &model.facts()?, length);
     }
     let of_sample = match form {
         // Half a window on average, and at least as much again for the window that is thrown away.

@@ -4,7 +4,7 @@ use otfuse_graph::{Dim, Facts, Graph, Operator};
 
 /// Multiplications of a pass of one sample; lengths that are open count `length`, but for the first axis, which is that of
 /// samples. What reads no weights is left out.
-pub(super) fn multiplications(graph: &Graph, facts: &Facts, length: usize) -> f64 {
+pub(crate) fn multiplications(graph: &Graph, facts: &Facts, length: usize) -> f64 {
     let mut sum = 0.0;
     for (_, node) in graph.nodes() {
         let weights = node.inputs.iter().flatten().filter_map(|input| graph.initializer(*input));
