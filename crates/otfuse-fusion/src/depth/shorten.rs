@@ -189,7 +189,7 @@ impl<'a> Fitting<'a> {
         // What later layers look at stays within reach.
         let passed = ancestors_of(&self.deep, later, target.deep);
         self.deep.advance(&passed).map_err(failed)?;
-        let start = self.start(unit, layer.depth, layer.outputs);
+        let start = self.start(unit, &shape);
         let has_shift = unit.bias.is_some() || unit.normalization.is_some();
         let singular = || RepairError::Singular { layer: self.left.value(unit.weight).name.clone() };
         let mut input = |batch: usize| {
@@ -198,7 +198,7 @@ impl<'a> Fitting<'a> {
         };
         let fits = layer.solve(equations, &start, (self.ridge, has_shift), (activation, self.rounds), &mut input)?;
         let own = self.tensors[&unit.weight].to_f32().unwrap_or_default();
-        for (id, values) in written(unit, &fits.ok_or_else(singular)?, layer.depth, &own) {
+        for (id, values) in written(unit, &fits.ok_or_else(singular)?, &shape, &own) {
             self.set(id, values)?;
         }
         Ok(())
@@ -218,7 +218,8 @@ impl<'a> Fitting<'a> {
     }
 
     /// The layer's weights as a matrix of inputs and outputs, what its normalisation does included.
-    fn start(&self, unit: &LinearUnit, depth: usize, outputs: usize) -> Vec<f64> {
+    fn start(&self, unit: &LinearUnit, shape: &[usize]) -> Vec<f64> {
+        let outputs = shape[unit.output_axis];
         let values = self.values(unit.weight);
         let factors = match unit.normalization {
             Some(of) => {
@@ -227,18 +228,13 @@ impl<'a> Fitting<'a> {
             }
             None => vec![1.0; outputs],
         };
-        let mut start = vec![0.0; depth * outputs];
+        let mut start = vec![0.0; shape.iter().product()];
         for (at, value) in values.into_iter().enumerate() {
-            let (input, output) = place(unit, at, depth, outputs);
+            let (input, output) = unit.place(shape, at);
             start[input * outputs + output] = factors[output] * value;
         }
         start
     }
-}
-
-/// The input and the output that an element of a layer's weight connects.
-fn place(unit: &LinearUnit, at: usize, depth: usize, outputs: usize) -> (usize, usize) {
-    if unit.output_axis == 0 { (at % depth, at / depth) } else { (at / outputs, at % outputs) }
 }
 
 /// What the deep network is to have computed: the value that was looked at, and those of later layers that stand before it.

@@ -181,15 +181,15 @@ impl Solving {
 /// What a layer's tensors are after a fit. A normalisation gets the statistics of the fitted sums, and undoes itself; since it
 /// makes the scale of the weights in front of it meaningless, they get the norms of `own`, on which the size of a step of
 /// training depends.
-pub(crate) fn written(unit: &LinearUnit, fits: &[Fit], depth: usize, own: &[f32]) -> Vec<(ValueId, Vec<f64>)> {
+pub(crate) fn written(unit: &LinearUnit, fits: &[Fit], shape: &[usize], own: &[f32]) -> Vec<(ValueId, Vec<f64>)> {
     let outputs: usize = fits.iter().map(|fit| fit.intercept.len()).sum();
     let m = outputs / fits.len().max(1);
-    let place = |at: usize| if unit.output_axis == 0 { (at % depth, at / depth) } else { (at / outputs, at % outputs) };
+    let place = |at: usize| unit.place(shape, at);
     let weight = |at: usize| {
         let (input, output) = place(at);
         fits[output / m].weights[input * m + output % m]
     };
-    let weights: Vec<f64> = (0..depth * outputs).map(weight).collect();
+    let weights: Vec<f64> = (0..shape.iter().product()).map(weight).collect();
     let joined = |part: fn(&Fit) -> &Vec<f64>| -> Vec<f64> { fits.iter().flat_map(part).copied().collect() };
     let intercept = joined(|fit| &fit.intercept);
     let Some(normalization) = unit.normalization else {

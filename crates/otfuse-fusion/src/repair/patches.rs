@@ -1,6 +1,6 @@
 //! The rows of inputs and outputs that a layer's weights connect.
 
-use otfuse_graph::{Conv, Operator, Tensor};
+use otfuse_graph::{Conv, ConvTranspose, Operator, Padding, Tensor};
 use rayon::prelude::*;
 
 /// Rows that one task gathers.
@@ -12,12 +12,15 @@ pub(super) enum Product<'a> {
     Matrix,
     /// Windows of an image.
     Convolution(&'a Conv),
+    /// The places of an image that a transposed convolution of one group spreads over each of its outputs.
+    Transposed(&'a ConvTranspose),
 }
 
 impl<'a> Product<'a> {
     pub fn of(operator: &'a Operator) -> Self {
         match operator {
             Operator::Conv(conv) => Self::Convolution(conv),
+            Operator::ConvTranspose(conv) => Self::Transposed(conv),
             _ => Self::Matrix,
         }
     }
@@ -25,7 +28,7 @@ impl<'a> Product<'a> {
     /// The number of independent parts.
     pub fn groups(&self) -> usize {
         match self {
-            Self::Matrix => 1,
+            Self::Matrix | Self::Transposed(_) => 1,
             Self::Convolution(conv) => conv.groups.max(1),
         }
     }
@@ -44,16 +47,14 @@ impl<'a> Product<'a> {
         match self {
             Self::Matrix => Some(rows_of(&x, *input.shape().last()?, wanted)),
             Self::Convolution(conv) => {
-                let geometry = Geometry::new(conv, input.shape(), output, weight, group);
-                let (rows, depth) = (choose(geometry.samples * geometry.positions, wanted), geometry.depth());
-                let mut found = vec![0.0; rows.len() * depth];
-                let pieces = found.par_chunks_mut((PIECE * depth).max(1)).zip(rows.par_chunks(PIECE));
-                pieces.for_each(|(piece, rows)| {
-                    for (window, row) in piece.chunks_exact_mut(depth.max(1)).zip(rows) {
-                        geometry.window(&x, row / geometry.positions, row % geometry.positions, window);
-                    }
-                });
-                Some(found)
+                let group = (group * weight[1], weight[1]);
+                let geometry = Geometry::new(Steps::Windows(conv), input.shape(), output, weight, group);
+                Some(geometry.rows(&x, wanted))
+            }
+            Self::Transposed(conv) => {
+                let group = (0, weight[0]);
+                let geometry = Geometry::new(Steps::Spread(conv), input.shape(), output, weight, group);
+                Some(geometry.rows(&x, wanted))
             }
         }
     }
@@ -64,18 +65,22 @@ impl<'a> Product<'a> {
         match self {
             Self::Matrix => Some(rows_of(&y, *output.shape().last()?, wanted)),
             Self::Convolution(conv) => {
-                let positions = output.shape()[2..].iter().product::<usize>().max(1);
                 let outputs = weight[0] / conv.groups.max(1);
-                let rows = choose(output.shape()[0] * positions, wanted);
-                let at = |row: usize| (row / positions * weight[0] + group * outputs, row % positions);
-                let of_row = |row: usize| {
-                    let (first, position) = at(row);
-                    (first..first + outputs).map(move |channel| channel * positions + position)
-                };
-                Some(rows.into_iter().flat_map(of_row).map(|index| y[index]).collect())
+                Some(channels_of(&y, output.shape(), (group * outputs, outputs), wanted))
             }
+            Self::Transposed(_) => Some(channels_of(&y, output.shape(), (0, weight[1]), wanted)),
         }
     }
+}
+
+/// Of an array of channels and positions the chosen positions, each with the channels from `first` on.
+fn channels_of(values: &[f32], shape: &[usize], (first, count): (usize, usize), wanted: usize) -> Vec<f32> {
+    let positions = shape[2..].iter().product::<usize>().max(1);
+    let of_row = |row: usize| {
+        let (first, position) = (row / positions * shape[1] + first, row % positions);
+        (first..first + count).map(move |channel| channel * positions + position)
+    };
+    choose(shape[0] * positions, wanted).into_iter().flat_map(of_row).map(|index| values[index]).collect()
 }
 
 /// Of an array whose last axis is `width` long the chosen rows.
@@ -84,9 +89,17 @@ fn rows_of(values: &[f32], width: usize, wanted: usize) -> Vec<f32> {
     rows.iter().flat_map(|&row| &values[row * width..(row + 1) * width]).copied().collect()
 }
 
-/// The windows of a convolution over any number of spatial axes.
+/// Which places of the input an output is made of.
+enum Steps<'a> {
+    /// Those of a window.
+    Windows(&'a Conv),
+    /// Those that spread over it.
+    Spread(&'a ConvTranspose),
+}
+
+/// The inputs of a convolution's outputs over any number of spatial axes.
 struct Geometry<'a> {
-    conv: &'a Conv,
+    steps: Steps<'a>,
     samples: usize,
     channels: usize,
     /// The first channel of the group, and how many it has.
@@ -99,20 +112,25 @@ struct Geometry<'a> {
 }
 
 impl<'a> Geometry<'a> {
-    fn new(conv: &'a Conv, input: &'a [usize], output: &'a [usize], weight: &'a [usize], group: usize) -> Self {
-        let rank = input.len() - 2;
-        let (spatial, kernel) = (&input[2..], &weight[2..]);
-        let before = (0..rank).map(|axis| conv.window.pads(axis, rank, spatial[axis], kernel[axis]).0).collect();
+    fn new(
+        steps: Steps<'a>,
+        input: &'a [usize],
+        output: &'a [usize],
+        weight: &'a [usize],
+        group: (usize, usize),
+    ) -> Self {
+        let (spatial, kernel, out) = (&input[2..], &weight[2..], &output[2..]);
+        let before = (0..spatial.len()).map(|axis| steps.before(axis, spatial, kernel[axis], out[axis])).collect();
         Self {
-            conv,
+            steps,
             samples: input[0],
             channels: input[1],
-            group: (group * weight[1], weight[1]),
+            group,
             input: spatial,
-            output: &output[2..],
+            output: out,
             kernel,
             before,
-            positions: output[2..].iter().product::<usize>().max(1),
+            positions: out.iter().product::<usize>().max(1),
         }
     }
 
@@ -121,23 +139,34 @@ impl<'a> Geometry<'a> {
         self.group.1 * self.kernel.iter().product::<usize>()
     }
 
+    /// What the chosen outputs see.
+    fn rows(&self, x: &[f32], wanted: usize) -> Vec<f32> {
+        let (rows, depth) = (choose(self.samples * self.positions, wanted), self.depth());
+        let mut found = vec![0.0; rows.len() * depth];
+        let pieces = found.par_chunks_mut((PIECE * depth).max(1)).zip(rows.par_chunks(PIECE));
+        pieces.for_each(|(piece, rows)| {
+            for (window, row) in piece.chunks_exact_mut(depth.max(1)).zip(rows) {
+                self.window(x, row / self.positions, row % self.positions, window);
+            }
+        });
+        found
+    }
+
     /// The inputs of one output in the order of the weight: channel, then kernel.
     fn window(&self, x: &[f32], sample: usize, position: usize, into: &mut [f32]) {
         let rank = self.input.len();
         let size: usize = self.input.iter().product();
-        let mut corner = vec![0_isize; rank];
+        let mut place = vec![0_usize; rank];
         let mut rest = position;
         for axis in (0..rank).rev() {
-            let step = (rest % self.output[axis]) * self.conv.window.stride(axis);
-            corner[axis] = step as isize - self.before[axis] as isize;
+            place[axis] = rest % self.output[axis];
             rest /= self.output[axis];
         }
         let taps: Vec<Option<usize>> = (0..self.kernel.iter().product::<usize>())
             .map(|tap| {
                 let (mut rest, mut offset, mut stride) = (tap, 0, 1);
                 for axis in (0..rank).rev() {
-                    let along = (rest % self.kernel[axis]) * self.conv.window.dilation(axis);
-                    let at = usize::try_from(corner[axis] + along as isize).ok()?;
+                    let at = self.steps.at(axis, place[axis], rest % self.kernel[axis], self.before[axis])?;
                     if at >= self.input[axis] {
                         return None;
                     }
@@ -151,6 +180,41 @@ impl<'a> Geometry<'a> {
         for (channel, into) in into.chunks_exact_mut(taps.len().max(1)).enumerate() {
             let plane = &x[(sample * self.channels + self.group.0 + channel) * size..][..size];
             into.iter_mut().zip(&taps).for_each(|(into, tap)| *into = tap.map_or(0.0, |at| plane[at]));
+        }
+    }
+}
+
+impl Steps<'_> {
+    /// What is added in front of an axis of the input, or cut off in front of one of the output.
+    fn before(&self, axis: usize, input: &[usize], kernel: usize, output: usize) -> usize {
+        match self {
+            Self::Windows(conv) => conv.window.pads(axis, input.len(), input[axis], kernel).0,
+            Self::Spread(conv) => {
+                let is_given = conv.output_shape.is_some() || !matches!(conv.window.padding, Padding::Explicit(_));
+                if !is_given {
+                    return conv.window.pads(axis, input.len(), input[axis], kernel).0;
+                }
+                let extra = conv.output_padding.get(axis).copied().unwrap_or(0);
+                let full =
+                    (input[axis].max(1) - 1) * conv.window.stride(axis) + conv.window.extent(axis, kernel) + extra;
+                let total = full.saturating_sub(output);
+                if conv.window.padding == Padding::SameUpper { total / 2 } else { total - total / 2 }
+            }
+        }
+    }
+
+    /// The place of the input that an element of the kernel brings to a place of the output; none in front of the input or
+    /// between its places.
+    fn at(&self, axis: usize, place: usize, tap: usize, before: usize) -> Option<usize> {
+        match self {
+            Self::Windows(conv) => {
+                (place * conv.window.stride(axis) + tap * conv.window.dilation(axis)).checked_sub(before)
+            }
+            Self::Spread(conv) => {
+                let steps = (place + before).checked_sub(tap * conv.window.dilation(axis))?;
+                let stride = conv.window.stride(axis).max(1);
+                steps.is_multiple_of(stride).then(|| steps / stride)
+            }
         }
     }
 }
@@ -228,6 +292,49 @@ mod tests {
                         let found: f32 = row.iter().zip(x).map(|(a, b)| a * b).sum();
                         assert!((found - expected).abs() < 1e-4, "{found} {expected}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn places_times_weights_are_the_transposed_convolution() {
+        for (stride, pad, kernel, extra) in [(1, 0, 3, 0), (2, 1, 4, 0), (3, 1, 2, 1), (2, 0, 3, 1)] {
+            let (samples, inputs, outputs, side) = (2, 3, 2, 4);
+            let shape = [inputs, outputs, kernel, kernel];
+            let weight: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+            let x: Vec<f32> = (0..samples * inputs * side * side).map(|at| value(at * 3)).collect();
+            let out = (side - 1) * stride + kernel + extra - 2 * pad;
+            // By its definition: every place of the input is spread over the output.
+            let mut y = vec![0.0; samples * outputs * out * out];
+            for (at, &from) in x.iter().enumerate() {
+                let (sample, input) = (at / (inputs * side * side), at / (side * side) % inputs);
+                for tap in 0..outputs * kernel * kernel {
+                    let output = tap / (kernel * kernel);
+                    let row = (at / side % side * stride + tap / kernel % kernel).wrapping_sub(pad);
+                    let column = (at % side * stride + tap % kernel).wrapping_sub(pad);
+                    if row < out && column < out {
+                        y[((sample * outputs + output) * out + row) * out + column] +=
+                            from * weight[input * outputs * kernel * kernel + tap];
+                    }
+                }
+            }
+            let window = Window::uniform(2, stride, pad);
+            let conv = ConvTranspose { groups: 1, window, output_padding: vec![extra; 2], output_shape: None };
+            let operator = Operator::ConvTranspose(conv);
+            let product = Product::of(&operator);
+            let (input, output) = (
+                Tensor::from_f32(&[samples, inputs, side, side], x),
+                Tensor::from_f32(&[samples, outputs, out, out], y),
+            );
+            let rows = product.inputs(&input, output.shape(), &shape, 0, usize::MAX).unwrap();
+            let wanted = product.outputs(&output, &shape, 0, usize::MAX).unwrap();
+            let (depth, area) = (inputs * kernel * kernel, kernel * kernel);
+            for (x, y) in rows.chunks_exact(depth).zip(wanted.chunks_exact(outputs)) {
+                for (output, expected) in y.iter().enumerate() {
+                    let term = |(at, x): (usize, &f32)| weight[(at / area * outputs + output) * area + at % area] * x;
+                    let found: f32 = x.iter().enumerate().map(term).sum();
+                    assert!((found - expected).abs() < 1e-4, "{found} {expected} {stride} {pad} {kernel}");
                 }
             }
         }

@@ -82,7 +82,7 @@ impl<'a> Refit<'a> {
         let anchor = self.networks.reference();
         let units = match self.fusion.is_of_sequences {
             true => LinearUnit::with_turned(anchor),
-            false => LinearUnit::of(anchor),
+            false => LinearUnit::with_transposed(anchor),
         };
         for (index, unit) in units.iter().enumerate() {
             match self.kind {
@@ -132,7 +132,7 @@ impl<'a> Refit<'a> {
     fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
         let anchor = self.networks.reference();
         match Product::of(&anchor.node(unit.node).operator) {
-            Product::Convolution(_) => 1,
+            Product::Convolution(_) | Product::Transposed(_) => 1,
             Product::Matrix => shape.len() - 1,
         }
     }
@@ -269,7 +269,7 @@ impl<'a> Refit<'a> {
         for parent in 0..self.parents.len() {
             self.advance_parent(parent, observed)?;
         }
-        let start = self.start(unit, &shares, layer.depth, layer.outputs);
+        let start = self.start(unit, &shares, &shape);
         let has_shift = unit.bias.is_some() || unit.normalization.is_some();
         let singular = || RepairError::Singular { layer: anchor.value(unit.weight).name.clone() };
         let mut input = |batch: usize| {
@@ -278,7 +278,7 @@ impl<'a> Refit<'a> {
         };
         let fits = layer.solve(equations, &start, (ridge, has_shift), (activation, rounds), &mut input)?;
         let own = anchor.initializer(unit.weight).and_then(Tensor::to_f32).unwrap_or_default();
-        for (id, values) in written(unit, &fits.ok_or_else(singular)?, layer.depth, &own) {
+        for (id, values) in written(unit, &fits.ok_or_else(singular)?, &shape, &own) {
             self.set(id, values)?;
         }
         Ok(())
@@ -382,8 +382,9 @@ impl<'a> Refit<'a> {
     }
 
     /// The average of the aligned weights by shares as a row-major `depth x outputs` matrix, normalisations folded in.
-    fn start(&self, unit: &LinearUnit, shares: &[Vec<f64>], depth: usize, outputs: usize) -> Vec<f64> {
-        let mut start = vec![0.0; depth * outputs];
+    fn start(&self, unit: &LinearUnit, shares: &[Vec<f64>], shape: &[usize]) -> Vec<f64> {
+        let outputs = shape[unit.output_axis];
+        let mut start = vec![0.0; shape.iter().product()];
         for ((model, _, _), shares) in self.parents.iter().zip(shares) {
             let of = |id: ValueId| self.fusion.aligned_weight(self.networks, *model, id);
             let mut factors = shares.clone();
@@ -393,12 +394,9 @@ impl<'a> Refit<'a> {
                     *factor *= f64::from(scale) / (f64::from(variance) + f64::from(normalization.epsilon)).sqrt();
                 }
             }
-            let values = of(unit.weight);
-            for (input, row) in start.chunks_exact_mut(outputs).enumerate() {
-                for (output, sum) in row.iter_mut().enumerate() {
-                    let at = if unit.output_axis == 0 { output * depth + input } else { input * outputs + output };
-                    *sum += factors[output] * f64::from(values[at]);
-                }
+            for (at, value) in of(unit.weight).into_iter().enumerate() {
+                let (input, output) = unit.place(shape, at);
+                start[input * outputs + output] += factors[output] * f64::from(value);
             }
         }
         start

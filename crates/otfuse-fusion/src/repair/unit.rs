@@ -51,14 +51,28 @@ struct Wiring<'a> {
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
     /// Turned weights that count as weights.
     turned: HashMap<ValueId, ValueId>,
+    /// Whether transposed convolutions are layers.
+    takes_transposed: bool,
 }
 
 impl LinearUnit {
     /// The layers of a graph in topological order. Weights that several nodes read are left out: fitting them to one would
     /// change the others. Linear in the size of the graph.
     pub fn of(graph: &Graph) -> Vec<Self> {
-        let wiring = Wiring { graph, readers: graph.consumers(), turned: HashMap::new() };
+        let wiring = Wiring { graph, readers: graph.consumers(), turned: HashMap::new(), takes_transposed: false };
         graph.nodes().filter_map(|(id, _)| wiring.unit(id)).collect()
+    }
+
+    /// The same with transposed convolutions of one group.
+    pub(crate) fn with_transposed(graph: &Graph) -> Vec<Self> {
+        let wiring = Wiring { graph, readers: graph.consumers(), turned: HashMap::new(), takes_transposed: true };
+        graph.nodes().filter_map(|(id, _)| wiring.unit(id)).collect()
+    }
+
+    /// The input and the output that an element of the weight, of this shape, connects.
+    pub(crate) fn place(&self, shape: &[usize], at: usize) -> (usize, usize) {
+        let (outputs, inner) = (shape[self.output_axis], shape[self.output_axis + 1..].iter().product::<usize>());
+        (at / (outputs * inner) * inner + at % inner, at / inner % outputs)
     }
 
     /// The same with the layers whose weight is turned before it is multiplied with.
@@ -75,7 +89,7 @@ impl LinearUnit {
             (is_matrix && is_own).then_some((turned, weight))
         };
         let turned = graph.nodes().filter_map(of).collect();
-        let wiring = Wiring { graph, readers, turned };
+        let wiring = Wiring { graph, readers, turned, takes_transposed: false };
         graph.nodes().filter_map(|(id, _)| wiring.unit(id)).collect()
     }
 }
@@ -91,6 +105,7 @@ impl Wiring<'_> {
         let rank = self.graph.initializer(weight)?.shape().len();
         let output_axis = match &node.operator {
             Operator::Conv(_) if !is_turned => 0,
+            Operator::ConvTranspose(conv) if self.takes_transposed && !is_turned && conv.groups == 1 => 1,
             Operator::Gemm(gemm) if gemm.alpha == 1.0 && gemm.beta == 1.0 && !gemm.transpose_a => {
                 usize::from(gemm.transpose_b == is_turned)
             }
