@@ -110,17 +110,7 @@ impl Applied {
 
 /// The alignment that is meant.
 fn read(path: &Path, index: Option<usize>) -> Result<ModelAlignment> {
-    let bytes = otfuse_formats::file::open_mapped(path)?;
-    let wrong = |problem: String| {
-        let file = Some(PathBuf::from(path));
-        let error = Error::input(format!("{}: {problem}", path.display()));
-        Error { file, ..error.hint("expected the JSON that `otfuse align --save-alignment` writes") }
-    };
-    if bytes.len() > MOST_BYTES {
-        return Err(wrong(format!("{} bytes are too many for an alignment", bytes.len())));
-    }
-    let mut found: Vec<ModelAlignment> =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not an alignment: {error}")))?;
+    let mut found = read_all(path)?;
     let models: Vec<String> = found.iter().map(|alignment| alignment.model.to_string()).collect();
     let at = match index {
         Some(index) => found.iter().position(|alignment| alignment.model == index),
@@ -129,7 +119,22 @@ fn read(path: &Path, index: Option<usize>) -> Result<ModelAlignment> {
     };
     let at = at.ok_or_else(|| {
         let message = format!("it holds alignments of the models {}", models.join(", "));
-        wrong(message).hint("`index` says which one is meant")
+        wrong(path, &message).hint("`index` says which one is meant")
     })?;
     Ok(found.swap_remove(at))
+}
+
+/// All alignments of a file.
+pub(crate) fn read_all(path: &Path) -> Result<Vec<ModelAlignment>> {
+    let bytes = otfuse_formats::file::open_mapped(path)?;
+    if bytes.len() > MOST_BYTES {
+        return Err(wrong(path, &format!("{} bytes are too many for an alignment", bytes.len())));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| wrong(path, &format!("not an alignment: {error}")))
+}
+
+fn wrong(path: &Path, problem: &str) -> Error {
+    let file = Some(PathBuf::from(path));
+    let error = Error::input(format!("{}: {problem}", path.display()));
+    Error { file, ..error.hint("expected the JSON that `otfuse align --save-alignment` writes") }
 }

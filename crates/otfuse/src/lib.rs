@@ -65,6 +65,7 @@ pub mod experiment;
 mod files;
 mod fitting;
 mod fusing;
+mod generate;
 mod inputs;
 mod inspect;
 mod interpolate;
@@ -116,6 +117,7 @@ pub use fusing::{
     Comparison, Coverage, Fuse, FusePlan, FuseReport, FuseSamples, FuseSeconds, FuseSettings, Fused, FusedGroup,
     FusedModel, NotAligned, Parent, Rehearsal, Sweeps, TriedWay, names_file,
 };
+pub use generate::{GenerateOptions, GenerateReference, GenerateReport, Generated, GeneratedModel, Range, generate};
 pub use inputs::{InputShapes, random_inputs};
 pub use inspect::{AxisOfWeight, DrawnLayer, InspectedGroup, Inspection, Pinned, Port, Repeated, brief, inspect};
 pub use interpolate::{

@@ -23,6 +23,64 @@ pub(crate) fn drawn(
     shapes: &InputShapes,
     (seed, split): (u64, u64),
 ) -> Result<Samples> {
+    Ok(Samples::of_noise(name, columns((name, noise, count), models, shapes, (seed, split))?)?)
+}
+
+/// Noise on the way between `stops` draws, `steps` from each to the next: on great circles if it is normal, whose draws have
+/// nearly one length, else on lines. Integers stay those of the first draw.
+///
+/// # Errors
+/// As [`drawn`].
+pub(crate) fn walked(
+    (name, noise): (&str, Noise),
+    (stops, steps): (usize, usize),
+    models: &[&Model],
+    shapes: &InputShapes,
+    seed: u64,
+) -> Result<Samples> {
+    let columns = columns((name, noise, stops), models, shapes, (seed, 3))?;
+    let way = |(input, shape, numbers): (String, Vec<usize>, Numbers)| {
+        let size = shape.iter().product::<usize>();
+        let places = (0..stops.saturating_sub(1) * steps + 1).map(|at| {
+            let from = (at / steps.max(1)).min(stops.saturating_sub(2));
+            (from, (at - from * steps) as f64 / steps.max(1) as f64)
+        });
+        let numbers = match numbers {
+            Numbers::Integers(values) => Numbers::Integers(places.flat_map(|_| values[..size].to_vec()).collect()),
+            Numbers::Floats(values) => Numbers::Floats(
+                places
+                    .flat_map(|(from, share)| {
+                        between(&values[from * size..][..size], &values[(from + 1) * size..][..size], share, noise.law)
+                    })
+                    .collect(),
+            ),
+        };
+        (input, shape, numbers)
+    };
+    Ok(Samples::of_noise(name, columns.into_iter().map(way).collect())?)
+}
+
+/// A point on the way from one draw to another.
+fn between(a: &[f32], b: &[f32], share: f64, law: NoiseLaw) -> Vec<f32> {
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let cosine = product(a, b) / (product(a, a) * product(b, b)).sqrt();
+    let angle = cosine.clamp(-1.0, 1.0).acos();
+    let (of_a, of_b) = match law {
+        NoiseLaw::Normal if angle.sin() > 1e-6 => {
+            (((1.0 - share) * angle).sin() / angle.sin(), (share * angle).sin() / angle.sin())
+        }
+        _ => (1.0 - share, share),
+    };
+    a.iter().zip(b).map(|(a, b)| (of_a * f64::from(*a) + of_b * f64::from(*b)) as f32).collect()
+}
+
+/// The numbers for each input.
+fn columns(
+    (name, noise, count): (&str, Noise, usize),
+    models: &[&Model],
+    shapes: &InputShapes,
+    (seed, split): (u64, u64),
+) -> Result<Vec<(String, Vec<usize>, Numbers)>> {
     let (model, rest) = models.split_first().ok_or_else(|| Error::input("there is no network to draw noise for"))?;
     let inputs = inputs_of(model, shapes)?;
     for other in rest {
@@ -60,7 +118,7 @@ pub(crate) fn drawn(
     let is_single = inputs.len() == 1;
     let named = inputs.into_iter().zip(columns);
     let named = named.map(|((name, shape), numbers)| (if is_single { String::new() } else { name }, shape, numbers));
-    Ok(Samples::of_noise(name, named.collect())?)
+    Ok(named.collect())
 }
 
 /// Appends one sample for an input.

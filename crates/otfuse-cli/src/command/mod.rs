@@ -11,6 +11,7 @@ mod eval;
 mod experiment;
 mod finetune;
 mod fuse;
+mod generate;
 mod inspect;
 mod interpolate;
 mod man;
@@ -60,6 +61,8 @@ commands!(
     prune::Prune,
     /// Measure accuracy and loss of networks, and of their ensemble
     eval::Eval,
+    /// Compare generators: what they make of the same noise, as pictures and against a data set
+    generate::Generate,
     /// Run a network on arrays
     run::Run,
     /// Write a network in another format

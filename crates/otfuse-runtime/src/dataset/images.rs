@@ -309,3 +309,15 @@ fn scaled(image: DynamicImage, size: u32) -> DynamicImage {
     let square = image.crop_imm((width - side) / 2, (height - side) / 2, side, side);
     if side == size { square } else { square.resize_exact(size, size, FilterType::Triangle) }
 }
+
+/// Pixels of three bytes, row by row, as PNG.
+///
+/// # Errors
+/// Pixels that do not fill `width x height`.
+pub fn encode_png((width, height): (usize, usize), pixels: Vec<u8>) -> Result<Vec<u8>, String> {
+    let side = |length: usize| u32::try_from(length).map_err(|error| error.to_string());
+    let image = image::RgbImage::from_raw(side(width)?, side(height)?, pixels).ok_or("too few pixels")?;
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).map_err(|error| error.to_string())?;
+    Ok(bytes.into_inner())
+}

@@ -28,6 +28,8 @@ mod vocabulary;
 pub use column::Numbers;
 use column::{Column, Values};
 pub use error::DatasetError;
+#[cfg(feature = "images")]
+pub use images::encode_png;
 pub use noise::{Noise, NoiseLaw};
 pub use normalization::Normalization;
 pub use partition::Partition;
