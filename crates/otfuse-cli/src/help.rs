@@ -100,6 +100,18 @@ const SHORT: &[Short] = &[
         ],
     },
     Short {
+        command: "generate",
+        shown: &["arch", "data", "against", "features", "alignment", "output", "walk", "json"],
+        examples: [
+            ("otfuse generate a.onnx b.onnx -o grid.png", "what both make of the same noise"),
+            (
+                "otfuse generate a.onnx b.onnx fused.onnx --alignment turned.json -o grid.png",
+                "noise turned as `fuse` found",
+            ),
+            ("otfuse generate a.onnx fused.onnx --against mnist:DIR", "distances from a data set"),
+        ],
+    },
+    Short {
         command: "run",
         shown: &["inputs", "output", "arch", "json"],
         examples: [

@@ -9,6 +9,7 @@ use crate::depth::DepthReport;
 use crate::evaluate::Evaluations;
 use crate::files::{count, short_names};
 use crate::fusing::{Comparison, FuseReport, FusedGroup};
+use crate::latent::MatchedInput;
 use crate::measure::{Measure, Measured};
 
 /// A network in a table of results, with where its numbers stand in the JSON.
@@ -38,6 +39,9 @@ impl Paged for FuseReport {
         let choices = choices(self);
         if !choices.is_empty() {
             sections.push(Section { heading: "Choices".into(), blocks: choices });
+        }
+        if !self.inputs.is_empty() {
+            sections.push(Section { heading: "Noise".into(), blocks: vec![Block::Grid(noise(&self.inputs))] });
         }
         if let Some(depth) = &self.depth {
             sections.push(Section { heading: "Layers".into(), blocks: layers(depth) });
@@ -296,6 +300,22 @@ fn choices(report: &FuseReport) -> Vec<Block> {
         ));
     }
     blocks
+}
+
+/// How the noise of generators was turned.
+fn noise(inputs: &[MatchedInput]) -> Grid {
+    let rows = inputs.iter().enumerate().map(|(at, input)| {
+        let place = |key: &str| format!("/inputs/{at}/{key}");
+        vec![
+            Cell::text(format!("{} of model {}", input.input, input.model)),
+            Cell::count(input.size, place("size")),
+            Cell::text(input.map),
+            Cell::number(input.correlation_before, 2, place("correlation_before")),
+            Cell::number(input.correlation, 2, place("correlation")),
+        ]
+    });
+    let header = ["Input", "Numbers", "Map", "Correlation as given", "Correlation"].map(String::from).to_vec();
+    Grid { caption: "What a model and the anchor make of the same noise".into(), header, rows: rows.collect() }
 }
 
 /// Which layers of networks of unequal depth went together.
