@@ -70,6 +70,8 @@ mod inspect;
 mod interpolate;
 mod layers;
 #[cfg(feature = "training")]
+mod learning;
+#[cfg(feature = "training")]
 mod making;
 mod measure;
 mod model;
@@ -120,6 +122,8 @@ pub use interpolate::{
     interpolate,
 };
 pub use layers::{Layer, Recorded, layers, record_layers};
+#[cfg(feature = "training")]
+pub use learning::{Knowledge, LearnOptions, LearnReport, Learned, Learning, RecallName, learn};
 #[cfg(feature = "training")]
 pub use making::{Candidate, MadeReport, MakeOptions, make_samples};
 pub use measure::{Barrier, Distance, Measure, Measured};

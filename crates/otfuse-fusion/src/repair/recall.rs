@@ -169,7 +169,8 @@ impl Work<'_> {
             return Ok(());
         }
         let answering = self.request.answering.as_ref().filter(|it| it.scores == unit.output);
-        let answering = answering.filter(|_| unit.normalization.is_none() && layer.equations().len() == 1);
+        let is_plain = unit.normalization.is_none() && layer.outputs > 1 && layer.groups() == 1;
+        let answering = answering.filter(|_| is_plain);
         let failed = |model: usize| move |source| RepairError::Runtime { model, source };
         self.result.advance(&[unit.input]).map_err(failed(2))?;
         let (mut equations, mut of_classes) = (layer.equations(), layer.equations());

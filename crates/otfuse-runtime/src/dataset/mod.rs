@@ -15,6 +15,7 @@ mod idx;
 #[cfg(feature = "images")]
 mod images;
 mod normalization;
+mod order;
 mod partition;
 mod read;
 mod spec;
