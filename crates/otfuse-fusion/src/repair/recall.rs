@@ -75,7 +75,8 @@ pub struct Recall<'a> {
     pub base: &'a Graph,
     /// What is known of earlier samples.
     pub known: &'a Known,
-    /// The share of the earlier and of the new samples in the fit, adding up to 1; nothing to fit no layer.
+    /// The share of the earlier and of the new samples in the fit, adding up to 1; nothing to fit no layer, and to keep nothing for
+    /// later fits.
     pub shares: Option<[f64; 2]>,
     /// How strongly weights are held at the weighted mean, relative to the variance of the inputs.
     pub ridge: f64,
@@ -118,6 +119,12 @@ pub fn recall(
     runner: &dyn Runner,
     observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Recalled, RepairError> {
+    if request.shares.is_none() {
+        let mut known = Known { samples: request.known.samples + request.samples, ..Known::default() };
+        known.tasks.clone_from(&request.known.tasks);
+        known.tasks.extend(request.answering.iter().map(|it| it.seen.to_vec()));
+        return Ok(Recalled { graph: request.base.clone(), known, fitted: 0 });
+    }
     let failed = |model: usize| move |source| RepairError::Runtime { model, source };
     let mut work = Work {
         request,
