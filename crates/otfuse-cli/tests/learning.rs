@@ -1,9 +1,12 @@
 //! `fuse --into`: one task after another, as a user runs it, on the embedded digits.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use otfuse::formats::npz::write_npz;
+use otfuse::graph::Tensor;
 use serde_json::Value;
 
 fn otfuse(folder: &Path, arguments: &str) -> Output {
@@ -54,7 +57,7 @@ fn a_second_task_is_learned_without_losing_the_first() {
     assert_eq!(report["known_classes"].as_array().map(Vec::len), Some(10));
     let (before, tuned, after) =
         (accuracy(folder, "k0.onnx"), accuracy(folder, "n1.onnx"), accuracy(folder, "k1.onnx"));
-    assert!(after > 0.75 && after > before + 0.2 && after > tuned + 0.1, "{before} {tuned} {after}");
+    assert!(after > 0.85 && after > before + 0.2 && after > tuned, "{before} {tuned} {after}");
     for recall in ["fisher", "counts", "none"] {
         let report =
             json(folder, &format!("fuse --into k0.onnx n1.onnx {} --recall {recall} -o {recall}.onnx", task(1)));
@@ -71,7 +74,7 @@ fn neurons_of_a_network_from_elsewhere_are_brought_into_order() {
     json(folder, "train mlp:32-32 --data digits --epochs 8 --batch-size 16 -o a.onnx");
     json(folder, "fuse --into new a.onnx --data digits -o k.onnx");
     json(folder, "train mlp:32-32 --data digits --epochs 8 --batch-size 16 --seed 1 -o b.onnx");
-    let plain = format!("fuse --into k.onnx b.onnx --data digits --recall counts");
+    let plain = "fuse --into k.onnx b.onnx --data digits --recall counts";
     json(folder, &format!("{plain} -o aligned.onnx"));
     json(folder, &format!("{plain} --method average -o unaligned.onnx"));
     let (aligned, unaligned) = (accuracy(folder, "aligned.onnx"), accuracy(folder, "unaligned.onnx"));
@@ -122,8 +125,13 @@ fn what_does_not_fit_is_refused() {
     says(&format!("train mlp:32-32 {} -o x.onnx --hold 1", task(1)), "learned nothing yet");
     says("eval n0.onnx --data digits --pixel-order two", "seeds");
 
-    json(folder, "train mlp:32 --data digits --epochs 1 -o other.onnx");
-    refused(folder, &format!("fuse --into k0.onnx other.onnx {} -o x.onnx", task(1)));
+    // Four inputs in place of 64.
+    let numbers = (0..80).map(|at| (at % 7) as f32).collect();
+    let labels = Tensor::from_i64(&[20], (0..20).map(|at| at % 10).collect());
+    let arrays = BTreeMap::from([("x".to_owned(), Tensor::from_f32(&[20, 4], numbers)), ("y".to_owned(), labels)]);
+    write_npz(&folder.join("other.npz"), &arrays).unwrap();
+    json(folder, "train mlp:32-32 --data npz:other.npz --epochs 1 -o other.onnx");
+    says(&format!("fuse --into k0.onnx other.onnx {} -o x.onnx", task(1)), "other.onnx");
 
     let path = folder.join("k0.onnx.knowledge");
     let bytes = fs::read(&path).unwrap();

@@ -31,7 +31,8 @@ pub struct DataOptions {
 
 impl DataOptions {
     /// Their names in files.
-    pub const KEYS: &'static [&'static str] = &["normalize", "image-size", "partition", "part", "partition-seed", "pixel-order"];
+    pub const KEYS: &'static [&'static str] =
+        &["normalize", "image-size", "partition", "part", "partition-seed", "pixel-order"];
 }
 
 /// A data set by kind and path: `digits` (embedded) or `KIND:PATH`. Nothing is read before samples are asked for.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use otfuse::{
     Candidate, Comparison, ConsensusName, CostName, DataOptions, Dataset, DepthName, DepthReport, DistilledNetwork,
-    EffortName, Error, FuseConfig, FuseOptions, FuseReport, InputShapes, Knowledge, LearnOptions, LearnReport, Learned, MadeReport, MarginalName, MembersName,
-    MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, RecallName, Registry, Rehearsal, RepairName,
+    EffortName, Error, FuseConfig, FuseOptions, FuseReport, InputShapes, MadeReport, MarginalName, MembersName,
+    MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry, Rehearsal, RepairName,
     ResidualName, Result, SolverName, StartName, StatisticName, SymmetryName, TriedWay, TypeName, VocabularyName, card,
     card_path,
 };
 
+use super::learning::Learning;
 use super::sweep;
 use crate::arguments::{Data, Pages, Reading};
 use crate::choice::{choice, said};
@@ -198,22 +199,6 @@ struct Options {
     sweeping: Sweeping,
 }
 
-/// How a network is fused into what is known.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "With --into")]
-struct Learning {
-    /// How the two networks become one [default: least-squares]
-    #[arg(long, value_parser = choice::<RecallName>(), requires = "into")]
-    recall: Option<RecallName>,
-    /// How much the class that least squares fits to all tasks counts between tasks of other classes, in units of scores
-    /// [default: 10]
-    #[arg(long, value_name = "B", allow_negative_numbers = true, requires = "into")]
-    between: Option<f64>,
-    /// Refuse samples of classes that were learned before
-    #[arg(long, requires = "into")]
-    disjoint: bool,
-}
-
 /// How matching goes on after the first sweep.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Converged matching")]
@@ -311,7 +296,8 @@ impl Fuse {
     pub fn run(&self, session: &Session) -> Result<()> {
         let given = self.given()?;
         if let (Some(into), Some(output)) = (&self.into, &self.output) {
-            return self.learn(given, into, output, session);
+            let Given { models, options, data, registry } = given;
+            return self.learning.run((into, &self.reading), (&models, data, &options), output, registry, session);
         }
         match (&self.sweep, &self.output) {
             (Some(weights), _) => self.measure(given, weights, session),
@@ -391,32 +377,6 @@ impl Fuse {
         session.print(&fused.report, text)
     }
 
-    fn learn(&self, given: Given, into: &Path, output: &Path, session: &Session) -> Result<()> {
-        let Given { models, options, data, mut registry } = given;
-        let [model] = models.as_slice() else {
-            let message = format!("`into` takes one network that learned the new task, found {}", models.len());
-            return Err(Error::input(message).hint("fuse the others one after the other, each with its samples as --data"));
-        };
-        let data = data.ok_or_else(|| Error::input("`into` needs `data`").hint("samples of the new task"))?;
-        let known = if into == Path::new("new") {
-            None
-        } else {
-            let known = self.reading.open(into, &mut registry)?;
-            registry.input("knowledge", &Knowledge::beside(into))?;
-            Some(otfuse::Learning::of(known)?)
-        };
-        Learned::register(&mut registry, output, known.as_ref().map_or(model, |known| &known.model))?;
-        let learning = LearnOptions {
-            recall: self.learning.recall,
-            between: self.learning.between,
-            disjoint: said(self.learning.disjoint),
-        };
-        let mut learned = otfuse::learn(known.as_ref(), model, &data, &options, &learning, &session.context)?;
-        learned.write(&registry, output)?;
-        registry.commit()?;
-        session.print(&learned.report, learned_text)
-    }
-
     fn measure(&self, given: Given, weights: &str, session: &Session) -> Result<()> {
         let Given { models, options, data, mut registry } = given;
         if let Some(path) = &self.csv {
@@ -430,30 +390,6 @@ impl Fuse {
         registry.commit()?;
         session.print(&found, sweep::text)
     }
-}
-
-/// What was learned, as text.
-fn learned_text(report: &LearnReport) -> String {
-    let listed = |classes: &[usize]| match classes {
-        [] => String::new(),
-        classes => format!(" of classes {}", classes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
-    };
-    let into = match &report.into {
-        Some(into) => format!("fused into {into} ({}, {})", report.recall, count(report.fitted_layers, "layer") + " fitted"),
-        None => "the first task".to_owned(),
-    };
-    format!(
-        "{}: {}, {into}\nlearned from {}{}; knows {}, {}{}\nwhat later tasks need: {}.knowledge, {} bytes",
-        report.output,
-        report.model,
-        count(report.samples, "sample"),
-        listed(&report.classes),
-        count(report.tasks, "task"),
-        count(report.known_samples, "sample"),
-        listed(&report.known_classes),
-        report.output,
-        report.knowledge_bytes,
-    )
 }
 
 /// What a fusion would do, as text.

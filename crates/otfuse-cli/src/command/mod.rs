@@ -13,6 +13,7 @@ mod finetune;
 mod fuse;
 mod inspect;
 mod interpolate;
+mod learning;
 mod man;
 mod prune;
 mod run;

@@ -199,7 +199,10 @@ impl Work<'_> {
         let means: Vec<Means> = equations.iter().map(NormalEquations::means).collect();
         let seen = self.request.known.layers.get(&name).filter(|seen| fits(seen, &means));
         if let (Some(old), Some(shares)) = (self.request.old, self.request.shares) {
-            let both = [folded(old, unit, layer.depth, layer.outputs), folded(self.request.new, unit, layer.depth, layer.outputs)];
+            let both = [
+                folded(old, unit, layer.depth, layer.outputs),
+                folded(self.request.new, unit, layer.depth, layer.outputs),
+            ];
             let empty = Vec::new();
             let fits = self.fits(both, &means, (seen.unwrap_or(&empty), shares), answering, unit)?;
             if seen.is_some() || answering.is_some() {
@@ -241,7 +244,15 @@ impl Work<'_> {
     ) -> Result<Vec<Fit>, RepairError> {
         let outputs = old.shifts.len();
         let m = outputs / means.len().max(1);
-        let mut means: Vec<Means> = means.iter().map(|it| Means { gram: it.gram.clone(), inputs: it.inputs.clone(), cross: it.cross.clone(), outputs: it.outputs.clone() }).collect();
+        let mut means: Vec<Means> = means
+            .iter()
+            .map(|it| Means {
+                gram: it.gram.clone(),
+                inputs: it.inputs.clone(),
+                cross: it.cross.clone(),
+                outputs: it.outputs.clone(),
+            })
+            .collect();
         if let (Some(_), Some(classes)) = (answering, &self.request.known.classes) {
             // What tells tasks apart was added to the old network's rows, from which the new one's began.
             let added: Vec<f64> = minus(&old.weights, &classes.weights);
@@ -313,8 +324,12 @@ impl Work<'_> {
         let count = self.request.known.samples;
         let start = mixed(old.weights.clone(), &new.weights);
         let Some(seen) = seen.filter(|_| a > 0.0) else {
-            let equations =
-                NormalEquations::of_means(means.gram.clone(), means.inputs.clone(), means.cross.clone(), means.outputs.clone());
+            let equations = NormalEquations::of_means(
+                means.gram.clone(),
+                means.inputs.clone(),
+                means.cross.clone(),
+                means.outputs.clone(),
+            );
             return equations.solve(&start, self.request.ridge, has_shift);
         };
         let (gram, inputs) = (scaled(&seen.gram, 1.0 / count), scaled(&seen.sums, 1.0 / count));
@@ -380,7 +395,8 @@ impl Work<'_> {
         let tasks = || self.request.known.tasks.iter().map(Vec::as_slice).chain([answering.seen]);
         let mut groups: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
         for class in 0..outputs {
-            let of_class: Vec<usize> = tasks().enumerate().filter(|(_, task)| task.contains(&class)).map(|it| it.0).collect();
+            let of_class: Vec<usize> =
+                tasks().enumerate().filter(|(_, task)| task.contains(&class)).map(|it| it.0).collect();
             if !of_class.is_empty() {
                 groups.entry(of_class).or_default().push(class);
             }
@@ -396,10 +412,15 @@ impl Work<'_> {
         if is_divided {
             let samples = self.request.known.samples + count;
             let mean = |values: &[f64]| scaled(values, 1.0 / samples);
-            let equations =
-                NormalEquations::of_means(mean(&total.gram), mean(&total.sums), mean(&moments.features), mean(&moments.counts));
+            let equations = NormalEquations::of_means(
+                mean(&total.gram),
+                mean(&total.sums),
+                mean(&moments.features),
+                mean(&moments.counts),
+            );
             let fit = equations.solve(&vec![0.0; d * outputs], CLASS_RIDGE, true);
-            let fit = fit.ok_or_else(|| RepairError::Singular { layer: self.request.base.value(unit.weight).name.clone() })?;
+            let fit =
+                fit.ok_or_else(|| RepairError::Singular { layer: self.request.base.value(unit.weight).name.clone() })?;
             add(&mut own.weights, &fit.weights, answering.between);
             add(&mut own.shifts, &fit.intercept, answering.between);
             for class in (0..outputs).filter(|&class| !tasks().any(|task| task.contains(&class))) {
@@ -444,7 +465,12 @@ fn folded(graph: &Graph, unit: &LinearUnit, depth: usize, outputs: usize) -> Fol
     folded_of(&|id| graph.initializer(id), unit, depth, outputs)
 }
 
-fn folded_of<'t>(tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>, unit: &LinearUnit, depth: usize, outputs: usize) -> Folded {
+fn folded_of<'t>(
+    tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>,
+    unit: &LinearUnit,
+    depth: usize,
+    outputs: usize,
+) -> Folded {
     let of = |id: ValueId| -> Vec<f64> {
         tensor(id).and_then(Tensor::to_f32).unwrap_or_default().into_iter().map(f64::from).collect()
     };
@@ -452,7 +478,8 @@ fn folded_of<'t>(tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>, unit: &LinearUn
     let at = |input: usize, output: usize| {
         if unit.output_axis == 0 { output * depth + input } else { input * outputs + output }
     };
-    let mut weights: Vec<f64> = (0..depth * outputs).map(|place| values[at(place / outputs, place % outputs)]).collect();
+    let mut weights: Vec<f64> =
+        (0..depth * outputs).map(|place| values[at(place / outputs, place % outputs)]).collect();
     let mut shifts = unit.bias.map_or_else(|| vec![0.0; outputs], of);
     if let Some(normalization) = unit.normalization {
         let [scale, shift, mean, variance] =

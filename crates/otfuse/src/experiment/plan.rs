@@ -87,7 +87,8 @@ pub fn plan(experiment: &Experiment) -> Result<Plan> {
                 let place = format!("networks[{at}]");
                 let described: Network = typed(network, "").map_err(|error| error.within(&place))?;
                 let place = format!("{place} ({})", described.name);
-                let context = Context { plan: &plan, experiment, earlier: &earlier, point, seed, tasks: tasks.as_ref() };
+                let context =
+                    Context { plan: &plan, experiment, earlier: &earlier, point, seed, tasks: tasks.as_ref() };
                 let task = context.task(index, (described, step), &mut hashes).map_err(|error| error.within(&place))?;
                 let name = task.described.name.clone();
                 if earlier.insert(name.clone(), plan.tasks.len()).is_some() {

@@ -151,7 +151,11 @@ impl Recipe {
                 let mut line = vec![work.name().to_owned()];
                 line.extend(subject.clone());
                 line.extend_from_slice(ordinary);
-                let option = if matches!(**work, Work::Learn(..)) { "into" } else { "start" };
+                let is_learnt = matches!(**work, Work::Learn(..));
+                let option = if is_learnt { "into" } else { "start" };
+                if is_learnt && start.is_empty() {
+                    line.push("--into new".into());
+                }
                 line.extend(start.iter().map(|start| format!("--{option} {start}")));
                 line.extend(options.iter().map(|option| option.replacen('=', " ", 1)));
                 line.join(" ")

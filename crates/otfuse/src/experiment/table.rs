@@ -180,7 +180,11 @@ fn learnt(results: &Results) -> String {
     );
     text += if differs { "; *known*: among the classes of the task alone.\n\n" } else { ".\n\n" };
     text += "| network | average | forgetting |";
-    text += if differs { " known: average | known: forgetting | forward transfer | kB |\n" } else { " forward transfer | kB |\n" };
+    text += if differs {
+        " known: average | known: forgetting | forward transfer | kB |\n"
+    } else {
+        " forward transfer | kB |\n"
+    };
     text += &format!("|{}\n", "---|".repeat(if differs { 7 } else { 5 }));
     for (row, learnt) in &rows {
         let mut cells = vec![escaped(&row.network), percent(learnt.average), optional(learnt.forgetting)];

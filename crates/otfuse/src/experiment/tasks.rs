@@ -80,10 +80,8 @@ impl Tasks {
 
     /// The test sets that networks are run on: one of all classes, or one for each order.
     pub(crate) fn tested(&self, seed: u64) -> Vec<DataOptions> {
-        let of = |task| DataOptions {
-            pixel_order: Some(Self::order(task, seed).to_string()),
-            ..DataOptions::default()
-        };
+        let of =
+            |task| DataOptions { pixel_order: Some(Self::order(task, seed).to_string()), ..DataOptions::default() };
         match self {
             Self::Classes(_) => vec![DataOptions::default()],
             Self::Orders(count) => (0..*count).map(of).collect(),
@@ -275,7 +273,8 @@ impl Learnt {
             })
         });
         let at_end = |kind: Kind| (0..tasks).map(|task| over(&|course| kind(&course.after[steps - 1][task]))).collect();
-        let course = |kind: Kind| if steps > 1 { (0..steps).map(|step| so_far(kind, step)).collect() } else { Vec::new() };
+        let course =
+            |kind: Kind| if steps > 1 { (0..steps).map(|step| so_far(kind, step)).collect() } else { Vec::new() };
         Some(Self {
             tasks: at_end(free),
             known_tasks: at_end(known),

@@ -17,8 +17,8 @@ use crate::fitting::labelled;
 use crate::measure::probabilities;
 use crate::train::{TrainedEpoch, distill, finetune, train, untrained};
 use crate::{
-    Context, DataOptions, Dataset, Error, Fuse, FuseOptions, Knowledge, Learned, Learning, Model, Registry, Result, Samples, SplitName, Student, TrainData,
-    TrainOptions, TrainState, Trained, convert, learn, prune,
+    Context, DataOptions, Dataset, Error, Fuse, FuseOptions, Knowledge, Learned, Learning, Model, Registry, Result,
+    Samples, SplitName, Student, TrainData, TrainOptions, TrainState, Trained, convert, learn, prune,
 };
 
 /// What is known of a task that is done. Times are as they were when the work was done.
@@ -132,7 +132,8 @@ impl<'a> Worker<'a> {
             Recipe::Made { subject, work, .. } => Some(self.made(task, subject.as_deref(), work)?),
             Recipe::Ensemble { .. } => None,
         };
-        if task.step.as_ref().is_some_and(|step| !step.is_last) {
+        let begins = matches!(&task.recipe, Recipe::Made { work, .. } if matches!(**work, Work::Train(..)));
+        if task.step.as_ref().is_some_and(|step| !step.is_last) && !begins {
             // On the way to a network; nobody compares it.
             let mut found = Done::default();
             if let Some(made) = made {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use otfuse_formats::safetensors::{read_safetensors, write_safetensors};
 use otfuse_formats::StateDict;
+use otfuse_formats::safetensors::{read_safetensors, write_safetensors};
 use otfuse_fusion::{ClassMoments, Known, SeenInputs};
 use otfuse_graph::{DataType, Graph, Tensor, ValueId};
 use serde::{Deserialize, Serialize};

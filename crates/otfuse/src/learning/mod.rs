@@ -180,8 +180,8 @@ impl Learner<'_> {
             }
             _ => new.clone(),
         };
-        let shares = (recall_by == RecallName::LeastSquares)
-            .then(|| [of_old / (of_old + of_new), of_new / (of_old + of_new)]);
+        let shares =
+            (recall_by == RecallName::LeastSquares).then(|| [of_old / (of_old + of_new), of_new / (of_old + of_new)]);
         let run = train.spread(self.options.samples.unwrap_or(SAMPLES));
         let labels = run.is_labelled().then(|| run.labels().to_vec());
         let answering = is_classifier.then(|| Answering {
@@ -264,12 +264,16 @@ impl Learner<'_> {
         if let Some(between) = self.learning.between
             && !(between >= 0.0 && between.is_finite())
         {
-            return Err(Error::input(format!("`between` {between}: expected a number from 0 on")).hint("the default is 10"));
+            return Err(
+                Error::input(format!("`between` {between}: expected a number from 0 on")).hint("the default is 10")
+            );
         }
         if let Some(ridge) = options.ridge
             && !(ridge > 0.0 && ridge.is_finite())
         {
-            return Err(Error::input(format!("`ridge` {ridge}: expected a positive number")).hint("the default is 0.003"));
+            return Err(
+                Error::input(format!("`ridge` {ridge}: expected a positive number")).hint("the default is 0.003")
+            );
         }
         if options.samples == Some(0) {
             return Err(Error::input("`samples` 0: at least one sample is needed").hint("the default is 10000"));
@@ -395,9 +399,7 @@ impl Learner<'_> {
                 Err(stopped) => stopped,
                 Ok(()) => Error::input(error),
             },
-            error @ RepairError::Singular { .. } => {
-                Error::run(&error).hint(format!("`ridge` {RIDGE} is the default"))
-            }
+            error @ RepairError::Singular { .. } => Error::run(&error).hint(format!("`ridge` {RIDGE} is the default")),
             error => Error::input(error),
         }
     }
