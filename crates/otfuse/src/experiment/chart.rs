@@ -16,7 +16,8 @@ pub(crate) fn figures(results: &Results) -> Result<Vec<Figure>, ReportError> {
     if !epochs.series.is_empty() {
         figures.push(Figure::new("epochs", &epochs)?);
     }
-    let courses: [(_, _, fn(&Learnt) -> &Vec<Mean>); 2] = [
+    type Course = fn(&Learnt) -> &Vec<Mean>;
+    let courses: [(_, _, Course); 2] = [
         ("tasks", "mean accuracy on the tasks so far, %", |learnt| &learnt.course),
         ("known-tasks", "the same among the classes of each task, %", |learnt| &learnt.known_course),
     ];
@@ -24,7 +25,7 @@ pub(crate) fn figures(results: &Results) -> Result<Vec<Figure>, ReportError> {
     for (at, ((name, ..), chart)) in courses.iter().zip(&drawn).enumerate() {
         let is_new = at == 0 || results.rows.iter().flat_map(|row| &row.learnt).any(|it| it.course != it.known_course);
         if !chart.series.is_empty() && is_new {
-            figures.push(Figure::new(*name, chart)?);
+            figures.push(Figure::new(name, chart)?);
         }
     }
     Ok(figures)

@@ -80,8 +80,8 @@ impl Knowledge {
     }
 
     fn read(dict: &StateDict, header: Header) -> std::result::Result<Self, String> {
-        let mut found = Self::default();
-        found.known = Known { samples: header.samples, tasks: header.tasks, ..Known::default() };
+        let known = Known { samples: header.samples, tasks: header.tasks, ..Known::default() };
+        let mut found = Self { known, ..Self::default() };
         let mut classes = ClassMoments::default();
         for (name, tensor) in dict.iter() {
             let floats = tensor.to_f32().filter(|_| tensor.data_type() == DataType::F32);

@@ -6,7 +6,7 @@ mod merge;
 use std::borrow::Cow;
 use std::path::Path;
 
-use otfuse_fusion::{Answering, Recall, RepairError, recall};
+use otfuse_fusion::{Answering, Recall, Recalled, RepairError, recall};
 use otfuse_graph::{Graph, GraphEditor};
 use otfuse_runtime::dataset::Targets;
 use otfuse_runtime::train::{TrainError, fisher_diagonal};
@@ -200,14 +200,7 @@ impl Learner<'_> {
             samples: count,
             answering,
         };
-        let stage = context.stage("fitting layers", 0);
-        let mut observe = |done, total| {
-            stage.at(done, total);
-            context.flow()
-        };
-        let runner = SampleRunner::new(&run, context.host());
-        let found = recall(&request, &runner, &mut observe).map_err(|error| self.failure(error))?;
-        drop(stage);
+        let found = self.recalled(&request, &run)?;
         let importance = self.importance(&found.graph, train, &classes)?;
         let mut knowledge = Knowledge { importance: knowledge.importance, known: found.known };
         for (id, mean) in importance {
@@ -234,6 +227,16 @@ impl Learner<'_> {
             seconds: clock.lap(),
         };
         Ok(Learned { like: like.clone(), graph: found.graph, knowledge, report })
+    }
+
+    fn recalled(&self, request: &Recall<'_>, samples: &Samples) -> Result<Recalled> {
+        let stage = self.context.stage("fitting layers", 0);
+        let mut observe = |done, total| {
+            stage.at(done, total);
+            self.context.flow()
+        };
+        let runner = SampleRunner::new(samples, self.context.host());
+        recall(request, &runner, &mut observe).map_err(|error| self.failure(error))
     }
 
     /// The weights of what is known and of the network; refuses options that have no meaning here.
