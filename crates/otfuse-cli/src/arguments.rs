@@ -91,6 +91,10 @@ pub struct Data {
     /// Seed of the partition [default: 0]
     #[arg(long, value_name = "SEED")]
     pub partition_seed: Option<u64>,
+    /// Put the pixels of all samples into an order drawn from this seed, 0 for their own; with several seeds all samples come in
+    /// one order after the other
+    #[arg(long, value_name = "SEED,..")]
+    pub pixel_order: Option<String>,
 }
 
 impl Data {
@@ -103,6 +107,7 @@ impl Data {
             partition: self.partition.clone().or_else(|| settings.partition.clone()),
             part: self.part.or(settings.part),
             partition_seed: self.partition_seed.unwrap_or(settings.partition_seed),
+            pixel_order: self.pixel_order.clone().or_else(|| settings.pixel_order.clone()),
         };
         let data = Dataset::with(spec, &options)?;
         registry.data(&data)?;

@@ -227,6 +227,7 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "partition",
             "part",
             "partition_seed",
+            "pixel_order",
             "samples",
             "samples_from",
             "check",

@@ -63,8 +63,8 @@ pub use observer::Progress;
 pub use partial::{Apart, Resized, fuse_partially};
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
 pub use repair::{
-    Answer, Fit, LinearUnit, Loaded, NormalEquations, Normalization, Repair, RepairError, RunError, Runner, balance,
-    repair, repair_without_data,
+    Answer, Answering, ClassMoments, Fit, Known, LinearUnit, Loaded, NormalEquations, Normalization, Recall, Recalled,
+    Repair, RepairError, RunError, Runner, SeenInputs, balance, recall, repair, repair_without_data,
 };
 pub use residual::Residual;
 pub use rotation::{NotRotated, Rotated, RotationCounts, Rotations, rotated};

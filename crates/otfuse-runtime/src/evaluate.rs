@@ -65,6 +65,15 @@ impl Probabilities {
             .collect()
     }
 
+    /// As [`best`](Self::best), among these classes alone. Panics if there is none of them.
+    pub fn best_among(&self, classes: &[usize]) -> Vec<usize> {
+        let best = |row: &[f64]| {
+            let better = |best: usize, &class: &usize| if row[class] > row[best] { class } else { best };
+            classes.iter().fold(classes[0], better)
+        };
+        self.logarithms.chunks_exact(self.classes.max(1)).map(best).collect()
+    }
+
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.classes

@@ -24,11 +24,15 @@ pub struct DataOptions {
     pub part: Option<usize>,
     /// Seed of the partition.
     pub partition_seed: u64,
+    /// The places of each sample (the pixels of an image) in an order drawn from this seed, 0 for that of the file; with several
+    /// seeds, separated by commas, all samples in one order after the other.
+    pub pixel_order: Option<String>,
 }
 
 impl DataOptions {
     /// Their names in files.
-    pub const KEYS: &'static [&'static str] = &["normalize", "image-size", "partition", "part", "partition-seed"];
+    pub const KEYS: &'static [&'static str] =
+        &["normalize", "image-size", "partition", "part", "partition-seed", "pixel-order"];
 }
 
 /// A data set by kind and path: `digits` (embedded) or `KIND:PATH`. Nothing is read before samples are asked for.
@@ -44,6 +48,8 @@ pub struct Dataset {
     spec: DataSpec,
     normalization: Option<Normalization>,
     part: Option<(Partition, usize, u64)>,
+    /// Seeds of the orders of places.
+    orders: Vec<u64>,
     /// Samples in memory, in place of files.
     held: Option<Held>,
 }
@@ -61,7 +67,7 @@ impl Dataset {
         let text = train.name().to_owned();
         // Nothing is read by it.
         let spec = DataSpec { kind: DataKind::Digits, path: PathBuf::new(), image_size: None, length: None };
-        Self { text, spec, normalization: None, part: None, held: Some(Held { train, test }) }
+        Self { text, spec, normalization: None, part: None, orders: Vec::new(), held: Some(Held { train, test }) }
     }
 
     /// The data set that `KIND:PATH` names, whole and normalised as is usual for its kind.
@@ -90,7 +96,8 @@ impl Dataset {
                 );
             }
         };
-        Ok(Self { text: spec.to_owned(), spec: parsed, normalization, part, held: None })
+        let orders = options.pixel_order.as_deref().map(orders).transpose()?.unwrap_or_default();
+        Ok(Self { text: spec.to_owned(), spec: parsed, normalization, part, orders, held: None })
     }
 
     /// As it was named.
@@ -175,6 +182,18 @@ impl Dataset {
             SplitName::Test => Split::Test,
             SplitName::Train => Split::Train,
         };
+        let found = match self.partial(split, limit)? {
+            Ok(found) if !self.orders.is_empty() => found,
+            other => return Ok(other),
+        };
+        let mut all = found.reordered(self.orders[0])?;
+        for &seed in &self.orders[1..] {
+            all = all.joined(&found.reordered(seed)?)?;
+        }
+        Ok(Ok(all))
+    }
+
+    fn partial(&self, split: Split, limit: Option<usize>) -> Result<std::result::Result<Samples, DatasetError>> {
         let Some((partition, part, seed)) = &self.part else {
             return Ok(self.spec.load(split, limit, self.normalization.clone()));
         };
@@ -196,4 +215,13 @@ impl Dataset {
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         if self.held.is_some() { Ok(Vec::new()) } else { Ok(self.spec.files()?) }
     }
+}
+
+/// Seeds of orders.
+fn orders(text: &str) -> Result<Vec<u64>> {
+    let seeds: Option<Vec<u64>> = text.split(',').map(|seed| seed.trim().parse().ok()).collect();
+    seeds.ok_or_else(|| {
+        Error::input(format!("`pixel_order` {text}: expected seeds, whole numbers from 0 on"))
+            .hint("for example `pixel_order` 3, or `pixel_order` 0,1,2 for all samples in three orders")
+    })
 }

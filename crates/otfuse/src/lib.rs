@@ -72,6 +72,8 @@ mod interpolate;
 mod latent;
 mod layers;
 #[cfg(feature = "training")]
+mod learning;
+#[cfg(feature = "training")]
 mod making;
 mod measure;
 mod model;
@@ -126,6 +128,8 @@ pub use interpolate::{
 };
 pub use latent::MatchedInput;
 pub use layers::{Layer, Recorded, layers, record_layers};
+#[cfg(feature = "training")]
+pub use learning::{Knowledge, LearnOptions, LearnReport, Learned, Learning, RecallName, learn};
 #[cfg(feature = "training")]
 pub use making::{Candidate, MadeReport, MakeOptions, make_samples};
 pub use measure::{Barrier, Distance, Measure, Measured};

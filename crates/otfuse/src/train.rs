@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use otfuse_formats::file::atomic_write;
 use otfuse_graph::Graph;
 use otfuse_runtime::train::{
-    Augmentation, Checkpoints, Distillation, Epoch, Extras, Mixing, Optimizer, Progress, Schedule, TrainError,
+    Augmentation, Checkpoints, Distillation, Epoch, Extras, Hold, Mixing, Optimizer, Progress, Schedule, TrainError,
     TrainSettings, train_on,
 };
 use otfuse_runtime::{Evaluation, Executable, evaluate};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::choices::choices;
 use crate::files::shown;
 use crate::fitting::{fitted, labelled};
+use crate::learning::Knowledge;
 use crate::measure::{Distance, Measure, Measured};
 use crate::options::options;
 use crate::{Context, Dataset, Error, Model, Registry, Result, Samples, SplitName, architecture_for};
@@ -84,6 +85,11 @@ options!(
         watch_test ("watch-test"): bool,
         /// Keep the statistics of batch normalisation.
         freeze_statistics ("freeze-statistics"): bool,
+        /// Compute the loss over the classes that the training samples have, so that scores of others stay as they are.
+        own_classes ("own-classes"): bool,
+        /// Hold the weights where they begin, each by its importance for what the network has learned: the strength of elastic
+        /// weight consolidation, 1 for what Bayes' rule says; needs NETWORK.knowledge; 0.
+        hold ("hold"): f64,
         /// Only the first so many training samples.
         limit ("limit"): usize,
         /// Seed of everything random; 0.
@@ -155,6 +161,7 @@ impl TrainOptions {
             average: self.ema.unwrap_or(0.0),
             validation: self.validation.unwrap_or(0.1),
             batch_statistics: !is_kept,
+            own_classes: self.own_classes.unwrap_or(false),
             seed: self.seed.unwrap_or(0),
         })
     }
@@ -384,6 +391,18 @@ fn trained(
             "`validation` 0: no samples are held out, so that the last epoch is kept, better than the start or not",
         );
     }
+    let importance = match options.hold {
+        Some(strength) if strength != 0.0 && start_counts => {
+            let knowledge = Knowledge::of(model)?;
+            Some((strength, knowledge.importance(model.graph()?, train.len())))
+        }
+        Some(strength) if strength != 0.0 => {
+            return Err(Error::input("`hold`: a network from scratch has learned nothing yet")
+                .hint("`otfuse finetune` holds a network with what it has learned beside it"));
+        }
+        _ => None,
+    };
+    let hold = importance.as_ref().map(|(strength, importance)| Hold { strength: *strength, importance });
     let start = Instant::now();
     let resume = match &state.file {
         Some(file) if !state.restart => saved_state(file)?,
@@ -401,7 +420,7 @@ fn trained(
         };
         let checkpoints = Checkpoints { resume: resume.as_deref(), every: SAVE_EVERY, save: &mut write };
         let checkpoints = state.file.is_some().then_some(checkpoints);
-        let extras = Extras { distillation, checkpoints, watched: watched.as_deref(), start_counts };
+        let extras = Extras { distillation, checkpoints, hold, watched: watched.as_deref(), start_counts };
         train_on(model.graph()?, train, &settings, extras, context.host(), &mut |progress| {
             trained_on += progress.samples;
             let remark = remark(&progress, trained_on as f64 / start.elapsed().as_secs_f64());

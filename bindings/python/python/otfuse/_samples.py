@@ -31,6 +31,9 @@ class Dataset:
     partition, part, partition_seed
         One part of the data set: ``iid:K``, ``labels:K``, ``split:SHARE``, ``dirichlet:ALPHA,K``, .., which one, and the
         seed of the partition.
+    pixel_order : str, optional
+        Seed of an order that the pixels of all samples are put into, ``"0"`` for their own; with several (``"0,1"``)
+        all samples in one order after the other.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Dataset:
         partition: str | None = None,
         part: int | None = None,
         partition_seed: int = 0,
+        pixel_order: str | None = None,
     ) -> None:
         options = {
             "normalize": normalize,
@@ -49,6 +53,7 @@ class Dataset:
             "partition": partition,
             "part": part,
             "partition-seed": partition_seed,
+            "pixel-order": pixel_order,
         }
         self.spec = spec
         self._data = _otfuse.Data.open(spec, json.dumps(options))

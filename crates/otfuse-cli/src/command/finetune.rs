@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use otfuse::{Registry, Result, TrainData, finetune};
+use otfuse::{Knowledge, Registry, Result, TrainData, finetune};
 
 use super::training::Training;
 use crate::arguments::Reading;
@@ -26,6 +26,9 @@ impl Finetune {
         let mut registry = Registry::new();
         let model = self.reading.open(&self.model, &mut registry)?;
         let (options, dataset) = (self.training.options(), self.training.data.required(&mut registry)?);
+        if options.hold.is_some() {
+            registry.input("knowledge", &Knowledge::beside(&self.model))?;
+        }
         let state = self.training.register(&model, &mut registry)?;
         let data = TrainData::of(&dataset, &options)?;
         let trained = finetune(&model, &data, &options, &state, &session.context)?;

@@ -11,6 +11,7 @@ use otfuse::{
     card_path,
 };
 
+use super::learning::Learning;
 use super::sweep;
 use crate::arguments::{Data, Pages, Reading};
 use crate::choice::{choice, said};
@@ -23,6 +24,14 @@ pub struct Fuse {
     /// The networks, two or more; or a file CONFIG.yml that names them and options, as mergekit writes it
     #[arg(required = true, num_args = 1.., value_name = "MODEL")]
     models: Vec<PathBuf>,
+    /// Fuse one network that learned a new task, with samples of it as --data, into a network that knows earlier ones; what later
+    /// fusions need lies beside it, in KNOWN.knowledge, and is written beside OUT. `new` begins with the first task
+    #[arg(long, value_name = "KNOWN|new", requires_all = ["data", "output"], conflicts_with_all = [
+        "sweep", "report", "figures", "card", "save_alignment", "dry_run", "anchor",
+    ])]
+    into: Option<PathBuf>,
+    #[command(flatten)]
+    learning: Learning,
     /// Where to write the result; the extension chooses the format (.onnx, .safetensors, .pt ...)
     #[arg(short, long, value_name = "OUT", required_unless_present = "sweep")]
     output: Option<PathBuf>,
@@ -291,6 +300,10 @@ impl Fuse {
     /// Runs the command.
     pub fn run(&self, session: &Session) -> Result<()> {
         let given = self.given()?;
+        if let (Some(into), Some(output)) = (&self.into, &self.output) {
+            let Given { models, options, data, registry } = given;
+            return self.learning.run((into, &self.reading), (&models, data, &options), output, registry, session);
+        }
         match (&self.sweep, &self.output) {
             (Some(weights), _) => self.measure(given, weights, session),
             (None, Some(output)) => self.write(given, output, session),

@@ -14,6 +14,7 @@ mod fuse;
 mod generate;
 mod inspect;
 mod interpolate;
+mod learning;
 mod man;
 mod prune;
 mod run;

@@ -78,6 +78,13 @@ pub struct Training {
     /// Keep the statistics of batch normalisation
     #[arg(long)]
     freeze_statistics: bool,
+    /// Compute the loss over the classes that the training samples have, so that scores of others stay as they are
+    #[arg(long)]
+    own_classes: bool,
+    /// Hold the weights where they begin, each by its importance for what the network has learned (elastic weight
+    /// consolidation): 1 for what Bayes' rule says; needs the MODEL.knowledge that `fuse --into` writes [default: 0]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    hold: Option<f64>,
     /// Use only the first N training samples
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -116,6 +123,8 @@ impl Training {
             validation: self.validation,
             watch_test: said(self.watch_test),
             freeze_statistics: said(self.freeze_statistics),
+            own_classes: said(self.own_classes),
+            hold: self.hold,
             limit: self.limit,
             seed: self.seed,
         }

@@ -57,7 +57,7 @@ impl<'a> Layer<'a> {
         Self { product, shape, depth, outputs, per_batch, behind: Vec::new() }
     }
 
-    fn groups(&self) -> usize {
+    pub(super) fn groups(&self) -> usize {
         self.product.groups()
     }
 

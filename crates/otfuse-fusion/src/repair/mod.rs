@@ -18,6 +18,7 @@ pub(crate) mod layer;
 mod moments;
 mod normal_equations;
 mod patches;
+mod recall;
 mod refit;
 mod runner;
 mod shares;
@@ -37,6 +38,7 @@ pub use balance::balance;
 pub use choice::{Answer, Repair, RepairError};
 pub use data_free::repair_without_data;
 pub use normal_equations::{Fit, NormalEquations};
+pub use recall::{Answering, ClassMoments, Known, Recall, Recalled, SeenInputs, recall};
 pub use runner::{Loaded, RunError, Runner};
 pub use unit::{LinearUnit, Normalization};
 

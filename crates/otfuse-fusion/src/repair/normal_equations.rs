@@ -31,6 +31,18 @@ pub(super) struct RightSide {
     sums: Vec<f64>,
 }
 
+/// Means over the rows of equations.
+pub(super) struct Means {
+    /// Of `x x'`, row-major.
+    pub gram: Vec<f64>,
+    /// Of `x`.
+    pub inputs: Vec<f64>,
+    /// Of `x y'`, row-major.
+    pub cross: Vec<f64>,
+    /// Of `y`.
+    pub outputs: Vec<f64>,
+}
+
 /// A linear layer that was fitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
@@ -54,6 +66,29 @@ impl NormalEquations {
             gram: vec![0.0; inputs * inputs],
             input_sums: vec![0.0; inputs],
             right: RightSide::new(inputs, outputs),
+        }
+    }
+
+    /// Equations of which the means over the rows are known: those of `x x'` (all of it), `x`, `x y'` and `y`.
+    pub(super) fn of_means(gram: Vec<f64>, inputs: Vec<f64>, cross: Vec<f64>, outputs: Vec<f64>) -> Self {
+        let (d, m) = (inputs.len(), outputs.len());
+        let right = RightSide { inputs: d, outputs: m, cross, sums: outputs };
+        Self { inputs: d, outputs: m, rows: 1, gram, input_sums: inputs, right }
+    }
+
+    /// The means over the rows that [`of_means`](Self::of_means) takes; zeros without rows.
+    pub(super) fn means(&self) -> Means {
+        let (d, count) = (self.inputs, self.rows.max(1) as f64);
+        let stored = |i: usize, j: usize| match j >= i / BLOCK * BLOCK {
+            true => self.gram[i * d + j],
+            false => self.gram[j * d + i],
+        };
+        let mean = |values: &[f64]| values.iter().map(|value| value / count).collect();
+        Means {
+            gram: (0..d * d).map(|at| stored(at / d, at % d) / count).collect(),
+            inputs: mean(&self.input_sums),
+            cross: mean(&self.right.cross),
+            outputs: mean(&self.right.sums),
         }
     }
 

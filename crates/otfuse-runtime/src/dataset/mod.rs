@@ -16,6 +16,7 @@ mod idx;
 mod images;
 mod noise;
 mod normalization;
+mod order;
 mod partition;
 mod read;
 mod spec;

@@ -6,6 +6,8 @@
 mod augment;
 mod batches;
 mod error;
+mod fisher;
+mod hold;
 mod judge;
 pub(crate) mod loss;
 mod mix;
@@ -25,6 +27,8 @@ use otfuse_graph::Graph;
 
 pub use augment::Augmentation;
 pub use error::TrainError;
+pub use fisher::fisher_diagonal;
+pub use hold::Hold;
 pub use loss::Distillation;
 pub use mix::Mixing;
 pub use optimizer::Optimizer;
@@ -118,6 +122,8 @@ pub struct Extras<'a> {
     pub distillation: Option<Distillation<'a>>,
     /// Saved states.
     pub checkpoints: Option<Checkpoints<'a>>,
+    /// What the weights are held at.
+    pub hold: Option<Hold<'a>>,
     /// Samples to measure the network on after every epoch; nothing is chosen by them.
     pub watched: Option<&'a Dataset>,
     /// Whether the network before training is a candidate: it is the result unless an epoch is better on the samples held
@@ -180,6 +186,7 @@ impl Request<'_, '_> {
         let Self { graph, dataset, settings, mut extras, host } = self;
         settings.validate()?;
         extras.distillation.as_ref().map_or(Ok(()), Distillation::validate)?;
+        extras.hold.as_ref().map_or(Ok(()), Hold::validate)?;
         let follows = extras.distillation.as_ref().is_some_and(Distillation::is_alone);
         if !dataset.is_labelled() && !follows {
             return Err(RuntimeError::NoTargets { data: dataset.name().to_owned(), purpose: "training" }.into());
@@ -194,7 +201,11 @@ impl Request<'_, '_> {
         }
         let executable = Executable::new(graph, host)?;
         let answers = Answers::recognised(&executable, dataset)?;
-        let model = Model::<B>::new(graph, answers.clone(), settings.batch_statistics, device, host.limits())?;
+        let mut model = Model::<B>::new(graph, answers.clone(), settings.batch_statistics, device, host.limits())?;
+        if let Some(hold) = &extras.hold {
+            model.hold(hold, device);
+        }
+        let own = own_classes(dataset, settings, follows)?;
         let (augmentation, mixing) = (settings.augmentation, settings.mixing);
         let layout = SampleLayout::of(graph, dataset)?;
         let seed = settings.seed;
@@ -209,7 +220,7 @@ impl Request<'_, '_> {
         };
         drop(executable);
         let position = Position::default();
-        let mut run = Run { model, settings, host, device, position, start, fingerprint, diverged: None };
+        let mut run = Run { model, settings, host, device, position, start, fingerprint, own, diverged: None };
         if let Some(bytes) = extras.checkpoints.as_ref().and_then(|checkpoints| checkpoints.resume) {
             run.position = state::restore(&mut run.model, bytes, &run.fingerprint, device)?;
         }
@@ -226,6 +237,22 @@ impl Request<'_, '_> {
         }
         run.trained(graph, held.len())
     }
+}
+
+/// The classes that the samples have, where the loss is to look at these alone.
+fn own_classes(dataset: &Dataset, settings: &TrainSettings, follows: bool) -> Result<Option<Vec<bool>>, TrainError> {
+    if !settings.own_classes {
+        return Ok(None);
+    }
+    if follows || !matches!(dataset.targets(), Targets::Classes { .. }) {
+        let (expected, found) = ("labels of classes, for a loss over the classes that occur", "none, or numbers");
+        return Err(TrainError::Targets { expected, found });
+    }
+    let mut own = vec![false; dataset.classes()];
+    for &label in dataset.labels().iter().filter(|&&label| label != Targets::VOID) {
+        own[label as usize] = true;
+    }
+    Ok(Some(own))
 }
 
 /// Fails where samples are to be changed in ways that their targets, or they themselves, do not allow.
@@ -262,8 +289,11 @@ fn fingerprint(graph: &Graph, dataset: &Dataset, settings: &TrainSettings, extra
     for (_, tensor) in graph.initializers() {
         tensor.bytes().iter().copied().for_each(&mut mix);
     }
+    let importance = extras.hold.iter().flat_map(|hold| hold.importance.values().flatten());
+    importance.flat_map(|value| value.to_le_bytes()).for_each(&mut mix);
+    let held = extras.hold.as_ref().map_or_else(String::new, |hold| format!(" held {}", hold.strength));
     format!(
-        "{settings:?} {:?} {} samples of {} {teachers:?} {hash:016x} {}",
+        "{settings:?} {:?} {} samples of {} {teachers:?} {hash:016x} {}{held}",
         graph.outputs(),
         dataset.len(),
         dataset.name(),
@@ -282,6 +312,8 @@ struct Run<'a, B: RuntimeBackend> {
     /// The network before training on the samples held out, where it is a candidate.
     start: Option<Judged>,
     fingerprint: String,
+    /// The classes that the loss looks at; all without.
+    own: Option<Vec<bool>>,
     /// The step in which training went astray.
     diverged: Option<usize>,
 }
@@ -327,7 +359,8 @@ impl<B: RuntimeBackend> Run<'_, B> {
     ) -> Result<f64, TrainError> {
         let settings = self.settings;
         let step = self.position.epoch * batches + self.position.batch;
-        let objective = Objective { label_smoothing: settings.label_smoothing, distillation };
+        let own = self.own.as_deref();
+        let objective = Objective { label_smoothing: settings.label_smoothing, distillation, own };
         let (loss, mut gradients) = self.model.gradients(batch, &objective)?;
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step, loss });
@@ -341,6 +374,7 @@ impl<B: RuntimeBackend> Run<'_, B> {
         let learning_rate = self.learning_rate(step, batches);
         let (optimizer, weight_decay) = (settings.optimizer, settings.weight_decay);
         self.model.update(gradients, &Step { optimizer, learning_rate, weight_decay, number: step + 1 });
+        self.model.pull(optimizer.reach(learning_rate));
         if settings.average > 0.0 {
             self.model.average(settings.average.min((1 + step) as f64 / (10 + step) as f64));
         }

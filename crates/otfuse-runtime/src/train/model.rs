@@ -9,6 +9,7 @@ use burn_backend::{AutodiffBackend, Scalar};
 use otfuse_graph::{Graph, GraphEditor, NodeId, Operator, Tensor, ValueId};
 
 use super::batches::Batch;
+use super::hold::{Held, Hold};
 use super::loss::{Distillation, cross_entropy, mixed_rows, rows, squared_error, teacher_rows};
 use super::optimizer::{Memory, Step};
 use super::{TrainError, trainable};
@@ -17,6 +18,9 @@ use crate::head::Labels;
 use crate::host::Limits;
 use crate::interpreter::{Array, BatchStatistics, Floats, Program, Value, batch_with_own_statistics};
 use crate::{Answers, RuntimeBackend, RuntimeError, passes_gradients};
+
+/// A score this much lower has no probability.
+const NEVER: f32 = 1e9;
 
 /// The share of a batch's statistics in the running ones, as PyTorch's default.
 const STATISTICS_MOMENTUM: f64 = 0.1;
@@ -52,12 +56,16 @@ pub(super) struct Model<B: RuntimeBackend> {
     /// Where a batch normalisation's statistics are among `running`.
     normalisations: HashMap<NodeId, usize>,
     answers: Answers,
+    /// What each parameter is held at; none where nothing is.
+    held: Vec<Option<Held<B>>>,
 }
 
 /// How the loss is computed from scores.
 pub(super) struct Objective<'a> {
     pub(super) label_smoothing: f64,
     pub(super) distillation: Option<&'a Distillation<'a>>,
+    /// Whether the loss looks at each class; at all without.
+    pub(super) own: Option<&'a [bool]>,
 }
 
 impl<B: RuntimeBackend> Model<B> {
@@ -104,7 +112,7 @@ impl<B: RuntimeBackend> Model<B> {
                 }
             }
         }
-        Ok(Self { program, parameters, running, normalisations, answers })
+        Ok(Self { program, parameters, running, normalisations, answers, held: Vec::new() })
     }
 
     /// The mean loss of a batch and its gradients; moves the running statistics.
@@ -254,6 +262,10 @@ impl<B: RuntimeBackend> Model<B> {
                     .head()
                     .wrong(format!("at least {needed} classes, as the data set has"), shape[1].to_string())
             })?;
+        let (scores, targets) = match objective.own {
+            Some(own) => among(own, scores, targets, shape),
+            None => (scores, targets),
+        };
         Ok(cross_entropy(&scores, targets, shape, 1.0, share * weight))
     }
 
@@ -281,6 +293,20 @@ impl<B: RuntimeBackend> Model<B> {
             Parameter { id, shape, value, memory, average }
         };
         self.parameters = std::mem::take(&mut self.parameters).into_iter().zip(gradients).map(moved).collect();
+    }
+
+    /// Holds parameters where they are now.
+    pub(super) fn hold(&mut self, hold: &Hold<'_>, device: &B::Device) {
+        self.held = self.parameters.iter().map(|it| Held::of(hold, it.id, &it.value, &it.shape, device)).collect();
+    }
+
+    /// Moves parameters towards where they are held, as far as a step of this reach goes.
+    pub(super) fn pull(&mut self, reach: f64) {
+        for (parameter, held) in self.parameters.iter_mut().zip(&self.held) {
+            if let Some(held) = held {
+                parameter.value = held.pulled(parameter.value.clone(), reach);
+            }
+        }
     }
 
     /// Scales gradients down to a common norm where theirs is larger; gives that norm, infinite or no number where one of
@@ -342,6 +368,20 @@ impl<B: RuntimeBackend> Model<B> {
         }
         Ok(editor.finish()?)
     }
+}
+
+/// Scores and targets among some classes alone: others have no probability and no part in the loss.
+fn among<B: RuntimeBackend>(
+    own: &[bool],
+    scores: Floats<Autodiff<B>>,
+    mut targets: Vec<f32>,
+    [rows, classes]: [usize; 2],
+) -> (Floats<Autodiff<B>>, Vec<f32>) {
+    let is_own = |class: usize| own.get(class).copied().unwrap_or(false);
+    let mask = (0..rows * classes).map(|at| if is_own(at % classes) { 0.0 } else { -NEVER }).collect();
+    let mask = Floats::<Autodiff<B>>::from_vec(mask, &[rows, classes], &scores.device());
+    targets.iter_mut().enumerate().filter(|(at, _)| !is_own(at % classes)).for_each(|(_, target)| *target = 0.0);
+    (scores.map(|scores| Autodiff::<B>::float_add(scores, mask.into_tensor())), targets)
 }
 
 /// The numbers of a tensor on the device.

@@ -53,6 +53,16 @@ impl Optimizer {
     }
 }
 
+impl Optimizer {
+    /// How far a constant gradient of 1 moves a weight in a step, in the long run: with momentum farther than the learning rate.
+    pub(super) fn reach(self, learning_rate: f64) -> f64 {
+        match self {
+            Self::Sgd { momentum, .. } => learning_rate / (1.0 - momentum),
+            _ => learning_rate,
+        }
+    }
+}
+
 /// What an optimizer remembers of a parameter: the velocity, or the means of gradients and of their squares. `None`
 /// before the first step.
 pub(super) type Memory<B> = [Option<FloatTensor<B>>; 2];

@@ -41,6 +41,8 @@ pub struct TrainSettings {
     /// Whether batch normalisation uses the statistics of each batch and updates the running ones (momentum 0.1, as
     /// PyTorch's default), or keeps those of the graph.
     pub batch_statistics: bool,
+    /// Whether the loss looks at the classes that the samples have alone: scores of others are neither raised nor lowered.
+    pub own_classes: bool,
     /// Seed of the order of the samples, of what is held out, of the augmentation and of the mixing.
     pub seed: u64,
 }
@@ -62,6 +64,7 @@ impl Default for TrainSettings {
             average: 0.0,
             validation: 0.0,
             batch_statistics: true,
+            own_classes: false,
             seed: 0,
         }
     }

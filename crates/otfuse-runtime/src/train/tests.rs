@@ -58,7 +58,7 @@ fn compare_with_differences(batch_statistics: bool) {
     let inputs = layout.batch(samples, 4);
     let batch =
         || Batch { inputs: inputs.clone(), labels: labels.to_vec(), mixed: None, numbers: Vec::new(), count: 4 };
-    let objective = Objective { label_smoothing: 0.1, distillation: None };
+    let objective = Objective { label_smoothing: 0.1, distillation: None, own: None };
     let (_, gradients) = model.gradients(batch(), &objective).unwrap();
     let names: Vec<&str> = model.parameters.iter().map(|p| graph.value(p.id).name.as_str()).collect();
     assert_eq!(names, ["conv.weight", "conv.bias", "bn.scale", "bn.bias", "fc.weight"]);

@@ -3,6 +3,7 @@
 use otfuse_report::{BarChart, BarGroup, Figure, LineChart, Point, ReportError, Series};
 
 use super::result::{Mean, Results, Row};
+use super::tasks::Learnt;
 
 /// The accuracy of all networks, and epoch by epoch where networks were trained for several.
 pub(crate) fn figures(results: &Results) -> Result<Vec<Figure>, ReportError> {
@@ -15,7 +16,34 @@ pub(crate) fn figures(results: &Results) -> Result<Vec<Figure>, ReportError> {
     if !epochs.series.is_empty() {
         figures.push(Figure::new("epochs", &epochs)?);
     }
+    type Course = fn(&Learnt) -> &Vec<Mean>;
+    let courses: [(_, _, Course); 2] = [
+        ("tasks", "mean accuracy on the tasks so far, %", |learnt| &learnt.course),
+        ("known-tasks", "the same among the classes of each task, %", |learnt| &learnt.known_course),
+    ];
+    let drawn: Vec<LineChart> = courses.iter().map(|(_, label, of)| course(results, label, *of)).collect();
+    for (at, ((name, ..), chart)) in courses.iter().zip(&drawn).enumerate() {
+        let is_new = at == 0 || results.rows.iter().flat_map(|row| &row.learnt).any(|it| it.course != it.known_course);
+        if !chart.series.is_empty() && is_new {
+            figures.push(Figure::new(name, chart)?);
+        }
+    }
     Ok(figures)
+}
+
+/// How networks do after each task; of those that are no sequence, at the end.
+fn course(results: &Results, label: &str, of: fn(&Learnt) -> &Vec<Mean>) -> LineChart {
+    let rows = results.rows.iter().filter_map(|row| Some((row, row.learnt.as_ref()?)));
+    let points = |learnt: &Learnt| {
+        of(learnt).iter().enumerate().map(|(task, mean)| percent((task + 1) as f64, *mean)).collect::<Vec<Point>>()
+    };
+    let series = rows.map(|(row, learnt)| Series { name: row.network.clone(), points: points(learnt) });
+    LineChart {
+        title: results.title.clone(),
+        x_label: "tasks learned".into(),
+        y_label: label.into(),
+        series: series.filter(|series| !series.points.is_empty()).collect(),
+    }
 }
 
 fn percent(x: f64, mean: Mean) -> Point {

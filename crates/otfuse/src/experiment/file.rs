@@ -55,6 +55,8 @@ pub struct Data {
     pub test: Option<usize>,
     /// Only the first so many training samples are used for training, unless a network's options have a limit.
     pub train: Option<usize>,
+    /// Tasks that come one after the other: `labels:..` or `pixel-orders:K`.
+    pub tasks: Option<String>,
 }
 
 /// A network of an experiment: exactly one of the fields from `file` to `ensemble` says where it comes from.
@@ -75,6 +77,8 @@ pub struct Network {
     pub prune: Option<String>,
     /// Networks, to be fused; the last one is the anchor.
     pub fuse: Option<Vec<String>>,
+    /// With `fuse` of one network: what it is fused into, or `new`.
+    pub into: Option<String>,
     /// Teachers.
     pub distill: Option<Vec<String>>,
     /// With `distill`: a network to begin with, in place of the option `student`.

@@ -12,6 +12,7 @@ pub(crate) mod recipe;
 pub mod result;
 pub(crate) mod store;
 pub(crate) mod table;
+pub(crate) mod tasks;
 pub(crate) mod typed;
 pub(crate) mod variables;
 pub(crate) mod work;
@@ -73,7 +74,17 @@ pub fn run(
             registry.input("network", Path::new(path))?;
         }
     }
-    for name in ["results.csv", "results.md", "results.json", "accuracy.svg", "epochs.svg", "run.md", "run.json"] {
+    for name in [
+        "results.csv",
+        "results.md",
+        "results.json",
+        "accuracy.svg",
+        "epochs.svg",
+        "tasks.svg",
+        "known-tasks.svg",
+        "run.md",
+        "run.json",
+    ] {
         registry.expected("output", &folder.join(name))?;
     }
     let store = Store::open(folder)?;

@@ -47,7 +47,7 @@ impl<'a> Given<'a> {
 }
 
 /// Options of data that a network may have for itself; normalisation is the experiment's.
-pub(crate) const PART: &[&str] = &["image-size", "partition", "part", "partition-seed"];
+pub(crate) const PART: &[&str] = &["image-size", "partition", "part", "partition-seed", "pixel-order"];
 
 /// Options as they are shown, in the words of the command line: `--lr=0.1`, `--flip`. Sorted by name; those that are null or
 /// false are left out.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::file::{Data, Experiment, File, Network};
 use super::recipe::{Recipe, Work};
+use super::tasks::{Step, Tasks, expanded};
 use super::typed::{Named, suggestion, typed};
-use super::variables::substituted;
 use crate::files::{count, hash, hash_of};
 use crate::{DataOptions, Dataset, SplitName};
 use crate::{Error, Result};
@@ -29,6 +29,8 @@ pub(crate) struct Task {
     pub described: Network,
     /// How it is made.
     pub recipe: Recipe,
+    /// The step of a sequence that it is.
+    pub step: Option<Step>,
     /// Tells its unit of work from all others: a hash of what it depends on.
     pub key: String,
     /// The tasks whose networks it is made of, by their places in the plan.
@@ -52,6 +54,8 @@ pub struct Plan {
     pub names: Vec<String>,
     /// A hash of the data set's files.
     pub data: String,
+    /// The tasks of the data set.
+    pub(crate) learnt: Option<Tasks>,
 }
 
 /// Makes the plan; fails on everything that can be told before work begins.
@@ -60,8 +64,9 @@ pub fn plan(experiment: &Experiment) -> Result<Plan> {
     let points = points(&file.points)?;
     let axis = axis(file, &points)?;
     let data = fingerprint(&experiment.data)?;
+    let tasks = Tasks::of(&experiment.data)?;
     let mut hashes = BTreeMap::new();
-    let mut plan = Plan { tasks: Vec::new(), points, axis, names: Vec::new(), data };
+    let mut plan = Plan { tasks: Vec::new(), points, axis, names: Vec::new(), data, learnt: tasks.clone() };
     if file.networks.is_empty() {
         return Err(Error::input("networks: expected at least one").hint("see docs/experiments.md"));
     }
@@ -72,14 +77,19 @@ pub fn plan(experiment: &Experiment) -> Result<Plan> {
                 variables = variables.with(name, value.clone());
             }
             let mut earlier: BTreeMap<String, usize> = BTreeMap::new();
-            for (index, network) in file.networks.iter().enumerate() {
-                let place = format!("networks[{index}]");
-                let described: Network = substituted(network, &variables)
-                    .and_then(|network| typed(network, ""))
-                    .map_err(|error| error.within(&place))?;
+            let mut networks = Vec::new();
+            for (index, entry) in file.networks.iter().enumerate() {
+                let expanded = expanded(entry, &variables, tasks.as_ref());
+                let expanded = expanded.map_err(|error| error.within(&format!("networks[{index}]")))?;
+                networks.extend(expanded.into_iter().map(|network| (index, network)));
+            }
+            for (index, (at, (network, step))) in networks.into_iter().enumerate() {
+                let place = format!("networks[{at}]");
+                let described: Network = typed(network, "").map_err(|error| error.within(&place))?;
                 let place = format!("{place} ({})", described.name);
-                let context = Context { plan: &plan, experiment, earlier: &earlier, point, seed };
-                let task = context.task(index, described, &mut hashes).map_err(|error| error.within(&place))?;
+                let context =
+                    Context { plan: &plan, experiment, earlier: &earlier, point, seed, tasks: tasks.as_ref() };
+                let task = context.task(index, (described, step), &mut hashes).map_err(|error| error.within(&place))?;
                 let name = task.described.name.clone();
                 if earlier.insert(name.clone(), plan.tasks.len()).is_some() {
                     let error = Error::input("a network of this name stands above").hint("rename one");
@@ -172,14 +182,22 @@ struct Context<'a> {
     earlier: &'a BTreeMap<String, usize>,
     point: usize,
     seed: u64,
+    tasks: Option<&'a Tasks>,
 }
 
 impl Context<'_> {
-    fn task(&self, index: usize, described: Network, hashes: &mut BTreeMap<String, String>) -> Result<Task> {
+    fn task(
+        &self,
+        index: usize,
+        (described, step): (Network, Option<Step>),
+        hashes: &mut BTreeMap<String, String>,
+    ) -> Result<Task> {
         if described.name.is_empty() {
             return Err(Error::input("name: expected a name").hint("every network has one"));
         }
-        let (recipe, names) = Recipe::of(&described, index, self.seed, &self.experiment.data)?;
+        let task = step.as_ref().map(|step| step.task);
+        let chosen = self.tasks.map(|tasks| tasks.options(task, self.seed)).unwrap_or_default();
+        let (recipe, names) = Recipe::of(&described, index, self.seed, &self.experiment.data, &chosen)?;
         let inputs: Vec<usize> = names.iter().map(|name| self.find(name)).collect::<Result<_, _>>()?;
         if let Some(name) = &described.reaches {
             self.find(name)?;
@@ -210,13 +228,16 @@ impl Context<'_> {
         let made = match &recipe {
             Recipe::Made { subject, starts, options, work } => {
                 let subject = subject.as_ref().filter(|_| **work != Work::Read);
-                json!([work.name(), subject, starts, options, described.arch])
+                match &described.into {
+                    Some(into) => json!(["learn", into == "new", options, self.experiment.data.train]),
+                    None => json!([work.name(), subject, starts, options, described.arch]),
+                }
             }
             Recipe::Ensemble { weights } => json!(["ensemble", weights]),
         };
         let key = digest(&json!([VERSION, env!("CARGO_PKG_VERSION"), made, keys, files, self.plan.data]));
         let parents = parents.into_iter().collect();
-        Ok(Task { network: index, point: self.point, seed: self.seed, described, recipe, key, inputs, parents })
+        Ok(Task { network: index, point: self.point, seed: self.seed, described, recipe, step, key, inputs, parents })
     }
 
     fn find(&self, name: &str) -> Result<usize> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::file::{Data, Network};
 use super::options::{Given, PART, words};
 use super::typed::{Named, typed};
-use crate::{DataOptions, DistillOptions, Error, FuseOptions, PruneOptions, Result, TrainOptions};
+use crate::{DataOptions, DistillOptions, Error, FuseOptions, LearnOptions, PruneOptions, Result, TrainOptions};
 
 /// How a network is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ pub(crate) enum Work {
     Prune(PruneOptions),
     /// From several.
     Fuse(Box<FuseOptions>, DataOptions),
+    /// From one that learned a task, and what is known; with the most samples.
+    Learn(Box<FuseOptions>, LearnOptions, DataOptions, Option<usize>),
     /// To follow others.
     Distill(DistillOptions, TrainOptions, DataOptions),
 }
@@ -55,7 +57,7 @@ impl Work {
             Self::Train(..) => "train",
             Self::Finetune(..) => "finetune",
             Self::Prune(_) => "prune",
-            Self::Fuse(..) => "fuse",
+            Self::Fuse(..) | Self::Learn(..) => "fuse",
             Self::Distill(..) => "distill",
         }
     }
@@ -63,7 +65,13 @@ impl Work {
 
 impl Recipe {
     /// How a network is made, the `index`-th of its file, and the names of what it is made of.
-    pub(crate) fn of(network: &Network, index: usize, seed: u64, data: &Data) -> Result<(Self, Vec<String>)> {
+    pub(crate) fn of(
+        network: &Network,
+        index: usize,
+        seed: u64,
+        data: &Data,
+        chosen: &Named,
+    ) -> Result<(Self, Vec<String>)> {
         check_origin(network)?;
         let Network { file, train, finetune, prune, fuse, distill, ensemble, .. } = network;
         if let Some(of) = ensemble {
@@ -77,6 +85,11 @@ impl Recipe {
             options.entry("seed").or_insert(seed.into());
             if let Some(limit) = data.train {
                 options.entry("limit").or_insert(limit.into());
+            }
+        }
+        if is_trained || network.into.is_some() {
+            for (name, value) in chosen {
+                options.entry(name.clone()).or_insert(value.clone());
             }
         }
         let normalize = data.normalize.as_ref();
@@ -93,6 +106,16 @@ impl Recipe {
             (Work::Finetune(given.take(TrainOptions::KEYS)?, given.part(normalize)?), vec![of.clone()])
         } else if let Some(of) = prune {
             (Work::Prune(given("prune", &[PruneOptions::KEYS])?.take(PruneOptions::KEYS)?), vec![of.clone()])
+        } else if let (Some(of), Some(into)) = (fuse, &network.into) {
+            if of.len() != 1 {
+                let message = format!("fuse: with into expected one network, found {}", of.len());
+                return Err(Error::input(message).hint("the network that learned the task"));
+            }
+            let mut given = given("fuse", &[FuseOptions::KEYS, LearnOptions::KEYS, PART])?;
+            let mut inputs = of.clone();
+            inputs.extend(Some(into.clone()).filter(|into| into != "new"));
+            let (fusing, learning) = (given.take(FuseOptions::KEYS)?, given.take(LearnOptions::KEYS)?);
+            (Work::Learn(Box::new(fusing), learning, given.part(normalize)?, data.train), inputs)
         } else if let Some(of) = fuse {
             let mut given = given("fuse", &[FuseOptions::KEYS, PART])?;
             (Work::Fuse(Box::new(given.take(FuseOptions::KEYS)?), given.part(normalize)?), of.clone())
@@ -115,7 +138,8 @@ impl Recipe {
         }
         inputs.extend(network.start.clone());
         let subject = file.clone().or(train.clone());
-        let starts = network.start.is_some();
+        // What a network is fused into is shown as an option, as a start is.
+        let starts = network.start.is_some() || (network.into.is_some() && inputs.len() == 2);
         Ok((Self::Made { subject, starts, options: words(&options), work: Box::new(work) }, inputs))
     }
 
@@ -127,7 +151,12 @@ impl Recipe {
                 let mut line = vec![work.name().to_owned()];
                 line.extend(subject.clone());
                 line.extend_from_slice(ordinary);
-                line.extend(start.iter().map(|start| format!("--start {start}")));
+                let is_learnt = matches!(**work, Work::Learn(..));
+                let option = if is_learnt { "into" } else { "start" };
+                if is_learnt && start.is_empty() {
+                    line.push("--into new".into());
+                }
+                line.extend(start.iter().map(|start| format!("--{option} {start}")));
                 line.extend(options.iter().map(|option| option.replacen('=', " ", 1)));
                 line.join(" ")
             }
@@ -151,6 +180,9 @@ fn check_origin(network: &Network) -> Result<()> {
     }
     if network.start.is_some() && distill.is_none() {
         return Err(Error::input("start: stands with distill only").hint("remove it"));
+    }
+    if network.into.is_some() && fuse.is_none() {
+        return Err(Error::input("into: stands with fuse only").hint("remove it"));
     }
     if network.arch.is_some() && file.is_none() {
         return Err(Error::input("arch: stands with file only").hint("remove it"));

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::file::Experiment;
 use super::plan::{Plan, Point, Task};
+use super::tasks::{Course, Learnt, Step, sequences};
 use super::work::{Done, RunEpoch};
 
 /// The results of an experiment. They follow from the file, the data and the seeds alone: times and machine are in
@@ -59,6 +60,9 @@ pub struct Row {
     pub reaches: Option<String>,
     /// A remark.
     pub note: Option<String>,
+    /// On tasks that come one after the other, where the data set has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learnt: Option<Learnt>,
     /// Seed by seed.
     pub runs: Vec<Run>,
 }
@@ -113,7 +117,12 @@ pub(crate) fn results(experiment: &Experiment, plan: &Plan, done: &[Done]) -> Re
     let published = file.published.as_ref();
     let parents = published.map(|published| published.parents.clone()).unwrap_or_default();
     let mut rows = Vec::new();
-    for network in 0..plan.names.len() {
+    // Of a sequence its end is shown.
+    let is_shown = |network: &usize| {
+        let mut tasks = plan.tasks.iter().filter(|task| task.network == *network);
+        tasks.all(|task| task.step.as_ref().is_none_or(|step| step.sequence == task.described.name))
+    };
+    for network in (0..plan.names.len()).filter(is_shown) {
         let at = |point: usize| -> Vec<usize> {
             let of = |(_, task): &(usize, &Task)| task.network == network && task.point == point;
             plan.tasks.iter().enumerate().filter(of).map(|(index, _)| index).collect()
@@ -130,7 +139,7 @@ pub(crate) fn results(experiment: &Experiment, plan: &Plan, done: &[Done]) -> Re
         about: file.about.clone(),
         variant: experiment.variant.clone(),
         data: experiment.data.source.clone(),
-        samples: done.first().map_or(0, |done| done.samples),
+        samples: done.iter().map(|done| done.samples).find(|&samples| samples > 0).unwrap_or(0),
         seeds: file.seeds.clone(),
         axis: plan.axis.clone(),
         source: published.map(|published| published.source.clone()),
@@ -154,7 +163,10 @@ fn row(plan: &Plan, done: &[Done], tasks: &[usize], point: Option<Point>, publis
     Row {
         network: described.name.clone(),
         point,
-        settings: first.recipe.shown(&names),
+        settings: match &first.step {
+            Some(step) => steps_shown(plan, first, step),
+            None => first.recipe.shown(&names),
+        },
         parent: described.parent.unwrap_or(described.file.is_some() || described.train.is_some()),
         accuracy: mean(&|done| done.accuracy),
         loss: mean(&|done| done.loss),
@@ -167,8 +179,52 @@ fn row(plan: &Plan, done: &[Done], tasks: &[usize], point: Option<Point>, publis
             .map(|(value, better)| ((value - better) * 100.0).round() / 100.0),
         reaches: described.reaches.clone(),
         note: described.note.clone(),
+        learnt: plan.learnt.as_ref().and_then(|_| Learnt::of(&courses(plan, done, tasks))),
         runs,
     }
+}
+
+/// What is done for the first task and for the second one.
+fn steps_shown(plan: &Plan, last: &Task, step: &Step) -> String {
+    let shown = |of: usize| {
+        let is_of = |task: &&Task| {
+            let is_step = |it: &Step| it.sequence == step.sequence && it.task == of;
+            (task.seed, task.point) == (last.seed, last.point) && task.step.as_ref().is_some_and(is_step)
+        };
+        let lines = plan.tasks.iter().filter(is_of).map(|task| {
+            let names: Vec<String> =
+                task.inputs.iter().map(|&input| plan.tasks[input].described.name.clone()).collect();
+            task.recipe.shown(&names)
+        });
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    format!("{}; then for each task: {}", shown(0), shown(1))
+}
+
+/// How a network did on the tasks, seed by seed.
+fn courses(plan: &Plan, done: &[Done], tasks: &[usize]) -> Vec<Course> {
+    let of = |&index: &usize| {
+        let last = &plan.tasks[index];
+        let same = |task: &Task| (task.seed, task.point) == (last.seed, last.point);
+        let steps = plan.tasks.iter().enumerate().filter(|(_, task)| same(task));
+        let steps = steps.filter_map(|(place, task)| Some((place, task.step.as_ref()?)));
+        let places = match &last.step {
+            Some(step) => sequences(steps).remove(step.sequence.as_str()).unwrap_or_default(),
+            None => vec![index],
+        };
+        // The untrained network is measured with the one that is trained first.
+        let origin = places.first().map(|&place| match done[place].untrained.is_empty() {
+            true => plan.tasks[place].inputs.first().copied().unwrap_or(place),
+            false => place,
+        });
+        let untrained = origin.map(|place| done[place].untrained.clone()).filter(|found| !found.is_empty());
+        Course {
+            after: places.iter().map(|&place| done[place].tasks.clone()).collect(),
+            untrained: untrained.filter(|_| last.step.is_some()),
+            memory: done[index].memory,
+        }
+    };
+    tasks.iter().map(of).collect()
 }
 
 fn run(plan: &Plan, done: &[Done], index: usize) -> Run {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::result::{Mean, Results, Row, Run, point_text};
+use super::tasks::Learnt;
 use super::variables::shown;
 
 /// One line per network, point and seed.
@@ -73,6 +74,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     if !curve.is_empty() {
         text += &points(&curve, results.axis.as_deref());
     }
+    text += &learnt(results);
     text += &reached(results);
     text += &settings(results);
     text
@@ -164,6 +166,42 @@ fn points(rows: &[&Row], axis: Option<&str>) -> String {
         let _ = writeln!(text, "Published: {}.\n", published.join("; "));
     }
     text
+}
+
+/// How networks did on tasks that came one after the other.
+fn learnt(results: &Results) -> String {
+    let rows: Vec<(&Row, &Learnt)> = results.rows.iter().filter_map(|row| Some((row, row.learnt.as_ref()?))).collect();
+    let Some(tasks) = rows.iter().map(|(_, learnt)| learnt.tasks.len()).max() else { return String::new() };
+    let differs = rows.iter().any(|(_, learnt)| learnt.known_average != learnt.average);
+    let optional = |value: Option<Mean>| value.map_or_else(String::new, percent);
+    let mut text = String::from(
+        "Tasks one after the other: the mean of the accuracies on all tasks at the end; forgetting, the best accuracy on a task \
+         less that at the end; forward transfer, the accuracy on a task before it is learned less that of the untrained network",
+    );
+    text += if differs { "; *known*: among the classes of the task alone.\n\n" } else { ".\n\n" };
+    text += "| network | average | forgetting |";
+    text += if differs {
+        " known: average | known: forgetting | forward transfer | kB |\n"
+    } else {
+        " forward transfer | kB |\n"
+    };
+    text += &format!("|{}\n", "---|".repeat(if differs { 7 } else { 5 }));
+    for (row, learnt) in &rows {
+        let mut cells = vec![escaped(&row.network), percent(learnt.average), optional(learnt.forgetting)];
+        if differs {
+            cells.extend([percent(learnt.known_average), optional(learnt.known_forgetting)]);
+        }
+        cells.extend([optional(learnt.forward), learnt.memory.div_ceil(1000).to_string()]);
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    let names: Vec<String> = (1..=tasks).map(|task| format!("task {task}")).collect();
+    let _ = writeln!(text, "\nAccuracy on each task at the end:\n\n| network | {} |", names.join(" | "));
+    text += &format!("|{}\n", "---|".repeat(1 + tasks));
+    for (row, learnt) in &rows {
+        let cells: Vec<String> = learnt.tasks.iter().map(|mean| percent(*mean)).collect();
+        let _ = writeln!(text, "| {} | {} |", escaped(&row.network), cells.join(" | "));
+    }
+    text + "\n"
 }
 
 /// Which training reached another, and when.

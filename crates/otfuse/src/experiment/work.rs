@@ -12,12 +12,13 @@ use super::file::Data;
 use super::plan::{Plan, Task, dataset};
 use super::recipe::{Recipe, Work};
 use super::store::Store;
+use super::tasks::TaskAccuracy;
 use crate::fitting::labelled;
 use crate::measure::probabilities;
 use crate::train::{TrainedEpoch, distill, finetune, train, untrained};
 use crate::{
-    Context, DataOptions, Error, Fuse, FuseOptions, Model, Registry, Result, Samples, SplitName, Student, TrainData,
-    TrainOptions, TrainState, Trained, convert, prune,
+    Context, DataOptions, Dataset, Error, Fuse, FuseOptions, Knowledge, Learned, Learning, Model, Registry, Result,
+    Samples, SplitName, Student, TrainData, TrainOptions, TrainState, Trained, convert, learn, prune,
 };
 
 /// What is known of a task that is done. Times are as they were when the work was done.
@@ -37,6 +38,15 @@ pub(crate) struct Done {
     pub best_epoch: Option<usize>,
     /// Seconds by stage.
     pub seconds: BTreeMap<String, f64>,
+    /// On each of the tasks, where the data set has some.
+    #[serde(default)]
+    pub tasks: Vec<TaskAccuracy>,
+    /// The same of the network before training, where it was trained from scratch.
+    #[serde(default)]
+    pub untrained: Vec<TaskAccuracy>,
+    /// Bytes of the network and of what lies beside it; of an ensemble, of all members.
+    #[serde(default)]
+    pub memory: usize,
 }
 
 /// An epoch of training.
@@ -89,15 +99,16 @@ pub(crate) struct Worker<'a> {
     data: &'a Data,
     store: &'a Store,
     context: &'a Context,
-    test: Option<Samples>,
+    /// By seed: what networks are measured on; several where tasks have samples of their own.
+    test: BTreeMap<u64, Vec<Samples>>,
     /// By key, as far as they were needed.
-    predicted: HashMap<String, Probabilities>,
+    predicted: HashMap<String, Vec<Probabilities>>,
 }
 
 impl<'a> Worker<'a> {
     /// Nothing is done yet.
     pub(crate) fn new(plan: &'a Plan, data: &'a Data, store: &'a Store, context: &'a Context) -> Self {
-        Self { plan, data, store, context, test: None, predicted: HashMap::new() }
+        Self { plan, data, store, context, test: BTreeMap::new(), predicted: HashMap::new() }
     }
 
     /// Does all tasks that the store does not have, and gives what is known of each.
@@ -121,7 +132,18 @@ impl<'a> Worker<'a> {
             Recipe::Made { subject, work, .. } => Some(self.made(task, subject.as_deref(), work)?),
             Recipe::Ensemble { .. } => None,
         };
-        let measured = format!("test{}", self.data.test.map_or_else(String::new, |limit| format!("-{limit}")));
+        let begins = matches!(&task.recipe, Recipe::Made { work, .. } if matches!(**work, Work::Train(..)));
+        if task.step.as_ref().is_some_and(|step| !step.is_last) && !begins {
+            // On the way to a network; nobody compares it.
+            let mut found = Done::default();
+            if let Some(made) = made {
+                describe(&mut found, made);
+            }
+            return Ok(found);
+        }
+        let tasks = self.data.tasks.as_ref().map_or_else(String::new, |tasks| format!("-{tasks}-{}", task.seed));
+        let tasks = tasks.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        let measured = format!("test{}{tasks}", self.data.test.map_or_else(String::new, |limit| format!("-{limit}")));
         if self.store.load::<Done>(&task.key, &measured)?.is_none() {
             let found = self.measured(task, done)?;
             self.store.save(&task.key, &measured, &found)?;
@@ -189,6 +211,19 @@ impl<'a> Worker<'a> {
                 let stages = fused.report.seconds.entries().map(|(name, seconds)| (name.to_owned(), seconds));
                 Ok(MadeReport { seconds: Seconds::Stages(stages.into_iter().collect()), ..MadeReport::default() })
             }
+            Work::Learn(options, learning, part, limit) => {
+                let data = dataset(self.data, part)?;
+                let train = data.samples(SplitName::Train, *limit)?;
+                let data = Dataset::of_samples(train.clone(), train);
+                let known = models.get(1).cloned().map(Learning::of).transpose()?;
+                registry.input("knowledge", &Knowledge::beside(models.get(1).unwrap_or(first(&models)?).path()))?;
+                Learned::register(&mut registry, output, first(&models)?)?;
+                let mut learned = learn(known.as_ref(), first(&models)?, &data, options, learning, context)?;
+                learned.write(&registry, output)?;
+                registry.commit()?;
+                let seconds = Seconds::Whole(learned.report.seconds);
+                Ok(MadeReport { seconds, ..MadeReport::default() })
+            }
             Work::Distill(following, options, part) => {
                 let data = self.train_data(options, part)?;
                 let (teachers, student) = match (&following.student, models.split_last()) {
@@ -208,57 +243,86 @@ impl<'a> Worker<'a> {
 
     fn measured(&mut self, task: &Task, done: &[Done]) -> Result<Done> {
         let start = Instant::now();
-        let (probabilities, parameters) = match &task.recipe {
+        let (said, parameters, memory) = match &task.recipe {
             Recipe::Made { .. } => {
                 let parameters = self.network(task)?.graph()?.parameter_count();
-                (self.predicted(task)?, parameters)
+                let path = self.store.network(&task.key);
+                let size = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len() as usize);
+                (self.predicted(task)?, parameters, size(&path) + size(&Knowledge::beside(&path)))
             }
             Recipe::Ensemble { weights } => {
                 let plan = self.plan;
-                let members: Vec<Probabilities> =
+                let members: Vec<Vec<Probabilities>> =
                     task.inputs.iter().map(|&input| self.predicted(&plan.tasks[input])).collect::<Result<_>>()?;
-                let mean = Probabilities::mixture(&members, weights).ok_or_else(|| {
-                    Error::input("the networks' outputs differ")
-                        .hint("only networks of the same classes form an ensemble")
-                })?;
-                (mean, task.inputs.iter().map(|&input| done[input].parameters).sum())
+                let mean = |at: usize| {
+                    let members: Vec<Probabilities> = members.iter().map(|member| member[at].clone()).collect();
+                    Probabilities::mixture(&members, weights).ok_or_else(|| {
+                        Error::input("the networks' outputs differ")
+                            .hint("only networks of the same classes form an ensemble")
+                    })
+                };
+                let means = (0..members.first().map_or(0, Vec::len)).map(mean).collect::<Result<Vec<_>>>()?;
+                let sum = |of: fn(&Done) -> usize| task.inputs.iter().map(|&input| of(&done[input])).sum();
+                (means, sum(|done| done.parameters), sum(|done| done.memory))
             }
         };
-        let evaluation = probabilities.evaluate(self.test()?)?;
-        let mut found = Done {
-            parameters,
-            accuracy: evaluation.accuracy,
-            loss: evaluation.loss,
-            samples: evaluation.samples,
-            ..Done::default()
-        };
+        let mut found = self.evaluated(&said, task.seed)?;
+        (found.parameters, found.memory) = (parameters, memory);
+        if let Some(tasks) = &self.plan.learnt {
+            found.tasks = tasks.accuracies(&said, self.test(task.seed)?)?;
+            if let Recipe::Made { subject: Some(architecture), work, .. } = &task.recipe
+                && let Work::Train(options, part) = &**work
+            {
+                let model = untrained(architecture, &self.train_data(options, part)?.train, options)?;
+                let said = self.said(&model, task.seed)?;
+                found.untrained = tasks.accuracies(&said, self.test(task.seed)?)?;
+            }
+        }
         found.seconds.insert("evaluation".into(), start.elapsed().as_secs_f64());
         Ok(found)
+    }
+
+    /// Accuracy and loss on the test samples, those of all tasks.
+    fn evaluated(&mut self, said: &[Probabilities], seed: u64) -> Result<Done> {
+        let tests = self.test(seed)?;
+        let found: Vec<_> =
+            said.iter().zip(tests).map(|(said, test)| said.evaluate(test)).collect::<std::result::Result<_, _>>()?;
+        let count = found.len().max(1) as f64;
+        Ok(Done {
+            accuracy: found.iter().map(|found| found.accuracy).sum::<f64>() / count,
+            loss: found.iter().map(|found| found.loss).sum::<f64>() / count,
+            samples: found.iter().map(|found| found.samples).sum(),
+            ..Done::default()
+        })
     }
 
     fn network(&self, task: &Task) -> Result<Model> {
         Model::open_as(self.store.network(&task.key), None)
     }
 
-    fn test(&mut self) -> Result<&Samples> {
-        if self.test.is_none() {
-            let data = dataset(self.data, &DataOptions::default())?;
-            let samples = data.samples(SplitName::Test, self.data.test)?;
-            labelled(&samples, "an experiment")?;
-            if matches!(samples.targets(), Targets::Numbers { .. }) {
-                let message =
-                    format!("{}: an experiment measures accuracy: expected classes, found numbers", samples.name());
-                return Err(
-                    Error::input(message).hint("classes are labelled with integers; `otfuse eval` measures numbers")
-                );
-            }
-            self.test = Some(samples);
+    fn test(&mut self, seed: u64) -> Result<&[Samples]> {
+        if !self.test.contains_key(&seed) {
+            let whole = || vec![DataOptions::default()];
+            let parts = self.plan.learnt.as_ref().map_or_else(whole, |tasks| tasks.tested(seed));
+            let of = |part: DataOptions| {
+                let samples = dataset(self.data, &part)?.samples(SplitName::Test, self.data.test)?;
+                labelled(&samples, "an experiment")?;
+                if matches!(samples.targets(), Targets::Numbers { .. }) {
+                    let message =
+                        format!("{}: an experiment measures accuracy: expected classes, found numbers", samples.name());
+                    return Err(Error::input(message)
+                        .hint("classes are labelled with integers; `otfuse eval` measures numbers"));
+                }
+                Ok(samples)
+            };
+            // Those of other seeds are not needed again soon.
+            self.test = BTreeMap::from([(seed, parts.into_iter().map(of).collect::<Result<Vec<_>>>()?)]);
         }
-        self.test.as_ref().ok_or_else(|| Error::run("no test samples"))
+        self.test.get(&seed).map(Vec::as_slice).ok_or_else(|| Error::run("no test samples"))
     }
 
     /// The probabilities that a network gives to the test samples.
-    fn predicted(&mut self, task: &Task) -> Result<Probabilities> {
+    fn predicted(&mut self, task: &Task) -> Result<Vec<Probabilities>> {
         if let Some(found) = self.predicted.get(&task.key) {
             return Ok(found.clone());
         }
@@ -267,10 +331,17 @@ impl<'a> Worker<'a> {
                 Error::input(format!("{} is an ensemble, not a network", task.described.name)).hint("name its members")
             );
         }
-        let (model, context) = (self.network(task)?, self.context);
-        let found = probabilities(model.graph()?, self.test()?, context)?;
+        let found = self.said(&self.network(task)?, task.seed)?;
         self.predicted.insert(task.key.clone(), found.clone());
         Ok(found)
+    }
+
+    /// What a network says of the test samples.
+    fn said(&mut self, model: &Model, seed: u64) -> Result<Vec<Probabilities>> {
+        let context = self.context;
+        let graph = model.graph()?;
+        let of = |test: &Samples| Ok(probabilities(graph, test, context)?);
+        self.test(seed)?.iter().map(of).collect()
     }
 }
 
