@@ -12,7 +12,7 @@ import otfuse
 from .._errors import InputError
 from .._options import as_file
 from .._samples import Dataset, samples_in_memory
-from ._form import Arrays, Form
+from .._form import Arrays, Form
 
 if TYPE_CHECKING:
     from .._fused import Fused

@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, MessageType
 
 from .._errors import Error
 from ._aligning import Aligner
-from ._form import Form, form
+from .._form import Form, form
 from ._round import follows
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ._form import Arrays, Form
+from .._form import Arrays, Form
 
 __all__ = ["bounded", "distances", "krum", "mean", "median", "trimmed_mean"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._form import Arrays, Form
+from .._form import Arrays, Form
 
 if TYPE_CHECKING:
     from flwr.app import Message

@@ -14,7 +14,7 @@ import otfuse
 from .._errors import Error
 from . import _combine
 from ._aligning import Aligner
-from ._form import Arrays, Form
+from .._form import Arrays, Form
 from ._replies import LOG, LeftOut, Reply
 
 if TYPE_CHECKING:

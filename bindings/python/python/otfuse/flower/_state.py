@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import InputError
-from ._form import Arrays
+from .._form import Arrays
 
 __all__ = ["State"]
 

@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import FedAvg
 
 from .._errors import InputError
 from ._aligning import Aligner
-from ._form import Arrays, form
+from .._form import Arrays, form
 from ._replies import LOG, LeftOut, Reply, screened
 from ._round import Round
 from ._state import State
@@ -163,6 +163,10 @@ class OTFusion(FedAvg):  # type: ignore[misc]
     def initial_arrays(self) -> ArrayRecord:
         """The weights that the network was given with, for :meth:`start`."""
         return _record(self._form.initial)
+
+    def arrays_of(self, node: int) -> Arrays | None:
+        """What a client gets next, in its own form, by the number of its node; None where it is not known yet."""
+        return self._sent_to(node)
 
     def start(
         self,

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import _otfuse
-from .. import torch as _torch
-from .._arrays import named, of_named
-from .._errors import InputError
-from .._networks import Network, opened_one
-from .._work import Run
+from . import _otfuse
+from . import torch as _torch
+from ._arrays import named, of_named
+from ._errors import InputError
+from ._networks import Network, opened_one
+from ._work import Run
 
 __all__ = ["Arrays", "Form", "form"]
 
