@@ -1,0 +1,1 @@
+../../mnist/fusing/__init__.py
