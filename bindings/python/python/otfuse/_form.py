@@ -74,7 +74,9 @@ def form(name: str, model: Any, inputs: Any, architecture: str | None) -> Form:
         if architecture is None and path.suffix == ".onnx":
             architecture = str(path)
         if architecture is None:
-            raise InputError(f"{path}: a checkpoint has no graph", 'give architecture="net.onnx", or the module with inputs=')
+            raise InputError(
+                f"{path}: a checkpoint has no graph", 'give architecture="net.onnx", or the module with inputs='
+            )
         network = opened_one(model, Run(), architecture=None if architecture == str(path) else architecture)
         return _checked(Form(name, _tensors(network), None, architecture))
     if isinstance(model, bytes) or (type(model).__name__ == "ModelProto" and hasattr(model, "SerializeToString")):

@@ -66,7 +66,9 @@ class Spread(Fused):
     def save(self, path: Any, *, alignment: Any = None, page: Any = None, card: bool = False) -> None:
         """As :meth:`otfuse.Fused.save`; plans lie with the workers that found them, and cannot be written."""
         if alignment is not None:
-            raise InputError("`alignment`: the plans of a spread fusion are not kept as a file", "otfuse.fuse(..) keeps them")
+            raise InputError(
+                "`alignment`: the plans of a spread fusion are not kept as a file", "otfuse.fuse(..) keeps them"
+            )
         super().save(path, page=page, card=card)
 
 
@@ -97,8 +99,8 @@ def fuse(
     inputs, samples, model, architecture
         As in :func:`otfuse.fuse`.
     folder : path, optional
-        Where aligned networks lie until they are averaged, on storage that all machines share. By default a temporary folder,
-        which is enough on one machine.
+        Where aligned networks lie until they are averaged, on storage that all machines share. By default a temporary
+        folder, which is enough on one machine.
     retries : int
         How often a task is begun anew whose worker was lost.
     cpus : float
@@ -140,7 +142,9 @@ def fuse(
         _gathered([remote(_fuse_all).remote(sources, given, data, threads, str(target))], "fusing", observer)
         # The weights of the one, the form of the other.
         weights = [1.0, 0.0]
-        taken = otfuse.fuse([target, anchor], method="average", weights=weights, anchor=1, repair="none", no_verify=True, check=0)
+        taken = otfuse.fuse(
+            [target, anchor], method="average", weights=weights, anchor=1, repair="none", no_verify=True, check=0
+        )
         return Spread(taken, None, workspace)
     aligning = {name: value for name, value in given.items() if name not in _MERGING}
     task = remote(_align)
@@ -192,7 +196,7 @@ def evaluate(
 def search(
     models: Sequence[Any],
     data: Any,
-    weights: Sequence[Sequence[float]],
+    candidates: Sequence[Sequence[float]],
     *,
     inputs: Any = None,
     samples: Any = None,
@@ -209,7 +213,7 @@ def search(
 
     Parameters
     ----------
-    weights : sequence of sequences
+    candidates : sequence of sequences
         Weights of the networks, one sequence for each fusion.
     models, data, inputs, samples, model, architecture, split, limit, retries, cpus, observer, **options
         As in :func:`fuse` and :func:`evaluate`.
@@ -220,15 +224,16 @@ def search(
         ``weights``, ``accuracy`` and ``loss`` in the order given.
     """
     _ready()
-    for one in weights:
+    for one in candidates:
         if len(one) != len(models):
-            raise InputError(f"`weights`: {len(one)} weights for {len(models)} networks", "give one for each network")
+            raise InputError(f"`candidates`: {len(one)} weights for {len(models)} networks", "give one for each network")
     given = _resolved(len(models), dict(options), samples)
     sources = _sources(models, inputs, model, architecture)
     held, labelled = _ray.put(_held(samples, given)), _ray.put(data.spec if isinstance(data, Dataset) else data)
     task = _ray.remote(num_cpus=cpus, max_retries=retries)(_try_weights)
     pending = [
-        task.remote(sources, {**given, "weights": list(one)}, held, labelled, split, limit, max(1, int(cpus))) for one in weights
+        task.remote(sources, {**given, "weights": list(one)}, held, labelled, split, limit, max(1, int(cpus)))
+        for one in candidates
     ]
     return _gathered(pending, "searching", observer)
 
@@ -379,7 +384,9 @@ def _is_spread(options: dict[str, Any]) -> bool:
 
 def _ready() -> None:
     if not _ray.is_initialized():
-        raise RunError("Ray is not initialised", "ray.init() starts it on this machine; ray.init(address=..) joins a cluster")
+        raise RunError(
+            "Ray is not initialised", "ray.init() starts it on this machine; ray.init(address=..) joins a cluster"
+        )
 
 
 def _workspace(folder: str | os.PathLike[str] | None) -> Any:

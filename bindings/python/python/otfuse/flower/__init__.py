@@ -14,7 +14,7 @@ from __future__ import annotations
 from .._errors import InputError
 
 try:
-    import flwr.serverapp.strategy as _
+    import flwr.serverapp.strategy  # noqa: F401
 except ImportError as error:
     raise InputError(f"otfuse.flower takes Flower: {error}", "pip install 'otfuse[flower]'") from error
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import otfuse
 
 from .._errors import InputError
+from .._form import Arrays, Form
 from .._options import as_file
 from .._samples import Dataset, samples_in_memory
-from .._form import Arrays, Form
 
 if TYPE_CHECKING:
     from .._fused import Fused
@@ -43,7 +43,9 @@ class Aligner:
     def __init__(self, samples: Any, options: Mapping[str, Any], threads: int | None) -> None:
         for name in options:
             if name in _DECIDED and name != "n_samples":
-                raise InputError(f"`{name}` is decided by the strategy", "clients count by their number of examples; leave it out")
+                raise InputError(
+                    f"`{name}` is decided by the strategy", "clients count by their number of examples; leave it out"
+                )
         as_file("fuse", options)
         self._options = dict(options)
         self._threads = threads
@@ -104,7 +106,9 @@ class Aligner:
         with tempfile.TemporaryDirectory(prefix="otfuse-") as folder:
             plan = Path(folder) / "plan.json"
             fused.save(Path(folder) / "aligned.npz", alignment=plan)
-            network = form.network({key: value.astype(form.initial[key].dtype) for key, value in factors.items()}, "importance")
+            network = form.network(
+                {key: value.astype(form.initial[key].dtype) for key, value in factors.items()}, "importance"
+            )
             return dict(otfuse.apply(plan, network, to=network).state_dict())
 
 

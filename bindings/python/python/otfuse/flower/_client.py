@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from flwr.app import Array, ArrayRecord, MessageType
 
 from .._errors import Error
-from ._aligning import Aligner
 from .._form import Form, form
+from ._aligning import Aligner
 from ._round import follows
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ class AlignMod:
     """A mod of a ClientApp: what the client trained is aligned to the global model that it got, before it is sent.
 
     The server (``OTFusion(.., client_side=True)``, or Flower's ``FedAvg``) then has to add and to divide only, which secure
-    aggregation and masks allow. As a mod it stands before (outside of) no other that masks or clips: what is masked cannot be
-    aligned.
+    aggregation allows. Mods that clip or mask stand before this one in the list: they see the reply after it.
 
     Parameters
     ----------

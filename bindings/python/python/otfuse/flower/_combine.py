@@ -10,13 +10,18 @@ from .._form import Arrays, Form
 __all__ = ["bounded", "distances", "krum", "mean", "median", "trimmed_mean"]
 
 
-def mean(parts: Iterable[tuple[Arrays, float, Arrays | None]], form: Form) -> Arrays:
+def mean(parts: Iterable[tuple[Arrays, float, Arrays | None]], form: Form) -> Arrays | None:
     """The weighted mean; one client's arrays are held at a time.
 
     Parameters
     ----------
     parts
         Arrays, the client's weight, and a factor for every entry or None.
+
+    Returns
+    -------
+    dict of arrays
+        None where there are no parts.
     """
     import numpy as np
 
@@ -31,6 +36,8 @@ def mean(parts: Iterable[tuple[Arrays, float, Arrays | None]], form: Form) -> Ar
                 weights[key] = weights[key] + share
             else:
                 totals[key], weights[key] = term, share
+    if not totals:
+        return None
     # Where nobody's factor is above 0 there is nothing to go by but the sum of zeros.
     found = {key: total / np.where(np.asarray(weights[key]) > 0, weights[key], 1.0) for key, total in totals.items()}
     return form.typed(found)
@@ -116,6 +123,8 @@ def step(arrays: Arrays, reference: Arrays) -> float:
     import numpy as np
 
     squares = (
-        np.square(array.astype(np.float64) - reference[key]).sum() for key, array in arrays.items() if array.dtype.kind == "f"
+        np.square(array.astype(np.float64) - reference[key]).sum()
+        for key, array in arrays.items()
+        if array.dtype.kind == "f"
     )
     return float(np.sqrt(sum(squares)))

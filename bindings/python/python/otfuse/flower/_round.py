@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import otfuse
 
 from .._errors import Error
+from .._form import Arrays, Form
 from . import _combine
 from ._aligning import Aligner
-from .._form import Arrays, Form
 from ._replies import LOG, LeftOut, Reply
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ class Round:
         self.plans: Any = None
         self.own_starts = 0
 
-    def run(
-        self, kept: list[Reply], left: list[LeftOut], is_aligned: bool, warm_start: bool, plans: Any
-    ) -> Arrays | None:
+    def run(self, kept: list[Reply], left: list[LeftOut], is_aligned: bool, warm_start: bool, plans: Any) -> Arrays | None:
         """The global arrays, or None where nothing is left; who had to be left out is added to ``left``."""
         self._left = left
         if not kept:
@@ -72,8 +70,10 @@ class Round:
         self.own_starts = len(kept) - len(near)
         is_even = all(reply.form is self._form for reply in kept)
         rules = self._rules
-        is_plain = rules["combine"] == "mean" and rules["bound"] is None and not any(
-            reply.content.array_records.get(self._importance_key) for reply in kept
+        is_plain = (
+            rules["combine"] == "mean"
+            and rules["bound"] is None
+            and not any(reply.content.array_records.get(self._importance_key) for reply in kept)
         )
         if self._aligner.averages and is_even:
             return self._combined(kept, {}, aligned=False)
@@ -105,13 +105,25 @@ class Round:
             except Error as error:
                 LOG.warning("\t> fusing failed: %s", error)
                 to = networks[anchor]
-                kept = [reply for at, reply in enumerate(kept) if at == anchor or self._aligned(reply, to, False) is not None]
+                kept = [
+                    reply for at, reply in enumerate(kept) if at == anchor or self._aligned(reply, to, False) is not None
+                ]
                 if attempt or not kept:
                     return None
                 continue
             self.plans = self._kept_plans(fused, kept, anchor)
-            return self._form.typed(fused.state_dict())
+            return self._counted(self._form.typed(fused.state_dict()), kept)
         return None
+
+    def _counted(self, arrays: Arrays, kept: list[Reply]) -> Arrays:
+        """Integers (the counters of batch normalisations) are no weights, which have an order: their mean, rounded."""
+        names = [key for key, like in self._form.initial.items() if like.dtype.kind in "iu"]
+        total = sum(reply.examples for reply in kept)
+        held = [reply.arrays() for reply in kept] if names else []
+        for key in names:
+            if all(one.get(key) is not None and one[key].shape == arrays[key].shape for one in held):
+                arrays[key] = sum(reply.examples / total * one[key] for reply, one in zip(kept, held, strict=True))
+        return self._form.typed(arrays)
 
     def _kept_plans(self, fused: Fused, kept: list[Reply], anchor: int) -> Any:
         """The plans of unequal clients; equal ones are trained in the global order from here on."""
@@ -144,7 +156,7 @@ class Round:
                 (arrays, reply.examples, factors)
                 for reply, arrays, factors in self._each(kept, to, anchor, by, aligned, has_factors=True)
             )
-            return _mean_of(parts, self._form)
+            return _combine.mean(parts, self._form)
         each = list(self._each(kept, to, anchor, by, aligned, has_factors=False))
         if not each:
             return None
@@ -172,7 +184,7 @@ class Round:
             most = _MOST_EXAMPLES * statistics.median(replies[at].examples for at in chosen)
             if is_independent and rules["bound"] is None:
                 return self._fused([replies[at] for at in chosen], set())
-        return _mean_of(((parts[at], min(replies[at].examples, most), None) for at in chosen), self._form)
+        return _combine.mean(((parts[at], min(replies[at].examples, most), None) for at in chosen), self._form)
 
     def _reference(self, kept: list[Reply], starts: set[int]) -> tuple[Arrays, Network, int | None]:
         """What all are aligned to: the global model where clients came from it, else the client with the most examples."""
@@ -200,7 +212,7 @@ class Round:
                 continue
             if factors is not None:
                 factors = self._aligner.moved(fused, factors, self._form)
-            yield reply, self._form.typed(fused.state_dict()), factors
+            yield reply, self._counted(self._form.typed(fused.state_dict()), [reply]), factors
 
     def _aligned(self, reply: Reply, to: Network, is_near: bool) -> Fused | None:
         try:
@@ -232,23 +244,22 @@ def _is_planned(plans: Any, reply: Reply) -> bool:
     return bool(plans) and str(reply.node) in plans["nodes"] and reply.form.name != "global"
 
 
-def _mean_of(parts: Any, form: Form) -> Arrays | None:
-    found = _combine.mean(parts, form)
-    return found
-
-
 def follows(arrays: Arrays, sent: Arrays | None, form: Form) -> bool:
     """Whether a network was trained from the one that was sent: its weights point in the same direction."""
     import numpy as np
 
-    if sent is None:
+    if sent is None or any(sent[key].shape != like.shape for key, like in form.initial.items() if key in sent):
         return False
     product = left = right = 0.0
+    count = 0
     for key, like in form.initial.items():
         # Vectors (biases, scales of normalisations) are alike in any two networks.
         if like.ndim > 1 and like.dtype.kind == "f":
             a, b = arrays[key].astype(np.float64), sent[key].astype(np.float64)
+            count += a.size
             product += float((a * b).sum())
             left += float((a * a).sum())
             right += float((b * b).sum())
-    return left > 0 and right > 0 and product > _ALIKE * float(np.sqrt(left * right))
+    # Independent weights have a cosine of this deviation times a few, which is large where there are few of them.
+    alike = max(_ALIKE, 4 / np.sqrt(max(count, 1)))
+    return bool(left > 0 and right > 0 and product > alike * np.sqrt(left * right))

@@ -79,7 +79,9 @@ class State:
         return index
 
     def _broken(self, why: str) -> InputError:
-        return InputError(f"{self._folder}: the state cannot be read: {why}", "remove the folder to begin anew, or give another")
+        return InputError(
+            f"{self._folder}: the state cannot be read: {why}", "remove the folder to begin anew, or give another"
+        )
 
 
 def _write_arrays(path: Path, arrays: Arrays) -> None:

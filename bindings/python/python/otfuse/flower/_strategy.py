@@ -12,8 +12,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 from .._errors import InputError
-from ._aligning import Aligner
 from .._form import Arrays, form
+from ._aligning import Aligner
 from ._replies import LOG, LeftOut, Reply, screened
 from ._round import Round
 from ._state import State
@@ -89,8 +89,8 @@ class OTFusion(FedAvg):  # type: ignore[misc]
 
     References
     ----------
-    Singh and Jaggi, Model Fusion via Optimal Transport, NeurIPS 2020. McMahan et al., Communication-Efficient Learning of Deep
-    Networks from Decentralized Data, AISTATS 2017.
+    Singh and Jaggi, Model Fusion via Optimal Transport, NeurIPS 2020.
+    McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017.
     """
 
     def __init__(
@@ -195,9 +195,7 @@ class OTFusion(FedAvg):  # type: ignore[misc]
         self._done = 0
         return result
 
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
+    def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         """The global model to each client, in the client's own form."""
         self._sent = {key: array.numpy() for key, array in arrays.items()}
         at = server_round + self._done
@@ -310,8 +308,8 @@ class OTFusion(FedAvg):  # type: ignore[misc]
     def _means(self, contents: list[RecordDict], average: Callable[[list[RecordDict], str], MetricRecord]) -> MetricRecord:
         """Metrics by the clients' weights: those that all have, as numbers or lists of one length."""
         key = self.weighted_by_key
-        records = [next(iter(content.metric_records.values()), {}) for content in contents]
-        records = [record for record in records if not isinstance(record.get(key, []), list) and record[key] > 0]
+        found_in: list[Any] = [next(iter(content.metric_records.values()), {}) for content in contents]
+        records: list[Any] = [record for record in found_in if not isinstance(record.get(key, []), list) and record[key] > 0]
         if not records:
             return MetricRecord()
         common = [name for name in records[0] if len({_kind(record.get(name)) for record in records}) == 1]
