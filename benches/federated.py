@@ -3,6 +3,7 @@
     python benches/federated.py rounds mnist:DIR --epochs 5 --seeds 0 1 2 -o FILE.json
     python benches/federated.py one-shot|unequal|garbage mnist:DIR -o FILE.json
     python benches/federated.py server -o FILE.json
+    python benches/federated.py chart FILE.json -o FILE.svg
 
 Strategies are those of Flower and of the package, with their own rounds; clients are trained in this process in place of
 Flower's simulation, so that a run needs one core. Needs torch and `pip install 'otfuse[flower]'`.
@@ -19,13 +20,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import otfuse
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
@@ -97,7 +99,9 @@ def loaded(net: nn.Module, arrays: ArrayRecord) -> nn.Module:
 class Here(Grid):
     """Clients in this process; `spoil` may change what one of them sends."""
 
-    def __init__(self, nets: list[Callable[[], nn.Module]], data: Data, parts: list[torch.Tensor], epochs: int, seed: int) -> None:
+    def __init__(
+        self, nets: list[Callable[[], nn.Module]], data: Data, parts: list[torch.Tensor], epochs: int, seed: int
+    ) -> None:
         self.nets, self.data, self.parts, self.epochs, self.seed = nets, data, parts, epochs, seed
         self.spoil: Callable[[int, dict], dict] = lambda node, arrays: arrays
         self.trained: dict[int, nn.Module] = {}
@@ -137,8 +141,6 @@ class Here(Grid):
         net = trained(net, self.data, self.parts[node - 1], self.epochs, 100 * turn + node)
         self.trained[node] = net
         held = self.spoil(node, {name: tensor.numpy().copy() for name, tensor in net.state_dict().items()})
-        from flwr.app import Array
-
         record = ArrayRecord({name: Array(array) for name, array in held.items()})
         content = RecordDict({"arrays": record, "metrics": MetricRecord({"num-examples": len(self.parts[node - 1])})})
         reply = Message(content, reply_to=message)
@@ -182,8 +184,17 @@ def rounds(options: argparse.Namespace, data: Data) -> list[dict]:
                 arrays = ArrayRecord(net.state_dict())
                 result = one.start(here, arrays, options.rounds, evaluate_fn=measured)
                 server = [dict(m).get("fuse-seconds") for m in result.train_metrics_clientapp.values()]
-                found.append({"seed": seed, "epochs": options.epochs, "alpha": options.alpha, "start": start,
-                              "strategy": name, "accuracy": curve, "server-seconds": server})
+                found.append(
+                    {
+                        "seed": seed,
+                        "epochs": options.epochs,
+                        "alpha": options.alpha,
+                        "start": start,
+                        "strategy": name,
+                        "accuracy": curve,
+                        "server-seconds": server,
+                    }
+                )
                 print(json.dumps(found[-1]), flush=True)
                 if options.output:
                     Path(options.output).write_text(json.dumps(found, indent=1) + "\n")
@@ -275,7 +286,9 @@ def garbage(options: argparse.Namespace, data: Data) -> list[dict]:
 
     def noise(arrays: dict) -> dict:
         random = np.random.default_rng(0)
-        return {name: (array.std() * random.standard_normal(array.shape)).astype(np.float32) for name, array in arrays.items()}
+        return {
+            name: (array.std() * random.standard_normal(array.shape)).astype(np.float32) for name, array in arrays.items()
+        }
 
     def turned(arrays: dict) -> dict:
         return {name: -array for name, array in arrays.items()}
@@ -294,9 +307,14 @@ def garbage(options: argparse.Namespace, data: Data) -> list[dict]:
                     torch.manual_seed(7000 + seed)
                     one = strategy("otfusion", start, perceptron(), data, combine=combine)
                     result = one.start(here, one.initial_arrays(), 2)
-                    row = {"seed": seed, "start": start, "bad": kind if kind == "nobody" else kind.__name__, "combine": combine,
-                           "accuracy": data.accuracy(loaded(perceptron(), result.arrays)),
-                           "left out": {at: [(one.node, one.reason) for one in left] for at, left in one.left_out.items()}}
+                    row = {
+                        "seed": seed,
+                        "start": start,
+                        "bad": kind if kind == "nobody" else kind.__name__,
+                        "combine": combine,
+                        "accuracy": data.accuracy(loaded(perceptron(), result.arrays)),
+                        "left out": {at: [(one.node, one.reason) for one in left] for at, left in one.left_out.items()},
+                    }
                     found.append(row)
                     print(json.dumps(row), flush=True)
     return found
@@ -310,33 +328,64 @@ def server(options: argparse.Namespace, data: Data | None) -> list[dict]:
     one = OTFusion(net, inputs=torch.randn(2, 3, 64, 64), fraction_evaluate=0.0)
     arrays = one.initial_arrays()
     state = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
-    from types import SimpleNamespace
-
-    from flwr.app import Array
-
     found = []
     for turn in (1, 2, 3):
         random = np.random.default_rng(turn)
         replies = []
         for node in range(1, 11):
-            near = {name: array + (0.01 * random.standard_normal(array.shape)).astype(array.dtype) for name, array in state.items()}
-            content = RecordDict({"arrays": ArrayRecord({name: Array(np.asarray(array)) for name, array in near.items()}),
-                                  "metrics": MetricRecord({"num-examples": 10})})
-            replies.append(SimpleNamespace(content=content, metadata=SimpleNamespace(src_node_id=node), has_error=lambda: False))
+            near = {
+                name: array + (0.01 * random.standard_normal(array.shape)).astype(array.dtype)
+                for name, array in state.items()
+            }
+            content = RecordDict(
+                {
+                    "arrays": ArrayRecord({name: Array(np.asarray(array)) for name, array in near.items()}),
+                    "metrics": MetricRecord({"num-examples": 10}),
+                }
+            )
+            replies.append(
+                SimpleNamespace(content=content, metadata=SimpleNamespace(src_node_id=node), has_error=lambda: False)
+            )
         one._sent = {name: array.numpy() for name, array in arrays.items()}
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, cpu = time.monotonic(), time.process_time()
         arrays, metrics = one.aggregate_train(turn, replies)
-        found.append({"round": turn, "seconds": time.monotonic() - began, "cpu-seconds": time.process_time() - cpu,
-                      "peak-MB-before": held / 1e3, "peak-MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-                      "start-MB": before / 1e3, "network-MB": sum(array.nbytes for array in state.values()) / 1e6})
+        found.append(
+            {
+                "round": turn,
+                "seconds": time.monotonic() - began,
+                "cpu-seconds": time.process_time() - cpu,
+                "peak-MB-before": held / 1e3,
+                "peak-MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+                "start-MB": before / 1e3,
+                "network-MB": sum(array.nbytes for array in state.values()) / 1e6,
+            }
+        )
         print(json.dumps(found[-1]), flush=True)
     return found
 
 
+def charted(path: str, output: str) -> None:
+    """The means over the seeds of what `rounds` wrote."""
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples/flower/mnist"))
+    from fusing.chart import chart
+
+    rows = json.loads(Path(path).read_text())
+    names = {"fedavg": "FedAvg", "otfusion": "OTFusion"}
+    curves = {}
+    for start in ("own", "common"):
+        for name, said in names.items():
+            these = [row["accuracy"].values() for row in rows if (row["start"], row["strategy"]) == (start, name)]
+            curves[f"{said}, {start}"] = [float(np.mean(values)) for values in zip(*these, strict=True)]
+    epochs, alpha = rows[0]["epochs"], rows[0]["alpha"]
+    Path(output).write_text(chart(curves, f"MNIST, 10 clients, Dirichlet {alpha}, {epochs} local epochs"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rounds", "one-shot", "unequal", "garbage", "server"])
+    parser.add_argument("what", choices=["rounds", "one-shot", "unequal", "garbage", "server", "chart"])
     parser.add_argument("data", nargs="?")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=10)
@@ -346,6 +395,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("-o", "--output")
     options = parser.parse_args()
+    if options.what == "chart":
+        charted(options.data, options.output)
+        return
     data = None if options.what == "server" else Data(options.data, options.train, 1000)
     done = {"rounds": rounds, "one-shot": one_shot, "unequal": unequal, "garbage": garbage, "server": server}[options.what]
     found = done(options, data)

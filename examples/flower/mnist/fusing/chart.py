@@ -31,5 +31,7 @@ def chart(curves: dict[str, list[float]], title: str, width: int = 640, height: 
         colour = COLOURS[place % len(COLOURS)]
         points = " ".join(at(turn, value) for turn, value in enumerate(curve))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{right + 10}" y="{top + 14 + 18 * place}" fill="{colour}">{escape(name)} {curve[-1]:.1f}</text>')
+        parts.append(
+            f'<text x="{right + 10}" y="{top + 14 + 18 * place}" fill="{colour}">{escape(name)} {curve[-1]:.1f}</text>'
+        )
     return "\n".join([*parts, "</svg>"]) + "\n"

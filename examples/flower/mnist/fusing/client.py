@@ -28,9 +28,7 @@ def train(message: Message, context: Context) -> Message:
     net = received(message, context)
     x, y = task.client_data(config, part, parts)
     seed = 100 * int(settings["server-round"]) + part
-    loss = task.train(
-        net, x, y, int(config["epochs"]), float(config["rate"]), seed, float(settings.get("proximal-mu", 0.0))
-    )
+    loss = task.train(net, x, y, int(config["epochs"]), float(config["rate"]), seed, float(settings.get("proximal-mu", 0.0)))
     metrics = MetricRecord({"num-examples": len(x), "loss": loss})
     content = RecordDict({"arrays": ArrayRecord(net.state_dict()), "metrics": metrics})
     if len(task.widths(config)) > 1:

@@ -63,7 +63,9 @@ def server_data(config) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]
     return x, arrays(data, "test", int(config["test"]) or None)
 
 
-def train(net: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, rate: float, seed: int, proximal: float = 0.0) -> float:
+def train(
+    net: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, rate: float, seed: int, proximal: float = 0.0
+) -> float:
     """Trains a network, with FedProx's term if there is one; returns the last batches' mean loss."""
     random = torch.Generator().manual_seed(seed)
     start = [parameter.detach().clone() for parameter in net.parameters()]
@@ -86,5 +88,7 @@ def train(net: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, rate: f
 def accuracy(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
     net.eval()
     with torch.no_grad():
-        hits = sum((net(part).argmax(1) == labels).sum().item() for part, labels in zip(x.split(500), y.split(500), strict=True))
+        hits = sum(
+            (net(part).argmax(1) == labels).sum().item() for part, labels in zip(x.split(500), y.split(500), strict=True)
+        )
     return hits / len(x)
