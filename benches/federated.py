@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import otfuse
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
@@ -349,7 +349,7 @@ def server(options: argparse.Namespace, data: Data | None) -> list[dict]:
         one._sent = {name: array.numpy() for name, array in arrays.items()}
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, cpu = time.monotonic(), time.process_time()
-        arrays, metrics = one.aggregate_train(turn, replies)
+        arrays, _ = one.aggregate_train(turn, replies)
         found.append(
             {
                 "round": turn,

@@ -2,13 +2,14 @@
 
     python benches/spread.py small|large [--models N] [--workers 1 2]
 
-Small networks are perceptrons 784-400-200-10 in Python; large ones files of 0.5 GiB each with one hidden layer of 512 neurons.
+Small networks are perceptrons 784-400-200-10; large ones are files of 0.5 GiB each, with one hidden layer of 512 neurons.
 Needs onnx and `pip install 'otfuse[ray]'`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 import threading
@@ -25,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 def network(path: Path, widths: list[int], seed: int) -> Path:
     random = np.random.default_rng(seed)
     tensors, nodes, value = [], [], "x"
-    for at, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+    for at, (inner, outer) in enumerate(itertools.pairwise(widths)):
         weight = random.standard_normal((outer, inner), dtype=np.float32) / np.float32(np.sqrt(inner))
         tensors += [
             numpy_helper.from_array(weight, f"w{at}"),

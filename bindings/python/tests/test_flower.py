@@ -369,6 +369,7 @@ def test_the_apps_are_whole() -> None:
         assert settings["tool"]["flwr"]["app"]["components"]["serverapp"] == "fusing.server:app"
         for name in ("task", "client", "server", "chart", "__init__"):
             text = (apps / app / "fusing" / f"{name}.py").read_text(encoding="utf-8")
+            assert text == (apps / "mnist/fusing" / f"{name}.py").read_text(encoding="utf-8"), "the apps are copies"
             compile(text, name, "exec")
             for key in ("data", "alpha", "methods"):
                 assert key in settings["tool"]["flwr"]["app"]["config"]

@@ -17,7 +17,8 @@ def chart(curves: dict[str, list[float]], title: str, width: int = 640, height: 
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/><text x="{left}" y="24" font-size="15">{escape(title)}</text>',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="24" font-size="15">{escape(title)}</text>',
     ]
     for value in range(0, 101, 20):
         x, y = at(0, value).split(",")

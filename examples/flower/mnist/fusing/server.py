@@ -30,8 +30,8 @@ def strategy(name: str, config, net: torch.nn.Module, samples: torch.Tensor):
         return FedProx(proximal_mu=float(config["proximal-mu"]), **common)
     given = {"inputs": samples[:2], "clients_start": start, "threads": 1, **common}
     if name == "fedma":
-        # Neurons are matched by weights in the first round and averaged; from then on it is FedAvg. (FedMA proper goes on layer
-        # by layer, with further training in between.)
+        # Neurons are matched by weights in the first round and averaged; from then on it is FedAvg. (FedMA proper goes
+        # on layer by layer, with further training in between.)
         return OTFusion(net, align_every=10**6, repair="none", **given)
     if name != "otfusion":
         raise ValueError(f"methods: {name} is none of {', '.join(NAMES)}")

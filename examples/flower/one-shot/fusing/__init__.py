@@ -1,1 +1,1 @@
-../../mnist/fusing/__init__.py
+"""A Flower app: clients that share no data train one kind of network, and the server fuses them."""
