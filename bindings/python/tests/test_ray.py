@@ -43,6 +43,10 @@ def locally(models: list, **options: object) -> otfuse.Fused:
         said.setdefault("consensus", "anchor")
     if "samples" not in said:
         said.setdefault("repair", "none" if "preset" in said else "data-free")
+    if said.get("repair", "auto") in ("none", "data-free"):
+        known = otfuse._otfuse.option_names()[0]
+        alone = {"samples_from": "none", "symmetry": "permutations"}
+        said.update({name: value for name, value in alone.items() if name.replace("_", "-") in known})
     return otfuse.fuse(models, **said)
 
 

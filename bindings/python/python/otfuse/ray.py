@@ -88,8 +88,9 @@ def fuse(
     """Fuses networks by tasks of Ray: each is aligned to the anchor by one, then all are averaged tensor by tensor.
 
     The result is that of :func:`otfuse.fuse` with the same options, to the byte. Unless they say otherwise these are
-    ``anchor`` the last network, equal ``weights``, ``consensus="anchor"``, and without samples ``repair="data-free"``. What
-    looks at all networks at once (``consensus="mean"``, repairs that run them on samples) is one task on one worker.
+    ``anchor`` the last network, equal ``weights``, ``consensus="anchor"``, ``symmetry="permutations"``,
+    ``samples_from="none"``, and without samples ``repair="data-free"``. What looks at all networks at once
+    (``consensus="mean"``, repairs that run them on samples, rotations) is one task on one worker.
 
     Parameters
     ----------
@@ -372,11 +373,18 @@ def _resolved(count: int, options: dict[str, Any], samples: Any) -> dict[str, An
         options.setdefault("consensus", "anchor")
     if samples is None and options.get("repair", "auto") == "auto":
         options["repair"] = "none" if "preset" in options else "data-free"
+    # Samples that networks make, and coordinates that they are rotated into, depend on who is together.
+    alone = {"samples_from": "none", "symmetry": "permutations"}
+    for name, value in alone.items():
+        if name.replace("_", "-") in otfuse._otfuse.option_names()[0] and _is_spread(options):
+            options.setdefault(name, value)
     return options
 
 
 def _is_spread(options: dict[str, Any]) -> bool:
     if options.get("method") == "average" or options.get("width_budget") or options.get("target_width"):
+        return False
+    if options.get("samples_from", "none") != "none" or options.get("symmetry", "permutations") != "permutations":
         return False
     is_by_anchor = options.get("consensus", "anchor") == "anchor"
     return is_by_anchor and options.get("repair", "auto") in _BY_WEIGHTS
