@@ -11,7 +11,7 @@ from ._arrays import is_tensor, named, of_named
 from ._errors import InputError
 from ._work import Run
 
-__all__ = ["Dataset", "arrays_of", "labelled", "unlabelled"]
+__all__ = ["Dataset", "arrays_of", "labelled", "samples_in_memory", "unlabelled"]
 
 # What labels are called, which are not looked at where nothing is measured.
 _LABELS = ("y", "labels", "label", "targets", "target")
@@ -100,6 +100,13 @@ def unlabelled(given: Any, run: Run, most: int) -> tuple[_otfuse.Samples | None,
     if not arrays:
         raise InputError("`samples`: expected samples, found labels alone", "call the samples as the network's inputs, or x")
     return _otfuse.Samples.of(run, "the arrays given", named(arrays)), None
+
+
+def samples_in_memory(given: Any, most: int) -> Any:
+    """Unlabelled samples that are used several times: what is iterated over is read once, a data set stays one."""
+    if given is None or isinstance(given, Dataset):
+        return given
+    return {name: value for name, value in _arrays(given, most).items() if name not in _LABELS}
 
 
 def labelled(given: Any, run: Run) -> _otfuse.Data:
