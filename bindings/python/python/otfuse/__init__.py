@@ -179,8 +179,8 @@ def fuse(
     depth : {"anchor", "shallow", "deep"}
         Which of networks of unequal depth gives the result its form; ``pairs`` is a file that says which layers go together.
     free_inputs : str or sequence of str
-        Inputs that are nothing but noise: each network's is turned to correspond to the anchor's. Without ``data`` they are taken
-        for normal noise; ``data="noise:uniform"`` for other.
+        Inputs that are nothing but noise: each network's is turned to correspond to the anchor's. Without ``data`` they
+        are taken for normal noise; ``data="noise:uniform"`` for other.
     vocabulary : {"anchor", "intersect"}
         Of Hugging Face models: rows are matched by token, and the anchor's tokens stay, or those that all have.
     sweeps, start, members, order, starts, balance, activation_share, consensus, marginals, align_outputs, \
