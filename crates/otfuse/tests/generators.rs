@@ -214,7 +214,7 @@ fn what_is_no_latent_input_is_refused() {
     assert!(refused([&a, &a], "z,z").contains("named twice"));
     assert!(refused([&a, &b], "z").contains("takes"));
     let noise = Dataset::open("noise:normal").expect("known");
-    assert!(noise.train().err().expect("no samples").to_string().contains("shape"));
+    assert!(noise.train().expect_err("no samples").to_string().contains("shape"));
     assert!(Dataset::open("noise:cauchy").is_err());
 }
 

@@ -21,6 +21,9 @@ const OUTPUTS: usize = 4096;
 /// Draws of a batch.
 const BATCH: usize = 64;
 
+/// Takes the inputs of a batch and, for each draw, so many numbers of the output.
+type Each<'e> = dyn FnMut(&[(ValueId, Tensor)], Vec<f32>, usize) -> ControlFlow<()> + 'e;
+
 /// Noise for all networks.
 pub(super) struct Probes {
     samples: Samples,
@@ -109,7 +112,7 @@ impl Probes {
         count: usize,
         maps: &[(ValueId, usize, &[f64])],
         context: &Context,
-        each: &mut dyn FnMut(&[(ValueId, Tensor)], Vec<f32>, usize) -> ControlFlow<()>,
+        each: &mut Each<'_>,
     ) -> Result<()> {
         let executable = Executable::new(graph, context.host())?;
         let layout = SampleLayout::of(graph, &self.samples)?;
