@@ -55,7 +55,18 @@ pub struct Generated {
     made: Vec<Vec<f32>>,
     /// The same of a walk; nothing where there is none.
     walked: Vec<Vec<f32>>,
-    shape: Vec<usize>,
+}
+
+impl Generated {
+    /// For each model its samples, one after the other, from 0 to 1.
+    pub fn samples(&self) -> &[Vec<f32>] {
+        &self.made
+    }
+
+    /// The same on the way from draw to draw; none if no walk was asked for.
+    pub fn walked(&self) -> &[Vec<f32>] {
+        &self.walked
+    }
 }
 
 /// What was measured of generators.
@@ -171,8 +182,8 @@ fn generated(
         Some(data) => Some(compared((data, &made, &shape), options, &mut measured, context)?),
         None => None,
     };
-    let report = GenerateReport { noise: name, count, shape: shape.clone(), models: measured, reference };
-    Ok(Generated { report, made, walked: on_the_way, shape })
+    let report = GenerateReport { noise: name, count, shape, models: measured, reference };
+    Ok(Generated { report, made, walked: on_the_way })
 }
 
 /// The noise that is meant.

@@ -20,7 +20,7 @@ impl Generated {
     /// # Errors
     /// Samples that are no images.
     pub fn grid(&self, columns: usize) -> Result<Vec<u8>> {
-        drawn(&self.made, &self.shape, columns)
+        drawn(&self.made, &self.report.shape, columns)
     }
 
     /// The samples of a walk through the noise, a row for each model, as PNG.
@@ -31,7 +31,7 @@ impl Generated {
         if self.walked.is_empty() {
             return Err(Error::input("no walk was made").hint("the option `walk` makes one"));
         }
-        drawn(&self.walked, &self.shape, MOST_COLUMNS)
+        drawn(&self.walked, &self.report.shape, MOST_COLUMNS)
     }
 
     /// Stages the [grid](Self::grid) to be written.
