@@ -44,6 +44,8 @@ __all__ = ["Spread", "evaluate", "fuse", "search"]
 Observer = Callable[[Event], object]
 
 # Repairs that need no samples: all that they read is in the aligned weights.
+# Options whose work looks at all networks at once.
+_OF_ALL = ("free_inputs", "width_budget", "target_width")
 _BY_WEIGHTS = ("none", "data-free")
 # What says how aligned tensors become one, and not how they are aligned.
 _MERGING = ("weights", "merge", "t", "repair", "dtype", "ridge", "anchor", "consensus", "effort")
@@ -371,18 +373,21 @@ def _resolved(count: int, options: dict[str, Any], samples: Any) -> dict[str, An
         raise InputError(f"`anchor` is {options['anchor']} for {count} networks", "they are counted from 0")
     if "preset" not in options and options.get("method") != "average":
         options.setdefault("consensus", "anchor")
-    if samples is None and options.get("repair", "auto") == "auto":
+    if samples is None and options.get("repair", "auto") == "auto" and not options.get("free_inputs"):
         options["repair"] = "none" if "preset" in options else "data-free"
     # Samples that networks make, and coordinates that they are rotated into, depend on who is together.
-    alone = {"samples_from": "none", "symmetry": "permutations"}
-    for name, value in alone.items():
-        if name.replace("_", "-") in otfuse._otfuse.option_names()[0] and _is_spread(options):
-            options.setdefault(name, value)
+    if _is_spread(options):
+        options.setdefault("symmetry", "permutations")
+        # What a fusion of so many networks does by itself, and one of two would not.
+        if count > 2:
+            options.setdefault("importance_cost", False)
+        if samples is None:
+            options.setdefault("samples_from", "none")
     return options
 
 
 def _is_spread(options: dict[str, Any]) -> bool:
-    if options.get("method") == "average" or options.get("width_budget") or options.get("target_width"):
+    if options.get("method") == "average" or any(options.get(name) for name in _OF_ALL):
         return False
     if options.get("samples_from", "none") != "none" or options.get("symmetry", "permutations") != "permutations":
         return False
