@@ -74,7 +74,8 @@ pub fn outputs(model: &Model, samples: &Samples, context: &Context) -> Result<Ve
     found.map_err(|error| error.of(model.path()))
 }
 
-fn recorded(graph: &Graph, samples: &Samples, context: &Context) -> Result<Vec<(String, Tensor)>> {
+/// The outputs of a network on all samples.
+pub(crate) fn recorded(graph: &Graph, samples: &Samples, context: &Context) -> Result<Vec<(String, Tensor)>> {
     let executable = Executable::new(graph, context.host())?;
     let stage = context.stage("running", samples.len());
     let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); graph.outputs().len()];

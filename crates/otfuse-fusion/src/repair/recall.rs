@@ -477,12 +477,12 @@ fn folded_of<'t>(
     let of = |id: ValueId| -> Vec<f64> {
         tensor(id).and_then(Tensor::to_f32).unwrap_or_default().into_iter().map(f64::from).collect()
     };
-    let values = of(unit.weight);
-    let at = |input: usize, output: usize| {
-        if unit.output_axis == 0 { output * depth + input } else { input * outputs + output }
-    };
-    let mut weights: Vec<f64> =
-        (0..depth * outputs).map(|place| values[at(place / outputs, place % outputs)]).collect();
+    let mut weights = vec![0.0; depth * outputs];
+    let shape = tensor(unit.weight).map(Tensor::shape).unwrap_or_default();
+    for (at, value) in of(unit.weight).into_iter().enumerate() {
+        let (input, output) = unit.place(shape, at);
+        weights[input * outputs + output] = value;
+    }
     let mut shifts = unit.bias.map_or_else(|| vec![0.0; outputs], of);
     if let Some(normalization) = unit.normalization {
         let [scale, shift, mean, variance] =

@@ -8,13 +8,13 @@ mod range;
 use std::path::{Path, PathBuf};
 
 use otfuse_fusion::{ModelAlignment, frechet_distance};
-use otfuse_graph::Graph;
+use otfuse_graph::{Dim, Facts, Graph};
 use otfuse_runtime::dataset::{Noise, Targets};
-use otfuse_runtime::{Executable, run_batched};
 use serde::Serialize;
 
 use self::features::Features;
 use crate::noise::{drawn, walked};
+use crate::run::recorded;
 use crate::{Context, Dataset, Error, InputShapes, Model, Result, Samples, SplitName};
 
 pub use self::range::Range;
@@ -144,12 +144,10 @@ fn generated(
     let turned = turned(models, options.alignment.as_deref())?;
     let refs: Vec<&Model> = models.iter().collect();
     let samples = drawn((&name, noise, count), &refs, &options.shapes, (options.seed, 3))?;
-    let stage = context.stage("making samples", count * models.len());
     let (mut made, mut shape, mut measured) = (Vec::new(), Vec::new(), Vec::new());
     for (at, (model, graph)) in models.iter().zip(&turned).enumerate() {
         model.told(context)?;
-        let mut observe = |done| stage.at(at * count + done, count * models.len());
-        let (values, own) = outputs(graph, &samples, context, &mut observe).map_err(|error| error.of(model.path()))?;
+        let (values, own) = outputs(graph, &samples, context).map_err(|error| error.of(model.path()))?;
         if at == 0 {
             shape = own;
         } else if shape != own {
@@ -169,12 +167,11 @@ fn generated(
         measured.push(GeneratedModel::of(model, range, &values));
         made.push(values);
     }
-    drop(stage);
     let mut on_the_way = Vec::new();
     if options.walk {
         let samples = walked((&name, noise), WALK, &refs, &options.shapes, options.seed)?;
         for (graph, of) in turned.iter().zip(&measured) {
-            let (values, _) = outputs(graph, &samples, context, &mut |_| {})?;
+            let (values, _) = outputs(graph, &samples, context)?;
             on_the_way.push(values.into_iter().map(|value| of.range.to_unit(value)).collect());
         }
     }
@@ -216,40 +213,25 @@ fn turned(models: &[Model], alignment: Option<&Path>) -> Result<Vec<Graph>> {
 }
 
 /// The first output on all samples, and the shape of one.
-fn outputs(
-    graph: &Graph,
-    samples: &Samples,
-    context: &Context,
-    observe: &mut dyn FnMut(usize),
-) -> Result<(Vec<f32>, Vec<usize>)> {
-    let executable = Executable::new(graph, context.host())?;
-    let &output = graph.outputs().first().ok_or_else(|| Error::input("it has no outputs"))?;
-    let (mut values, mut shape, mut wrong) = (Vec::new(), Vec::new(), false);
-    run_batched(&executable, samples, &[output], Some(64), |range, mut found| {
-        let tensor = found.remove(&output);
-        let made = tensor.as_ref().filter(|made| made.shape().first() == Some(&range.len()));
-        match made.and_then(|made| Some((made.to_f32()?, made.shape()[1..].to_vec()))) {
-            Some((numbers, own)) if values.len() + numbers.len() <= MOST_NUMBERS => {
-                shape = own;
-                values.extend(numbers);
-            }
-            _ => wrong = true,
-        }
-        observe(range.end);
-        Ok(())
-    })?;
-    context.check()?;
-    let name = &graph.value(output).name;
-    if wrong {
-        let message = format!(
-            "the output '{name}' has no axis of samples in front, no floating-point numbers, or more than {MOST_NUMBERS} of them"
-        );
+fn outputs(graph: &Graph, samples: &Samples, context: &Context) -> Result<(Vec<f32>, Vec<usize>)> {
+    let name = graph.outputs().first().map(|&output| graph.value(output).name.as_str()).unwrap_or_default();
+    let lengths = Facts::of(graph).ok().and_then(|facts| {
+        let shape = facts.shape(*graph.outputs().first()?)?;
+        shape.iter().skip(1).map(Dim::as_known).collect::<Option<Vec<_>>>()
+    });
+    let size = lengths.map_or(1, |lengths| lengths.iter().fold(1_usize, |size, &length| size.saturating_mul(length)));
+    if size.saturating_mul(samples.len()) > MOST_NUMBERS {
+        let message = format!("the output '{name}' would have more than {MOST_NUMBERS} numbers");
         return Err(Error::input(message).hint("draw fewer samples: `noise` noise:normal,500"));
     }
-    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-        return Err(Error::input(format!("the output '{name}' has the number {value}")));
+    let found = recorded(graph, samples, context)?.into_iter().next().map(|(_, tensor)| tensor);
+    let made = found.and_then(|tensor| Some((tensor.to_f32()?, tensor.shape()[1..].to_vec())));
+    let (values, shape) =
+        made.ok_or_else(|| Error::input(format!("the output '{name}' holds no floating-point numbers")))?;
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(Error::input(format!("the output '{name}' has the number {value}"))),
+        None => Ok((values, shape)),
     }
-    Ok((values, shape))
 }
 
 impl GeneratedModel {

@@ -179,8 +179,7 @@ impl Latents {
             let axes = axes(&model, &places)?;
             let own = probes.responses(&model, &axes, context, &mut observe)?;
             let turned = turned((&model, &axes), (&own, &of_anchor), of_noise)?;
-            found.add((at, &model), &axes, turned, &probes, &of_anchor, context)?;
-            if let Some(graph) = found.graph(at, &axes)? {
+            if let Some(graph) = found.add((at, &model), &axes, turned, &probes, &of_anchor, context)? {
                 models[at] = model.in_form_of(&model, graph)?;
             }
         }
@@ -188,7 +187,7 @@ impl Latents {
     }
 
     /// Measures what the maps of a model do, proves that they do nothing else, and keeps them if they bring it nearer to the
-    /// anchor.
+    /// anchor: then gives the mapped network.
     fn add(
         &mut self,
         (at, model): (usize, &Model),
@@ -197,7 +196,7 @@ impl Latents {
         probes: &Probes,
         of_anchor: &Probed,
         context: &Context,
-    ) -> Result<()> {
+    ) -> Result<Option<Graph>> {
         let given = model.graph()?;
         let graph = mapped(given, axes, &maps).map_err(|error| refused(error, model.path()))?;
         let before = probes.made(given, &[], context).map_err(|error| error.of(model.path()))?;
@@ -232,18 +231,7 @@ impl Latents {
                 self.maps[at].push(InputAlignment { name: input, axis: axis.axis, map });
             }
         }
-        Ok(())
-    }
-
-    /// The network of a model whose noise was turned.
-    fn graph(&self, model: usize, axes: &[LatentAxis]) -> Result<Option<Graph>> {
-        let maps: Vec<Vec<f64>> = self.maps[model].iter().map(|found| found.map.clone()).collect();
-        if maps.is_empty() {
-            return Ok(None);
-        }
-        let original = &self.originals[model];
-        let graph = mapped(original.graph()?, axes, &maps).map_err(|error| refused(error, original.path()))?;
-        Ok(Some(graph))
+        Ok(is_nearer.then_some(graph))
     }
 }
 
