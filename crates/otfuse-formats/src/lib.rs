@@ -4,6 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`model`] | [`Model::open`] and [`Model::save`] over all formats |
+//! | [`checkpoint`] | named tensors of any file, and files of the same form with others |
 //! | [`onnx`] | networks with their graphs |
 //! | [`hf`] | Hugging Face folders: graphs drawn from `config.json` |
 //! | [`catalogue`] | graphs for state dicts of well-known architectures, sizes read off the tensors |
@@ -17,6 +18,7 @@
 
 mod archive;
 pub mod catalogue;
+pub mod checkpoint;
 mod contents;
 mod correspondence;
 mod error;
@@ -34,6 +36,7 @@ pub mod state_dict;
 pub mod untrained;
 
 pub use catalogue::Family;
+pub use checkpoint::{Checkpoint, Planned};
 pub use error::{Foreign, FormatError};
 pub use file::{Outputs, abandon_outputs};
 pub use format::Format;

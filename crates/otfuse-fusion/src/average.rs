@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::error::FusionError;
 use crate::map::GroupMap;
-use crate::merge::Merge;
+use crate::merge::Merging;
 use crate::networks::Networks;
 use crate::transform::Mapper;
 
@@ -23,7 +23,7 @@ const PIECE: usize = 1 << 21;
 pub(crate) fn average(
     networks: &Networks,
     maps: &[Vec<Option<GroupMap>>],
-    merge: &dyn Merge,
+    merge: &Merging,
     weights: &[f64],
     precision: Precision,
 ) -> Result<Graph, FusionError> {
@@ -44,7 +44,7 @@ pub(crate) fn average(
 pub(crate) fn averaged(
     networks: &Networks,
     maps: &[Vec<Option<GroupMap>>],
-    merge: &dyn Merge,
+    merge: &Merging,
     weights: &[f64],
     precision: Precision,
     id: ValueId,
@@ -64,21 +64,22 @@ pub(crate) fn averaged(
         expected: tensor.shape().to_vec(),
         found: networks.tensor(model, id).shape().to_vec(),
     };
-    let active = || weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0);
-    let merged = |length: usize, values: &dyn Fn(usize) -> Vec<f32>| -> Result<Vec<f32>, FusionError> {
+    let active = || (0..weights.len()).filter(|&model| merge.asks_for(model, weights));
+    let name = &anchor.value(id).name;
+    let merged = |shape: &[usize], values: &dyn Fn(usize) -> Vec<f32>| -> Result<Vec<f32>, FusionError> {
         let aligned = |model: usize| {
             let values = values(model);
-            if values.len() == length { Ok(values) } else { Err(shape_error(model)) }
+            if values.len() == shape.iter().product::<usize>() { Ok(values) } else { Err(shape_error(model)) }
         };
-        Ok(merge.tensor(length, weights, &aligned)?.into_iter().map(|value| value as f32).collect())
+        Ok(merge.tensor((name, shape), weights, &aligned)?.into_iter().map(|value| value as f32).collect())
     };
     let rows = tensor.shape().first().copied().unwrap_or(1);
     let layouts = networks.groups().layouts(id);
     let keeps_rows = layouts.is_none_or(|layouts| layouts.first().is_some_and(AxisLayout::is_fixed));
-    let same_rows = active().all(|(model, _)| networks.tensor(model, id).shape().first() == Some(&rows));
+    let same_rows = active().all(|model| networks.tensor(model, id).shape().first() == Some(&rows));
     let whole = !merge.works_in_pieces() || !keeps_rows || !same_rows;
     if tensor.len() <= PIECE || whole || tensor.shape().len() < 2 {
-        let values = merged(tensor.len(), &|model| mapped(networks, model, id, &maps[model]))?;
+        let values = merged(tensor.shape(), &|model| mapped(networks, model, id, &maps[model]))?;
         return made(tensor.shape(), values, 0);
     }
     let (row, width) = (tensor.len() / rows, data_type.size());
@@ -86,7 +87,7 @@ pub(crate) fn averaged(
     let mut bytes = vec![0; tensor.len() * width];
     bytes.par_chunks_mut(step * row * width).enumerate().try_for_each(|(piece, into)| {
         let (first, count) = (piece * step, into.len() / (row * width));
-        let values = merged(count * row, &|model| {
+        let values = merged(&[count * row], &|model| {
             Mapper { networks, model, maps: &maps[model] }.mapped_rows(id, first..first + count, &|_| false).0
         })?;
         into.copy_from_slice(made(&[values.len()], values, first * row)?.bytes());

@@ -16,7 +16,7 @@ use crate::consensus::realign_recorded;
 use crate::error::FusionError;
 use crate::map::GroupMap;
 use crate::matching::{Views, realign};
-use crate::merge::Merge;
+use crate::merge::Merging;
 use crate::networks::Networks;
 use crate::observer::{Observer, Progress};
 use crate::settings::{Alignment, Consensus, FeatureSource, Settings};
@@ -55,7 +55,7 @@ pub struct Fusion {
 pub fn fuse(
     networks: &Networks,
     settings: &Settings,
-    merge: &dyn Merge,
+    merge: &Merging,
     activations: Option<&[Activations]>,
     observer: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Fusion, FusionError> {
@@ -129,12 +129,12 @@ impl Aligned {
     ///
     /// # Errors
     /// Not one weight per model, or weights that the method of merging does not take; unequal shapes without alignment.
-    pub fn average(&self, merge: &dyn Merge, weights: &[f64]) -> Result<Graph, FusionError> {
+    pub fn average(&self, merge: &Merging, weights: &[f64]) -> Result<Graph, FusionError> {
         self.check(merge, weights)?;
         average(&self.networks, &self.maps, merge, weights, Precision::Anchor)
     }
 
-    fn check(&self, merge: &dyn Merge, weights: &[f64]) -> Result<(), FusionError> {
+    fn check(&self, merge: &Merging, weights: &[f64]) -> Result<(), FusionError> {
         if weights.len() != self.networks.len() {
             return Err(FusionError::Weights { expected: self.networks.len(), found: weights.to_vec() });
         }
@@ -146,7 +146,7 @@ impl Aligned {
     ///
     /// # Errors
     /// As [`average`](Self::average).
-    pub fn fused(&self, merge: &dyn Merge, weights: &[f64]) -> Result<Fusion, FusionError> {
+    pub fn fused(&self, merge: &Merging, weights: &[f64]) -> Result<Fusion, FusionError> {
         let start = Instant::now();
         self.check(merge, weights)?;
         let graph = average(&self.networks, &self.maps, merge, weights, Precision::Wide)?;
@@ -167,7 +167,7 @@ impl Aligned {
     ///
     /// # Errors
     /// As [`average`](Self::average).
-    pub fn tensors(&self, ids: &[ValueId], merge: &dyn Merge, weights: &[f64]) -> Result<Vec<Tensor>, FusionError> {
+    pub fn tensors(&self, ids: &[ValueId], merge: &Merging, weights: &[f64]) -> Result<Vec<Tensor>, FusionError> {
         self.check(merge, weights)?;
         ids.par_iter().map(|&id| averaged(&self.networks, &self.maps, merge, weights, Precision::Anchor, id)).collect()
     }

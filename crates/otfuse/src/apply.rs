@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use otfuse_fusion::{Aligned, FusionError, Mean, ModelAlignment, Networks};
+use otfuse_fusion::{Aligned, FusionError, Merging, ModelAlignment, Networks};
 use otfuse_graph::Graph;
 use serde::Serialize;
 
@@ -83,7 +83,7 @@ pub fn apply(alignment: &Path, model: &Model, options: &ApplyOptions) -> Result<
     }
     networks.check_finite().map_err(failure)?;
     let aligned = Aligned::from_alignments(&networks, &[found], options.published_scaling).map_err(failure)?;
-    let graph = aligned.average(&Mean, &[1.0, 0.0]).map_err(failure)?;
+    let graph = aligned.average(&Merging::mean(), &[1.0, 0.0]).map_err(failure)?;
     let report = ApplyReport { model: model.shown(), output: String::new(), groups, moved };
     Ok(Applied { model: model.clone(), like: like.clone(), graph, report })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use otfuse_fusion::{Alignment, Mean, Networks, Settings, fuse};
+use otfuse_fusion::{Alignment, Merging, Networks, Settings, fuse};
 use otfuse_graph::Graph;
 use otfuse_runtime::train::{Extras, TrainSettings, train_on};
 use otfuse_runtime::{Executable, Probabilities, mlp, predict};
@@ -123,6 +123,6 @@ fn fused(a: &Graph, b: &Graph, alignment: Alignment, context: &Context) -> Resul
     let failure = |error| fusion_error(&error, &[], 1);
     let networks = Networks::new(&[a, b], 1).map_err(failure)?;
     let settings = Settings { alignment, ..Settings::default() };
-    let fusion = fuse(&networks, &settings, &Mean, None, &|_| context.flow()).map_err(failure)?;
+    let fusion = fuse(&networks, &settings, &Merging::mean(), None, &|_| context.flow()).map_err(failure)?;
     Ok((fusion.graph, start.elapsed().as_secs_f64()))
 }

@@ -76,6 +76,7 @@ mod learning;
 #[cfg(feature = "training")]
 mod making;
 mod measure;
+mod merging;
 mod model;
 mod noise;
 mod options;
@@ -84,9 +85,12 @@ pub mod pages;
 mod prune;
 mod registry;
 mod run;
+mod suggestion;
 mod sweep;
 #[cfg(feature = "training")]
 mod train;
+#[cfg(feature = "experiment")]
+mod typed;
 mod verify;
 mod work;
 
@@ -105,7 +109,7 @@ pub use compare::{
     Layers, Likeness, Pair, Predictions, Quality, Statistics, compare,
 };
 #[cfg(feature = "experiment")]
-pub use config::FuseConfig;
+pub use config::{Configuration, FuseConfig};
 pub use context::{Context, Event, Observer};
 pub use dataset::{DataOptions, Dataset, Samples};
 #[cfg(feature = "training")]
@@ -133,6 +137,9 @@ pub use learning::{Knowledge, LearnOptions, LearnReport, Learned, Learning, Reca
 #[cfg(feature = "training")]
 pub use making::{Candidate, MadeReport, MakeOptions, make_samples};
 pub use measure::{Barrier, Distance, Measure, Measured};
+pub use merging::{Filtered, MergeParameters, Parameters, Setting};
+#[cfg(feature = "experiment")]
+pub use merging::{Merge, MergeReport};
 pub use model::Model;
 pub use options::{AlignOptions, FuseOptions, MergeName, Numbers, RepairName};
 pub use otfuse_formats as formats;

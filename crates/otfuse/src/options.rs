@@ -1,14 +1,15 @@
 //! What can be asked of a fusion. Whatever is not said has the product's default, which [`Fuse`](crate::Fuse) resolves.
 
-use otfuse_fusion::{Answer, Mean, Merge, Repair, Slerp};
+use otfuse_fusion::merge::{self, Merge};
+use otfuse_fusion::{Answer, Repair};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::choices::choices;
 use crate::{
-    ConsensusName, CostName, DepthName, EffortName, InputShapes, MarginalName, MembersName, MethodName, ModeName,
-    OrderName, PointName, PresetName, ResidualName, SolverName, StartName, StatisticName, SymmetryName, TypeName,
-    VocabularyName,
+    ConsensusName, CostName, DepthName, EffortName, InputShapes, MarginalName, MembersName, MergeParameters,
+    MethodName, ModeName, OrderName, PointName, PresetName, ResidualName, SolverName, StartName, StatisticName,
+    SymmetryName, TypeName, VocabularyName,
 };
 
 /// A struct of options, none of which has to be said, as files name them.
@@ -36,22 +37,55 @@ macro_rules! options {
 pub(crate) use options;
 
 choices!(
-    /// How aligned tensors become one.
+    /// How aligned tensors become one: docs/merging.md. Where a method needs a base, the anchor is it.
     MergeName {
         /// Their weighted mean
         Mean = "mean",
         /// A point on the great circle between two
         Slerp = "slerp",
+        /// The same with weights, also of rows
+        NuSlerp = "nuslerp",
+        /// The mean of directions, at the mean of lengths
+        MultiSlerp = "multislerp",
+        /// The mean on a sphere
+        Karcher = "karcher",
+        /// The base, and the differences from it
+        TaskArithmetic = "task_arithmetic",
+        /// The largest differences that agree in sign
+        Ties = "ties",
+        /// Differences drawn at random
+        DareLinear = "dare_linear",
+        /// The same, those that agree in sign
+        DareTies = "dare_ties",
+        /// Differences drawn by their rank
+        DellaLinear = "della_linear",
+        /// The same, those that agree in sign
+        Della = "della",
+        /// Differences that are neither small nor the largest
+        Breadcrumbs = "breadcrumbs",
+        /// The same, those that agree in sign
+        BreadcrumbsTies = "breadcrumbs_ties",
+        /// The mean, drawn towards the base by the angle between differences
+        ModelStock = "model_stock",
+        /// The other model where it is near to the base
+        NearSwap = "nearswap",
+        /// The most important differences
+        ArceeFusion = "arcee_fusion",
+        /// Differences where models differ most, weighted by their squares
+        Sce = "sce",
+        /// The middle value
+        Median = "median",
+        /// The mean without the ends
+        TrimmedMean = "trimmed_mean",
     }
 );
 
 impl MergeName {
-    /// The merge of this name.
-    pub fn merge(self) -> Box<dyn Merge> {
-        match self {
-            Self::Mean => Box::new(Mean),
-            Self::Slerp => Box::new(Slerp),
-        }
+    /// The method of this name.
+    pub(crate) fn method(self) -> &'static dyn Merge {
+        use crate::Choice;
+        let name = if self == Self::Mean { "linear" } else { self.name() };
+        merge::method(name).unwrap_or(merge::METHODS[0])
     }
 }
 
@@ -109,6 +143,10 @@ options!(
         samples_from ("samples-from"): String,
         /// How aligned tensors become one; mean.
         merge ("merge"): MergeName,
+        /// What the merge is told: numbers, gradients over layers or choices by names, by parameter; for all models and for each.
+        parameters ("parameters"): MergeParameters,
+        /// The model, counted from 0, whose differences from the others are merged; the anchor where the merge needs one.
+        base ("base"): usize,
         /// The share of the second of two models, in place of `weights`.
         t ("t"): f64,
         /// What describes a neuron; auto.

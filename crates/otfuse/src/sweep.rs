@@ -123,10 +123,10 @@ fn swept(
         let ensemble = Probabilities::mixture(&members, &pair)
             .ok_or_else(|| Error::input("`sweep`: the networks' outputs differ"))?;
         let vanilla = match &plain {
-            Some(plain) => Some(meter.measure(&plain.average(&*merge, &pair).map_err(failure)?, &samples)?),
+            Some(plain) => Some(meter.measure(&plain.average(&merge, &pair).map_err(failure)?, &samples)?),
             None => None,
         };
-        let ot = meter.measure(&aligned.average(&*merge, &pair).map_err(failure)?, &samples)?;
+        let ot = meter.measure(&aligned.average(&merge, &pair).map_err(failure)?, &samples)?;
         points.push(SweepPoint { weight, vanilla, ensemble: ensemble.evaluate(&samples)?.into(), ot });
     }
     let ends = [parents[0].measure.loss, parents[1].measure.loss];

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use otfuse::{
-    Candidate, Comparison, ConsensusName, CostName, DataOptions, Dataset, DepthName, DepthReport, DistilledNetwork,
-    EffortName, Error, FuseConfig, FuseOptions, FuseReport, InputShapes, MadeReport, MarginalName, MembersName,
+    Candidate, Comparison, Configuration, ConsensusName, CostName, DataOptions, Dataset, DepthName, DepthReport,
+    DistilledNetwork, EffortName, Error, FuseOptions, FuseReport, InputShapes, MadeReport, MarginalName, MembersName,
     MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry, Rehearsal, RepairName,
     ResidualName, Result, SolverName, StartName, StatisticName, SymmetryName, TriedWay, TypeName, VocabularyName, card,
     card_path,
 };
 
 use super::learning::Learning;
+use super::merging;
 use super::sweep;
 use crate::arguments::{Data, Pages, Reading};
 use crate::choice::{choice, said};
@@ -52,6 +53,9 @@ pub struct Fuse {
     /// Check options, files, shapes and data, say what would be done, and write nothing
     #[arg(long, conflicts_with = "sweep")]
     dry_run: bool,
+    /// The most bytes of a file of weights where CONFIG.yml merges without alignment: 5GB, 500MB .. [default: 5GB]
+    #[arg(long, value_name = "SIZE")]
+    shard_size: Option<String>,
     /// Write a model card beside the result, OUT.README.md; a folder has one always, README.md
     #[arg(long)]
     card: bool,
@@ -126,6 +130,12 @@ struct Options {
     /// normal noise
     #[arg(long, value_name = "INPUT,..")]
     free_inputs: Option<String>,
+    /// What the merge is told, NAME=NUMBER or NAME=FIRST,..,LAST from the first layer to the last one; docs/merging.md lists the names
+    #[arg(long, value_name = "NAME=NUMBER,..", allow_hyphen_values = true)]
+    parameter: Vec<String>,
+    /// The model, counted from 0, whose differences from the others are merged; the anchor where the merge needs one
+    #[arg(long, value_name = "I")]
+    base: Option<usize>,
     /// Averaging weight of each model; equal if not given
     #[arg(long, value_name = "W,W,..", value_delimiter = ',', allow_hyphen_values = true)]
     weights: Vec<f64>,
@@ -234,14 +244,16 @@ struct Sweeping {
 }
 
 impl Options {
-    fn typed(&self) -> FuseOptions {
+    fn typed(&self) -> Result<FuseOptions> {
         let sweeping = &self.sweeping;
-        FuseOptions {
+        Ok(FuseOptions {
             method: self.method,
             effort: self.effort,
             symmetry: self.symmetry,
             samples_from: self.samples_from.clone(),
             merge: self.merge,
+            parameters: merging::parameters(&self.parameter)?,
+            base: self.base,
             t: self.t,
             mode: self.mode,
             preset: self.preset,
@@ -284,7 +296,7 @@ impl Options {
             no_verify: said(self.no_verify),
             shape: InputShapes::joined(&self.shape),
             seed: self.seed,
-        }
+        })
     }
 }
 
@@ -299,6 +311,12 @@ struct Given {
 impl Fuse {
     /// Runs the command.
     pub fn run(&self, session: &Session) -> Result<()> {
+        if let [path] = self.models.as_slice()
+            && is_settings(path)
+            && let Configuration::Merge(merge) = Configuration::read(path)?
+        {
+            return self.merge(*merge, path, session);
+        }
         let given = self.given()?;
         if let (Some(into), Some(output)) = (&self.into, &self.output) {
             let Given { models, options, data, registry } = given;
@@ -314,14 +332,20 @@ impl Fuse {
     fn given(&self) -> Result<Given> {
         let mut registry = Registry::new();
         let (mut paths, mut reading) = (Vec::new(), self.reading.clone());
-        let (mut options, mut data) = (self.options.typed(), DataOptions::default());
+        let (mut options, mut data) = (self.options.typed()?, DataOptions::default());
         for path in &self.models {
-            if !path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml") {
+            if !is_settings(path) {
                 paths.push(path.clone());
                 continue;
             }
             registry.input("settings", path)?;
-            let file = FuseConfig::read(path)?;
+            let file = match Configuration::read(path)? {
+                Configuration::Fuse(file) => *file,
+                Configuration::Merge(_) => {
+                    let message = format!("{}: a file of settings without alignment stands alone", path.display());
+                    return Err(Error::input(message).hint("name all networks in the file"));
+                }
+            };
             paths.extend(file.models);
             if reading.arch.is_empty() {
                 reading.arch.extend(file.architecture);
@@ -382,6 +406,25 @@ impl Fuse {
         session.print(&fused.report, text)
     }
 
+    /// Merges by a file of settings without alignment, to which options of a fusion have nothing to say.
+    fn merge(&self, merge: otfuse::Merge, path: &Path, session: &Session) -> Result<()> {
+        let options = self.options.typed()?;
+        let seed = options.seed;
+        let plain = FuseOptions { seed, ..FuseOptions::default() };
+        let is_plain = options == plain && self.into.is_none() && self.sweep.is_none() && self.save_alignment.is_none();
+        let Some(output) =
+            self.output.as_ref().filter(|_| is_plain && self.save_samples.is_none() && self.data.data.is_none())
+        else {
+            let message = format!(
+                "{}: tensors are merged by name, without alignment: options of a fusion do not go with it",
+                path.display()
+            );
+            return Err(Error::input(message)
+                .hint("write `alignment: {}` into the file to fuse aligned networks, or leave the options out"));
+        };
+        merging::run(merge.seed(seed.unwrap_or(0)), (path, output), (self.dry_run, self.shard_size.as_deref()), session)
+    }
+
     fn measure(&self, given: Given, weights: &str, session: &Session) -> Result<()> {
         let Given { models, options, data, mut registry } = given;
         if let Some(path) = &self.csv {
@@ -395,6 +438,11 @@ impl Fuse {
         registry.commit()?;
         session.print(&found, sweep::text)
     }
+}
+
+/// Whether a path names a file of settings.
+fn is_settings(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml")
 }
 
 /// What a fusion would do, as text.

@@ -16,6 +16,7 @@ mod inspect;
 mod interpolate;
 mod learning;
 mod man;
+mod merging;
 mod prune;
 mod run;
 mod sweep;

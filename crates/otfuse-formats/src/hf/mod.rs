@@ -35,8 +35,9 @@ pub use self::draft::Fill;
 pub use self::error::HfError;
 pub(crate) use self::experts::{Stacks, Unstacked};
 pub use self::weights::{HfIndex, HfWeights};
-pub(crate) use self::weights::{companions, write_folder};
+pub(crate) use self::weights::{companions, write_beside, write_folder};
 pub use self::words::Tokens;
+pub(crate) use self::words::{vocabulary_axes, vocabulary_of};
 pub use crate::file::check_folder_target;
 
 use self::adapter::adapter_of_folder;

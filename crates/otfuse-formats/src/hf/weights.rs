@@ -94,7 +94,31 @@ impl HfWeights {
         }
     }
 
-    fn write(&self, outputs: &Outputs, contents: &dyn Contents, folder: &Path) -> Result<(), FormatError> {
+    /// Files of at most so many bytes for tensors of these names and sizes: one if all fit into it.
+    pub(crate) fn of_sizes<'n>(tensors: impl Iterator<Item = (&'n str, u64)>, most: u64) -> Self {
+        let mut shards: Vec<Vec<&str>> = vec![Vec::new()];
+        let (mut filled, mut total) = (0, 0);
+        for (name, bytes) in tensors {
+            if filled > 0 && filled + bytes > most {
+                shards.push(Vec::new());
+                filled = 0;
+            }
+            (filled, total) = (filled + bytes, total + bytes);
+            shards.last_mut().into_iter().for_each(|shard| shard.push(name));
+        }
+        if shards.len() == 1 {
+            return Self::Single;
+        }
+        let count = shards.len();
+        let file = |at: usize| format!("model-{:05}-of-{count:05}.safetensors", at + 1);
+        let of_shard = |(at, names): (usize, Vec<&str>)| {
+            names.into_iter().map(|name| (name.to_owned(), file(at))).collect::<Vec<_>>()
+        };
+        let weight_map = shards.into_iter().enumerate().flat_map(of_shard).collect();
+        Self::Sharded(HfIndex { metadata: Map::from_iter([("total_size".to_owned(), total.into())]), weight_map })
+    }
+
+    pub(crate) fn write(&self, outputs: &Outputs, contents: &dyn Contents, folder: &Path) -> Result<(), FormatError> {
         let dict = contents.dict();
         match self {
             Self::Single => write_safetensors_of(outputs, &folder.join(SINGLE), contents),
@@ -148,9 +172,39 @@ pub(crate) fn write_folder(
     Ok(())
 }
 
+/// Stages what lies beside the weights: the files of `beside` that have contents, and those of a folder that `beside` does not name.
+pub(crate) fn write_beside(
+    outputs: &Outputs,
+    source: &Path,
+    target: &Path,
+    beside: &[(String, Option<Vec<u8>>)],
+) -> Result<(), FormatError> {
+    let is_named = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        beside.iter().any(|(known, _)| name == known.as_str())
+    };
+    copy_some(outputs, source, target, &modules(source), &|path| !is_named(path))?;
+    for (name, bytes) in beside {
+        if let Some(bytes) = bytes {
+            outputs.write(&target.join(name), |file| file.write_all(bytes))?;
+        }
+    }
+    Ok(())
+}
+
 /// Stages the files of a folder that hold no weights, and the folders in it that hold none or are `wanted`.
 fn copy_folder(outputs: &Outputs, source: &Path, target: &Path, wanted: &[PathBuf]) -> Result<(), FormatError> {
-    for path in listed(source)? {
+    copy_some(outputs, source, target, wanted, &|_| true)
+}
+
+fn copy_some(
+    outputs: &Outputs,
+    source: &Path,
+    target: &Path,
+    wanted: &[PathBuf],
+    is_copied_at_all: &dyn Fn(&Path) -> bool,
+) -> Result<(), FormatError> {
+    for path in listed(source)?.into_iter().filter(|path| is_copied_at_all(path)) {
         let name = path.file_name().unwrap_or_default();
         let whole = wanted.contains(&path);
         if path.is_file() && !holds_weights(&path) {

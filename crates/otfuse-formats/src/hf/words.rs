@@ -113,6 +113,19 @@ fn json(files: &Files, name: &str) -> Result<Option<Map<String, Value>>, HfError
     })
 }
 
+/// Tokens by number, from the files beside weights.
+pub(crate) fn vocabulary_of(files: &[(String, Vec<u8>)]) -> Result<BTreeMap<usize, String>, HfError> {
+    tokens_of(&files.to_vec())
+}
+
+/// The axis of each tensor that has an entry for each token, by settings.
+pub(crate) fn vocabulary_axes(
+    settings: &Map<String, Value>,
+    dict: &StateDict,
+) -> Result<BTreeMap<String, usize>, HfError> {
+    axes(&Config(settings.clone()), dict)
+}
+
 /// Tokens by number.
 fn tokens_of(files: &Files) -> Result<BTreeMap<usize, String>, HfError> {
     let mut tokens = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! What alignment finds.
 
-use otfuse_fusion::{Alignment, Consensus, FusionError, Mean, Networks, SavedPlan, Settings};
+use otfuse_fusion::{Alignment, Consensus, FusionError, Merging, Networks, SavedPlan, Settings};
 use otfuse_graph::{Graph, GraphBuilder, Tensor};
 
 use crate::networks::{difference, fused, mlp, noisy, residual, shuffled, tensor};
@@ -16,7 +16,7 @@ fn a_shuffled_copy_fuses_into_the_network() {
         let copy = shuffled(&network, 7);
         assert!(difference(&copy, &network) > 0.1, "an order that is another one");
         for settings in kinds() {
-            let fusion = fused(&[&network, &copy], &settings, &Mean).unwrap();
+            let fusion = fused(&[&network, &copy], &settings, &Merging::mean()).unwrap();
             assert!(difference(&fusion.graph, &network) < 1e-6, "{settings:?}");
             let groups = &fusion.alignments[0].groups;
             assert!(groups.iter().all(|group| group.matched_fraction == 1.0 && group.cost.abs() < 1e-5), "{groups:?}");
@@ -28,7 +28,7 @@ fn a_shuffled_copy_fuses_into_the_network() {
 fn the_permutation_is_the_one_that_shuffled() {
     let network = mlp(&[5, 12, 3], 2);
     let copy = shuffled(&network, 3);
-    let fusion = fused(&[&network, &copy], &Settings::default(), &Mean).unwrap();
+    let fusion = fused(&[&network, &copy], &Settings::default(), &Merging::mean()).unwrap();
     let SavedPlan::Permutation(targets) = &fusion.alignments[0].groups[0].plan else { panic!("no permutation") };
     let (own, of_copy) = (tensor(&network, "0.weight").1, tensor(&copy, "0.weight").1);
     for (neuron, &target) in targets.iter().enumerate() {
@@ -41,11 +41,11 @@ fn three_models_agree_on_their_mean() {
     let network = mlp(&[5, 12, 9, 3], 4);
     let models = [0, 1, 2].map(|copy| noisy(&network, 0.02, copy + 1));
     let shuffled = [1, 2].map(|copy| shuffled(&models[copy], copy as u64));
-    let expected = fused(&[&models[0], &models[1], &models[2]], &none(), &Mean).unwrap().graph;
+    let expected = fused(&[&models[0], &models[1], &models[2]], &none(), &Merging::mean()).unwrap().graph;
     for consensus in [Consensus::Anchor, Consensus::RunningMean] {
         let mut settings = Settings::converged();
         settings.matching.consensus = consensus;
-        let fusion = fused(&[&models[0], &shuffled[0], &shuffled[1]], &settings, &Mean).unwrap();
+        let fusion = fused(&[&models[0], &shuffled[0], &shuffled[1]], &settings, &Merging::mean()).unwrap();
         assert_eq!(fusion.alignments.iter().map(|found| found.model).collect::<Vec<_>>(), [1, 2]);
         assert!(difference(&fusion.graph, &expected) < 1e-6, "{consensus:?}");
     }
@@ -59,7 +59,7 @@ fn none() -> Settings {
 fn without_alignment_the_result_is_the_plain_mean() {
     let (a, b) = (mlp(&[4, 6, 2], 1), mlp(&[4, 6, 2], 2));
     let settings = Settings { weights: vec![3.0, 1.0], ..none() };
-    let fusion = fused(&[&a, &b], &settings, &Mean).unwrap();
+    let fusion = fused(&[&a, &b], &settings, &Merging::mean()).unwrap();
     assert!(fusion.alignments.is_empty());
     assert_eq!(fusion.weights, [0.75, 0.25]);
     for name in ["0.weight", "0.bias", "1.weight", "1.bias"] {
@@ -68,7 +68,7 @@ fn without_alignment_the_result_is_the_plain_mean() {
         assert_eq!(found, a.iter().zip(&b).map(mean).collect::<Vec<_>>(), "{name}");
     }
     let wider = mlp(&[4, 7, 2], 3);
-    let error = fused(&[&a, &wider], &none(), &Mean).unwrap_err();
+    let error = fused(&[&a, &wider], &none(), &Merging::mean()).unwrap_err();
     assert!(matches!(error, FusionError::Shape { model: 1, .. }), "{error}");
 }
 
@@ -86,7 +86,7 @@ fn with_unread(tensor: Tensor) -> Graph {
 #[test]
 fn tensors_that_no_node_reads_are_of_one_type() {
     let floats = |value| with_unread(Tensor::from_f32(&[1], vec![value]));
-    let fusion = fused(&[&floats(1.0), &floats(3.0)], &Settings::default(), &Mean).unwrap();
+    let fusion = fused(&[&floats(1.0), &floats(3.0)], &Settings::default(), &Merging::mean()).unwrap();
     assert_eq!(tensor(&fusion.graph, "unread").1, [2.0]);
     let error = Networks::new(&[&floats(1.0), &with_unread(Tensor::from_i64(&[1], vec![3]))], 0).unwrap_err();
     assert!(matches!(error, FusionError::Architecture { model: 1, .. }), "{error}");

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use otfuse_fusion::{FusionError, Mean, Networks, Progress, Repair, RepairError, Settings, fuse, repair};
+use otfuse_fusion::{FusionError, Merging, Networks, Progress, Repair, RepairError, Settings, fuse, repair};
 
 use crate::networks::{go_on, mlp};
 
@@ -31,7 +31,7 @@ fn the_observer_stops_the_work_where_it_says() {
                 }
             };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            let error = pool.install(|| fuse(&networks(), &settings, &Mean, None, &observer)).unwrap_err();
+            let error = pool.install(|| fuse(&networks(), &settings, &Merging::mean(), None, &observer)).unwrap_err();
             assert!(matches!(error, FusionError::Cancelled), "{error}");
             assert_eq!(asked.load(Ordering::Relaxed), 1);
         }
@@ -45,14 +45,14 @@ fn every_group_of_every_model_is_reported() {
         aligned.fetch_add(usize::from(matches!(progress, Progress::Aligned { .. })), Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    fuse(&networks(), &Settings::default(), &Mean, None, &observer).unwrap();
+    fuse(&networks(), &Settings::default(), &Merging::mean(), None, &observer).unwrap();
     assert_eq!(aligned.into_inner(), 4);
 }
 
 #[test]
 fn repairs_that_need_samples_say_so() {
     let networks = networks();
-    let fusion = fuse(&networks, &Settings::default(), &Mean, None, &go_on).unwrap();
+    let fusion = fuse(&networks, &Settings::default(), &Merging::mean(), None, &go_on).unwrap();
     let error =
         repair(&networks, &fusion, Repair::Renormalize, None, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, RepairError::NoSamples), "{error}");

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use otfuse_fusion::{Fusion, FusionError, Merge, Networks, Progress, Settings, fuse};
+use otfuse_fusion::{Fusion, FusionError, Merging, Networks, Progress, Settings, fuse};
 use otfuse_graph::{Conv, Graph, GraphBuilder, NeuronGroups, Tensor, Window, permute};
 
 /// Numbers between -1 and 1, the same for the same seed.
@@ -108,7 +108,7 @@ pub fn noisy(graph: &Graph, scale: f32, seed: u64) -> Graph {
 }
 
 /// Fuses models, the first being the anchor.
-pub fn fused(models: &[&Graph], settings: &Settings, merge: &dyn Merge) -> Result<Fusion, FusionError> {
+pub fn fused(models: &[&Graph], settings: &Settings, merge: &Merging) -> Result<Fusion, FusionError> {
     fuse(&Networks::new(models, 0)?, settings, merge, None, &go_on)
 }
 

@@ -1,6 +1,6 @@
 //! Models of unequal widths.
 
-use otfuse_fusion::{Mean, Networks, Settings, fuse};
+use otfuse_fusion::{Merging, Networks, Settings, fuse};
 use otfuse_graph::{Graph, GraphBuilder, Tensor};
 
 use crate::networks::{difference, go_on, mlp, tensor};
@@ -29,7 +29,7 @@ fn doubled_neurons_are_merged_again() {
     let wide = doubled(&network);
     for settings in [Settings::default(), Settings::converged(), Settings::recommended()] {
         let networks = Networks::new(&[&network, &wide], 0).unwrap();
-        let fusion = fuse(&networks, &settings, &Mean, None, &go_on).unwrap();
+        let fusion = fuse(&networks, &settings, &Merging::mean(), None, &go_on).unwrap();
         assert!(difference(&fusion.graph, &network) < 1e-6, "{settings:?}");
         let group = &fusion.alignments[0].groups[0];
         assert_eq!((group.size, group.anchor_size), (12, 6));
@@ -41,7 +41,7 @@ fn the_result_is_as_wide_as_the_anchor() {
     let (narrow, wide) = (mlp(&[4, 6, 3], 1), mlp(&[4, 9, 3], 2));
     for (anchor, width) in [(0, 6), (1, 9)] {
         let networks = Networks::new(&[&narrow, &wide], anchor).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), &Mean, None, &go_on).unwrap();
+        let fusion = fuse(&networks, &Settings::default(), &Merging::mean(), None, &go_on).unwrap();
         assert_eq!(tensor(&fusion.graph, "0.weight").0, [width, 4]);
         assert_eq!(tensor(&fusion.graph, "1.weight").0, [3, width]);
     }

@@ -1,6 +1,6 @@
 //! Neuron groups of two networks, matched.
 
-use otfuse_fusion::{Aligned, FusionError, Mean, Networks, SavedPlan};
+use otfuse_fusion::{Aligned, FusionError, Merging, Networks, SavedPlan};
 use otfuse_graph::{AxisLayout, Graph, GroupId, Role};
 use serde::Serialize;
 
@@ -61,7 +61,7 @@ pub(super) fn compare(networks: &Networks, aligned: &Aligned) -> Result<Vec<Comp
     for alignment in &aligned.alignments {
         let mut weights = vec![0.0; networks.len()];
         weights[alignment.model] = 1.0;
-        let moved = aligned.average(&Mean, &weights)?;
+        let moved = aligned.average(&Merging::mean(), &weights)?;
         let model = alignment.model;
         let groups = alignment.groups.iter().map(|group| {
             // Heads and the channels within them are named by the same weight.

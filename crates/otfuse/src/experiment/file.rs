@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::typed::{Named, suggestion, typed};
 use super::variables::{Variables, substituted};
+use crate::suggestion::suggestion;
+use crate::typed::{Named, typed};
 use crate::{Error, Result};
 
 /// An experiment as it is written; `docs/experiments.md` explains every field.

@@ -13,7 +13,6 @@ pub mod result;
 pub(crate) mod store;
 pub(crate) mod table;
 pub(crate) mod tasks;
-pub(crate) mod typed;
 pub(crate) mod variables;
 pub(crate) mod work;
 

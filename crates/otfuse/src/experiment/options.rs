@@ -4,8 +4,9 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::typed::{HINT, Named, suggestion, typed};
 use super::variables::shown;
+use crate::suggestion::suggestion;
+use crate::typed::{HINT, Named, typed};
 use crate::{DataOptions, Error, Result};
 
 /// Options that one of several structs of options knows.

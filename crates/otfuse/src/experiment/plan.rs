@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::file::{Data, Experiment, File, Network};
 use super::recipe::{Recipe, Work};
 use super::tasks::{Step, Tasks, expanded};
-use super::typed::{Named, suggestion, typed};
 use crate::files::{count, hash, hash_of};
+use crate::suggestion::suggestion;
+use crate::typed::{Named, typed};
 use crate::{DataOptions, Dataset, SplitName};
 use crate::{Error, Result};
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::file::{Data, Network};
 use super::options::{Given, PART, words};
-use super::typed::{Named, typed};
+use crate::typed::{Named, typed};
 use crate::{DataOptions, DistillOptions, Error, FuseOptions, LearnOptions, PruneOptions, Result, TrainOptions};
 
 /// How a network is made.

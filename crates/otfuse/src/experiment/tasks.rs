@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::file::Data;
 use super::result::Mean;
-use super::typed::{Named, typed};
 use super::variables::{Variables, substituted};
+use crate::typed::{Named, typed};
 use crate::{DataOptions, Error, Result, Samples};
 
 /// The most tasks of a sequence.

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::typed::{Named, suggestion};
+use crate::suggestion::suggestion;
+use crate::typed::Named;
 use crate::{Error, Result};
 
 /// Values by name.

@@ -1,6 +1,6 @@
 //! Parents, ensemble, plain average and fused network side by side.
 
-use otfuse_fusion::{Alignment, Mean, Networks, Settings, fuse};
+use otfuse_fusion::{Alignment, Merging, Networks, Settings, fuse};
 use otfuse_graph::Graph;
 use otfuse_runtime::Probabilities;
 use serde::Serialize;
@@ -93,7 +93,7 @@ impl Comparison {
         let ensemble = mean.evaluate(samples)?.into();
         let vanilla = if networks.equal_sizes() {
             let settings = Settings { alignment: Alignment::None, ..Settings::default() };
-            let plain = fuse(networks, &settings, &Mean, None, &|_| context.flow());
+            let plain = fuse(networks, &settings, &Merging::mean(), None, &|_| context.flow());
             let plain = plain.map_err(|error| fusion_error(&error, &[], networks.anchor()))?;
             Some(of(&plain.graph)?.0)
         } else {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use otfuse_formats::npz::write_npz_to;
 use otfuse_formats::{Outputs, StateDict};
-use otfuse_fusion::{Aligned, Merge, ModelAlignment};
+use otfuse_fusion::{Aligned, Merging, ModelAlignment};
 use otfuse_graph::{Graph, Tensor, ValueId};
 
 use super::report::FuseReport;
@@ -33,7 +33,7 @@ pub struct Fused {
 
 pub(super) enum Outcome {
     Whole(Graph),
-    Streamed { aligned: Aligned, merge: Box<dyn Merge>, weights: Vec<f64> },
+    Streamed { aligned: Aligned, merge: Merging, weights: Vec<f64> },
 }
 
 impl Fused {
@@ -44,7 +44,7 @@ impl Fused {
     pub fn graph(&self) -> Result<Graph> {
         match &self.outcome {
             Outcome::Whole(graph) => Ok(graph.clone()),
-            Outcome::Streamed { aligned, merge, weights } => aligned.average(&**merge, weights).map_err(Error::input),
+            Outcome::Streamed { aligned, merge, weights } => aligned.average(merge, weights).map_err(Error::input),
         }
     }
 
@@ -129,7 +129,7 @@ impl Fused {
         let tensors = |ids: &[ValueId]| {
             context.check().map_err(std::io::Error::other)?;
             let start = Instant::now();
-            let made = aligned.tensors(ids, &**merge, weights).map_err(|error| {
+            let made = aligned.tensors(ids, merge, weights).map_err(|error| {
                 let text = error.to_string();
                 failed.borrow_mut().get_or_insert(error);
                 std::io::Error::other(text)

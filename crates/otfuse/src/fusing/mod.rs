@@ -491,9 +491,7 @@ impl FusePlan {
         let Some(depths) = self.depths.as_mut().filter(|depths| depths.is_shortened()) else { return Ok(outcome) };
         let graph = match outcome {
             Outcome::Whole(graph) => graph,
-            Outcome::Streamed { aligned, merge, weights } => {
-                aligned.average(&*merge, &weights).map_err(Error::input)?
-            }
+            Outcome::Streamed { aligned, merge, weights } => aligned.average(&merge, &weights).map_err(Error::input)?,
         };
         let (graph, own) = depths.shortened(&graph, (self.plan.repair, self.plan.rounds), &self.samples, context)?;
         *anchor = own;

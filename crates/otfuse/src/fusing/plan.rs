@@ -1,13 +1,15 @@
 //! A fusion, its options resolved: what the product does where nothing is said.
 
+use otfuse_fusion::merge::Base;
 use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Alignment, Answer, Consensus, FeatureSource, MarginalKind, Matching, Members,
-    Merge, Residual, Settings, SweepOrder, SweepStart,
+    Merging, Residual, Settings, SweepOrder, SweepStart,
 };
 use otfuse_transport::{Epsilon, GroundCost, GroundMetric, SinkhornSettings, Solver};
 
 use crate::choices::Choice;
 use crate::error::fusion_error;
+use crate::merging::Told;
 use crate::{
     ConsensusName, Context, CostName, EffortName, Error, FuseOptions, InputShapes, MarginalName, MembersName,
     MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, RepairName, ResidualName, Result,
@@ -33,6 +35,8 @@ pub(crate) struct Plan {
     pub effort: EffortName,
     pub symmetry: SymmetryName,
     pub merge: MergeName,
+    /// What it is told.
+    pub told: Told,
     pub anchor: usize,
     pub align_outputs: bool,
     pub mode: ModeName,
@@ -97,7 +101,7 @@ impl Plan {
         if count < 2 {
             return Err(Error::input(format!("fusing takes at least two models, found {count}")).hint("name them all"));
         }
-        let anchor = options.anchor.unwrap_or(count - 1);
+        let anchor = options.anchor.or(options.base).unwrap_or(count - 1);
         if anchor >= count {
             let message = format!("`anchor` {anchor}: there are models 0 to {} only", count - 1);
             return Err(Error::input(message).hint("models are counted from 0"));
@@ -115,8 +119,9 @@ impl Plan {
         };
         let paths: Vec<_> = models.iter().map(|model| model.path().to_owned()).collect();
         let merge = options.merge.unwrap_or(MergeName::Mean);
+        let told = Told::of(merge.method(), options, models, anchor)?;
         let normalised = settings.normalised_weights(count);
-        let checked = normalised.and_then(|weights| merge.merge().check(&weights));
+        let checked = normalised.and_then(|weights| told.merging().check(&weights));
         checked.map_err(|error| fusion_error(&error, &paths, anchor))?;
         let is_paper = options.preset == Some(PresetName::Paper);
         let samples = options.samples.unwrap_or(1000);
@@ -126,6 +131,7 @@ impl Plan {
             effort,
             symmetry: symmetry_of(options, effort),
             merge,
+            told,
             anchor,
             align_outputs: (is_paper || options.align_outputs.unwrap_or(false))
                 && settings.alignment == Alignment::Transport,
@@ -190,8 +196,8 @@ impl Plan {
     }
 
     /// How aligned tensors become one.
-    pub(crate) fn merging(&self) -> Box<dyn Merge> {
-        self.merge.merge()
+    pub(crate) fn merging(&self) -> Merging {
+        self.told.merging()
     }
 
     /// Whether the neurons are matched by activations.
@@ -305,6 +311,7 @@ fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: Repai
         ("width_budget", width_budget.is_some(), "method", options.method == Some(MethodName::Average)),
         ("width_budget", width_budget.is_some(), "merge", options.merge.is_some_and(|merge| merge != MergeName::Mean)),
         ("t", options.t.is_some(), "weights", options.weights.is_some()),
+        ("merge", takes_tasks(options), "aligned_only", options.aligned_only == Some(true)),
     ];
     if let Some((one, _, other, _)) = excluded.into_iter().find(|&(_, one, _, other)| one && other) {
         return Err(Error::input(format!("`{one}` and `{other}` exclude each other")).hint("leave one of them out"));
@@ -315,7 +322,16 @@ fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: Repai
     Ok(())
 }
 
+/// Whether differences from a base are merged.
+fn takes_tasks(options: &FuseOptions) -> bool {
+    options.merge.is_some_and(|merge| merge.method().base() == Base::Required)
+}
+
 fn weights(options: &FuseOptions, models: usize, anchor: usize) -> Result<Vec<f64>> {
+    // Weights of task vectors are no shares.
+    if takes_tasks(options) {
+        return Ok(Vec::new());
+    }
     let mut weights = options.weights.clone().unwrap_or_default().0;
     if let Some(t) = options.t {
         if models != 2 || !(0.0..=1.0).contains(&t) {
@@ -443,6 +459,8 @@ fn repair_of(options: &FuseOptions, width_budget: Option<f64>, purpose: Purpose)
     match options.repair.unwrap_or(RepairName::Auto) {
         // Neurons that stay apart keep their variance.
         RepairName::Auto if width_budget.is_some() && (is_quick || !purpose.has_data()) => RepairName::None,
+        // Repairs bring the result to the mean of all parents, which is not what task vectors are for.
+        RepairName::Auto if takes_tasks(options) => RepairName::None,
         RepairName::Auto if !is_free || matches!(purpose, Purpose::Measure { .. }) => RepairName::None,
         RepairName::Auto if purpose.has_data() => {
             // Without training there is nothing better than least squares.

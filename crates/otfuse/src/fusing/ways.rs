@@ -201,7 +201,7 @@ impl FusePlan {
             let outcome = Outcome::Streamed { aligned, merge, weights: weights.clone() };
             return Ok(Attempt { outcome, alignments, seconds: [recording, align, 0.0, 0.0] });
         }
-        let fusion = aligned.fused(&*merge, weights).map_err(failure)?;
+        let fusion = aligned.fused(&merge, weights).map_err(failure)?;
         let average = clock.lap();
         let graph = match (plan.width_budget, &turned) {
             (Some(budget), _) => group.resized(&fusion, (budget, way.apart), plan, samples, context)?,

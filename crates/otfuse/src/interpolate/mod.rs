@@ -162,7 +162,7 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
         plain: plain.as_ref(),
         plan: &plan,
         samples: &prepared,
-        merge: &*plan.merging(),
+        merge: &plan.merging(),
         context,
     };
     walker.walk(&mut splits, &steps)?;

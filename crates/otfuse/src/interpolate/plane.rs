@@ -1,6 +1,6 @@
 //! The plane through three networks.
 
-use otfuse_fusion::{Alignment, Mean, Networks, Settings, align_all};
+use otfuse_fusion::{Alignment, Merging, Networks, Settings, align_all};
 use otfuse_graph::Graph;
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ pub(super) fn measure(walker: &Walker<'_>, side: usize, samples: &Samples) -> Re
     let aligned = |model: usize| {
         let mut weights = vec![0.0; networks.len()];
         weights[model] = 1.0;
-        walker.aligned.average(&Mean, &weights).map_err(failure)
+        walker.aligned.average(&Merging::mean(), &weights).map_err(failure)
     };
     let (corners, graphs): ([(usize, bool); 3], Vec<Graph>) = match networks.len() {
         2 => {
@@ -74,7 +74,7 @@ pub(super) fn measure(walker: &Walker<'_>, side: usize, samples: &Samples) -> Re
     let (mut loss, mut accuracy) = (Vec::new(), Vec::new());
     for &y in &y {
         for &x in &x {
-            let network = between.average(&Mean, &shares(&places, (x, y))).map_err(failure)?;
+            let network = between.average(&Merging::mean(), &shares(&places, (x, y))).map_err(failure)?;
             let found = meter.measure(&network, samples)?;
             loss.push(found.loss);
             if !found.is_of_numbers() {

@@ -1,6 +1,6 @@
 //! The points between networks.
 
-use otfuse_fusion::{Aligned, Merge};
+use otfuse_fusion::{Aligned, Merging};
 use otfuse_runtime::Probabilities;
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ pub(super) struct Walker<'w> {
     pub plain: Option<&'w Aligned>,
     pub plan: &'w Plan,
     pub samples: &'w Prepared,
-    pub merge: &'w dyn Merge,
+    pub merge: &'w Merging,
     pub context: &'w Context,
 }
 

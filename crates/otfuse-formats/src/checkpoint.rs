@@ -1,0 +1,298 @@
+//! The tensors of a file or folder by name, whatever network they are of, and files of the same form with other tensors.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use otfuse_graph::{DataType, GraphEditor, Tensor};
+use serde_json::{Map, Value};
+
+use crate::contents::Contents;
+use crate::file::{Outputs, open_mapped};
+use crate::format::Format;
+use crate::hf::{CONFIG_FILE, HfWeights, companions, open_weights, vocabulary_axes, vocabulary_of, write_beside};
+use crate::model::ModelError;
+use crate::npz::write_npz_of;
+use crate::onnx::{OnnxModel, WriteOptions, open_onnx, write_onnx_to};
+use crate::pytorch::write_pytorch_of;
+use crate::safetensors::write_safetensors_of;
+use crate::{FormatError, StateDict, read_state_dict};
+
+/// Named tensors and what lies beside them.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    dict: StateDict,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Folder { weights: HfWeights, settings: Map<String, Value> },
+    File(Format),
+    Onnx(Box<OnnxModel>),
+}
+
+/// A tensor that is going to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub data_type: DataType,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// An earlier one that it shares its storage with.
+    pub tied: Option<usize>,
+}
+
+/// Makes the tensors that are planned at some places.
+pub type Make<'a> = dyn Fn(&[usize]) -> io::Result<Vec<Tensor>> + 'a;
+
+impl Checkpoint {
+    /// Reads the names of a folder with `config.json`, a file of tensors or an ONNX file; tensors stay in the file until they are
+    /// used.
+    ///
+    /// # Errors
+    /// As [`Model::open`](crate::Model::open), but for the network, which is not looked at.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        if path.is_dir() {
+            let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
+            let (weights, dict) = open_weights(path).map_err(failure)?;
+            let config = path.join(CONFIG_FILE);
+            let settings = match config.is_file() {
+                true => crate::hf::Config::parse(&open_mapped(&config)?).map_err(failure)?.0,
+                false => Map::new(),
+            };
+            return Ok(Self { path: path.into(), dict, kind: Kind::Folder { weights, settings } });
+        }
+        let format = Format::of_content(path, &open_mapped(path)?)?;
+        if format == Format::Onnx {
+            let model = open_onnx(path)?;
+            let mut dict = StateDict::new();
+            for (id, tensor) in model.graph.initializers().filter(|(id, _)| model.graph.is_weight(*id)) {
+                let name = model.graph.value(id).name.clone();
+                dict.insert(name, tensor.clone())
+                    .map_err(|error| FormatError::DuplicateName { path: path.into(), name: error.name })?;
+            }
+            return Ok(Self { path: path.into(), dict, kind: Kind::Onnx(Box::new(model)) });
+        }
+        Ok(Self { path: path.into(), dict: read_state_dict(path, None)?, kind: Kind::File(format) })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensors.
+    pub fn dict(&self) -> &StateDict {
+        &self.dict
+    }
+
+    /// The settings of a folder, if there are any.
+    pub fn settings(&self) -> Option<&Map<String, Value>> {
+        match &self.kind {
+            Kind::Folder { settings, .. } if !settings.is_empty() => Some(settings),
+            _ => None,
+        }
+    }
+
+    /// The form that it has.
+    pub fn format(&self) -> Format {
+        match &self.kind {
+            Kind::Folder { .. } => Format::HuggingFace,
+            Kind::File(format) => *format,
+            Kind::Onnx(_) => Format::Onnx,
+        }
+    }
+
+    /// The form that a result of its kind has at a path.
+    ///
+    /// # Errors
+    /// [`FormatError::Extension`].
+    pub fn format_at(&self, path: &Path) -> Result<Format, FormatError> {
+        Format::of_output(path, self.format(), &self.path)
+    }
+
+    /// The files of a folder beside the weights, by name.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn companions(&self) -> Result<Vec<(String, Vec<u8>)>, FormatError> {
+        match &self.kind {
+            Kind::Folder { .. } => companions(&self.path),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The tokens of a folder by their rows, in the order of rows.
+    ///
+    /// # Errors
+    /// No tokenizer that can be read here.
+    pub fn tokens(&self) -> Result<Vec<(usize, String)>, ModelError> {
+        let failure = |source| ModelError::HuggingFace { path: self.path.clone(), source: Box::new(source) };
+        Ok(vocabulary_of(&self.companions()?).map_err(failure)?.into_iter().collect())
+    }
+
+    /// The tensors that have an entry for each token, with that axis.
+    ///
+    /// # Errors
+    /// Settings in which another size is that of the vocabulary, so that it cannot be told which axes are meant.
+    pub fn token_axes(&self) -> Result<Vec<(String, usize)>, ModelError> {
+        let Some(settings) = self.settings() else { return Ok(Vec::new()) };
+        let failure = |source| ModelError::HuggingFace { path: self.path.clone(), source: Box::new(source) };
+        Ok(vocabulary_axes(settings, &self.dict).map_err(failure)?.into_iter().collect())
+    }
+
+    /// Every file that it is read from.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed.
+    pub fn files(&self) -> Result<Vec<PathBuf>, FormatError> {
+        let mut files = match &self.kind {
+            Kind::Folder { weights, .. } => weights.files().iter().map(|name| self.path.join(name)).collect(),
+            Kind::File(_) => self.dict.provenance().files.clone(),
+            Kind::Onnx(model) => model.template.external_files().to_vec(),
+        };
+        match &self.kind {
+            Kind::Folder { .. } => files.push(self.path.join(CONFIG_FILE)),
+            _ => files.push(self.path.clone()),
+        }
+        Ok(files)
+    }
+
+    /// Writes a result of this form: the tensors of `plan`, which `make` makes when their turn comes, and beside the
+    /// weights of a folder the files of `beside`; other files of this folder are copied unless `beside` has one of their name.
+    /// Weights of more bytes than `shard` lie in several files, whose index is written too.
+    ///
+    /// # Errors
+    /// [`FormatError`]; an ONNX file with tensors of other names, types or shapes than its own.
+    pub fn write(
+        &self,
+        outputs: &Outputs,
+        path: &Path,
+        plan: &[Planned],
+        make: &Make<'_>,
+        beside: &[(String, Option<Vec<u8>>)],
+        shard: u64,
+    ) -> Result<(), ModelError> {
+        let contents =
+            Made::new(&self.dict, plan, make).map_err(|name| FormatError::DuplicateName { path: path.into(), name })?;
+        match (self.format_at(path)?, &self.kind) {
+            (Format::Onnx, Kind::Onnx(model)) => self.write_onnx(model, outputs, path, plan, make)?,
+            (Format::Onnx, _) => {
+                let (expected, found) = ("an ONNX file as the first network".to_owned(), self.format().to_string());
+                let entry = "graph".to_owned();
+                return Err(FormatError::Unsupported { path: path.into(), entry, expected, found }.into());
+            }
+            (Format::HuggingFace, Kind::Folder { .. }) => {
+                outputs.new_folder(path)?;
+                HfWeights::of_sizes(plan.iter().map(|planned| (planned.name.as_str(), planned.bytes())), shard)
+                    .write(outputs, &contents, path)?;
+                write_beside(outputs, &self.path, path, beside)?;
+            }
+            (Format::PyTorch, _) => write_pytorch_of(outputs, path, &contents)?,
+            (Format::Npz, _) => write_npz_of(outputs, path, &contents)?,
+            _ => write_safetensors_of(outputs, path, &contents)?,
+        }
+        Ok(())
+    }
+
+    fn write_onnx(
+        &self,
+        model: &OnnxModel,
+        outputs: &Outputs,
+        path: &Path,
+        plan: &[Planned],
+        make: &Make<'_>,
+    ) -> Result<(), ModelError> {
+        let failure = |source| FormatError::Io { path: path.into(), action: "write", source };
+        let mut editor = GraphEditor::edit(model.graph.clone());
+        for (place, planned) in plan.iter().enumerate() {
+            let own = self.dict.get(&planned.name).map(|tensor| (tensor.data_type(), tensor.shape()));
+            let id = model.graph.find_value(&planned.name);
+            let (Some(own), Some(id)) = (own, id) else {
+                return Err(FormatError::MissingEntry {
+                    path: path.into(),
+                    entry: format!("tensor {:?}", planned.name),
+                }
+                .into());
+            };
+            if own != (planned.data_type, planned.shape.as_slice()) {
+                return Err(ModelError::Save {
+                    path: path.into(),
+                    tensor: planned.name.clone(),
+                    expected: format!("{} {:?}, as the graph computes with", own.0, own.1),
+                    found: format!("{} {:?}", planned.data_type, planned.shape),
+                });
+            }
+            for tensor in make(&[place]).map_err(failure)? {
+                editor.set_tensor(id, tensor);
+            }
+        }
+        let graph = editor.finish().map_err(|error| failure(io::Error::other(error)))?;
+        let proto = model.template.write(&graph);
+        let proto = proto.map_err(|source| FormatError::Onnx { path: path.into(), source: Box::new(source) })?;
+        Ok(write_onnx_to(outputs, path, proto, &WriteOptions::default())?)
+    }
+}
+
+impl Planned {
+    fn bytes(&self) -> u64 {
+        self.shape.iter().product::<usize>() as u64 * self.data_type.size() as u64
+    }
+}
+
+/// Tensors as they are planned.
+struct Made<'a> {
+    /// Types and shapes, over zeros that nobody looks at.
+    dict: StateDict,
+    plan: &'a [Planned],
+    make: &'a Make<'a>,
+}
+
+impl<'a> Made<'a> {
+    fn new(like: &StateDict, plan: &'a [Planned], make: &'a Make<'a>) -> Result<Self, String> {
+        let mut dict = StateDict::new();
+        dict.provenance_mut().metadata = like.provenance().metadata.clone();
+        let most = plan.iter().map(|planned| planned.bytes() as usize).max().unwrap_or(0);
+        let zeros = Bytes::from(vec![0; most]);
+        for planned in plan {
+            let bytes = zeros.slice(..planned.bytes() as usize);
+            let tensor =
+                Tensor::new(planned.data_type, planned.shape.clone(), bytes).map_err(|_| planned.name.clone())?;
+            dict.insert(planned.name.clone(), tensor).map_err(|error| error.name)?;
+        }
+        let is_as_read = |planned: &Planned| {
+            like.get(&planned.name)
+                .is_some_and(|own| (own.data_type(), own.shape()) == (planned.data_type, &planned.shape))
+        };
+        if let Some(origin) = like.origin().filter(|_| like.len() == plan.len() && plan.iter().all(is_as_read)) {
+            dict.set_origin(origin.clone());
+        }
+        Ok(Self { dict, plan, make })
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.plan.iter().position(|planned| planned.name == name)
+    }
+}
+
+impl Contents for Made<'_> {
+    fn dict(&self) -> &StateDict {
+        &self.dict
+    }
+
+    fn tensors(&self, names: &[&str]) -> io::Result<Vec<Tensor>> {
+        let missing = |name: &str| io::Error::other(format!("no tensor {name:?}"));
+        let places: Vec<usize> =
+            names.iter().map(|name| self.place(name).ok_or_else(|| missing(name))).collect::<io::Result<_>>()?;
+        (self.make)(&places)
+    }
+
+    fn identity(&self, name: &str) -> (usize, usize) {
+        let place = self.place(name).unwrap_or(usize::MAX);
+        (self.plan.get(place).and_then(|planned| planned.tied).unwrap_or(place), 0)
+    }
+}

@@ -1,0 +1,107 @@
+//! The weighted mean of directions, at the weighted mean of lengths.
+
+use super::blocks::{Finish, combination, copy, products};
+use super::operands::Operands;
+use super::parameters::{FLAG, Parameter, Scope, WEIGHT};
+use super::{Base, Merge};
+use crate::error::FusionError;
+
+/// Of any number of models, or of their task vectors with a base: with `u_k = x_k / |x_k|`,
+///
+/// ```text
+/// m = sum_k w_k u_k,      result = (sum_k w_k |x_k|) m / |m|
+/// ```
+///
+/// This is the point that the method of this name in mergekit reaches: its step in the tangent space at `m` has length 0, since
+/// the tangents `u_k - <u_k, m> m` have the weighted mean 0 there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MultiSlerp;
+
+const NORMALIZE: Parameter = Parameter {
+    name: "normalize_weights",
+    scope: Scope::Tensor,
+    default: Some(1.0),
+    range: FLAG,
+    meaning: "divide the weights by their sum",
+};
+const EPS: Parameter = Parameter {
+    name: "eps",
+    scope: Scope::Tensor,
+    default: Some(1e-8),
+    range: (0.0, 1.0),
+    meaning: "what is added to lengths that divide",
+};
+
+impl Merge for MultiSlerp {
+    fn name(&self) -> &'static str {
+        "multislerp"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[WEIGHT, NORMALIZE, EPS]
+    }
+
+    fn base(&self) -> Base {
+        Base::Optional
+    }
+
+    fn prepare<'a>(&self, tensor: &'a Operands<'a>) -> Result<Finish<'a>, FusionError> {
+        let models = tensor.others();
+        match models[..] {
+            [] => return Ok(copy(tensor, tensor.base.unwrap_or(0))),
+            [only] => return Ok(copy(tensor, only)),
+            _ => {}
+        }
+        let from_base = tensor.base.is_some();
+        let eps = tensor.of_tensor(&EPS);
+        let mut weights: Vec<f64> = models.iter().map(|&model| tensor.of_model(model, &WEIGHT)).collect();
+        if tensor.flag(&NORMALIZE) {
+            let total: f64 = weights.iter().sum();
+            if total == 0.0 {
+                return Err(no_direction("weights that do not add up to 0", format!("{weights:?}")));
+            }
+            weights.iter_mut().for_each(|weight| *weight /= total);
+        }
+        let found = products(tensor, &models, from_base)?;
+        let norms: Vec<f64> = (0..models.len()).map(|model| found[model][model].sqrt()).collect();
+        let unit: Vec<f64> = weights.iter().zip(&norms).map(|(weight, norm)| weight / (norm + eps)).collect();
+        let mut squared = 0.0;
+        for (a, of_a) in unit.iter().enumerate() {
+            squared += unit.iter().enumerate().map(|(b, of_b)| of_a * of_b * found[a][b]).sum::<f64>();
+        }
+        let length = squared.max(0.0).sqrt();
+        let mean: f64 = weights.iter().zip(&norms).map(|(weight, norm)| weight * norm).sum();
+        let factors = match (length < eps, models.len()) {
+            // Nothing at all, or two that point away from each other: the line between them.
+            _ if norms.iter().all(|&norm| norm == 0.0) => weights,
+            (true, 2) => weights,
+            (true, _) => {
+                let found = format!("directions of '{}' that cancel out", tensor.name);
+                return Err(no_direction("weights under which directions do not cancel out", found));
+            }
+            (false, _) => unit.iter().map(|factor| factor * mean / length).collect(),
+        };
+        Ok(combination(tensor, models, factors, from_base))
+    }
+}
+
+fn no_direction(expected: &str, found: String) -> FusionError {
+    FusionError::Merge { method: "multislerp", expected: expected.into(), found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::operands::tests::{merged, near};
+    use super::*;
+
+    #[test]
+    fn directions_and_lengths_are_averaged_apart() {
+        let (x, y) = (vec![2.0_f32, 0.0], vec![0.0_f32, 4.0]);
+        let half = 0.5_f64.sqrt();
+        let found = merged(&MultiSlerp, &[&x, &y], None, &[("eps", 0.0)], &[("weight", &[1.0, 1.0])]);
+        near(&found, &[3.0 * half, 3.0 * half]);
+        let base = vec![1.0_f32, 1.0];
+        let found = merged(&MultiSlerp, &[&base, &x, &y], Some(0), &[("eps", 0.0)], &[("weight", &[0.0, 1.0, 0.0])]);
+        near(&found, &[2.0, 0.0]);
+    }
+}

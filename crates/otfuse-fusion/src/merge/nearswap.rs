@@ -1,0 +1,73 @@
+//! Strong interpolation where two models are near to each other.
+
+use super::blocks::{Finish, copy};
+use super::operands::Operands;
+use super::parameters::{ANY, Parameter, Scope};
+use super::{Base, Merge, Others};
+use crate::error::FusionError;
+
+/// From the base `a` to the other model `b`, element by element, the further the nearer they are:
+/// `a + s (b - a)` with `s = min(1, t / |a - b|)`. Source: A. Lemon's QuartetAnemoi models, and the method of this name in mergekit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NearSwap;
+
+const T: Parameter = Parameter {
+    name: "t",
+    scope: Scope::Tensor,
+    default: None,
+    range: ANY,
+    meaning: "differences up to this are taken from the other model",
+};
+
+/// Smaller differences count as this.
+const LEAST: f64 = 1e-6;
+
+impl Merge for NearSwap {
+    fn name(&self) -> &'static str {
+        "nearswap"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[T]
+    }
+
+    fn base(&self) -> Base {
+        Base::Required
+    }
+
+    fn others(&self) -> Others {
+        Others::Exactly(1)
+    }
+
+    fn is_elementwise(&self) -> bool {
+        true
+    }
+
+    fn prepare<'a>(&self, tensor: &'a Operands<'a>) -> Result<Finish<'a>, FusionError> {
+        let base = tensor.base.unwrap_or(0);
+        let [other] = tensor.others()[..] else { return Ok(copy(tensor, base)) };
+        let t = tensor.of_tensor(&T);
+        Ok(Box::new(move |first, into| {
+            let mut values = vec![0.0; into.len()];
+            tensor.read(base, first, into)?;
+            tensor.read(other, first, &mut values)?;
+            for (a, b) in into.iter_mut().zip(values) {
+                let share = (t / (*a - b).abs().max(LEAST)).clamp(0.0, 1.0);
+                *a = share * b + (1.0 - share) * *a;
+            }
+            Ok(())
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::operands::tests::{merged, near};
+    use super::*;
+
+    #[test]
+    fn near_elements_are_swapped_and_far_ones_moved_by_t() {
+        let (a, b) = (vec![1.0_f32, 1.0, 1.0], vec![1.125_f32, 2.0, 1.0]);
+        near(&merged(&NearSwap, &[&b, &a], Some(1), &[("t", 0.25)], &[]), &[1.125, 1.25, 1.0]);
+    }
+}

@@ -1,0 +1,328 @@
+//! Methods that add up what models learned beyond their base.
+
+use super::blocks::{Finish, copy, each_block};
+use super::operands::Operands;
+use super::parameters::{ANY, FLAG, Parameter, Scope, WEIGHT};
+use super::sparsify::{Kept, Sparsity, Wanted, kept};
+use super::{Base, Merge};
+use crate::error::FusionError;
+
+/// Task arithmetic and what was made of it. With task vectors `d_k = x_k - base`, each thinned out to `s_k`,
+///
+/// ```text
+/// base + lambda * sum_k m_k w_k s_k / n
+/// ```
+///
+/// where `m_k`, element by element, is 1 where `w_k s_k` has the sign of `sum_k w_k s_k`, and 0 elsewhere (1 always without
+/// agreement on signs), and `n` is `sum_k m_k w_k` with `normalize`, else 1. With `rescale`, `s_k` has the sum of absolute values
+/// of `d_k`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tasks {
+    name: &'static str,
+    sparsity: Sparsity,
+    agrees: bool,
+    normalizes: bool,
+    rescales: bool,
+    parameters: &'static [Parameter],
+}
+
+/// G. Ilharco et al., "Editing models with task arithmetic", ICLR 2023.
+pub static TASK_ARITHMETIC: Tasks = Tasks {
+    name: "task_arithmetic",
+    sparsity: Sparsity::All,
+    agrees: false,
+    normalizes: false,
+    rescales: false,
+    parameters: &[WEIGHT, DENSITY, of(NORMALIZE, 0.0), of(RESCALE, 0.0), LAMBDA, INT8_MASK],
+};
+/// P. Yadav et al., "TIES-merging", NeurIPS 2023.
+pub static TIES: Tasks = Tasks {
+    name: "ties",
+    sparsity: Sparsity::Largest,
+    agrees: true,
+    normalizes: true,
+    rescales: false,
+    parameters: &[WEIGHT, DENSITY, of(NORMALIZE, 1.0), of(RESCALE, 0.0), LAMBDA, INT8_MASK],
+};
+/// L. Yu et al., "Language models are super Mario", ICML 2024.
+pub static DARE_LINEAR: Tasks = Tasks {
+    name: "dare_linear",
+    sparsity: Sparsity::Random,
+    agrees: false,
+    normalizes: false,
+    rescales: true,
+    parameters: &[WEIGHT, DENSITY, of(NORMALIZE, 0.0), of(RESCALE, 1.0), LAMBDA, INT8_MASK],
+};
+/// The same, with agreement on signs.
+pub static DARE_TIES: Tasks = Tasks { name: "dare_ties", agrees: true, ..DARE_LINEAR };
+/// P. T. Deep, R. Bhardwaj, S. Poria, "DELLA-merging", 2024.
+pub static DELLA_LINEAR: Tasks = Tasks {
+    name: "della_linear",
+    sparsity: Sparsity::Ranked,
+    agrees: false,
+    normalizes: false,
+    rescales: true,
+    parameters: &[WEIGHT, DENSITY, EPSILON, of(NORMALIZE, 0.0), of(RESCALE, 1.0), LAMBDA, INT8_MASK],
+};
+/// The same, with agreement on signs.
+pub static DELLA: Tasks = Tasks {
+    name: "della",
+    agrees: true,
+    normalizes: true,
+    parameters: &[WEIGHT, DENSITY, EPSILON, of(NORMALIZE, 1.0), of(RESCALE, 1.0), LAMBDA, INT8_MASK],
+    ..DELLA_LINEAR
+};
+/// M.-J. Davari, E. Belilovsky, "Model breadcrumbs", ECCV 2024.
+pub static BREADCRUMBS: Tasks = Tasks {
+    name: "breadcrumbs",
+    sparsity: Sparsity::Middle,
+    agrees: false,
+    normalizes: false,
+    rescales: false,
+    parameters: &[WEIGHT, DENSITY, GAMMA, of(NORMALIZE, 0.0), of(RESCALE, 0.0), LAMBDA, INT8_MASK],
+};
+/// The same, with agreement on signs.
+pub static BREADCRUMBS_TIES: Tasks = Tasks { name: "breadcrumbs_ties", agrees: true, ..BREADCRUMBS };
+
+const DENSITY: Parameter = Parameter {
+    name: "density",
+    scope: Scope::Model,
+    default: Some(1.0),
+    range: (0.0, 1.0),
+    meaning: "the share of a task vector's elements that stays",
+};
+const GAMMA: Parameter = Parameter {
+    name: "gamma",
+    scope: Scope::Model,
+    default: Some(0.01),
+    range: (0.0, 1.0),
+    meaning: "the share of the largest elements that are left out",
+};
+const EPSILON: Parameter = Parameter {
+    name: "epsilon",
+    scope: Scope::Model,
+    default: Some(0.15),
+    range: (0.0, 1.0),
+    meaning: "how far probabilities lie around the density",
+};
+const NORMALIZE: Parameter = Parameter {
+    name: "normalize",
+    scope: Scope::Tensor,
+    default: None,
+    range: FLAG,
+    meaning: "divide by the sum of the weights that count",
+};
+const RESCALE: Parameter = Parameter {
+    name: "rescale",
+    scope: Scope::Tensor,
+    default: None,
+    range: FLAG,
+    meaning: "let thinned out task vectors keep their sum of absolute values",
+};
+const LAMBDA: Parameter = Parameter {
+    name: "lambda",
+    scope: Scope::Tensor,
+    default: Some(1.0),
+    range: ANY,
+    meaning: "what the merged task vector is multiplied with",
+};
+const INT8_MASK: Parameter = Parameter {
+    name: "int8_mask",
+    scope: Scope::Tensor,
+    default: Some(0.0),
+    range: FLAG,
+    meaning: "nothing here: masks take a byte always",
+};
+
+const fn of(parameter: Parameter, default: f64) -> Parameter {
+    Parameter { default: Some(default), ..parameter }
+}
+
+/// Sums of absolute values below this are none.
+const NOTHING: f64 = 1e-7;
+/// Sums of weights below this do not divide.
+const NO_WEIGHT: f64 = 1e-8;
+
+/// One model's task vector.
+struct Task {
+    model: usize,
+    weight: f64,
+    kept: Kept,
+    scale: f64,
+}
+
+impl Tasks {
+    fn told(&self, name: &str) -> &'static Parameter {
+        self.parameters.iter().find(|parameter| parameter.name == name).unwrap_or(&INT8_MASK)
+    }
+
+    fn tasks(&self, tensor: &Operands<'_>) -> Result<Vec<Task>, FusionError> {
+        let rescales = tensor.flag(self.told("rescale"));
+        let task = |model: usize| {
+            let wanted = Wanted {
+                sparsity: self.sparsity,
+                density: tensor.of_model(model, &DENSITY),
+                gamma: tensor.of_model(model, &GAMMA),
+                epsilon: tensor.of_model(model, &EPSILON),
+            };
+            let kept = kept(tensor, model, &wanted)?;
+            let scale = if rescales { scale(tensor, model, &kept)? } else { 1.0 };
+            Ok(Task { model, weight: tensor.rounded(tensor.of_model(model, &WEIGHT)), kept, scale })
+        };
+        tensor.others().into_iter().map(task).collect()
+    }
+}
+
+/// What makes up for what was left out.
+fn scale(tensor: &Operands<'_>, model: usize, kept: &Kept) -> Result<f64, FusionError> {
+    if matches!(kept, Kept::All) {
+        return Ok(1.0);
+    }
+    let sums = each_block(tensor.len(), |first, count| {
+        let mut values = vec![0.0; count];
+        let base = tensor.base_values(first, count)?;
+        tensor.differences(model, base.as_deref(), first, &mut values)?;
+        let kept = kept.of_block(first, &values).unwrap_or_else(|| vec![true; count]);
+        let stays: f64 = values.iter().zip(kept).filter(|(_, kept)| *kept).map(|(value, _)| value.abs()).sum();
+        Ok((values.iter().map(|value| value.abs()).sum::<f64>(), stays))
+    })?;
+    let (before, after) = sums.into_iter().fold((0.0, 0.0), |sum, of_block| (sum.0 + of_block.0, sum.1 + of_block.1));
+    Ok(if before < NOTHING || after < NOTHING { 1.0 } else { before / after })
+}
+
+impl Task {
+    /// The weighted task vector of a block.
+    fn read(&self, tensor: &Operands<'_>, base: &[f64], first: usize, into: &mut [f64]) -> Result<(), FusionError> {
+        tensor.differences(self.model, Some(base), first, into)?;
+        let factor = self.weight * self.scale;
+        match self.kept.of_block(first, into) {
+            Some(kept) => into.iter_mut().zip(kept).for_each(|(value, kept)| *value *= if kept { factor } else { 0.0 }),
+            None => into.iter_mut().for_each(|value| *value *= factor),
+        }
+        Ok(())
+    }
+}
+
+impl Merge for Tasks {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        self.parameters
+    }
+
+    fn base(&self) -> Base {
+        Base::Required
+    }
+
+    fn is_elementwise(&self) -> bool {
+        self.sparsity == Sparsity::All
+    }
+
+    fn prepare<'a>(&self, tensor: &'a Operands<'a>) -> Result<Finish<'a>, FusionError> {
+        let tasks = self.tasks(tensor)?;
+        if tasks.is_empty() {
+            return Ok(copy(tensor, tensor.base.unwrap_or(0)));
+        }
+        let (agrees, normalizes) = (self.agrees, tensor.flag(self.told("normalize")));
+        let lambda = tensor.of_tensor(&LAMBDA);
+        let total: f64 = tasks.iter().map(|task| task.weight).sum();
+        let total = if total.abs() < NO_WEIGHT { 1.0 } else { total };
+        Ok(Box::new(move |first, into| {
+            let count = into.len();
+            let base = tensor.base_values(first, count)?.unwrap_or_default();
+            let mut values = vec![vec![0.0; count]; tasks.len()];
+            for (task, values) in tasks.iter().zip(&mut values) {
+                task.read(tensor, &base, first, values)?;
+            }
+            into.fill(0.0);
+            for values in &values {
+                into.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+            if agrees {
+                agree(&tasks, &values, normalizes, into);
+            } else if normalizes {
+                into.iter_mut().for_each(|sum| *sum /= total);
+            }
+            into.iter_mut().zip(&base).for_each(|(sum, base)| *sum = base + lambda * *sum);
+            Ok(())
+        }))
+    }
+}
+
+/// Replaces sums by sums of what has their sign.
+fn agree(tasks: &[Task], values: &[Vec<f64>], normalizes: bool, sums: &mut [f64]) {
+    let mut elected = vec![0.0; sums.len()];
+    let mut weights = vec![0.0; sums.len()];
+    for (task, values) in tasks.iter().zip(values) {
+        for (at, &value) in values.iter().enumerate() {
+            let has_sign = if sums[at] >= 0.0 { value > 0.0 } else { value < 0.0 };
+            if has_sign {
+                elected[at] += value;
+                weights[at] += task.weight;
+            }
+        }
+    }
+    for (at, sum) in sums.iter_mut().enumerate() {
+        *sum = elected[at] / if normalizes && weights[at] != 0.0 { weights[at] } else { 1.0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::operands::tests::{merged, near};
+    use super::*;
+
+    fn of(
+        method: &'static Tasks,
+        models: &[&Vec<f32>],
+        numbers: &[(&'static str, f64)],
+        each: &[(&'static str, &[f64])],
+    ) -> Vec<f64> {
+        merged(method, models, Some(0), numbers, each)
+    }
+
+    #[test]
+    fn task_vectors_are_added() {
+        let (base, x, y) = (vec![1.0_f32, 1.0], vec![2.0_f32, 1.0], vec![1.0_f32, 3.0]);
+        let weights = [("weight", &[0.0, 0.5, 2.0][..])];
+        near(&of(&TASK_ARITHMETIC, &[&base, &x, &y], &[], &weights), &[1.5, 5.0]);
+        near(&of(&TASK_ARITHMETIC, &[&base, &x, &y], &[("lambda", 0.5)], &weights), &[1.25, 3.0]);
+        near(&of(&TASK_ARITHMETIC, &[&base, &x, &y], &[("normalize", 1.0)], &weights), &[1.2, 2.6]);
+    }
+
+    #[test]
+    fn ties_keeps_the_largest_that_agree() {
+        let base = vec![0.0_f32; 4];
+        let (x, y) = (vec![4.0_f32, -3.0, 1.0, 0.5], vec![2.0_f32, 4.0, 0.5, 3.0]);
+        let each = [("weight", &[0.0, 1.0, 1.0][..]), ("density", &[1.0, 0.5, 0.75])];
+        // Of x stay 4 and -3, of y 2, 4 and 3; the signs elected are + + + +.
+        near(&of(&TIES, &[&base, &x, &y], &[], &each), &[3.0, 4.0, 0.0, 3.0]);
+        near(&of(&TIES, &[&base, &x, &y], &[("normalize", 0.0)], &each), &[6.0, 4.0, 0.0, 3.0]);
+    }
+
+    #[test]
+    fn breadcrumbs_leaves_both_ends_out() {
+        let base = vec![0.0_f32; 10];
+        let x: Vec<f32> = (1..=10).map(|value| value as f32).collect();
+        let each = [("weight", &[0.0, 1.0][..]), ("density", &[1.0, 0.5]), ("gamma", &[1.0, 0.2])];
+        let expected = [0.0, 0.0, 0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 0.0, 0.0];
+        near(&of(&BREADCRUMBS, &[&base, &x], &[], &each), &expected);
+    }
+
+    #[test]
+    fn random_draws_have_their_density_and_keep_the_sum() {
+        let base = vec![0.0_f32; 20_000];
+        let x = vec![1.0_f32; 20_000];
+        let each = [("weight", &[0.0, 1.0][..]), ("density", &[1.0, 0.25]), ("epsilon", &[0.0, 0.1])];
+        for method in [&DARE_LINEAR, &DARE_TIES, &DELLA_LINEAR, &DELLA] {
+            let found = of(method, &[&base, &x], &[("normalize", 0.0)], &each);
+            let kept = found.iter().filter(|value| **value != 0.0).count() as f64 / 20_000.0;
+            assert!((kept - 0.25).abs() < 0.015, "{}: {kept}", method.name);
+            assert!((found.iter().sum::<f64>() - 20_000.0).abs() < 1e-6, "{}", method.name);
+            let plain = of(method, &[&base, &x], &[("normalize", 0.0), ("rescale", 0.0)], &each);
+            assert!(plain.iter().all(|value| *value == 0.0 || *value == 1.0));
+        }
+    }
+}

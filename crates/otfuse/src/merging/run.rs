@@ -1,0 +1,564 @@
+//! Tensors made when their turn comes, and the files around them.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use otfuse_formats::{Checkpoint, Format};
+use otfuse_fusion::FusionError;
+use otfuse_fusion::merge::{BLOCK, Operands, Values};
+use otfuse_graph::{DataType, Tensor};
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::file::{MergeDocument, Reference};
+use super::plan::{Plan, renumber};
+use super::templates;
+use crate::files::shown;
+use crate::{Context, Error, Registry, Result};
+
+/// Merges as a file of settings says.
+#[derive(Clone, Debug)]
+pub struct Merge {
+    documents: Vec<MergeDocument>,
+    /// The folder that paths are relative to.
+    folder: PathBuf,
+    /// The file's text, for the card.
+    text: String,
+    seed: u64,
+    shard: u64,
+}
+
+/// What was merged, and how.
+#[derive(Clone, Debug, Serialize)]
+pub struct MergeReport {
+    /// Where the result was written.
+    pub output: String,
+    /// The method.
+    pub method: String,
+    /// The networks, in the order of the file.
+    pub models: Vec<String>,
+    /// The base, if there is one.
+    pub base: Option<String>,
+    /// The network whose form and files the result has.
+    pub donor: String,
+    /// Tensors of the result.
+    pub tensors: usize,
+    /// Numbers in them.
+    pub parameters: u64,
+    /// Element types of the result, each once.
+    pub dtypes: Vec<String>,
+    /// Layers of the result, where it was put together of slices.
+    pub layers: Option<usize>,
+    /// Tokens of the result, where vocabularies were put together.
+    pub vocabulary: Option<usize>,
+    /// Tensors of networks that have no part in the result.
+    pub left_out: Vec<String>,
+    /// Results on the way.
+    pub stages: Vec<String>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+impl Merge {
+    pub(crate) fn new(documents: Vec<MergeDocument>, folder: PathBuf, text: String) -> Self {
+        Self { documents, folder, text, seed: 0, shard: 5_000_000_000 }
+    }
+
+    /// Another seed of random draws than 0.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The most bytes of a file of weights; 5 GB if nothing is said.
+    #[must_use]
+    pub fn shard_size(self, bytes: u64) -> Self {
+        Self { shard: bytes.max(1), ..self }
+    }
+
+    /// The documents, in the order of the file.
+    #[cfg(test)]
+    pub(crate) fn documents(&self) -> &[MergeDocument] {
+        &self.documents
+    }
+
+    /// Everything that is read is made known, and where the result goes.
+    ///
+    /// # Errors
+    /// Networks that cannot be read, an output that is one of them.
+    pub fn register(&self, registry: &mut Registry, output: &Path) -> Result<()> {
+        let mut donor = None;
+        for (document, reference) in
+            self.documents.iter().flat_map(|document| document.references().into_iter().map(move |it| (document, it)))
+        {
+            if self.stage_of(reference).is_some() {
+                continue;
+            }
+            let model = self.open(reference)?;
+            registry.input("network", model.path())?;
+            model.files()?.iter().try_for_each(|file| registry.input("network", file))?;
+            if document.name.is_none() && (donor.is_none() || document.base.as_ref() == Some(reference)) {
+                donor = Some(model);
+            }
+        }
+        let is_folder = match donor {
+            Some(donor) => donor.format_at(output)? == Format::HuggingFace,
+            None => output.extension().is_none(),
+        };
+        if is_folder { registry.folder("output", output) } else { registry.output("output", output) }
+    }
+
+    fn stage_of(&self, reference: &Reference) -> Option<&MergeDocument> {
+        self.documents.iter().find(|document| document.name.as_deref() == Some(reference.0.as_str()))
+    }
+
+    fn open(&self, reference: &Reference) -> Result<Checkpoint> {
+        Ok(Checkpoint::open(&reference.resolve(&self.folder)?)?)
+    }
+
+    /// Merges and stages the result.
+    ///
+    /// # Errors
+    /// Networks that do not fit together, numbers that a type cannot hold, a place that cannot be written.
+    pub fn write(&self, registry: &Registry, output: &Path, context: &Context) -> Result<MergeReport> {
+        context.install(|| self.written(registry, output, context))
+    }
+
+    /// Checks everything that names, shapes and settings tell, without writing.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn rehearse(&self, output: &Path) -> Result<MergeReport> {
+        let last = self.last();
+        let is_staged = last.references().into_iter().any(|reference| self.stage_of(reference).is_some());
+        for document in self.documents.iter().filter(|document| !is_staged || document.name.is_some()) {
+            let is_known = document.references().into_iter().all(|reference| self.stage_of(reference).is_none());
+            if is_known {
+                let plan = self.plan(document, &|_| None)?;
+                if document.name.is_none() {
+                    return Ok(self.report(document, &plan, output, 0.0));
+                }
+            }
+        }
+        Err(Error::input("several documents that follow from each other are not checked without merging")
+            .hint("merge without `dry_run`; nothing is kept of a merge that fails"))
+    }
+
+    fn last(&self) -> &MergeDocument {
+        self.documents.iter().find(|document| document.name.is_none()).unwrap_or(&self.documents[0])
+    }
+
+    fn plan(&self, document: &MergeDocument, stage: &dyn Fn(&Reference) -> Option<PathBuf>) -> Result<Plan> {
+        let models = document.references().into_iter().map(|reference| {
+            let model = match stage(reference) {
+                Some(path) => Checkpoint::open(&path)?,
+                None => self.open(reference)?,
+            };
+            Ok((reference.clone(), model))
+        });
+        let plan = Plan::of(document, models.collect::<Result<_>>()?)?;
+        if let Some((reference, _)) = plan.models.iter().find(|(_, model)| is_adapter(model)) {
+            return Err(Error::input(format!("'{}' is an adapter, no network", reference.0))
+                .hint("`otfuse merge-lora BASE ADAPTER -o FOLDER` makes a network of it"));
+        }
+        Ok(plan)
+    }
+
+    fn written(&self, registry: &Registry, output: &Path, context: &Context) -> Result<MergeReport> {
+        let begin = Instant::now();
+        let folder = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let staging = match self.documents.len() {
+            1 => None,
+            _ => Some(tempfile::Builder::new().prefix(".otfuse-stages-").tempdir_in(folder).map_err(|error| {
+                Error::run(format!("cannot make a folder for results on the way: {error}")).of(folder)
+            })?),
+        };
+        let mut stages: Vec<(String, PathBuf)> = Vec::new();
+        for document in ordered(&self.documents)? {
+            let stage = |reference: &Reference| {
+                stages.iter().find(|(name, _)| *name == reference.0).map(|(_, path)| path.clone())
+            };
+            let plan = self.plan(document, &stage)?;
+            let (donor, text) = (&plan.models[plan.donor].1, self.text.as_str());
+            match (&document.name, &staging) {
+                (Some(name), Some(staging)) => {
+                    let place = staging.path().join(stages.len().to_string()).with_extension(match donor.format() {
+                        Format::HuggingFace => "",
+                        Format::Onnx => "onnx",
+                        _ => "safetensors",
+                    });
+                    otfuse_formats::Outputs::at_once(|outputs| {
+                        self.make(&plan, document, (outputs, &place), text, context)
+                    })?;
+                    stages.push((name.clone(), place));
+                }
+                _ => {
+                    self.make(&plan, document, (registry.outputs(), output), text, context)?;
+                    let mut report = self.report(document, &plan, output, begin.elapsed().as_secs_f64());
+                    report.stages = stages.into_iter().map(|(name, _)| name).collect();
+                    if !report.left_out.is_empty() {
+                        context.warn(&left_out(&report.left_out));
+                    }
+                    return Ok(report);
+                }
+            }
+        }
+        Err(Error::input("every document has a name, so that none is the result")
+            .hint("leave out the name of the last one"))
+    }
+
+    fn report(&self, document: &MergeDocument, plan: &Plan, output: &Path, seconds: f64) -> MergeReport {
+        let mut dtypes: Vec<String> = plan.tensors.iter().map(|planned| planned.data_type.to_string()).collect();
+        dtypes.sort();
+        dtypes.dedup();
+        MergeReport {
+            output: shown(output),
+            method: document.method.clone(),
+            models: plan.models.iter().map(|(reference, _)| reference.0.clone()).collect(),
+            base: document.base.as_ref().map(|base| base.0.clone()),
+            donor: plan.models[plan.donor].0.0.clone(),
+            tensors: plan.tensors.len(),
+            parameters: plan.tensors.iter().map(|planned| planned.shape.iter().product::<usize>() as u64).sum(),
+            dtypes,
+            layers: plan.layers.as_ref().map(Vec::len),
+            vocabulary: plan.words.as_ref().map(|words| words.count),
+            left_out: plan.left_out.clone(),
+            stages: Vec::new(),
+            seconds,
+        }
+    }
+
+    fn make(
+        &self,
+        plan: &Plan,
+        document: &MergeDocument,
+        (outputs, path): (&otfuse_formats::Outputs, &Path),
+        text: &str,
+        context: &Context,
+    ) -> Result<()> {
+        let donor = &plan.models[plan.donor].1;
+        let beside = match donor.format_at(path)? {
+            Format::HuggingFace => beside(plan, document, path, text)?,
+            _ => Vec::new(),
+        };
+        let stage = context.stage("merging and writing", plan.tensors.len());
+        let failed = std::cell::RefCell::new(None);
+        let make = |places: &[usize]| {
+            let made: Result<Vec<Tensor>> = places
+                .par_iter()
+                .map(|&place| {
+                    context.check()?;
+                    tensor(plan, place, self.seed)
+                })
+                .collect();
+            places.iter().for_each(|_| stage.step());
+            made.map_err(|error| {
+                let text = error.to_string();
+                failed.borrow_mut().get_or_insert(error);
+                std::io::Error::other(text)
+            })
+        };
+        let written = donor.write(outputs, path, &plan.tensors, &make, &beside, self.shard);
+        if let Some(error) = failed.take() {
+            return Err(error);
+        }
+        Ok(written?)
+    }
+}
+
+/// What is said of tensors that have no part.
+fn left_out(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+    let more = if names.len() > 3 { ", .." } else { "" };
+    format!("{} tensors that the result's form lacks are left out: {}{more}", names.len(), shown.join(", "))
+}
+
+fn is_adapter(model: &Checkpoint) -> bool {
+    model.settings().is_some_and(|settings| settings.contains_key("peft_type"))
+}
+
+/// Documents in an order in which each comes after those that it is made of.
+fn ordered(documents: &[MergeDocument]) -> Result<Vec<&MergeDocument>> {
+    let names: Vec<&str> = documents.iter().filter_map(|document| document.name.as_deref()).collect();
+    let mut order: Vec<&MergeDocument> = Vec::new();
+    let mut rest: Vec<&MergeDocument> = documents.iter().collect();
+    while !rest.is_empty() {
+        let is_ready = |document: &&MergeDocument| {
+            let waits = |name: &&str| rest.iter().any(|other| other.name.as_deref() == Some(name));
+            document
+                .references()
+                .into_iter()
+                .map(|reference| reference.0.as_str())
+                .filter(|name| names.contains(name))
+                .all(|name| !waits(&name))
+        };
+        let Some(at) = rest.iter().position(is_ready) else {
+            let names: Vec<&str> = rest.iter().filter_map(|document| document.name.as_deref()).collect();
+            return Err(Error::input(format!("name: results that are made of each other: {}", names.join(", ")))
+                .hint("a document may name results of others, but none that is made of its own"));
+        };
+        order.push(rest.remove(at));
+    }
+    // The one without a name last.
+    order.sort_by_key(|document| document.name.is_none());
+    Ok(order)
+}
+
+/// The files beside the weights that are not the donor's.
+fn beside(plan: &Plan, document: &MergeDocument, path: &Path, text: &str) -> Result<Vec<(String, Option<Vec<u8>>)>> {
+    let donor = &plan.models[plan.donor].1;
+    let mut files: Vec<(String, Option<Vec<u8>>)> =
+        plan.words.as_ref().map(|words| words.files.clone()).unwrap_or_default();
+    if let Some(settings) = donor.settings() {
+        let mut settings = settings.clone();
+        if let Some(layers) = &plan.layers {
+            let count = super::Layers::of(donor.dict().names()).main().map_or(0, |(_, count)| count);
+            if !renumber(&mut settings, layers, count) {
+                return Err(Error::input("expected the number of layers in config.json, found none")
+                    .of(donor.path())
+                    .hint("num_hidden_layers says how many layers a network has"));
+            }
+        }
+        if let Some(words) = &plan.words {
+            settings.insert("vocab_size".into(), words.count.into());
+        }
+        if let Some(dtype) = document.out_dtype.as_ref().or(document.dtype.as_ref()) {
+            let key = if settings.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
+            settings.insert(key.into(), dtype.as_str().into());
+        }
+        let has_output = plan.tensors.iter().any(|planned| planned.name.ends_with("lm_head.weight"));
+        let had_output = donor.dict().contains("lm_head.weight")
+            || donor.dict().names().any(|name| name.ends_with("lm_head.weight"));
+        if has_output && !had_output {
+            settings.insert("tie_word_embeddings".into(), false.into());
+        }
+        files.push((
+            "config.json".into(),
+            Some(serde_json::to_vec_pretty(&Value::Object(settings)).map_err(Error::run)?),
+        ));
+    }
+    if let Some(template) = &document.chat_template {
+        set_template(&mut files, plan, template)?;
+    }
+    files.push(("README.md".into(), Some(card(plan, document, path, text).into_bytes())));
+    Ok(files)
+}
+
+/// The chat template in a file of its own, and nowhere else.
+fn set_template(files: &mut Vec<(String, Option<Vec<u8>>)>, plan: &Plan, template: &str) -> Result<()> {
+    let text = templates::chosen(template, plan.models.iter().map(|(_, model)| model))?;
+    let Some(text) = text else { return Ok(()) };
+    files.retain(|(name, _)| name != "chat_template.jinja");
+    files.push(("chat_template.jinja".into(), Some(text.into_bytes())));
+    let own = plan.models[plan.donor].1.companions()?;
+    let known = files.iter().position(|(name, _)| name == "tokenizer_config.json");
+    let content = match known {
+        Some(at) => files.remove(at).1,
+        None => own.into_iter().find(|(name, _)| name == "tokenizer_config.json").map(|(_, content)| content),
+    };
+    if let Some(content) = content {
+        let mut settings: Map<String, Value> = serde_json::from_slice(&content).map_err(Error::input)?;
+        settings.remove("chat_template");
+        files.push(("tokenizer_config.json".into(), Some(serde_json::to_vec_pretty(&settings).map_err(Error::run)?)));
+    }
+    Ok(())
+}
+
+/// The card of a merged network, with the settings in it.
+fn card(plan: &Plan, document: &MergeDocument, path: &Path, text: &str) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().replace(['\n', '\r'], " ");
+    let models: String = plan
+        .models
+        .iter()
+        .map(|(reference, _)| format!("- {}\n", reference.0.replace(['\n', '\r', '`'], " ")))
+        .collect();
+    let base = document
+        .base
+        .as_ref()
+        .map_or_else(String::new, |base| format!(" with {} as the base", base.0.replace(['\n', '\r'], " ")));
+    let fence = if text.contains("```") { "~~~~" } else { "```" };
+    format!(
+        "---\ntags:\n- otfuse\n- merge\n---\n\n# {name}\n\nMerged by the method {}{base} with otfuse {} from\n\n{models}\n## Settings\n\n\
+         {fence}yaml\n{}\n{fence}\n",
+        document.method,
+        env!("CARGO_PKG_VERSION"),
+        text.trim_end()
+    )
+}
+
+/// Values of a tensor, rounded to the type that is computed in.
+struct Stored<'a> {
+    tensor: &'a Tensor,
+    rounding: Option<DataType>,
+}
+
+impl Values for Stored<'_> {
+    fn read(&self, first: usize, into: &mut [f64]) -> std::result::Result<(), FusionError> {
+        let size = self.tensor.data_type().size();
+        let bytes = &self.tensor.bytes()[first * size..(first + into.len()) * size];
+        match self.tensor.data_type() {
+            DataType::BF16 => {
+                for (into, bytes) in into.iter_mut().zip(bytes.chunks_exact(2)) {
+                    let bits = u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16;
+                    *into = f64::from(f32::from_bits(bits));
+                }
+            }
+            DataType::F32 => {
+                for (into, bytes) in into.iter_mut().zip(bytes.chunks_exact(4)) {
+                    *into = f64::from(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+                }
+            }
+            DataType::F64 => {
+                for (into, bytes) in into.iter_mut().zip(bytes.chunks_exact(8)) {
+                    *into = f64::from_le_bytes([
+                        bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
+                    ]);
+                }
+            }
+            _ => {
+                let values = self.tensor.range_to_f32(first..first + into.len()).unwrap_or_default();
+                into.iter_mut().zip(values).for_each(|(into, value)| *into = f64::from(value));
+            }
+        }
+        if self.rounding.is_some() {
+            rounded(self.rounding, into);
+        }
+        Ok(())
+    }
+}
+
+/// Rounds to a type.
+fn rounded(data_type: Option<DataType>, values: &mut [f64]) {
+    let numbers = otfuse_fusion::merge::Numbers::default();
+    let operands = Operands {
+        name: "",
+        shape: &[],
+        models: Vec::new(),
+        base: None,
+        numbers: &numbers,
+        rounding: data_type,
+        seed: 0,
+        importance: None,
+    };
+    operands.round(values);
+}
+
+/// One tensor of the result.
+fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
+    let (planned, part) = (&plan.tensors[place], &plan.parts[place]);
+    let stored: Vec<&Tensor> =
+        part.sources.iter().filter_map(|(model, name)| plan.models[*model].1.dict().get(name)).collect();
+    if part.is_copied {
+        return copied(stored[0], planned);
+    }
+    let rounding = |tensor: &Tensor| {
+        (tensor.data_type().size() > part.working.size()
+            || tensor.data_type() != part.working && part.working.size() == 2)
+            .then_some(part.working)
+    };
+    let tables: Vec<Vec<f32>> = match (part.tokens, &plan.words) {
+        (Some(axis), Some(words)) => {
+            // A table of each network, of which some have no part in this tensor.
+            let all: Vec<&Tensor> = (0..plan.models.len())
+                .map(|model| {
+                    let own = part.sources.iter().position(|(known, _)| *known == model);
+                    own.map_or_else(
+                        || plan.models[model].1.dict().get(&planned.name).unwrap_or(stored[0]),
+                        |at| stored[at],
+                    )
+                })
+                .collect();
+            let round = |values: &mut [f64]| rounded(Some(part.working), values);
+            part.sources.iter().map(|(model, _)| words.table(*model, &all, axis, &round)).collect::<Result<_>>()?
+        }
+        _ => Vec::new(),
+    };
+    let values: Vec<Stored<'_>> = stored.iter().map(|&tensor| Stored { tensor, rounding: rounding(tensor) }).collect();
+    let models: Vec<&dyn Values> = match tables.is_empty() {
+        true => values.iter().map(|values| values as &dyn Values).collect(),
+        false => tables.iter().map(|table| table as &dyn Values).collect(),
+    };
+    let operands = Operands {
+        name: &planned.name,
+        shape: &planned.shape,
+        models,
+        base: part.base,
+        numbers: &part.numbers,
+        rounding: Some(part.working),
+        seed,
+        importance: None,
+    };
+    let blame = |error: FusionError| {
+        let mut error = Error::input(format!("'{}': {error}", planned.name));
+        error.tensor = Some(planned.name.clone());
+        error
+    };
+    let finish = plan.method.prepare(&operands).map_err(blame)?;
+    let width = planned.data_type.size();
+    let mut bytes = vec![0; operands.len() * width];
+    bytes.par_chunks_mut(BLOCK * width).enumerate().try_for_each(|(at, into)| {
+        let mut block = vec![0.0; into.len() / width];
+        finish(at * BLOCK, &mut block).map_err(blame)?;
+        if planned.data_type != part.working {
+            rounded(Some(part.working), &mut block);
+        }
+        if let Some(index) = block.iter().position(|value| !value.is_finite()) {
+            return Err(not_finite(plan, place, at * BLOCK + index, block[index]));
+        }
+        store(planned.data_type, &block, into);
+        Ok(())
+    })?;
+    stored.iter().for_each(|tensor| tensor.release());
+    Tensor::new(planned.data_type, planned.shape.clone(), bytes.into()).map_err(Error::run)
+}
+
+/// A tensor that is no weight, in the type that is written.
+fn copied(tensor: &Tensor, planned: &otfuse_formats::Planned) -> Result<Tensor> {
+    if tensor.data_type() == planned.data_type {
+        return Ok(tensor.clone());
+    }
+    let values = tensor.to_f32().ok_or_else(|| Error::input(format!("'{}' holds no numbers", planned.name)))?;
+    Ok(Tensor::from_f32_as(planned.data_type, &planned.shape, values))
+}
+
+/// Numbers as bytes of a type.
+fn store(data_type: DataType, values: &[f64], into: &mut [u8]) {
+    match data_type {
+        DataType::F32 => into
+            .chunks_exact_mut(4)
+            .zip(values)
+            .for_each(|(into, &value)| into.copy_from_slice(&(value as f32).to_le_bytes())),
+        DataType::F64 => {
+            into.chunks_exact_mut(8).zip(values).for_each(|(into, value)| into.copy_from_slice(&value.to_le_bytes()))
+        }
+        DataType::BF16 => {
+            for (into, &value) in into.chunks_exact_mut(2).zip(values) {
+                let bits = (value as f32).to_bits();
+                let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+                into.copy_from_slice(&(rounded as u16).to_le_bytes());
+            }
+        }
+        data_type => {
+            let narrow = values.iter().map(|&value| value as f32).collect();
+            into.copy_from_slice(Tensor::from_f32_as(data_type, &[values.len()], narrow).bytes());
+        }
+    }
+}
+
+fn not_finite(plan: &Plan, place: usize, index: usize, value: f64) -> Error {
+    let (planned, part) = (&plan.tensors[place], &plan.parts[place]);
+    let holder = part.sources.iter().find(|(model, name)| {
+        plan.models[*model].1.dict().get(name).is_some_and(|tensor| tensor.find(|value| !value.is_finite()).is_some())
+    });
+    let mut error = match holder {
+        Some((model, name)) => {
+            Error::input(format!("'{name}' of '{}' holds numbers that are not finite", plan.models[*model].0.0))
+                .hint("such a network computes nothing; take another checkpoint of it")
+        }
+        None => Error::input(format!("'{}' would be {value} at index {index} as {}", planned.name, planned.data_type))
+            .hint("out_dtype: float32 holds larger numbers"),
+    };
+    error.tensor = Some(planned.name.clone());
+    error
+}
