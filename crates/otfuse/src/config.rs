@@ -260,10 +260,7 @@ fn told(options: &mut FuseOptions, file: &File, merge: MergeName) -> Result<()> 
         .map(|(at, entry)| Parameters::parse(Some(&entry.parameters), &format!("models[{at}].parameters")))
         .collect::<Result<_>>()?;
     let method = merge.method();
-    all.check(method, false, "parameters")?;
-    for (at, of_model) in models.iter().enumerate() {
-        of_model.check(method, true, &format!("models[{at}].parameters"))?;
-    }
+    MergeParameters { all: all.clone(), models: models.clone() }.check(method, 0, None)?;
     let plain = |parameters: &Parameters| match parameters.0.get("weight") {
         Some(Setting::Number(weight)) if *weight >= 0.0 => Some(*weight),
         _ => None,
@@ -385,7 +382,6 @@ tokenizer_source: union
             ("base_model: c", "", "needs a base"),
             ("weight: 0.3", "density: 1.5", "models[0].parameters.density: expected numbers from 0 to 1"),
             ("weight: 0.3", "wieght: 0.3", "did you mean 'weight'?"),
-            ("weight: 0.3", "lambda: 0.3", "one for all models"),
             ("weight: 0.3", "weight: [0, x]", "models[0].parameters.weight[1]"),
             ("model: b", "model: a", "named twice"),
             ("float16", "int8", "bfloat16"),

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::blocks::{Finish, copy};
-use super::largest::{Keys, at_place, key, value};
+use super::largest::{Keys, at_place, signed_key, signed_value};
 use super::operands::Operands;
 use super::parameters::Parameter;
 use super::{Base, Merge, Others};
@@ -47,17 +47,24 @@ impl Merge for ArceeFusion {
             let (mut p, mut q) = (vec![0.0; row], vec![0.0; row]);
             tensor.read(other, at * row, &mut p)?;
             tensor.read(base, at * row, &mut q)?;
-            (softmax(&mut p), softmax(&mut q));
-            Ok(p.iter().zip(&q).map(|(p, q)| (p + EPS) * ((p + EPS) / (q + EPS)).ln()).sum())
+            (probabilities(tensor, &mut p), probabilities(tensor, &mut q));
+            p.iter().zip(&mut q).for_each(|(p, q)| *q = p / *q);
+            tensor.round(&mut q);
+            q.iter_mut().for_each(|ratio| *ratio = ratio.ln());
+            tensor.round(&mut q);
+            p.iter().zip(&mut q).for_each(|(p, logarithm)| *logarithm *= p);
+            tensor.round(&mut q);
+            Ok(tensor.rounded(q.iter().sum()))
         };
         let divergences: Vec<f64> = (0..rows).into_par_iter().map(divergence).collect::<Result<_, FusionError>>()?;
         let importance = move |first: usize, into: &mut [f64]| -> Result<(), FusionError> {
             let mut values = vec![0.0; into.len()];
             tensor.read(base, first, &mut values)?;
-            tensor.read(other, first, into)?;
-            for (at, (into, base)) in into.iter_mut().zip(values).enumerate() {
-                *into = (*into - base).abs() * divergences[(first + at) / row];
+            tensor.differences(other, Some(&values), first, into)?;
+            for (at, into) in into.iter_mut().enumerate() {
+                *into = into.abs() * divergences[(first + at) / row];
             }
+            tensor.round(into);
             Ok(())
         };
         let threshold = {
@@ -65,26 +72,36 @@ impl Merge for ArceeFusion {
                 let mut values = vec![0.0; into.len()];
                 importance(first, &mut values)?;
                 // Rounding makes divergences of equal rows negative at times.
-                into.iter_mut().zip(values).for_each(|(into, value)| *into = key(value.max(0.0)));
+                into.iter_mut().zip(values).for_each(|(into, value)| *into = signed_key(value));
                 Ok(())
             };
             let keys: &Keys<'_> = &keys;
-            let quantile = |q: f64| at_place(tensor.len(), (q * (tensor.len() - 1) as f64) as usize, keys);
-            quantile(0.5)? + 1.5 * (quantile(0.75)? - quantile(0.25)?)
+            let quantile =
+                |q: f64| at_place(tensor.len(), (q * (tensor.len() - 1) as f64) as usize, keys).map(signed_value);
+            let spread = tensor.rounded(quantile(0.75)? - quantile(0.25)?);
+            tensor.rounded(quantile(0.5)? + tensor.rounded(1.5 * spread))
         };
         Ok(Box::new(move |first, into| {
             let (mut important, mut values) = (vec![0.0; into.len()], vec![0.0; into.len()]);
             importance(first, &mut important)?;
             tensor.read(base, first, into)?;
-            tensor.read(other, first, &mut values)?;
-            for ((into, other), important) in into.iter_mut().zip(values).zip(important) {
-                if value(key(important.max(0.0))) >= threshold {
-                    *into = other;
+            tensor.differences(other, Some(into), first, &mut values)?;
+            for ((into, difference), important) in into.iter_mut().zip(values).zip(important) {
+                if f64::from(important as f32) >= threshold {
+                    *into += difference;
                 }
             }
             Ok(())
         }))
     }
+}
+
+/// Probabilities of a row, none of them 0.
+fn probabilities(tensor: &Operands<'_>, values: &mut [f64]) {
+    softmax(values);
+    tensor.round(values);
+    values.iter_mut().for_each(|value| *value += EPS);
+    tensor.round(values);
 }
 
 fn softmax(values: &mut [f64]) {

@@ -27,6 +27,16 @@ pub(super) fn each_block<T: Send>(
 /// Inner products of some models' values, or of their differences from the base: the lower triangle is that of `models`, row by
 /// row, the upper one its mirror.
 pub(super) fn products(tensor: &Operands<'_>, models: &[usize], from_base: bool) -> Result<Vec<Vec<f64>>, FusionError> {
+    products_by(tensor, models, from_base, plain_dot)
+}
+
+/// The same, with an inner product of one's own.
+pub(super) fn products_by(
+    tensor: &Operands<'_>,
+    models: &[usize],
+    from_base: bool,
+    dot: impl Fn(&[f64], &[f64]) -> f64 + Sync,
+) -> Result<Vec<Vec<f64>>, FusionError> {
     let count = models.len();
     let of_blocks = each_block(tensor.len(), |first, length| {
         let base = if from_base { tensor.base_values(first, length)? } else { None };
@@ -58,7 +68,17 @@ pub(super) fn products(tensor: &Operands<'_>, models: &[usize], from_base: bool)
     Ok(found)
 }
 
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// An inner product, the elements' products rounded to the files' type as tools do that compute in it.
+pub(super) fn dot(tensor: &Operands<'_>, a: &[f64], b: &[f64]) -> f64 {
+    if !tensor.is_narrow() || std::ptr::eq(a, b) {
+        return plain_dot(a, b);
+    }
+    let mut products: Vec<f64> = a.iter().zip(b).map(|(a, b)| a * b).collect();
+    tensor.round(&mut products);
+    products.iter().sum()
+}
+
+fn plain_dot(a: &[f64], b: &[f64]) -> f64 {
     // Eight sums at a time: one alone would wait for itself.
     let mut sums = [0.0; 8];
     let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));

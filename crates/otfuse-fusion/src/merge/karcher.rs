@@ -3,6 +3,7 @@
 use super::blocks::{Finish, combination, copy, products};
 use super::operands::Operands;
 use super::parameters::{Parameter, Scope};
+use super::rounded::Rounded;
 use super::{Base, Merge};
 use crate::error::FusionError;
 
@@ -46,17 +47,74 @@ impl Merge for Karcher {
         if models.len() == 1 {
             return Ok(copy(tensor, 0));
         }
+        let (steps, tolerance) = (tensor.of_tensor(&STEPS) as usize, tensor.of_tensor(&TOLERANCE));
+        if tensor.is_narrow() {
+            return narrow(tensor, steps, tolerance);
+        }
         let found = products(tensor, &models, false)?;
         let norms: Vec<f64> = models.iter().map(|&model| found[model][model].sqrt()).collect();
-        let tolerance = tensor.of_tensor(&TOLERANCE);
         let counted: Vec<usize> = models.into_iter().filter(|&model| norms[model] > tolerance).collect();
         let cosines: Vec<Vec<f64>> =
             counted.iter().map(|&a| counted.iter().map(|&b| found[a][b] / norms[a] / norms[b]).collect()).collect();
-        let direction = mean_direction(&cosines, tensor.of_tensor(&STEPS) as usize, tolerance);
+        let direction = mean_direction(&cosines, steps, tolerance);
         let length = norms.iter().sum::<f64>() / norms.len() as f64;
         let factors = counted.iter().zip(direction).map(|(&model, factor)| length * factor / norms[model]).collect();
         Ok(combination(tensor, counted, factors, false))
     }
+}
+
+/// The same with each operation on tensors rounded to 16 bits.
+fn narrow<'a>(tensor: &'a Operands<'a>, steps: usize, tolerance: f64) -> Result<Finish<'a>, FusionError> {
+    let rounded = Rounded { tensor };
+    let round = |value: f64| rounded.round(value);
+    let values = (0..tensor.models.len()).map(|model| rounded.read(model, false)).collect::<Result<Vec<_>, _>>()?;
+    let norms: Vec<f64> = values.iter().map(|values| rounded.norm(values)).collect();
+    let units: Vec<Vec<f32>> = values
+        .iter()
+        .zip(&norms)
+        .filter(|(_, norm)| **norm > tolerance)
+        .map(|(values, &norm)| rounded.each(values, |value| value / norm))
+        .collect();
+    drop(values);
+    let share = 1.0 / units.len() as f64;
+    let mut mean = vec![0.0_f32; tensor.len()];
+    for unit in &units {
+        mean = rounded.map(&mean, &rounded.each(unit, |value| share * value), |a, b| a + b);
+    }
+    match (rounded.norm(&mean), units.first()) {
+        (length, Some(first)) if length < tolerance => mean.clone_from(first),
+        (length, Some(_)) => mean = rounded.each(&mean, |value| value / length),
+        (_, None) => {}
+    }
+    for _ in 0..steps {
+        let mut step = vec![0.0_f32; tensor.len()];
+        for unit in &units {
+            let cosine = round(rounded.product(&mean, unit)).clamp(-1.0, 1.0);
+            let angle = round(cosine.acos());
+            if angle < tolerance {
+                continue;
+            }
+            let factor = round(share * round(angle / round(angle.sin())));
+            let across = rounded.map(unit, &rounded.each(&mean, |value| cosine * value), |unit, along| unit - along);
+            step = rounded.map(&step, &rounded.each(&across, |value| factor * value), |a, b| a + b);
+        }
+        let length = rounded.norm(&step);
+        if length < tolerance {
+            break;
+        }
+        let (along, across, divisor) = (round(length.cos()), round(length.sin()), length);
+        let turned = rounded.each(&rounded.each(&step, |value| value / divisor), |value| across * value);
+        mean = rounded.map(&rounded.each(&mean, |value| along * value), &turned, |a, b| a + b);
+        let found = rounded.norm(&mean);
+        if found > tolerance {
+            mean = rounded.each(&mean, |value| value / found);
+        }
+    }
+    let size = round(norms.iter().sum::<f64>() / norms.len() as f64);
+    Ok(Box::new(move |first, into| {
+        into.iter_mut().zip(&mean[first..]).for_each(|(into, value)| *into = size * f64::from(*value));
+        Ok(())
+    }))
 }
 
 /// The mean of unit vectors with these inner products, by its coefficients.

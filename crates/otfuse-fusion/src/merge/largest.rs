@@ -9,9 +9,15 @@ pub(super) fn key(value: f64) -> u32 {
     (value as f32).abs().to_bits()
 }
 
-/// The value of a key.
-pub(super) fn value(key: u32) -> f64 {
-    f64::from(f32::from_bits(key))
+/// Any numbers as integers in the same order.
+pub(super) fn signed_key(value: f64) -> u32 {
+    let bits = (value as f32).to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+/// The value of a signed key.
+pub(super) fn signed_value(key: u32) -> f64 {
+    f64::from(f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key }))
 }
 
 /// Fills a block with keys: where it begins, and its place.
@@ -117,17 +123,24 @@ fn rank(
     Ok((u32::MAX >> HALF, below))
 }
 
-/// The value at a place, from 0, in ascending order.
-pub(super) fn at_place(length: usize, place: usize, keys: &Keys<'_>) -> Result<f64, FusionError> {
+/// The key at a place, from 0, in ascending order.
+pub(super) fn at_place(length: usize, place: usize, keys: &Keys<'_>) -> Result<u32, FusionError> {
     let (upper, below) = rank(length, place, 0, keys, |key| Some(key >> HALF))?;
     let (lower, _) = rank(length, place, below, keys, |key| (key >> HALF == upper).then_some(key & 0xffff))?;
-    Ok(value(upper << HALF | lower))
+    Ok(upper << HALF | lower)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::split_mix::SplitMix;
+
+    #[test]
+    fn signed_keys_are_in_order() {
+        let values = [f64::NEG_INFINITY, -2.0, -1e-30, 0.0, 1e-30, 3.5];
+        assert!(values.windows(2).all(|pair| signed_key(pair[0]) < signed_key(pair[1])));
+        assert!(values.iter().all(|&value| signed_value(signed_key(value)) == f64::from(value as f32)));
+    }
 
     #[test]
     fn the_largest_are_those_that_sorting_finds() {
@@ -151,7 +164,7 @@ mod tests {
             let mut sorted = values.clone();
             sorted.sort_unstable();
             for place in [0, length / 4, length / 2, length - 1] {
-                assert_eq!(at_place(length, place, &keys).unwrap(), value(sorted[place]));
+                assert_eq!(at_place(length, place, &keys).unwrap(), sorted[place]);
             }
         }
     }

@@ -5,7 +5,7 @@
 //! | `linear`, `slerp`, `nuslerp`, `multislerp`, `karcher`, `median` | means, on a line, a sphere, by rank |
 //! | `tasks` | task vectors, thinned out (`sparsify`, `largest`) and brought to agree on signs |
 //! | `model_stock`, `nearswap`, `arcee_fusion`, `sce`, `passthrough`, `fisher` | a method each |
-//! | `operands`, `parameters`, `blocks` | what a method is given, and how large tensors are gone through |
+//! | `operands`, `parameters`, `blocks`, `rounded` | what a method is given, and how large tensors are gone through |
 //! | `merging` | a method and what it was told, for networks |
 
 mod arcee_fusion;
@@ -23,6 +23,7 @@ mod nuslerp;
 mod operands;
 mod parameters;
 mod passthrough;
+mod rounded;
 mod sce;
 mod slerp;
 mod sparsify;

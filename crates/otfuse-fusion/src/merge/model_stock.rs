@@ -1,6 +1,6 @@
 //! The mean of fine-tuned models, drawn towards their base.
 
-use super::blocks::{Finish, combination, copy, dot, products};
+use super::blocks::{Finish, copy, dot, products_by};
 use super::operands::Operands;
 use super::parameters::{FLAG, Parameter, Scope};
 use super::{Base, Merge, Others};
@@ -49,43 +49,59 @@ impl Merge for ModelStock {
         if others.is_empty() {
             return Ok(copy(tensor, tensor.base.unwrap_or(0)));
         }
-        let each = 1.0 / others.len() as f64;
         if !tensor.flag(&FILTER_WISE) {
-            let t = share(&products(tensor, &others, true)?);
-            let factors = vec![t * each; others.len()];
-            return Ok(combination(tensor, others, factors, true));
+            let t = share(tensor, &products_by(tensor, &others, true, |a, b| dot(tensor, a, b))?);
+            return Ok(Box::new(move |first, into| between(tensor, &others, first, into, &|_| t)));
         }
         let (rows, row) = tensor.rows();
         let shares = row_shares(tensor, &others, rows, row)?;
-        Ok(Box::new(move |first, into| {
-            let base = tensor.base_values(first, into.len())?.unwrap_or_default();
-            let mut values = vec![0.0; into.len()];
-            into.fill(0.0);
-            for &model in &others {
-                tensor.differences(model, Some(&base), first, &mut values)?;
-                into.iter_mut().zip(&values).for_each(|(into, value)| *into += each * value);
-            }
-            for (at, (into, base)) in into.iter_mut().zip(&base).enumerate() {
-                *into = base + shares[(first + at) / row] * *into;
-            }
-            Ok(())
-        }))
+        Ok(Box::new(move |first, into| between(tensor, &others, first, into, &|element| shares[element / row])))
     }
 }
 
+/// The mean of the others and the base, at the share of each element.
+fn between(
+    tensor: &Operands<'_>,
+    others: &[usize],
+    first: usize,
+    into: &mut [f64],
+    share: &dyn Fn(usize) -> f64,
+) -> Result<(), FusionError> {
+    let mut base = tensor.base_values(first, into.len())?.unwrap_or_default();
+    let mut values = vec![0.0; into.len()];
+    into.fill(0.0);
+    for &model in others {
+        tensor.read(model, first, &mut values)?;
+        into.iter_mut().zip(&values).for_each(|(into, value)| *into += value);
+        tensor.round(into);
+    }
+    into.iter_mut().for_each(|value| *value /= others.len() as f64);
+    tensor.round(into);
+    let shares: Vec<f64> = (first..first + into.len()).map(share).collect();
+    let mut rest: Vec<f64> = shares.iter().map(|share| 1.0 - share).collect();
+    tensor.round(&mut rest);
+    into.iter_mut().zip(&shares).for_each(|(value, share)| *value *= share);
+    tensor.round(into);
+    base.iter_mut().zip(&rest).for_each(|(value, rest)| *value *= rest);
+    tensor.round(&mut base);
+    into.iter_mut().zip(&base).for_each(|(into, base)| *into += base);
+    Ok(())
+}
+
 /// How far to go to the mean, by the inner products of task vectors.
-fn share(products: &[Vec<f64>]) -> f64 {
+fn share(tensor: &Operands<'_>, products: &[Vec<f64>]) -> f64 {
+    let round = |value: f64| tensor.rounded(value);
     let count = products.len();
     let mut cosines = Vec::new();
     for a in 0..count {
         for b in a + 1..count {
-            let norms = products[a][a].sqrt() * products[b][b].sqrt();
-            cosines.push((products[a][b] / norms.max(LEAST)).clamp(-1.0, 1.0));
+            let norms = round(round(products[a][a].sqrt()) * round(products[b][b].sqrt()));
+            cosines.push(round(round(products[a][b]) / norms.max(LEAST)).clamp(-1.0, 1.0));
         }
     }
-    let (cosine, count) = (cosines.iter().sum::<f64>() / cosines.len() as f64, count as f64);
-    let divisor = 1.0 + (count - 1.0) * cosine;
-    if divisor.abs() < LEAST { 0.0 } else { count * cosine / divisor }
+    let (cosine, count) = (round(cosines.iter().sum::<f64>() / cosines.len() as f64), count as f64);
+    let divisor = round(1.0 + round((count - 1.0) * cosine));
+    if divisor.abs() < LEAST { 0.0 } else { round(round(count * cosine) / divisor) }
 }
 
 fn row_shares(tensor: &Operands<'_>, others: &[usize], rows: usize, row: usize) -> Result<Vec<f64>, FusionError> {
@@ -95,7 +111,8 @@ fn row_shares(tensor: &Operands<'_>, others: &[usize], rows: usize, row: usize) 
         for (into, &model) in values.iter_mut().zip(others) {
             tensor.differences(model, base.as_deref(), at * row, into)?;
         }
-        Ok(share(&values.iter().map(|a| values.iter().map(|b| dot(a, b)).collect()).collect::<Vec<_>>()))
+        let found: Vec<Vec<f64>> = values.iter().map(|a| values.iter().map(|b| dot(tensor, a, b)).collect()).collect();
+        Ok(share(tensor, &found))
     };
     use rayon::prelude::*;
     (0..rows).into_par_iter().map(of_row).collect()

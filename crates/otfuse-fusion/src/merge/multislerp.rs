@@ -3,6 +3,7 @@
 use super::blocks::{Finish, combination, copy, products};
 use super::operands::Operands;
 use super::parameters::{FLAG, Parameter, Scope, WEIGHT};
+use super::rounded::Rounded;
 use super::{Base, Merge};
 use crate::error::FusionError;
 
@@ -62,6 +63,9 @@ impl Merge for MultiSlerp {
             }
             weights.iter_mut().for_each(|weight| *weight /= total);
         }
+        if tensor.is_narrow() {
+            return narrow(tensor, &models, weights, from_base);
+        }
         let found = products(tensor, &models, from_base)?;
         let norms: Vec<f64> = (0..models.len()).map(|model| found[model][model].sqrt()).collect();
         let unit: Vec<f64> = weights.iter().zip(&norms).map(|(weight, norm)| weight / (norm + eps)).collect();
@@ -83,6 +87,77 @@ impl Merge for MultiSlerp {
         };
         Ok(combination(tensor, models, factors, from_base))
     }
+}
+
+/// The same with each operation rounded to 16 bits: there the tangents do not cancel out.
+fn narrow<'a>(
+    tensor: &'a Operands<'a>,
+    models: &[usize],
+    weights: Vec<f64>,
+    from_base: bool,
+) -> Result<Finish<'a>, FusionError> {
+    let rounded = Rounded { tensor };
+    let round = |value: f64| rounded.round(value);
+    let eps = tensor.of_tensor(&EPS);
+    let mut weights: Vec<f64> = weights;
+    if tensor.flag(&NORMALIZE) {
+        let own: Vec<f64> = models.iter().map(|&model| round(tensor.of_model(model, &WEIGHT))).collect();
+        let total = round(own.iter().sum());
+        weights = own.into_iter().map(|weight| round(weight / total)).collect();
+    } else {
+        weights.iter_mut().for_each(|weight| *weight = round(*weight));
+    }
+    let values = models.iter().map(|&model| rounded.read(model, from_base)).collect::<Result<Vec<_>, _>>()?;
+    let norms: Vec<f64> = values.iter().map(|values| round(rounded.norm(values))).collect();
+    let weighted = |vectors: &[Vec<f32>]| {
+        let mut sum = vec![0.0_f32; tensor.len()];
+        for (vector, &weight) in vectors.iter().zip(&weights) {
+            let product = rounded.each(vector, |value| value * weight);
+            sum.iter_mut().zip(product).for_each(|(sum, value)| *sum += value);
+        }
+        rounded.each(&sum, |value| value)
+    };
+    let units: Vec<Vec<f32>> = values
+        .iter()
+        .zip(&norms)
+        .map(|(values, norm)| rounded.each(values, |value| value / round(norm + eps)))
+        .collect();
+    let mean = weighted(&units);
+    let length = round(rounded.norm(&mean));
+    let made = if norms.iter().all(|&norm| norm == 0.0) || (length < eps && models.len() == 2) {
+        weighted(&values)
+    } else if length < eps {
+        let found = format!("directions of '{}' that cancel out", tensor.name);
+        return Err(no_direction("weights under which directions do not cancel out", found));
+    } else {
+        let mean = rounded.each(&mean, |value| value / length);
+        let tangents: Vec<Vec<f32>> = units
+            .iter()
+            .map(|unit| {
+                let dot = rounded.dot(unit, &mean);
+                rounded.map(unit, &rounded.each(&mean, |value| dot * value), |unit, along| unit - along)
+            })
+            .collect();
+        let tangent = weighted(&tangents);
+        let step = round(round(rounded.norm(&tangent)) + eps);
+        let (along, across) = (round(step.cos()), round(round(step.sin()) / step));
+        let products: Vec<f64> = norms.iter().zip(&weights).map(|(norm, weight)| round(norm * weight)).collect();
+        let size = round(products.iter().sum());
+        let sum = rounded.map(
+            &rounded.each(&mean, |value| value * along),
+            &rounded.each(&tangent, |value| value * across),
+            |a, b| a + b,
+        );
+        rounded.each(&sum, |value| value * size)
+    };
+    Ok(Box::new(move |first, into| {
+        let base = if from_base { tensor.base_values(first, into.len())? } else { None };
+        into.iter_mut().zip(&made[first..]).for_each(|(into, value)| *into = f64::from(*value));
+        if let Some(base) = base {
+            into.iter_mut().zip(&base).for_each(|(into, base)| *into += base);
+        }
+        Ok(())
+    }))
 }
 
 fn no_direction(expected: &str, found: String) -> FusionError {

@@ -46,15 +46,25 @@ impl Merge for NearSwap {
     fn prepare<'a>(&self, tensor: &'a Operands<'a>) -> Result<Finish<'a>, FusionError> {
         let base = tensor.base.unwrap_or(0);
         let [other] = tensor.others()[..] else { return Ok(copy(tensor, base)) };
-        let t = tensor.of_tensor(&T);
+        let (t, least) = (tensor.of_tensor(&T), tensor.rounded(LEAST));
         Ok(Box::new(move |first, into| {
             let mut values = vec![0.0; into.len()];
             tensor.read(base, first, into)?;
             tensor.read(other, first, &mut values)?;
-            for (a, b) in into.iter_mut().zip(values) {
-                let share = (t / (*a - b).abs().max(LEAST)).clamp(0.0, 1.0);
-                *a = share * b + (1.0 - share) * *a;
-            }
+            let mut shares: Vec<f64> = into.iter().zip(&values).map(|(a, b)| (a - b).abs()).collect();
+            tensor.round(&mut shares);
+            shares.iter_mut().for_each(|share| *share = 1.0 / share.max(least));
+            tensor.round(&mut shares);
+            shares.iter_mut().for_each(|share| *share *= t);
+            tensor.round(&mut shares);
+            shares.iter_mut().for_each(|share| *share = share.clamp(0.0, 1.0));
+            let mut rest: Vec<f64> = shares.iter().map(|share| 1.0 - share).collect();
+            tensor.round(&mut rest);
+            values.iter_mut().zip(&shares).for_each(|(value, share)| *value *= share);
+            tensor.round(&mut values);
+            into.iter_mut().zip(&rest).for_each(|(value, rest)| *value *= rest);
+            tensor.round(into);
+            into.iter_mut().zip(&values).for_each(|(into, value)| *into += value);
             Ok(())
         }))
     }

@@ -1,6 +1,6 @@
 //! Spherical interpolation with weights, of models or of task vectors, whole or by rows.
 
-use super::blocks::{BLOCK, Finish, combination, copy, products};
+use super::blocks::{BLOCK, Finish, copy, each_block};
 use super::operands::Operands;
 use super::parameters::{FLAG, Parameter, Scope, WEIGHT};
 use super::{Base, Merge, Others};
@@ -58,37 +58,64 @@ impl Merge for NuSlerp {
         let total = weights[0] + weights[1];
         let t = if total.abs() < NO_WEIGHT { 0.5 } else { weights[1] / total };
         let from_base = tensor.base.is_some();
-        let (axis, is_vector) = (tensor.flag(&ROW_WISE), tensor.shape.len() < 2);
-        if tensor.flag(&FLATTEN) || is_vector {
-            let found = products(tensor, &[x, y], from_base)?;
-            let factors = factors(found[0][0], found[1][1], found[0][1], t);
-            return Ok(combination(tensor, vec![x, y], factors.into(), from_base));
-        }
-        let lines = Lines::of(tensor.shape, axis);
-        let sums = lines.sums(tensor, (x, y), from_base)?;
-        let factors: Vec<[f64; 2]> = sums.into_iter().map(|[x, y, product]| factors(x, y, product, t)).collect();
+        let is_whole = tensor.flag(&FLATTEN) || tensor.shape.len() < 2;
+        let lines = if is_whole { Lines::whole(tensor.len()) } else { Lines::of(tensor.shape, tensor.flag(&ROW_WISE)) };
+        let arcs = lines.arcs(tensor, (x, y), from_base, t)?;
         Ok(Box::new(move |first, into| {
-            let base = tensor.base_values(first, into.len())?;
-            let (mut of_x, mut of_y) = (vec![0.0; into.len()], vec![0.0; into.len()]);
-            tensor.differences(x, base.as_deref(), first, &mut of_x)?;
-            tensor.differences(y, base.as_deref(), first, &mut of_y)?;
-            for (at, into) in into.iter_mut().enumerate() {
-                let [factor_x, factor_y] = factors[lines.of_element(first + at)];
-                *into = factor_x * of_x[at] + factor_y * of_y[at] + base.as_ref().map_or(0.0, |base| base[at]);
+            let (base, [mut of_x, mut of_y]) = pair(tensor, (x, y), from_base, first, into.len())?;
+            for at in 0..into.len() {
+                let arc = arcs[lines.of_element(first + at)];
+                of_x[at] *= arc.factors[0];
+                of_y[at] *= arc.factors[1];
+            }
+            tensor.round(&mut of_x);
+            tensor.round(&mut of_y);
+            into.iter_mut().zip(of_x.iter().zip(&of_y)).for_each(|(into, (x, y))| *into = x + y);
+            tensor.round(into);
+            into.iter_mut().enumerate().for_each(|(at, into)| *into /= arcs[lines.of_element(first + at)].divisor);
+            if let Some(base) = base {
+                tensor.round(into);
+                into.iter_mut().zip(&base).for_each(|(into, base)| *into += base);
             }
             Ok(())
         }))
     }
 }
 
-/// What two vectors with these squared norms and this inner product are multiplied with.
-fn factors(x: f64, y: f64, product: f64, t: f64) -> [f64; 2] {
-    let cosine = product / x.sqrt().max(LEAST) / y.sqrt().max(LEAST);
-    let angle = cosine.clamp(-1.0, 1.0).acos();
-    if angle.sin().abs() < NO_ARC {
-        return [1.0 - t, t];
+/// What both vectors are multiplied with, and what their sum is divided by.
+#[derive(Clone, Copy)]
+struct Arc {
+    factors: [f64; 2],
+    divisor: f64,
+}
+
+impl Arc {
+    /// Between two vectors whose directions have this inner product.
+    fn of(tensor: &Operands<'_>, cosine: f64, t: f64) -> Self {
+        let round = |value: f64| tensor.rounded(value);
+        if round(1.0 - round(cosine * cosine)) <= NO_ARC * NO_ARC {
+            return Self { factors: [1.0 - t, t], divisor: 1.0 };
+        }
+        let angle = round(cosine.acos());
+        let factor = |share: f64| round(round(share * angle).sin());
+        Self { factors: [factor(1.0 - t), factor(t)], divisor: round(angle.sin()) }
     }
-    [((1.0 - t) * angle).sin() / angle.sin(), (t * angle).sin() / angle.sin()]
+}
+
+/// The base's elements, and those of two models or their differences from it.
+#[allow(clippy::type_complexity)]
+fn pair(
+    tensor: &Operands<'_>,
+    (x, y): (usize, usize),
+    from_base: bool,
+    first: usize,
+    count: usize,
+) -> Result<(Option<Vec<f64>>, [Vec<f64>; 2]), FusionError> {
+    let base = if from_base { tensor.base_values(first, count)? } else { None };
+    let (mut of_x, mut of_y) = (vec![0.0; count], vec![0.0; count]);
+    tensor.differences(x, base.as_deref(), first, &mut of_x)?;
+    tensor.differences(y, base.as_deref(), first, &mut of_y)?;
+    Ok((base, [of_x, of_y]))
 }
 
 /// The vectors that a tensor consists of, along one of its axes.
@@ -114,25 +141,64 @@ impl Lines {
         element / self.span * self.step + element % self.step
     }
 
-    /// Squared norms of both, and inner products, of each vector.
+    /// The whole tensor as one vector.
+    fn whole(length: usize) -> Self {
+        Self { count: 1, step: 1, span: length.max(1) }
+    }
+
+    /// The arc of each pair of vectors.
+    fn arcs(
+        self,
+        tensor: &Operands<'_>,
+        models: (usize, usize),
+        from_base: bool,
+        t: f64,
+    ) -> Result<Vec<Arc>, FusionError> {
+        let squares = self.sums(tensor, |first, count| {
+            let (_, [x, y]) = pair(tensor, models, from_base, first, count)?;
+            Ok([x.iter().map(|x| x * x).collect(), y.iter().map(|y| y * y).collect()])
+        })?;
+        let norms: Vec<[f64; 2]> =
+            squares.into_iter().map(|of_line| of_line.map(|square| tensor.rounded(square.sqrt()).max(LEAST))).collect();
+        let products = self.sums(tensor, |first, count| {
+            let (_, [mut x, mut y]) = pair(tensor, models, from_base, first, count)?;
+            for at in 0..count {
+                let [of_x, of_y] = norms[self.of_element(first + at)];
+                x[at] /= of_x;
+                y[at] /= of_y;
+            }
+            tensor.round(&mut x);
+            tensor.round(&mut y);
+            x.iter_mut().zip(&y).for_each(|(x, y)| *x *= y);
+            tensor.round(&mut x);
+            Ok([x, Vec::new()])
+        })?;
+        Ok(products
+            .into_iter()
+            .map(|[product, _]| Arc::of(tensor, tensor.rounded(product).clamp(-1.0, 1.0), t))
+            .collect())
+    }
+
+    /// Two sums over each vector, of what `of_block` makes of blocks.
     fn sums(
         self,
         tensor: &Operands<'_>,
-        (x, y): (usize, usize),
-        from_base: bool,
-    ) -> Result<Vec<[f64; 3]>, FusionError> {
-        let mut sums = vec![[0.0; 3]; self.count];
-        let (mut of_x, mut of_y) = (vec![0.0; BLOCK], vec![0.0; BLOCK]);
+        of_block: impl Fn(usize, usize) -> Result<[Vec<f64>; 2], FusionError> + Sync,
+    ) -> Result<Vec<[f64; 2]>, FusionError> {
+        if self.count == 1 {
+            let sums = each_block(tensor.len(), |first, count| {
+                Ok(of_block(first, count)?.map(|values| values.iter().sum::<f64>()))
+            })?;
+            return Ok(vec![sums.into_iter().fold([0.0; 2], |sum, [x, y]| [sum[0] + x, sum[1] + y])]);
+        }
+        let mut sums = vec![[0.0; 2]; self.count];
         for first in (0..tensor.len()).step_by(BLOCK) {
-            let count = BLOCK.min(tensor.len() - first);
-            let base = if from_base { tensor.base_values(first, count)? } else { None };
-            tensor.differences(x, base.as_deref(), first, &mut of_x[..count])?;
-            tensor.differences(y, base.as_deref(), first, &mut of_y[..count])?;
-            for at in 0..count {
-                let [norm_x, norm_y, product] = &mut sums[self.of_element(first + at)];
-                *norm_x += of_x[at] * of_x[at];
-                *norm_y += of_y[at] * of_y[at];
-                *product += of_x[at] * of_y[at];
+            let values = of_block(first, BLOCK.min(tensor.len() - first))?;
+            for (values, which) in values.iter().zip(0..) {
+                for (at, value) in values.iter().enumerate() {
+                    let sum: &mut [f64; 2] = &mut sums[self.of_element(first + at)];
+                    sum[which] += value;
+                }
             }
         }
         Ok(sums)

@@ -1,6 +1,7 @@
 //! What a method is given.
 
-use otfuse_graph::{DataType, Tensor};
+use half::f16;
+use otfuse_graph::DataType;
 
 use super::parameters::{Numbers, Parameter};
 use crate::error::FusionError;
@@ -115,14 +116,15 @@ impl Operands<'_> {
     pub fn round(&self, values: &mut [f64]) {
         match self.rounding {
             Some(DataType::BF16) => values.iter_mut().for_each(|value| *value = bf16(*value)),
-            Some(DataType::F16) => {
-                let narrow: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-                let rounded = Tensor::from_f32_as(DataType::F16, &[narrow.len()], narrow).to_f32().unwrap_or_default();
-                values.iter_mut().zip(rounded).for_each(|(value, rounded)| *value = f64::from(rounded));
-            }
+            Some(DataType::F16) => values.iter_mut().for_each(|value| *value = f64::from(f16::from_f32(*value as f32))),
             Some(DataType::F32) => values.iter_mut().for_each(|value| *value = f64::from(*value as f32)),
             _ => {}
         }
+    }
+
+    /// Whether numbers are rounded to 16 bits.
+    pub fn is_narrow(&self) -> bool {
+        matches!(self.rounding, Some(DataType::BF16 | DataType::F16))
     }
 
     /// One number rounded to the files' type.

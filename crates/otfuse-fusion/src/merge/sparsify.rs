@@ -132,7 +132,7 @@ fn ranked(tensor: &Operands<'_>, model: usize, density: f64, epsilon: f64) -> Re
             let share = probability(tensor, probability(tensor, rank - least) / probability(tensor, most - least));
             let share = if size > 1 { share.clamp(0.0, 1.0) } else { 0.5 };
             let spread = probability(tensor, 2.0 * share * f64::from(epsilon as f32));
-            kept[at] = unit(stream, element(at)) < probability(tensor, spread + f64::from((density - epsilon) as f32));
+            kept[at] = unit(stream, element(at)) < probability(tensor, spread + probability(tensor, density - epsilon));
         }
         kept
     };

@@ -187,17 +187,24 @@ fn scale(tensor: &Operands<'_>, model: usize, kept: &Kept) -> Result<f64, Fusion
         Ok((values.iter().map(|value| value.abs()).sum::<f64>(), stays))
     })?;
     let (before, after) = sums.into_iter().fold((0.0, 0.0), |sum, of_block| (sum.0 + of_block.0, sum.1 + of_block.1));
-    Ok(if before < NOTHING || after < NOTHING { 1.0 } else { before / after })
+    let (before, after) = (tensor.rounded(before), tensor.rounded(after));
+    Ok(if before < NOTHING || after < NOTHING { 1.0 } else { tensor.rounded(before / after) })
 }
 
 impl Task {
     /// The weighted task vector of a block.
     fn read(&self, tensor: &Operands<'_>, base: &[f64], first: usize, into: &mut [f64]) -> Result<(), FusionError> {
         tensor.differences(self.model, Some(base), first, into)?;
-        let factor = self.weight * self.scale;
-        match self.kept.of_block(first, into) {
-            Some(kept) => into.iter_mut().zip(kept).for_each(|(value, kept)| *value *= if kept { factor } else { 0.0 }),
-            None => into.iter_mut().for_each(|value| *value *= factor),
+        if let Some(kept) = self.kept.of_block(first, into) {
+            into.iter_mut().zip(kept).for_each(|(value, kept)| *value *= f64::from(u8::from(kept)));
+        }
+        if self.scale != 1.0 {
+            into.iter_mut().for_each(|value| *value *= self.scale);
+            tensor.round(into);
+        }
+        if self.weight != 1.0 {
+            into.iter_mut().for_each(|value| *value *= self.weight);
+            tensor.round(into);
         }
         Ok(())
     }
@@ -227,7 +234,7 @@ impl Merge for Tasks {
         }
         let (agrees, normalizes) = (self.agrees, tensor.flag(self.told("normalize")));
         let lambda = tensor.of_tensor(&LAMBDA);
-        let total: f64 = tasks.iter().map(|task| task.weight).sum();
+        let total = tensor.rounded(tasks.iter().map(|task| task.weight).sum());
         let total = if total.abs() < NO_WEIGHT { 1.0 } else { total };
         Ok(Box::new(move |first, into| {
             let count = into.len();
@@ -240,19 +247,25 @@ impl Merge for Tasks {
             for values in &values {
                 into.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             }
+            tensor.round(into);
             if agrees {
-                agree(&tasks, &values, normalizes, into);
+                agree(tensor, &tasks, &values, normalizes, into);
             } else if normalizes {
                 into.iter_mut().for_each(|sum| *sum /= total);
+                tensor.round(into);
             }
-            into.iter_mut().zip(&base).for_each(|(sum, base)| *sum = base + lambda * *sum);
+            if lambda != 1.0 {
+                into.iter_mut().for_each(|sum| *sum *= lambda);
+                tensor.round(into);
+            }
+            into.iter_mut().zip(&base).for_each(|(sum, base)| *sum += base);
             Ok(())
         }))
     }
 }
 
 /// Replaces sums by sums of what has their sign.
-fn agree(tasks: &[Task], values: &[Vec<f64>], normalizes: bool, sums: &mut [f64]) {
+fn agree(tensor: &Operands<'_>, tasks: &[Task], values: &[Vec<f64>], normalizes: bool, sums: &mut [f64]) {
     let mut elected = vec![0.0; sums.len()];
     let mut weights = vec![0.0; sums.len()];
     for (task, values) in tasks.iter().zip(values) {
@@ -264,9 +277,15 @@ fn agree(tasks: &[Task], values: &[Vec<f64>], normalizes: bool, sums: &mut [f64]
             }
         }
     }
-    for (at, sum) in sums.iter_mut().enumerate() {
-        *sum = elected[at] / if normalizes && weights[at] != 0.0 { weights[at] } else { 1.0 };
+    tensor.round(&mut elected);
+    if normalizes {
+        tensor.round(&mut weights);
+        for (value, weight) in elected.iter_mut().zip(weights) {
+            *value /= if weight == 0.0 { 1.0 } else { weight };
+        }
+        tensor.round(&mut elected);
     }
+    sums.copy_from_slice(&elected);
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(crate) struct MergeDocument {
     pub vocabulary: Option<Vocabulary>,
     /// The chat template of the result.
     pub chat_template: Option<String>,
+    /// What the method does not look at.
+    pub notes: Vec<String>,
 }
 
 /// A network, as a file names it.
@@ -123,13 +125,14 @@ pub(crate) fn document(value: &Value) -> Result<MergeDocument> {
         return Err(Error::input(format!("merge_method: '{method}' is no method")).hint(methods(&method)));
     };
     let mut parameters = Parameters::parse(map.get("parameters"), "parameters")?;
-    parameters.check(known, false, "parameters")?;
+    let mut notes = parameters.check(known, false, "parameters")?;
     let (models, slices) = (list(map, "models")?, list(map, "slices")?);
     let (slices, is_whole) = match (models, slices) {
-        (Some(models), None) => (vec![whole(models, known)?], true),
+        (Some(models), None) => (vec![whole(models, known, &mut notes)?], true),
         (None, Some(slices)) => {
             let each = slices.iter().enumerate();
-            (each.map(|(at, slice)| slice_of(slice, known, &format!("slices[{at}]"))).collect::<Result<_>>()?, false)
+            let each = each.map(|(at, slice)| slice_of(slice, known, &format!("slices[{at}]"), &mut notes));
+            (each.collect::<Result<_>>()?, false)
         }
         (None, None) => {
             return Err(Error::input("models: expected a list of networks, found none")
@@ -152,7 +155,19 @@ pub(crate) fn document(value: &Value) -> Result<MergeDocument> {
     let vocabulary = vocabulary(map)?;
     let chat_template = text(map, "chat_template", "")?;
     let name = text(map, "name", "")?;
-    Ok(MergeDocument { name, method, base, slices, is_whole, parameters, dtype, out_dtype, vocabulary, chat_template })
+    Ok(MergeDocument {
+        name,
+        method,
+        base,
+        slices,
+        is_whole,
+        parameters,
+        dtype,
+        out_dtype,
+        vocabulary,
+        chat_template,
+        notes,
+    })
 }
 
 fn methods(found: &str) -> String {
@@ -160,13 +175,13 @@ fn methods(found: &str) -> String {
     suggestion(found, names, "one of")
 }
 
-fn whole(models: &[Value], method: &dyn Merge) -> Result<Slice> {
+fn whole(models: &[Value], method: &dyn Merge, notes: &mut Vec<String>) -> Result<Slice> {
     let mut sources: Vec<Source> = Vec::new();
     for (at, value) in models.iter().enumerate() {
         let place = format!("models[{at}]");
         let map = object(value, &place, "{model: FOLDER, parameters: {weight: 0.5}}")?;
         known_keys(map, &format!("{place}."), &["model", "parameters"])?;
-        let source = source_of(map, method, &place)?;
+        let source = source_of(map, method, &place, notes)?;
         if sources.iter().any(|known| known.model == source.model) {
             let message = format!("{place}.model: '{}' is named twice", source.model.0);
             return Err(Error::input(message).hint("name each network once, with the sum of its weights"));
@@ -181,18 +196,18 @@ fn whole(models: &[Value], method: &dyn Merge) -> Result<Slice> {
     Ok(Slice { sources, ..Slice::default() })
 }
 
-fn source_of(map: &Map<String, Value>, method: &dyn Merge, place: &str) -> Result<Source> {
+fn source_of(map: &Map<String, Value>, method: &dyn Merge, place: &str, notes: &mut Vec<String>) -> Result<Source> {
     let at = format!("{place}.model");
     let model = reference(map.get("model"), &at)?.ok_or_else(|| {
         Error::input(format!("{at}: expected the path of a network, found none")).hint("model: FOLDER")
     })?;
     let at = format!("{place}.parameters");
     let parameters = Parameters::parse(map.get("parameters"), &at)?;
-    parameters.check(method, true, &at)?;
+    notes.extend(parameters.check(method, true, &at)?);
     Ok(Source { model, layers: None, parameters })
 }
 
-fn slice_of(value: &Value, method: &dyn Merge, place: &str) -> Result<Slice> {
+fn slice_of(value: &Value, method: &dyn Merge, place: &str, notes: &mut Vec<String>) -> Result<Slice> {
     let example = "{sources: [{model: A, layer_range: [0, 12]}]}";
     let map = object(value, place, example)?;
     known_keys(map, &format!("{place}."), &["sources", "base_model", "parameters", "residual_weight"])?;
@@ -209,7 +224,7 @@ fn slice_of(value: &Value, method: &dyn Merge, place: &str) -> Result<Slice> {
         let place = format!("{place}.sources[{at}]");
         let map = object(value, &place, "{model: A, layer_range: [0, 12]}")?;
         known_keys(map, &format!("{place}."), &["model", "layer_range", "parameters"])?;
-        let source = Source { layers: Some(range(map, &place)?), ..source_of(map, method, &place)? };
+        let source = Source { layers: Some(range(map, &place)?), ..source_of(map, method, &place, notes)? };
         if sources.iter().any(|known| known.model == source.model) {
             let message = format!("{place}.model: '{}' is named twice in one slice", source.model.0);
             return Err(Error::input(message).hint("merge it in a document of its own first"));
@@ -226,7 +241,7 @@ fn slice_of(value: &Value, method: &dyn Merge, place: &str) -> Result<Slice> {
     let base = reference(map.get("base_model"), &format!("{place}.base_model"))?;
     let at = format!("{place}.parameters");
     let parameters = Parameters::parse(map.get("parameters"), &at)?;
-    parameters.check(method, false, &at)?;
+    notes.extend(parameters.check(method, false, &at)?);
     Ok(Slice { sources, base, parameters })
 }
 

@@ -209,6 +209,7 @@ impl Drafting<'_> {
             let place = format!("slices[{at}]");
             let (members, base) = self.members(slice, &place)?;
             let length = slice.sources[0].layers.map_or(0, |(from, to)| to - from);
+            let stacks: Vec<String> = members.iter().map(|member| self.stack(member.model, &stack)).collect();
             for source in &slice.sources {
                 let has = Layers::of(self.models[self.model(&source.model)].1.dict().names())
                     .main()
@@ -225,13 +226,15 @@ impl Drafting<'_> {
                 let of_source = |at: usize| slice.sources[at].layers.map_or(0, |(from, _)| from) + offset;
                 let first = &self.models[members[0].model].1;
                 let of_layer = |name: &&str| {
-                    Split::of(name).is_some_and(|split| split.stack.ends_with(&stack) && split.layer == of_source(0))
+                    Split::of(name).is_some_and(|split| split.stack == stacks[0] && split.layer == of_source(0))
                 };
                 let names: Vec<String> = first.dict().names().filter(of_layer).map(str::to_owned).collect();
                 for name in names {
                     let Some(split) = Split::of(&name) else { continue };
-                    let shifted: Vec<String> =
-                        (0..members.len()).map(|at| split.at(of_source(members[at].source.unwrap_or(0)))).collect();
+                    let of_member = |at: usize| {
+                        Split { stack: &stacks[at], ..split }.at(of_source(members[at].source.unwrap_or(0)))
+                    };
+                    let shifted: Vec<String> = (0..members.len()).map(of_member).collect();
                     let made = Split { stack: &stack, ..split }.at(order.len());
                     let sources = self.sources(&members, &made, &name, &shifted)?;
                     self.add(&made, sources, (slice, &members, base), t)?;
@@ -242,6 +245,12 @@ impl Drafting<'_> {
         let last = slices.len() - 1;
         self.outside(&behind, &slices[last], &format!("slices[{last}]"))?;
         Ok(order)
+    }
+
+    /// The names of a model's layers before their number.
+    fn stack(&self, model: usize, like: &str) -> String {
+        let layers = Layers::of(self.models[model].1.dict().names());
+        layers.main().map_or_else(|| like.to_owned(), |(stack, _)| stack.to_owned())
     }
 
     /// Tensors outside the layers.
@@ -383,7 +392,7 @@ fn shapes(
     words: Option<&Words>,
 ) -> Result<()> {
     let axes: Vec<Vec<(String, usize)>> = match words {
-        Some(_) => models.iter().map(|(_, model)| Ok(model.token_axes()?)).collect::<Result<_>>()?,
+        Some(_) => models.iter().map(|(_, model)| Ok(token_axes(model))).collect::<Result<_>>()?,
         None => vec![Vec::new(); models.len()],
     };
     for (planned, part) in tensors.iter_mut().zip(parts) {
@@ -419,6 +428,30 @@ fn shapes(
         }
     }
     Ok(())
+}
+
+/// Parts of names of tables of tokens at the outputs.
+const OUTPUT_TABLES: [&str; 6] = [
+    "lm_head.weight",
+    "lm_head.bias",
+    "embed_out.weight",
+    "cls.predictions.bias",
+    "predictions.decoder.weight",
+    "predictions.decoder.bias",
+];
+
+/// The tensors with an entry for each token: those whose sizes tell, or else those whose names do.
+fn token_axes(model: &Checkpoint) -> Vec<(String, usize)> {
+    if let Ok(axes) = model.token_axes() {
+        return axes;
+    }
+    let rows = model.settings().and_then(|settings| settings.get("vocab_size")).and_then(Value::as_u64);
+    let is_table = |name: &str| TABLES.iter().chain(&OUTPUT_TABLES).any(|table| name.ends_with(table));
+    let tensors = model
+        .dict()
+        .iter()
+        .filter(|(name, tensor)| is_table(name) && tensor.shape().first().map(|&length| length as u64) == rows);
+    tensors.map(|(name, _)| (name.to_owned(), 0)).collect()
 }
 
 /// The types that are computed in and written.

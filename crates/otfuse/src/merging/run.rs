@@ -180,6 +180,7 @@ impl Merge {
                 stages.iter().find(|(name, _)| *name == reference.0).map(|(_, path)| path.clone())
             };
             let plan = self.plan(document, &stage)?;
+            document.notes.iter().for_each(|note| context.warn(note));
             let (donor, text) = (&plan.models[plan.donor].1, self.text.as_str());
             match (&document.name, &staging) {
                 (Some(name), Some(staging)) => {
@@ -324,8 +325,12 @@ fn beside(plan: &Plan, document: &MergeDocument, path: &Path, text: &str) -> Res
             settings.insert("vocab_size".into(), words.count.into());
         }
         if let Some(dtype) = document.out_dtype.as_ref().or(document.dtype.as_ref()) {
-            let key = if settings.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
-            settings.insert(key.into(), dtype.as_str().into());
+            // Newer versions of the library say dtype, and files of some have both.
+            let keys: Vec<&str> =
+                ["torch_dtype", "dtype"].into_iter().filter(|key| settings.contains_key(*key)).collect();
+            for key in if keys.is_empty() { vec!["dtype"] } else { keys } {
+                settings.insert(key.into(), dtype.as_str().into());
+            }
         }
         let has_output = plan.tensors.iter().any(|planned| planned.name.ends_with("lm_head.weight"));
         let had_output = donor.dict().contains("lm_head.weight")
@@ -470,7 +475,7 @@ fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
                 })
                 .collect();
             let round = |values: &mut [f64]| rounded(Some(part.working), values);
-            part.sources.iter().map(|(model, _)| words.table(*model, &all, axis, &round)).collect::<Result<_>>()?
+            words.tables(&part.sources.iter().map(|(model, _)| *model).collect::<Vec<_>>(), &all, axis, &round)?
         }
         _ => Vec::new(),
     };

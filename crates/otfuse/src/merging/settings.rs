@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use otfuse_fusion::merge::{Merge, Numbers, Parameter, Scope};
+use otfuse_fusion::merge::{self, Merge, Numbers, Parameter, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -156,18 +156,28 @@ impl Parameters {
         parsed.collect::<Result<_>>().map(Self)
     }
 
-    /// Refuses names that the method does not know, and numbers that it cannot work with.
-    pub(crate) fn check(&self, method: &dyn Merge, is_of_model: bool, place: &str) -> Result<()> {
+    /// Refuses names that no method knows, and numbers that the method cannot work with; says which names mean nothing to it.
+    pub(crate) fn check(&self, method: &dyn Merge, is_of_model: bool, place: &str) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
         for (name, setting) in &self.0 {
             let known = method.parameters().iter().find(|parameter| parameter.name == name);
             let Some(parameter) = known else {
+                let mut others = merge::METHODS.iter().flat_map(|method| method.parameters());
+                // Files that are changed from one method to another keep parameters of the first.
+                if others.any(|parameter| parameter.name == name) {
+                    notes.push(format!("{place}.{name}: merge_method {} does not look at it", method.name()));
+                    continue;
+                }
                 let names = method.parameters().iter().map(|parameter| parameter.name);
                 let message = format!("{place}.{name}: merge_method {} takes no such parameter", method.name());
                 return Err(Error::input(message).hint(suggestion(name, names, "it takes")));
             };
             if is_of_model && parameter.scope == Scope::Tensor {
-                let message = format!("{place}.{name}: {name} is one for all models, not one for each");
-                return Err(Error::input(message).hint("write it under the parameters of the file, or of the slice"));
+                notes.push(format!(
+                    "{place}.{name}: {name} is one for all models and not looked at here; it belongs under the parameters of the \
+                     file, or of a slice"
+                ));
+                continue;
             }
             let (least, most) = parameter.range;
             if let Some(number) = setting.numbers().into_iter().find(|number| !(least..=most).contains(number)) {
@@ -175,7 +185,7 @@ impl Parameters {
                 return Err(Error::input(message).hint(format!("{name}: {}", parameter.meaning)));
             }
         }
-        Ok(())
+        Ok(notes)
     }
 
     pub(crate) fn at(&self, parameter: &str, name: &str, t: f64) -> Option<f64> {
@@ -209,9 +219,18 @@ pub struct MergeParameters {
 impl MergeParameters {
     /// Refuses what the method does not know, and says what is missing.
     pub(crate) fn check(&self, method: &dyn Merge, models: usize, base: Option<usize>) -> Result<()> {
-        self.all.check(method, false, "parameters")?;
+        let refuse = |notes: Vec<String>| match notes.into_iter().next() {
+            None => Ok(()),
+            Some(note) => {
+                let names: Vec<&str> = method.parameters().iter().map(|parameter| parameter.name).collect();
+                let hint =
+                    if names.is_empty() { "leave it out".to_owned() } else { format!("it takes {}", names.join(", ")) };
+                Err(Error::input(note).hint(hint))
+            }
+        };
+        refuse(self.all.check(method, false, "parameters")?)?;
         for (at, of_model) in self.models.iter().enumerate() {
-            of_model.check(method, true, &format!("models[{at}].parameters"))?;
+            refuse(of_model.check(method, true, &format!("models[{at}].parameters"))?)?;
         }
         for parameter in method.parameters().iter().filter(|parameter| parameter.default.is_none()) {
             let is_said = |model: usize| self.models.get(model).is_some_and(|of| of.0.contains_key(parameter.name));

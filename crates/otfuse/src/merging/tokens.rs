@@ -123,9 +123,14 @@ pub(crate) struct Words {
     used: usize,
     /// For each model and row of the result, the model's own row.
     own: Vec<Vec<Option<usize>>>,
-    /// What models get that lack a token, by the row of the result.
-    default: BTreeMap<usize, Default>,
-    /// Rows that all models get from `default`.
+    /// The models' names and tokens, by row.
+    names: Vec<Reference>,
+    known: Vec<Vec<(usize, String)>>,
+    /// What was said of single tokens.
+    tokens: Tokens,
+    /// The base, if the file has one.
+    base: Option<usize>,
+    /// Rows that all models get from elsewhere.
     forced: HashSet<usize>,
     /// The files of the tokenizer, by name; without contents what must not be copied.
     pub files: Vec<(String, Option<Vec<u8>>)>,
@@ -164,8 +169,15 @@ impl Words {
         (base, is_base): (usize, bool),
     ) -> Result<Self> {
         let place = |reference: &Reference| models.iter().position(|(known, _)| known == reference).unwrap_or(base);
-        let known: Vec<Vec<(usize, String)>> =
-            models.iter().map(|(_, model)| tokens_of(model)).collect::<Result<_>>()?;
+        let of_base = tokens_of(&models[base].1)?;
+        let known: Vec<Vec<(usize, String)>> = models
+            .iter()
+            .map(|(_, model)| match has_tokenizer(model)? {
+                true => tokens_of(model),
+                // A network without one was made with the base's.
+                false => Ok(of_base.clone()),
+            })
+            .collect::<Result<_>>()?;
         let donor = match &vocabulary.source {
             Source::Union | Source::Base => base,
             Source::Model(reference) => place(reference),
@@ -203,49 +215,44 @@ impl Words {
         }
         let used = next;
         let count = vocabulary.multiple.map_or(used, |multiple| used.next_multiple_of(multiple));
-        let mut words = Self {
+        let is_forced = |token: &str| vocabulary.tokens.iter().any(|(known, row)| known == token && row.force);
+        let forced = numbers.iter().filter(|(token, _)| is_forced(token)).map(|(_, number)| *number).collect();
+        Ok(Self {
             own: known.iter().map(|known| rows_of(known, &numbers, count)).collect(),
             numbers,
             count,
             used,
-            default: BTreeMap::new(),
-            forced: HashSet::new(),
+            names: models.iter().map(|(reference, _)| reference.clone()).collect(),
+            known,
+            tokens: vocabulary.tokens.clone(),
+            base: is_base.then_some(base),
+            forced,
             files: files(&models[donor].1, &new)?,
-        };
-        words.choose(vocabulary, &known, (base, is_base), &place)?;
-        Ok(words)
+        })
     }
 
-    /// Says what models get that lack a token.
-    fn choose(
-        &mut self,
-        vocabulary: &Vocabulary,
-        known: &[Vec<(usize, String)>],
-        (base, is_base): (usize, bool),
-        place: &dyn Fn(&Reference) -> usize,
-    ) -> Result<()> {
-        let said: HashMap<&str, &Row> = vocabulary.tokens.iter().map(|(token, row)| (token.as_str(), row)).collect();
+    /// What models get that lack a token, by the row of the result, where these models are merged.
+    fn defaults(&self, members: &[usize]) -> Result<BTreeMap<usize, Default>> {
+        let said: HashMap<&str, &Row> = self.tokens.iter().map(|(token, row)| (token.as_str(), row)).collect();
+        let mut defaults = BTreeMap::new();
         for (token, number) in &self.numbers {
             let holders: Vec<(usize, usize)> =
-                self.own.iter().enumerate().filter_map(|(model, rows)| Some((model, rows[*number]?))).collect();
-            let in_model = |model: usize, wanted: &str| {
-                let found = known[model].iter().find(|(_, known)| known == wanted);
+                members.iter().filter_map(|&model| Some((model, self.own[model][*number]?))).collect();
+            let in_model = |reference: &Reference, wanted: &str| {
+                let model = self.place(reference);
+                let found = self.known[model].iter().find(|(_, known)| known == wanted);
                 found.map(|(row, _)| Default::Row { model, row: *row }).ok_or_else(|| {
-                    Error::input(format!("tokenizer.tokens.{token}: model {model} has no token '{wanted}'"))
+                    Error::input(format!("tokenizer.tokens.{token}: '{}' has no token '{wanted}'", reference.0))
                         .hint("name a network that has it")
                 })
             };
-            let row = said.get(token.as_str());
-            if row.is_some_and(|row| row.force) {
-                self.forced.insert(*number);
-            }
-            let default = match row.and_then(|row| row.origin.as_ref()) {
+            let default = match said.get(token.as_str()).and_then(|row| row.origin.as_ref()) {
                 Some(Origin::Zero) => Default::Zero,
-                Some(Origin::Model(reference)) => in_model(place(reference), token)?,
-                Some(Origin::Token(reference, wanted)) => in_model(place(reference), wanted)?,
+                Some(Origin::Model(reference)) => in_model(reference, token)?,
+                Some(Origin::Token(reference, wanted)) => in_model(reference, wanted)?,
                 Some(Origin::Number(reference, row)) => {
-                    let (model, row) = (place(reference), *row);
-                    if known[model].iter().all(|(known, _)| known < &row) {
+                    let (model, row) = (self.place(reference), *row);
+                    if self.known[model].iter().all(|(known, _)| known < &row) {
                         let message = format!("tokenizer.tokens.{token}: '{}' has no row {row}", reference.0);
                         return Err(Error::input(message).hint("rows are counted from 0"));
                     }
@@ -254,19 +261,42 @@ impl Words {
                 None => match holders[..] {
                     [] => Default::Zero,
                     [(model, row)] => Default::Row { model, row },
-                    _ => match holders.iter().find(|(model, _)| is_base && *model == base) {
+                    _ => match holders.iter().find(|(model, _)| Some(*model) == self.base) {
                         Some(&(model, row)) => Default::Row { model, row },
                         None => Default::Mean(holders),
                     },
                 },
             };
-            self.default.insert(*number, default);
+            defaults.insert(*number, default);
         }
-        Ok(())
+        Ok(defaults)
     }
 
-    /// A model's table, whose rows are those of the result: elements of one tensor along `axis`. `tables` are those of all models.
-    pub fn table(&self, model: usize, tables: &[&Tensor], axis: usize, round: &dyn Fn(&mut [f64])) -> Result<Vec<f32>> {
+    fn place(&self, reference: &Reference) -> usize {
+        self.names.iter().position(|known| known == reference).unwrap_or(0)
+    }
+
+    /// The tables of these models, whose rows are those of the result: elements of one tensor along `axis`. `tables` are those of
+    /// all models.
+    pub fn tables(
+        &self,
+        members: &[usize],
+        tables: &[&Tensor],
+        axis: usize,
+        round: &dyn Fn(&mut [f64]),
+    ) -> Result<Vec<Vec<f32>>> {
+        let defaults = self.defaults(members)?;
+        members.iter().map(|&model| self.table(model, &defaults, tables, axis, round)).collect()
+    }
+
+    fn table(
+        &self,
+        model: usize,
+        defaults: &BTreeMap<usize, Default>,
+        tables: &[&Tensor],
+        axis: usize,
+        round: &dyn Fn(&mut [f64]),
+    ) -> Result<Vec<f32>> {
         let shape = tables[model].shape();
         let (outer, inner) = (shape[..axis].iter().product::<usize>(), shape[axis + 1..].iter().product::<usize>());
         let row_of = |table: usize, outer: usize, row: usize| -> Result<Vec<f64>> {
@@ -281,7 +311,7 @@ impl Words {
             let begin = made.len();
             for number in 0..self.used {
                 let own = self.own[model][number].filter(|_| !self.forced.contains(&number));
-                let mut row = match (own, self.default.get(&number)) {
+                let mut row = match (own, defaults.get(&number)) {
                     (Some(row), _) => row_of(model, outer, row)?,
                     (None, Some(Default::Row { model, row })) => row_of(*model, outer, *row)?,
                     (None, Some(Default::Mean(holders))) => {
@@ -310,6 +340,14 @@ impl Words {
         }
         Ok(made)
     }
+}
+
+/// Whether a folder has a tokenizer at all.
+fn has_tokenizer(model: &Checkpoint) -> Result<bool> {
+    let files = model.companions()?;
+    Ok(files.iter().any(|(name, _)| {
+        FILES.contains(&name.as_str()) && name != "chat_template.jinja" && name != "tokenizer_config.json"
+    }))
 }
 
 /// The tokens of a folder that have a row, by row.
