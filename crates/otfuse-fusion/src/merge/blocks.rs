@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::kernels;
 use super::operands::Operands;
 use crate::error::FusionError;
 
@@ -27,7 +28,7 @@ pub(super) fn each_block<T: Send>(
 /// Inner products of some models' values, or of their differences from the base: the lower triangle is that of `models`, row by
 /// row, the upper one its mirror.
 pub(super) fn products(tensor: &Operands<'_>, models: &[usize], from_base: bool) -> Result<Vec<Vec<f64>>, FusionError> {
-    products_by(tensor, models, from_base, plain_dot)
+    products_by(tensor, models, from_base, kernels::dot)
 }
 
 /// The same, with an inner product of one's own.
@@ -71,24 +72,12 @@ pub(super) fn products_by(
 /// An inner product, the elements' products rounded to the files' type as tools do that compute in it.
 pub(super) fn dot(tensor: &Operands<'_>, a: &[f64], b: &[f64]) -> f64 {
     if !tensor.is_narrow() || std::ptr::eq(a, b) {
-        return plain_dot(a, b);
+        return kernels::dot(a, b);
     }
-    let mut products: Vec<f64> = a.iter().zip(b).map(|(a, b)| a * b).collect();
+    let mut products: Vec<f64> = a.to_vec();
+    kernels::zip(&mut products, b, |a, b| a * b);
     tensor.round(&mut products);
     products.iter().sum()
-}
-
-fn plain_dot(a: &[f64], b: &[f64]) -> f64 {
-    // Eight sums at a time: one alone would wait for itself.
-    let mut sums = [0.0; 8];
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        for at in 0..8 {
-            sums[at] += a[at] * b[at];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }
 
 /// `sum_k factors[k] * values_k`, of some models or of their differences from the base, which is added.
@@ -104,10 +93,10 @@ pub(super) fn combination<'a>(
         into.fill(0.0);
         for (&model, &factor) in models.iter().zip(&factors).filter(|(_, factor)| **factor != 0.0) {
             tensor.differences(model, base.as_deref(), first, &mut values)?;
-            into.iter_mut().zip(&values).for_each(|(into, value)| *into += factor * value);
+            kernels::zip(into, &values, |into, value| into + factor * value);
         }
         if let Some(base) = base {
-            into.iter_mut().zip(&base).for_each(|(into, base)| *into += base);
+            kernels::zip(into, &base, |into, base| into + base);
         }
         Ok(())
     })

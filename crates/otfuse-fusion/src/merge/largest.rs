@@ -1,12 +1,24 @@
 //! The largest of many numbers, without sorting or keeping them.
 
+use rayon::prelude::*;
+
 use super::blocks::{BLOCK, each_block};
+use super::kernels;
 use crate::error::FusionError;
 
 /// Numbers from 0 on as integers in the same order.
 pub(super) fn key(value: f64) -> u32 {
     // The bits of floats that are not negative are in order; what is no number is the largest.
     (value as f32).abs().to_bits()
+}
+
+/// The [`key`] of each absolute value.
+pub(super) fn keys_of(values: &[f64], into: &mut [u32]) {
+    kernels::wide(|| {
+        for (into, value) in into.iter_mut().zip(values) {
+            *into = (*value as f32).to_bits() & 0x7fff_ffff;
+        }
+    });
 }
 
 /// Any numbers as integers in the same order.
@@ -22,6 +34,9 @@ pub(super) fn signed_value(key: u32) -> f64 {
 
 /// Fills a block with keys: where it begins, and its place.
 pub(super) type Keys<'a> = dyn Fn(usize, &mut [u32]) -> Result<(), FusionError> + Sync + 'a;
+
+/// Keys that are counted at a time.
+const AT_ONCE: usize = 64 * BLOCK;
 
 /// The half of a key that is counted first.
 const HALF: u32 = 16;
@@ -63,9 +78,14 @@ impl Largest {
         let counts = each_block(length, |first, count| {
             let mut block = vec![0; count];
             keys(first, &mut block)?;
-            let (equal, greater) =
-                (block.iter().filter(|key| **key == border), block.iter().filter(|key| **key > border));
-            Ok((equal.count(), greater.count()))
+            Ok(kernels::wide(|| {
+                let (mut equal, mut greater) = (0_u32, 0_u32);
+                for key in &block {
+                    equal += u32::from(*key == border);
+                    greater += u32::from(*key > border);
+                }
+                (equal as usize, greater as usize)
+            }))
         })?;
         let (equal, greater) = counts.iter().fold((0, 0), |sum, found| (sum.0 + found.0, sum.1 + found.1));
         let wanted = count.min(length) - greater;
@@ -77,18 +97,25 @@ impl Largest {
         Ok(Self { border, of_border, before: before.collect() })
     }
 
-    /// Says of each key of a block, which begins at `first`, whether it is among the largest.
-    pub fn of_block(&self, first: usize, keys: &[u32]) -> Vec<bool> {
-        let mut equal = self.before.get(first / BLOCK).copied().unwrap_or_default();
-        let is_one = |&key: &u32| match key.cmp(&self.border) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => {
-                equal += 1;
-                self.of_border.contains(&(equal - 1))
+    /// 1 for each key of a block that is among the largest, 0 for the others. The block begins at `first`.
+    pub fn of_block(&self, first: usize, keys: &[u32]) -> Vec<f64> {
+        let (border, mut made) = (self.border, vec![0.0; keys.len()]);
+        let equal = kernels::wide(|| {
+            let mut equal = 0_u32;
+            for (made, &key) in made.iter_mut().zip(keys) {
+                *made = if key > border { 1.0 } else { 0.0 };
+                equal += u32::from(key == border);
             }
-        };
-        keys.iter().map(is_one).collect()
+            equal
+        });
+        if equal > 0 && !self.of_border.is_empty() {
+            let mut place = self.before.get(first / BLOCK).copied().unwrap_or_default();
+            for (made, _) in made.iter_mut().zip(keys).filter(|(_, key)| **key == border) {
+                *made = f64::from(u8::from(self.of_border.contains(&place)));
+                place += 1;
+            }
+        }
+        made
     }
 }
 
@@ -101,24 +128,31 @@ fn rank(
     keys: &Keys<'_>,
     part: impl Fn(u32) -> Option<u32> + Sync,
 ) -> Result<(u32, usize), FusionError> {
-    let mut counts = vec![0_usize; 1 << HALF];
-    let of_blocks = |first: usize, count: usize| {
-        let mut block = vec![0; count];
-        keys(first, &mut block)?;
-        Ok(block.into_iter().filter_map(&part).collect::<Vec<u32>>())
+    // Whole numbers are added, in whatever order.
+    let counted = |at: usize| -> Result<Vec<u32>, FusionError> {
+        let mut counts = vec![0_u32; 1 << HALF];
+        let (begin, end) = (at * AT_ONCE, length.min((at + 1) * AT_ONCE));
+        let mut block = vec![0; BLOCK];
+        for first in (begin..end).step_by(BLOCK) {
+            let block = &mut block[..BLOCK.min(end - first)];
+            keys(first, block)?;
+            block.iter().filter_map(|&key| part(key)).for_each(|part| counts[part as usize] += 1);
+        }
+        Ok(counts)
     };
-    // A few blocks at a time, so that not all parts are kept.
-    const AT_ONCE: usize = 64 * BLOCK;
-    for start in (0..length).step_by(AT_ONCE) {
-        let found = each_block(AT_ONCE.min(length - start), |first, count| of_blocks(start + first, count))?;
-        found.into_iter().flatten().for_each(|part| counts[part as usize] += 1);
-    }
+    let counts = (0..length.div_ceil(AT_ONCE)).into_par_iter().map(counted).try_reduce(Vec::new, |mut a, b| {
+        if a.is_empty() {
+            return Ok(b);
+        }
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        Ok(a)
+    })?;
     let mut below = below;
     for (part, count) in counts.iter().enumerate() {
-        if below + count > place {
+        if below + *count as usize > place {
             return Ok((part as u32, below));
         }
-        below += count;
+        below += *count as usize;
     }
     Ok((u32::MAX >> HALF, below))
 }
@@ -155,10 +189,10 @@ mod tests {
             order.sort_by_key(|&at| std::cmp::Reverse(values[at]));
             for count in [0, 1, length / 3, length - 1, length] {
                 let found = Largest::of(length, count, &keys).unwrap();
-                let mut expected = vec![false; length];
-                order[..count].iter().for_each(|&at| expected[at] = true);
+                let mut expected = vec![0.0; length];
+                order[..count].iter().for_each(|&at| expected[at] = 1.0);
                 let blocks = values.chunks(BLOCK).enumerate();
-                let found: Vec<bool> = blocks.flat_map(|(at, block)| found.of_block(at * BLOCK, block)).collect();
+                let found: Vec<f64> = blocks.flat_map(|(at, block)| found.of_block(at * BLOCK, block)).collect();
                 assert!(found == expected, "{length} {count}");
             }
             let mut sorted = values.clone();

@@ -3,6 +3,7 @@
 use otfuse_graph::DataType;
 
 use super::blocks::Finish;
+use super::kernels;
 use super::operands::Operands;
 use super::parameters::{FLAG, Parameter, Scope, WEIGHT};
 use super::{Base, Merge};
@@ -56,14 +57,15 @@ impl Merge for Linear {
                 tensor.read(model, first, &mut values)?;
                 match is_single {
                     // As tools that add up in single precision do, one rounding for product and sum.
-                    true => into.iter_mut().zip(&values).for_each(|(into, value)| {
-                        *into = f64::from((*into + f64::from(weight as f32) * value) as f32);
-                    }),
-                    false => into.iter_mut().zip(&values).for_each(|(into, value)| *into += weight * value),
+                    true => {
+                        let weight = f64::from(weight as f32);
+                        kernels::zip(into, &values, |into, value| f64::from((into + weight * value) as f32));
+                    }
+                    false => kernels::zip(into, &values, |into, value| into + weight * value),
                 }
             }
             if let Some(divisor) = divisor.filter(|divisor| *divisor != 1.0) {
-                into.iter_mut().for_each(|value| *value /= divisor);
+                kernels::each(into, |value| value / divisor);
             }
             Ok(())
         }))

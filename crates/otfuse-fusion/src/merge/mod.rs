@@ -5,15 +5,18 @@
 //! | `linear`, `slerp`, `nuslerp`, `multislerp`, `karcher`, `median` | means, on a line, a sphere, by rank |
 //! | `tasks` | task vectors, thinned out (`sparsify`, `largest`) and brought to agree on signs |
 //! | `model_stock`, `nearswap`, `arcee_fusion`, `sce`, `passthrough`, `fisher` | a method each |
-//! | `operands`, `parameters`, `blocks`, `rounded` | what a method is given, and how large tensors are gone through |
+//! | `made` | one tensor in the types of files |
+//! | `operands`, `parameters`, `blocks`, `kernels`, `rounded` | what a method is given, and how large tensors are gone through |
 //! | `merging` | a method and what it was told, for networks |
 
 mod arcee_fusion;
 mod blocks;
 mod fisher;
 mod karcher;
+mod kernels;
 mod largest;
 mod linear;
+mod made;
 mod median;
 mod merging;
 mod model_stock;
@@ -32,6 +35,7 @@ mod tasks;
 use crate::error::FusionError;
 
 pub use blocks::{BLOCK, Finish};
+pub use made::{Stored, made};
 pub use merging::{Choose, Merging};
 pub use operands::{Operands, Values};
 pub use parameters::{Numbers, Parameter, Scope};

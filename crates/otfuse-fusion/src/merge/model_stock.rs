@@ -1,6 +1,7 @@
 //! The mean of fine-tuned models, drawn towards their base.
 
 use super::blocks::{Finish, copy, dot, products_by};
+use super::kernels;
 use super::operands::Operands;
 use super::parameters::{FLAG, Parameter, Scope};
 use super::{Base, Merge, Others};
@@ -72,19 +73,20 @@ fn between(
     into.fill(0.0);
     for &model in others {
         tensor.read(model, first, &mut values)?;
-        into.iter_mut().zip(&values).for_each(|(into, value)| *into += value);
+        kernels::zip(into, &values, |into, value| into + value);
         tensor.round(into);
     }
-    into.iter_mut().for_each(|value| *value /= others.len() as f64);
+    let count = others.len() as f64;
+    kernels::each(into, |value| value / count);
     tensor.round(into);
     let shares: Vec<f64> = (first..first + into.len()).map(share).collect();
     let mut rest: Vec<f64> = shares.iter().map(|share| 1.0 - share).collect();
     tensor.round(&mut rest);
-    into.iter_mut().zip(&shares).for_each(|(value, share)| *value *= share);
+    kernels::zip(into, &shares, |value, share| value * share);
     tensor.round(into);
-    base.iter_mut().zip(&rest).for_each(|(value, rest)| *value *= rest);
+    kernels::zip(&mut base, &rest, |value, rest| value * rest);
     tensor.round(&mut base);
-    into.iter_mut().zip(&base).for_each(|(into, base)| *into += base);
+    kernels::zip(into, &base, |into, base| into + base);
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! What a method is given.
 
-use half::f16;
 use otfuse_graph::DataType;
 
+use super::kernels;
 use super::parameters::{Numbers, Parameter};
 use crate::error::FusionError;
 
@@ -80,7 +80,7 @@ impl Operands<'_> {
     ) -> Result<(), FusionError> {
         self.read(model, first, into)?;
         if let Some(base) = base {
-            into.iter_mut().zip(base).for_each(|(value, base)| *value -= base);
+            kernels::zip(into, base, |value, base| value - base);
             self.round(into);
         }
         Ok(())
@@ -114,12 +114,7 @@ impl Operands<'_> {
 
     /// Rounds to the files' type.
     pub fn round(&self, values: &mut [f64]) {
-        match self.rounding {
-            Some(DataType::BF16) => values.iter_mut().for_each(|value| *value = bf16(*value)),
-            Some(DataType::F16) => values.iter_mut().for_each(|value| *value = f64::from(f16::from_f32(*value as f32))),
-            Some(DataType::F32) => values.iter_mut().for_each(|value| *value = f64::from(*value as f32)),
-            _ => {}
-        }
+        kernels::round(self.rounding, values);
     }
 
     /// Whether numbers are rounded to 16 bits.
@@ -139,16 +134,6 @@ impl Operands<'_> {
         let row = self.shape.last().copied().unwrap_or(1);
         (self.len().checked_div(row).unwrap_or(0), row)
     }
-}
-
-/// Rounded to the nearest number of bfloat16, ties to even, by way of single precision as files are written.
-fn bf16(value: f64) -> f64 {
-    let bits = (value as f32).to_bits();
-    if bits & 0x7fff_ffff > 0x7f80_0000 {
-        return f64::NAN;
-    }
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000;
-    f64::from(f32::from_bits(rounded))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl Merge for Sce {
                 variances(&values, &mut keys);
                 let kept = selected.of_block(first, &keys);
                 for values in &mut values {
-                    values.iter_mut().zip(&kept).for_each(|(value, kept)| *value *= f64::from(u8::from(*kept)));
+                    values.iter_mut().zip(&kept).for_each(|(value, kept)| *value *= kept);
                 }
             }
             Ok::<_, FusionError>((base, values))

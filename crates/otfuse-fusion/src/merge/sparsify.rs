@@ -4,7 +4,8 @@ use otfuse_graph::DataType;
 use rayon::prelude::*;
 
 use super::blocks::each_block;
-use super::largest::{Keys, Largest, Ties, key};
+use super::kernels;
+use super::largest::{Keys, Largest, Ties, keys_of};
 use super::operands::Operands;
 use crate::error::FusionError;
 use crate::split_mix::SplitMix;
@@ -35,22 +36,36 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// Says of each element of a block of task vectors, which begins at `first`, whether it stays.
-    pub fn of_block(&self, first: usize, values: &[f64]) -> Option<Vec<bool>> {
-        let keys = || values.iter().map(|&value| key(value)).collect::<Vec<u32>>();
+    /// 1 for each element of a block of task vectors that stays, 0 for the others; `None` where all do. The block begins at `first`.
+    pub fn of_block(&self, first: usize, values: &[f64]) -> Option<Vec<f64>> {
+        let keys = || {
+            let mut keys = vec![0; values.len()];
+            keys_of(values, &mut keys);
+            keys
+        };
         Some(match self {
             Self::All => return None,
-            Self::None => vec![false; values.len()],
+            Self::None => vec![0.0; values.len()],
             Self::Largest(largest) => largest.of_block(first, &keys()),
             Self::Middle { most, except } => {
                 let keys = keys();
-                let except = except.of_block(first, &keys);
-                most.of_block(first, &keys).into_iter().zip(except).map(|(most, except)| most && !except).collect()
+                let mut kept = most.of_block(first, &keys);
+                kernels::zip(&mut kept, &except.of_block(first, &keys), |most, except| most * (1.0 - except));
+                kept
             }
             Self::Random { key, density } => {
-                (first..first + values.len()).map(|element| unit(*key, element) < *density).collect()
+                let mut kept = vec![0.0; values.len()];
+                let (key, density) = (*key, *density);
+                kernels::wide(|| {
+                    for (at, kept) in kept.iter_mut().enumerate() {
+                        *kept = if unit(key, first + at) < density { 1.0 } else { 0.0 };
+                    }
+                });
+                kept
             }
-            Self::Listed(kept) => kept[first..first + values.len()].to_vec(),
+            Self::Listed(kept) => {
+                kept[first..first + values.len()].iter().map(|kept| f64::from(u8::from(*kept))).collect()
+            }
         })
     }
 }
@@ -74,7 +89,7 @@ pub(super) fn kept(tensor: &Operands<'_>, model: usize, wanted: &Wanted) -> Resu
         let mut values = vec![0.0; into.len()];
         let base = tensor.base_values(first, into.len())?;
         tensor.differences(model, base.as_deref(), first, &mut values)?;
-        into.iter_mut().zip(values).for_each(|(into, value)| *into = key(value));
+        keys_of(&values, into);
         Ok(())
     };
     let keys: &Keys<'_> = &keys;
@@ -111,7 +126,9 @@ fn ranked(tensor: &Operands<'_>, model: usize, density: f64, epsilon: f64) -> Re
         let mut values = vec![0.0; count];
         let base = tensor.base_values(first, count)?;
         tensor.differences(model, base.as_deref(), first, &mut values)?;
-        Ok(values.into_iter().map(key).collect::<Vec<u32>>())
+        let mut keys = vec![0; count];
+        keys_of(&values, &mut keys);
+        Ok(keys)
     })?;
     let keys: Vec<u32> = found.into_iter().flatten().collect();
     // Rows go along the second axis; a vector is one.
@@ -163,6 +180,7 @@ fn stream(tensor: &Operands<'_>, model: usize) -> u64 {
 }
 
 /// The draw for an element, from 0 up to 1, never 1.
+#[inline(always)]
 fn unit(stream: u64, element: usize) -> f64 {
     let place = (element as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (SplitMix(stream.wrapping_add(place)).next() >> 11) as f64 / (1_u64 << 53) as f64

@@ -1,6 +1,7 @@
 //! Methods that add up what models learned beyond their base.
 
 use super::blocks::{Finish, copy, each_block};
+use super::kernels;
 use super::operands::Operands;
 use super::parameters::{ANY, FLAG, Parameter, Scope, WEIGHT};
 use super::sparsify::{Kept, Sparsity, Wanted, kept};
@@ -182,9 +183,11 @@ fn scale(tensor: &Operands<'_>, model: usize, kept: &Kept) -> Result<f64, Fusion
         let mut values = vec![0.0; count];
         let base = tensor.base_values(first, count)?;
         tensor.differences(model, base.as_deref(), first, &mut values)?;
-        let kept = kept.of_block(first, &values).unwrap_or_else(|| vec![true; count]);
-        let stays: f64 = values.iter().zip(kept).filter(|(_, kept)| *kept).map(|(value, _)| value.abs()).sum();
-        Ok((values.iter().map(|value| value.abs()).sum::<f64>(), stays))
+        let before = kernels::sum_abs(&values);
+        if let Some(kept) = kept.of_block(first, &values) {
+            kernels::zip(&mut values, &kept, |value, kept| value * kept);
+        }
+        Ok((before, kernels::sum_abs(&values)))
     })?;
     let (before, after) = sums.into_iter().fold((0.0, 0.0), |sum, of_block| (sum.0 + of_block.0, sum.1 + of_block.1));
     let (before, after) = (tensor.rounded(before), tensor.rounded(after));
@@ -196,14 +199,16 @@ impl Task {
     fn read(&self, tensor: &Operands<'_>, base: &[f64], first: usize, into: &mut [f64]) -> Result<(), FusionError> {
         tensor.differences(self.model, Some(base), first, into)?;
         if let Some(kept) = self.kept.of_block(first, into) {
-            into.iter_mut().zip(kept).for_each(|(value, kept)| *value *= f64::from(u8::from(kept)));
+            kernels::zip(into, &kept, |value, kept| value * kept);
         }
         if self.scale != 1.0 {
-            into.iter_mut().for_each(|value| *value *= self.scale);
+            let scale = self.scale;
+            kernels::each(into, |value| value * scale);
             tensor.round(into);
         }
         if self.weight != 1.0 {
-            into.iter_mut().for_each(|value| *value *= self.weight);
+            let weight = self.weight;
+            kernels::each(into, |value| value * weight);
             tensor.round(into);
         }
         Ok(())
@@ -245,20 +250,20 @@ impl Merge for Tasks {
             }
             into.fill(0.0);
             for values in &values {
-                into.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                kernels::zip(into, values, |sum, value| sum + value);
             }
             tensor.round(into);
             if agrees {
                 agree(tensor, &tasks, &values, normalizes, into);
             } else if normalizes {
-                into.iter_mut().for_each(|sum| *sum /= total);
+                kernels::each(into, |sum| sum / total);
                 tensor.round(into);
             }
             if lambda != 1.0 {
-                into.iter_mut().for_each(|sum| *sum *= lambda);
+                kernels::each(into, |sum| sum * lambda);
                 tensor.round(into);
             }
-            into.iter_mut().zip(&base).for_each(|(sum, base)| *sum += base);
+            kernels::zip(into, &base, |sum, base| sum + base);
             Ok(())
         }))
     }
@@ -266,23 +271,23 @@ impl Merge for Tasks {
 
 /// Replaces sums by sums of what has their sign.
 fn agree(tensor: &Operands<'_>, tasks: &[Task], values: &[Vec<f64>], normalizes: bool, sums: &mut [f64]) {
-    let mut elected = vec![0.0; sums.len()];
-    let mut weights = vec![0.0; sums.len()];
+    let (mut elected, mut weights) = (vec![0.0; sums.len()], vec![0.0; sums.len()]);
     for (task, values) in tasks.iter().zip(values) {
-        for (at, &value) in values.iter().enumerate() {
-            let has_sign = if sums[at] >= 0.0 { value > 0.0 } else { value < 0.0 };
-            if has_sign {
-                elected[at] += value;
-                weights[at] += task.weight;
+        let weight = task.weight;
+        kernels::wide(|| {
+            for (((elected, weights), &value), &sum) in
+                elected.iter_mut().zip(weights.iter_mut()).zip(values).zip(sums.iter())
+            {
+                let has_sign = (sum >= 0.0 && value > 0.0) || (sum < 0.0 && value < 0.0);
+                *elected += if has_sign { value } else { 0.0 };
+                *weights += if has_sign { weight } else { 0.0 };
             }
-        }
+        });
     }
     tensor.round(&mut elected);
     if normalizes {
         tensor.round(&mut weights);
-        for (value, weight) in elected.iter_mut().zip(weights) {
-            *value /= if weight == 0.0 { 1.0 } else { weight };
-        }
+        kernels::zip(&mut elected, &weights, |value, weight| value / if weight == 0.0 { 1.0 } else { weight });
         tensor.round(&mut elected);
     }
     sums.copy_from_slice(&elected);

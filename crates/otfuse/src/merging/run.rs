@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use otfuse_formats::{Checkpoint, Format};
 use otfuse_fusion::FusionError;
-use otfuse_fusion::merge::{BLOCK, Operands, Values};
+use otfuse_fusion::merge::{Operands, Stored, Values, made};
 use otfuse_graph::{DataType, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -392,61 +392,13 @@ fn card(plan: &Plan, document: &MergeDocument, path: &Path, text: &str) -> Strin
     )
 }
 
-/// Values of a tensor, rounded to the type that is computed in.
-struct Stored<'a> {
-    tensor: &'a Tensor,
-    rounding: Option<DataType>,
-}
-
-impl Values for Stored<'_> {
-    fn read(&self, first: usize, into: &mut [f64]) -> std::result::Result<(), FusionError> {
-        let size = self.tensor.data_type().size();
-        let bytes = &self.tensor.bytes()[first * size..(first + into.len()) * size];
-        match self.tensor.data_type() {
-            DataType::BF16 => {
-                for (into, bytes) in into.iter_mut().zip(bytes.chunks_exact(2)) {
-                    let bits = u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16;
-                    *into = f64::from(f32::from_bits(bits));
-                }
-            }
-            DataType::F32 => {
-                for (into, bytes) in into.iter_mut().zip(bytes.chunks_exact(4)) {
-                    *into = f64::from(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-                }
-            }
-            DataType::F64 => {
-                for (into, bytes) in into.iter_mut().zip(bytes.chunks_exact(8)) {
-                    *into = f64::from_le_bytes([
-                        bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
-                    ]);
-                }
-            }
-            _ => {
-                let values = self.tensor.range_to_f32(first..first + into.len()).unwrap_or_default();
-                into.iter_mut().zip(values).for_each(|(into, value)| *into = f64::from(value));
-            }
-        }
-        if self.rounding.is_some() {
-            rounded(self.rounding, into);
-        }
-        Ok(())
-    }
-}
-
 /// Rounds to a type.
-fn rounded(data_type: Option<DataType>, values: &mut [f64]) {
+fn rounded(data_type: DataType, values: &mut [f64]) {
     let numbers = otfuse_fusion::merge::Numbers::default();
-    let operands = Operands {
-        name: "",
-        shape: &[],
-        models: Vec::new(),
-        base: None,
-        numbers: &numbers,
-        rounding: data_type,
-        seed: 0,
-        importance: None,
-    };
-    operands.round(values);
+    let (shape, models) = (&[][..], Vec::new());
+    let rounding = Some(data_type);
+    Operands { name: "", shape, models, base: None, numbers: &numbers, rounding, seed: 0, importance: None }
+        .round(values);
 }
 
 /// One tensor of the result.
@@ -457,11 +409,6 @@ fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
     if part.is_copied {
         return copied(stored[0], planned);
     }
-    let rounding = |tensor: &Tensor| {
-        (tensor.data_type().size() > part.working.size()
-            || tensor.data_type() != part.working && part.working.size() == 2)
-            .then_some(part.working)
-    };
     let tables: Vec<Vec<f32>> = match (part.tokens, &plan.words) {
         (Some(axis), Some(words)) => {
             // A table of each network, of which some have no part in this tensor.
@@ -474,12 +421,12 @@ fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
                     )
                 })
                 .collect();
-            let round = |values: &mut [f64]| rounded(Some(part.working), values);
+            let round = |values: &mut [f64]| rounded(part.working, values);
             words.tables(&part.sources.iter().map(|(model, _)| *model).collect::<Vec<_>>(), &all, axis, &round)?
         }
         _ => Vec::new(),
     };
-    let values: Vec<Stored<'_>> = stored.iter().map(|&tensor| Stored { tensor, rounding: rounding(tensor) }).collect();
+    let values: Vec<Stored<'_>> = stored.iter().map(|&tensor| Stored::new(tensor, part.working)).collect();
     let models: Vec<&dyn Values> = match tables.is_empty() {
         true => values.iter().map(|values| values as &dyn Values).collect(),
         false => tables.iter().map(|table| table as &dyn Values).collect(),
@@ -494,28 +441,16 @@ fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
         seed,
         importance: None,
     };
-    let blame = |error: FusionError| {
-        let mut error = Error::input(format!("'{}': {error}", planned.name));
-        error.tensor = Some(planned.name.clone());
-        error
-    };
-    let finish = plan.method.prepare(&operands).map_err(blame)?;
-    let width = planned.data_type.size();
-    let mut bytes = vec![0; operands.len() * width];
-    bytes.par_chunks_mut(BLOCK * width).enumerate().try_for_each(|(at, into)| {
-        let mut block = vec![0.0; into.len() / width];
-        finish(at * BLOCK, &mut block).map_err(blame)?;
-        if planned.data_type != part.working {
-            rounded(Some(part.working), &mut block);
+    let made = made(plan.method, &operands, planned.data_type).map_err(|error| match error {
+        FusionError::ResultNotFinite { index, value, .. } => not_finite(plan, place, index, f64::from(value)),
+        error => {
+            let mut error = Error::input(format!("'{}': {error}", planned.name));
+            error.tensor = Some(planned.name.clone());
+            error
         }
-        if let Some(index) = block.iter().position(|value| !value.is_finite()) {
-            return Err(not_finite(plan, place, at * BLOCK + index, block[index]));
-        }
-        store(planned.data_type, &block, into);
-        Ok(())
-    })?;
+    });
     stored.iter().for_each(|tensor| tensor.release());
-    Tensor::new(planned.data_type, planned.shape.clone(), bytes.into()).map_err(Error::run)
+    made
 }
 
 /// A tensor that is no weight, in the type that is written.
@@ -525,30 +460,6 @@ fn copied(tensor: &Tensor, planned: &otfuse_formats::Planned) -> Result<Tensor> 
     }
     let values = tensor.to_f32().ok_or_else(|| Error::input(format!("'{}' holds no numbers", planned.name)))?;
     Ok(Tensor::from_f32_as(planned.data_type, &planned.shape, values))
-}
-
-/// Numbers as bytes of a type.
-fn store(data_type: DataType, values: &[f64], into: &mut [u8]) {
-    match data_type {
-        DataType::F32 => into
-            .chunks_exact_mut(4)
-            .zip(values)
-            .for_each(|(into, &value)| into.copy_from_slice(&(value as f32).to_le_bytes())),
-        DataType::F64 => {
-            into.chunks_exact_mut(8).zip(values).for_each(|(into, value)| into.copy_from_slice(&value.to_le_bytes()))
-        }
-        DataType::BF16 => {
-            for (into, &value) in into.chunks_exact_mut(2).zip(values) {
-                let bits = (value as f32).to_bits();
-                let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-                into.copy_from_slice(&(rounded as u16).to_le_bytes());
-            }
-        }
-        data_type => {
-            let narrow = values.iter().map(|&value| value as f32).collect();
-            into.copy_from_slice(Tensor::from_f32_as(data_type, &[values.len()], narrow).bytes());
-        }
-    }
 }
 
 fn not_finite(plan: &Plan, place: usize, index: usize, value: f64) -> Error {
