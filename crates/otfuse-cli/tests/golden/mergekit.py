@@ -608,23 +608,6 @@ def multi_cases():
     several("multi-three", first, second, last)
 
 
-EXAMPLES = {
-    "example-linear": """models:
-  - model: ../models/orca-mini
-    parameters:
-      weight: 1.0
-  - model: ../models/wizardlm
-    parameters:
-      weight: 0.3
-  - model: ../models/platypus
-    parameters:
-      weight: 0.5
-merge_method: linear
-dtype: float16
-""",
-}
-
-
 def example_cases():
     """The files of mergekit's `examples` by what they ask for; the ids are folders."""
     folder = os.environ.get("MERGEKIT_EXAMPLES")
@@ -676,6 +659,8 @@ def summary(out, config, seed):
     written = json.loads((out / "config.json").read_text())
     keys = ("num_hidden_layers", "n_layer", "vocab_size", "dtype", "tie_word_embeddings", "architectures")
     result = {"config": {key: written[key] for key in keys if key in written}}
+    if written["model_type"] == "bert":
+        del result["config"]["tie_word_embeddings"]  # a default of transformers; the inputs do not say it
     if seed:
         result["seed"] = seed
     if "tokenizer" in config or "chat_template" in config:
