@@ -6,7 +6,7 @@ usage: compare_mergekit.py OTFUSE [CASE ...] [--verbose] [--json FILE]        ne
 Runs `OTFUSE fuse mergekit/CASE/config.yml -o OUT` on each case, `--seed N` where the case has one, and prints a line for each: the largest
 relative norm of the difference over its tensors, |ours - mergekit's| / |mergekit's|, and that tensor; how many numbers differ; tensors
 that are missing, not expected, or of another shape or type; entries of config.json, tokens and chat template that differ. Ends with status 1
-unless all cases are within 4e-3, and within 1e-5 those of linear and passthrough and those without a tensor of 16 bits.
+unless all cases are within 4e-3, those without 16 bits within 5e-5 (angles in 32 bits are no nearer), linear and passthrough within 1e-6.
 """
 import argparse
 import json
@@ -19,7 +19,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent / "mergekit"
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
-LIMIT, EXACT = 4e-3, 1e-5
+LIMIT, FULL, EXACT = 4e-3, 5e-5, 1e-6
 
 
 def tensors(file):
@@ -111,7 +111,7 @@ def run(otfuse, name):
     text = (folder / "config.yml").read_text()
     methods = {line.split(":")[1].strip() for line in text.splitlines() if "merge_method:" in line}
     in_full = "float16" not in text and all(kind == "F32" for kind, _ in theirs.values())
-    limit = EXACT if methods <= {"linear", "passthrough"} or in_full else LIMIT
+    limit = EXACT if methods <= {"linear", "passthrough"} else FULL if in_full else LIMIT
     count = sum(values.size for _, values in theirs.values())
     return {"largest": worst, "tensor": at, "differing": differing, "numbers": count, "wrong": wrong, "limit": limit}
 

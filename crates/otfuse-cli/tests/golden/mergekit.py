@@ -33,19 +33,19 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path = [path for path in sys.path if pathlib.Path(path or ".").resolve() != HERE]
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import mergekit.merge_methods.generalized_task_arithmetic as task_arithmetic  # noqa: E402
-import numpy as np  # noqa: E402
-import tokenizers  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-import yaml  # noqa: E402
-from mergekit.config import MergeConfiguration  # noqa: E402
-from mergekit.io.tasks import LoaderCache  # noqa: E402
-from mergekit.merge import run_merge  # noqa: E402
-from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask  # noqa: E402
-from mergekit.options import MergeOptions  # noqa: E402
-from mergekit.scripts import multimerge  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+import mergekit.merge_methods.generalized_task_arithmetic as task_arithmetic
+import numpy as np
+import tokenizers
+import torch
+import transformers
+import yaml
+from mergekit.config import MergeConfiguration
+from mergekit.io.tasks import LoaderCache
+from mergekit.merge import run_merge
+from mergekit.merge_methods.task_adapter import ExecuteMergeMethodTask
+from mergekit.options import MergeOptions
+from mergekit.scripts import multimerge
+from safetensors.torch import load_file, save_file
 
 ROOT = HERE / "mergekit"
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -130,7 +130,7 @@ def fix_what_is_open(draws):
 
     MergeConfiguration.referenced_models = in_order
     vocabulary = transformers.PreTrainedTokenizerFast.get_vocab
-    by_number = lambda self: dict(sorted(vocabulary(self).items(), key=lambda token: token[1]))  # noqa: E731
+    by_number = lambda self: dict(sorted(vocabulary(self).items(), key=lambda token: token[1]))
     transformers.PreTrainedTokenizerFast.get_vocab = by_number
 
 
@@ -275,34 +275,32 @@ def write(name, network, state, *, dtype="float32", shards=1, tokenizer=None, re
         (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
 
 
-def family(names, network, *, size=0.08, **options):
-    """The first name: random weights; the others: those moved a little. Options by name (`shards_a`) are for one model."""
+def family(names, network, *, size=0.08, special=None, **options):
+    """The first name: random weights; the others: those moved a little. `special`: further options of single models."""
     base = fresh(names[0], network[1])
     for name in names:
-        own = {key: value[name] if isinstance(value, dict) and name in value else value for key, value in options.items()}
-        own = {key: value for key, value in own.items() if not (isinstance(value, dict) and key != "extra")}
-        write(name, network, base if name == names[0] else tuned(name, base, size), **own)
+        state = base if name == names[0] else tuned(name, base, size)
+        write(name, network, state, **options, **(special or {}).get(name, {}))
 
 
 def write_models():
     shutil.rmtree(ROOT / "models", ignore_errors=True)
     plain = llama()
-    family(["llama", "llama-a", "llama-b", "llama-c"], plain, shards={"llama-b": 3})
+    family(["llama", "llama-a", "llama-b", "llama-c"], plain, special={"llama-b": {"shards": 3}})
     write("llama-far", plain, fresh("llama-far", plain[1]))
-    family(["llama16", "llama16-a", "llama16-b", "llama16-c"], plain, dtype="bfloat16", shards={"llama16-a": 2})
+    family(["llama16", "llama16-a", "llama16-b", "llama16-c"], plain, dtype="bfloat16", special={"llama16-a": {"shards": 2}})
     write("llama16-far", plain, fresh("llama16-far", plain[1]), dtype="bfloat16")
     write("llama-half", plain, tuned("llama-half", fresh("llama", plain[1])), dtype="float16")
     mistral = llama("MistralForCausalLM", "mistral", layers=4, groups=3)
-    family(["mistral", "mistral-a", "mistral-b"], mistral, dtype="float16", shards={"mistral": 2})
+    family(["mistral", "mistral-a", "mistral-b"], mistral, dtype="float16", special={"mistral": {"shards": 2}})
     tied = llama("Qwen2ForCausalLM", "qwen2", tied=True, biases=True)
     family(["qwen", "qwen-a", "qwen-b"], tied, dtype="bfloat16")
     untied = llama("Qwen2ForCausalLM", "qwen2", biases=True)
-    family(["qwen-untied", "qwen-untied-a", "qwen-untied-b"], untied, shards={"qwen-untied-a": 2})
+    family(["qwen-untied", "qwen-untied-a", "qwen-untied-b"], untied, special={"qwen-untied-a": {"shards": 2}})
     small = gpt2()
     masks = {f"h.{layer}.attn.bias": torch.ones(1, 1, 4, 4).tril() for layer in range(2)}
-    short = lambda key: key.removeprefix("transformer.")  # noqa: E731
-    same = lambda key: key  # noqa: E731
-    family(["gpt2", "gpt2-a", "gpt2-b", "gpt2-c"], small, rename={"gpt2-b": short, "gpt2": same, "gpt2-a": same, "gpt2-c": same}, extra={"gpt2-b": masks, **{n: None for n in ("gpt2", "gpt2-a", "gpt2-c")}})
+    other = {"rename": lambda key: key.removeprefix("transformer."), "extra": masks}
+    family(["gpt2", "gpt2-a", "gpt2-b", "gpt2-c"], small, special={"gpt2-b": other})
     family(["bert", "bert-a", "bert-b"], bert())
     write_vocabularies()
     write_examples()
@@ -608,23 +606,6 @@ def multi_cases():
     several("multi-three", first, second, last)
 
 
-EXAMPLES = {
-    "example-linear": """models:
-  - model: ../models/orca-mini
-    parameters:
-      weight: 1.0
-  - model: ../models/wizardlm
-    parameters:
-      weight: 0.3
-  - model: ../models/platypus
-    parameters:
-      weight: 0.5
-merge_method: linear
-dtype: float16
-""",
-}
-
-
 def example_cases():
     """The files of mergekit's `examples` by what they ask for; the ids are folders."""
     folder = os.environ.get("MERGEKIT_EXAMPLES")
@@ -664,7 +645,7 @@ def merge(config, out):
         run(task)
 
 
-def run(task, done={}):  # noqa: B006 one process, one memory
+def run(task, done={}):
     for needed in task.arguments().values():
         run(needed)
     if done.get(task.out_path) is None:
@@ -676,6 +657,8 @@ def summary(out, config, seed):
     written = json.loads((out / "config.json").read_text())
     keys = ("num_hidden_layers", "n_layer", "vocab_size", "dtype", "tie_word_embeddings", "architectures")
     result = {"config": {key: written[key] for key in keys if key in written}}
+    if written["model_type"] == "bert":
+        del result["config"]["tie_word_embeddings"]  # a default of transformers; the inputs do not say it
     if seed:
         result["seed"] = seed
     if "tokenizer" in config or "chat_template" in config:
@@ -710,7 +693,7 @@ def main(names):
                 merge(config, out)
                 save_file(load_file(out / "model.safetensors"), folder / "expected.safetensors", metadata={"format": "pt"})
                 (folder / "expected.json").write_text(json.dumps(summary(out, config, draws.seed), indent=1, ensure_ascii=False) + "\n")
-            except Exception as error:  # noqa: BLE001 every case is tried
+            except Exception as error:
                 failed.append(name)
                 print(f"{name}: {type(error).__name__}: {str(error)[:300]}")
     print(f"{len(CASES) if not names else len(names)} cases, {len(failed)} failed")
