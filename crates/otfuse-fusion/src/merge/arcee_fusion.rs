@@ -47,7 +47,8 @@ impl Merge for ArceeFusion {
             let (mut p, mut q) = (vec![0.0; row], vec![0.0; row]);
             tensor.read(other, at * row, &mut p)?;
             tensor.read(base, at * row, &mut q)?;
-            (probabilities(tensor, &mut p), probabilities(tensor, &mut q));
+            probabilities(tensor, &mut p);
+            probabilities(tensor, &mut q);
             p.iter().zip(&mut q).for_each(|(p, q)| *q = p / *q);
             tensor.round(&mut q);
             q.iter_mut().for_each(|ratio| *ratio = ratio.ln());

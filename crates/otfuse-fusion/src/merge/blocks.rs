@@ -53,19 +53,10 @@ pub(super) fn products_by(
         }
         Ok(sums)
     })?;
-    let mut found = vec![vec![0.0; count]; count];
-    for sums in of_blocks {
-        for a in 0..count {
-            for b in 0..=a {
-                found[a][b] += sums[a * count + b];
-            }
-        }
-    }
-    for a in 0..count {
-        for b in 0..a {
-            found[b][a] = found[a][b];
-        }
-    }
+    let mut sums = vec![0.0; count * count];
+    of_blocks.iter().for_each(|of_block| sums.iter_mut().zip(of_block).for_each(|(sum, of_block)| *sum += of_block));
+    let product = |a: usize, b: usize| sums[a.max(b) * count + a.min(b)];
+    let found = (0..count).map(|a| (0..count).map(|b| product(a, b)).collect()).collect();
     Ok(found)
 }
 

@@ -109,10 +109,10 @@ impl Largest {
             equal
         });
         if equal > 0 && !self.of_border.is_empty() {
-            let mut place = self.before.get(first / BLOCK).copied().unwrap_or_default();
-            for (made, _) in made.iter_mut().zip(keys).filter(|(_, key)| **key == border) {
+            let before = self.before.get(first / BLOCK).copied().unwrap_or_default();
+            let equals = made.iter_mut().zip(keys).filter(|(_, key)| **key == border);
+            for (place, (made, _)) in (before..).zip(equals) {
                 *made = f64::from(u8::from(self.of_border.contains(&place)));
-                place += 1;
             }
         }
         made
