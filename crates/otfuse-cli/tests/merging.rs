@@ -242,3 +242,49 @@ fn with_alignment_any_method_merges_networks_of_their_own_seeds() {
     settings.refuses(&text("slerp", "parameters: {density: 0.5}"), &["density", "slerp"]);
     settings.refuses(&text("passthrough", ""), &["aligned networks"]);
 }
+
+#[test]
+fn a_search_finds_better_numbers_on_samples_held_out_and_goes_on_from_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for seed in ["1", "2"] {
+        let (code, _, stderr) = otfuse(&[
+            "train",
+            "mlp:64,16,10",
+            "--data",
+            "digits",
+            "--epochs",
+            "3",
+            "--seed",
+            seed,
+            "-o",
+            &path(&format!("{seed}.pt")),
+        ]);
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let (a, b, out, csv) = (path("1.pt"), path("2.pt"), path("f.pt"), path("s.csv"));
+    let search = |more: &[&str]| {
+        let arguments =
+            ["fuse", &a, &b, "--arch", "mlp", "--data", "digits", "-o", &out, "--search", "weight:2", "--csv", &csv];
+        otfuse(&[&arguments, more].concat())
+    };
+    let (code, stdout, stderr) = search(&["--json", "--trials", "12"]);
+    assert_eq!(code, 0, "{stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let number = |name: &str| report["search"][name].as_f64().unwrap();
+    assert!(number("held_out_best") < number("held_out_start"), "{}", report["search"]);
+    assert_eq!(report["search"]["trials"].as_array().unwrap().len(), 12);
+    assert!(report["settings"].is_object(), "the fusion stands beside");
+    let (first, bytes) = (fs::read_to_string(&csv).unwrap(), fs::read(&out).unwrap());
+    let (code, stdout, stderr) = search(&["--json", "--trials", "20"]);
+    assert_eq!(code, 0, "{stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["search"]["reused"].as_u64(), Some(12));
+    let scores = |text: &str| text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect::<Vec<_>>();
+    assert_eq!(scores(&fs::read_to_string(&csv).unwrap())[..13], scores(&first)[..]);
+    fs::remove_file(&csv).unwrap();
+    assert_eq!(search(&["--trials", "12"]).0, 0);
+    assert_eq!(fs::read(&out).unwrap(), bytes, "the same search gives the same network");
+    let refused = otfuse(&["fuse", &a, &b, "--arch", "mlp", "--data", "digits", "-o", &out, "--search", "wieght"]);
+    assert!(refused.0 == 2 && refused.2.contains("takes no parameter 'wieght'"), "{}", refused.2);
+}

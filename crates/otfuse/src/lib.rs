@@ -85,6 +85,8 @@ pub mod pages;
 mod prune;
 mod registry;
 mod run;
+#[cfg(feature = "experiment")]
+mod search;
 mod suggestion;
 mod sweep;
 #[cfg(feature = "training")]
@@ -154,6 +156,8 @@ pub use otfuse_transport as transport;
 pub use prune::{Names, PruneOptions, PruneReport, Pruned, PrunedNeurons, prune};
 pub use registry::Registry;
 pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, outputs, run, run_on};
+#[cfg(feature = "experiment")]
+pub use search::{Objective, Search, SearchOptions, SearchTrial, search};
 pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
 #[cfg(feature = "training")]
 pub use train::{

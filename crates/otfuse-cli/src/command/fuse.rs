@@ -6,13 +6,14 @@ use clap::Args;
 use otfuse::{
     Candidate, Comparison, Configuration, ConsensusName, CostName, DataOptions, Dataset, DepthName, DepthReport,
     DistilledNetwork, EffortName, Error, FuseOptions, FuseReport, InputShapes, MadeReport, MarginalName, MembersName,
-    MergeName, MethodName, ModeName, Model, OrderName, PointName, PresetName, Registry, Rehearsal, RepairName,
-    ResidualName, Result, SolverName, StartName, StatisticName, SymmetryName, TriedWay, TypeName, VocabularyName, card,
-    card_path,
+    MergeName, MethodName, ModeName, Model, Objective, OrderName, PointName, PresetName, Registry, Rehearsal,
+    RepairName, ResidualName, Result, Search, SearchOptions, SolverName, StartName, StatisticName, SymmetryName,
+    TriedWay, TypeName, VocabularyName, card, card_path,
 };
 
 use super::learning::Learning;
 use super::merging;
+use super::search;
 use super::sweep;
 use crate::arguments::{Data, Pages, Reading};
 use crate::choice::{choice, said};
@@ -66,8 +67,22 @@ pub struct Fuse {
         "target_width",
     ])]
     sweep: Option<String>,
-    /// Write the measurements of --sweep as comma-separated values
-    #[arg(long, value_name = "FILE", requires = "sweep")]
+    /// Search for numbers of the merge on training samples of --data, then merge with the best: NAME for one number, NAME:N for N from
+    /// the first layer to the last one, =LOW..HIGH for bounds; weight,density=0.1..1 or t:4 for example
+    #[arg(long, value_name = "NAME,..", requires = "data", conflicts_with_all = ["sweep", "into", "aligned_only", "dry_run"])]
+    search: Option<String>,
+    /// What --search makes best [default: loss with labels, else ensemble]
+    #[arg(long, value_parser = choice::<Objective>(), requires = "search")]
+    search_by: Option<Objective>,
+    /// The most merges that --search measures [default: 60]
+    #[arg(long, value_name = "N", requires = "search")]
+    trials: Option<usize>,
+    /// Samples that --search measures on; as many more are held out, and decide [default: 500]
+    #[arg(long, value_name = "N", requires = "search")]
+    search_samples: Option<usize>,
+    /// Write the measurements of --sweep or --search as comma-separated values; what the file of an earlier --search has is not measured
+    /// again
+    #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// Use only the first N test samples in --sweep
     #[arg(long, value_name = "N", requires = "sweep")]
@@ -322,9 +337,13 @@ impl Fuse {
             let Given { models, options, data, registry } = given;
             return self.learning.run((into, &self.reading), (&models, data, &options), output, registry, session);
         }
+        if self.csv.is_some() && self.sweep.is_none() && self.search.is_none() {
+            return Err(Error::input("`csv` goes with `sweep` or `search`").hint("leave it out"));
+        }
         match (&self.sweep, &self.output) {
+            (None, Some(output)) if self.search.is_some() => self.search(given, output, session),
             (Some(weights), _) => self.measure(given, weights, session),
-            (None, Some(output)) => self.write(given, output, session),
+            (None, Some(output)) => self.write(given, output, None, session),
             (None, None) => Err(Error::input("`output`: expected a file").hint("-o FILE says where the result goes")),
         }
     }
@@ -364,7 +383,7 @@ impl Fuse {
         Ok(Given { models, options, data, registry })
     }
 
-    fn write(&self, given: Given, output: &Path, session: &Session) -> Result<()> {
+    fn write(&self, given: Given, output: &Path, found: Option<&Search>, session: &Session) -> Result<()> {
         let Given { models, options, data, mut registry } = given;
         let is_aligned_only = options.aligned_only == Some(true);
         let mut fuse = otfuse::Fuse::new(&models).options(options);
@@ -403,7 +422,12 @@ impl Fuse {
             registry.write(&card_path(output, is_folder), card(output, is_folder, &fused.report).as_bytes())?;
         }
         registry.commit()?;
-        session.print(&fused.report, text)
+        match found {
+            Some(search) => session.print(&search::Searched { search, fusion: &fused.report }, |found| {
+                format!("{}\n\n{}", search::text(found.search), text(found.fusion))
+            }),
+            None => session.print(&fused.report, text),
+        }
     }
 
     /// Merges by a file of settings without alignment, to which options of a fusion have nothing to say.
@@ -423,6 +447,33 @@ impl Fuse {
                 .hint("write `alignment: {}` into the file to fuse aligned networks, or leave the options out"));
         };
         merging::run(merge.seed(seed.unwrap_or(0)), (path, output), (self.dry_run, self.shard_size.as_deref()), session)
+    }
+
+    /// Searches for numbers of the merge, and merges with them as it was measured: matched by weights and not repaired, unless said.
+    fn search(&self, given: Given, output: &Path, session: &Session) -> Result<()> {
+        let Given { models, mut options, data, mut registry } = given;
+        let data = data.ok_or_else(|| Error::input("`search` needs `data`").hint("it measures on training samples"))?;
+        let wanted = SearchOptions {
+            parameters: self.search.clone().unwrap_or_default(),
+            trials: self.trials,
+            objective: self.search_by,
+            samples: self.search_samples,
+        };
+        let earlier = match self.csv.as_ref().filter(|path| path.is_file()) {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Error::input(error).of(path))?),
+            None => None,
+        };
+        if let Some(path) = &self.csv {
+            registry.output("csv", path)?;
+        }
+        options.mode = options.mode.or(Some(ModeName::Weights));
+        options.repair = options.repair.or(Some(RepairName::None));
+        let found = otfuse::search(&models, &options, &wanted, &data, earlier.as_deref(), &session.context)?;
+        if let Some(path) = &self.csv {
+            registry.write(path, found.csv().as_bytes())?;
+        }
+        options.parameters = Some(found.parameters.clone());
+        self.write(Given { models, options, data: Some(data), registry }, output, Some(&found), session)
     }
 
     fn measure(&self, given: Given, weights: &str, session: &Session) -> Result<()> {

@@ -19,6 +19,7 @@ mod man;
 mod merging;
 mod prune;
 mod run;
+mod search;
 mod sweep;
 mod train;
 mod training;

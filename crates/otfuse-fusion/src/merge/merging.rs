@@ -65,6 +65,11 @@ impl Merging {
         self.method
     }
 
+    /// The base among the models.
+    pub fn base(&self) -> Option<usize> {
+        self.base
+    }
+
     /// Refuses models that the method cannot work with.
     ///
     /// # Errors

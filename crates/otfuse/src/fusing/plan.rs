@@ -195,6 +195,12 @@ impl Plan {
         found
     }
 
+    /// The base, where the merge takes one.
+    #[cfg(feature = "experiment")]
+    pub(crate) fn base(&self) -> Option<usize> {
+        self.told.merging().base()
+    }
+
     /// How aligned tensors become one.
     pub(crate) fn merging(&self) -> Merging {
         self.told.merging()

@@ -1,0 +1,37 @@
+//! What a search for numbers of a merge found, as text.
+
+use otfuse::{FuseReport, Search};
+use serde::Serialize;
+
+use crate::table::{count, table};
+
+/// A search, and the fusion with what it found.
+#[derive(Serialize)]
+pub struct Searched<'a> {
+    /// The search.
+    pub search: &'a Search,
+    /// The fusion, whose entries stand beside.
+    #[serde(flatten)]
+    pub fusion: &'a FuseReport,
+}
+
+/// The best numbers, and what they gain on samples that were held out.
+pub fn text(found: &Search) -> String {
+    let best = &found.trials[found.best];
+    let rows = found.names.iter().enumerate().map(|(at, name)| {
+        vec![name.clone(), format!("{}", found.trials[0].values[at]), format!("{}", best.values[at])]
+    });
+    let reused =
+        if found.reused > 0 { format!(", {} of them by an earlier search", found.reused) } else { String::new() };
+    format!(
+        "{}\n{} measured on {} of {}{reused}; {} on {} held out: {:.4} at the beginning, {:.4} with the best",
+        table(&["parameter", "beginning", "best"], &["beginning", "best"], rows),
+        count(found.trials.len(), "merge"),
+        count(found.samples, "sample"),
+        found.data,
+        found.objective,
+        found.held_out,
+        found.held_out_start,
+        found.held_out_best,
+    )
+}
