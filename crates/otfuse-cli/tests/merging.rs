@@ -250,7 +250,7 @@ fn a_search_finds_better_numbers_on_samples_held_out_and_goes_on_from_its_file()
     for seed in ["1", "2"] {
         let (code, _, stderr) = otfuse(&[
             "train",
-            "mlp:64,16,10",
+            "mlp:16",
             "--data",
             "digits",
             "--epochs",
