@@ -113,8 +113,7 @@ impl Merging {
         let numbers = self.numbers(name, weights);
         let models = values.iter().map(|values| values as &dyn Values).collect();
         let (base, seed) = (self.base, self.seed);
-        let operands =
-            Operands { name, shape, models, base, numbers: &numbers, rounding: None, seed, importance: None };
+        let operands = Operands { name, shape, models, base, numbers: &numbers, rounding: None, seed };
         let finish = self.method.prepare(&operands)?;
         let mut made = vec![0.0; operands.len()];
         made.chunks_mut(BLOCK).enumerate().try_for_each(|(at, block)| finish(at * BLOCK, block))?;

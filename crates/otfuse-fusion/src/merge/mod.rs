@@ -4,14 +4,13 @@
 //! |---|---|
 //! | `linear`, `slerp`, `nuslerp`, `multislerp`, `karcher`, `median` | means, on a line, a sphere, by rank |
 //! | `tasks` | task vectors, thinned out (`sparsify`, `largest`) and brought to agree on signs |
-//! | `model_stock`, `nearswap`, `arcee_fusion`, `sce`, `passthrough`, `fisher` | a method each |
+//! | `model_stock`, `nearswap`, `arcee_fusion`, `sce`, `passthrough` | a method each |
 //! | `made` | one tensor in the types of files |
 //! | `operands`, `parameters`, `blocks`, `kernels`, `rounded` | what a method is given, and how large tensors are gone through |
 //! | `merging` | a method and what it was told, for networks |
 
 mod arcee_fusion;
 mod blocks;
-mod fisher;
 mod karcher;
 mod kernels;
 mod largest;
@@ -62,7 +61,6 @@ pub static METHODS: &[&dyn Merge] = &[
     &passthrough::Passthrough,
     &median::MEDIAN,
     &median::TRIMMED_MEAN,
-    &fisher::Fisher,
 ];
 
 /// The method of a name.

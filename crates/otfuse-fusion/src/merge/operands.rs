@@ -39,8 +39,6 @@ pub struct Operands<'a> {
     pub rounding: Option<DataType>,
     /// Seed of random draws.
     pub seed: u64,
-    /// How much each model depends on each element, where that was measured.
-    pub importance: Option<Vec<&'a dyn Values>>,
 }
 
 impl Operands<'_> {
@@ -170,8 +168,7 @@ pub(super) mod tests {
             });
         }
         let models: Vec<&dyn Values> = models.iter().map(|values| *values as &dyn Values).collect();
-        let operands =
-            Operands { name: "w", shape, models, base, numbers: &numbers, rounding: None, seed: 0, importance: None };
+        let operands = Operands { name: "w", shape, models, base, numbers: &numbers, rounding: None, seed: 0 };
         let finish = method.prepare(&operands).unwrap();
         let mut out = vec![0.0; operands.len()];
         for (at, block) in out.chunks_mut(BLOCK).enumerate() {
@@ -197,7 +194,6 @@ pub(super) mod tests {
             numbers: &numbers,
             rounding: Some(DataType::BF16),
             seed: 0,
-            importance: None,
         };
         assert_eq!(tensor.rounded(1.0 + 1.0 / 256.0), 1.0);
         assert_eq!(tensor.rounded(1.0 + 3.0 / 256.0), 1.0 + 4.0 / 256.0);

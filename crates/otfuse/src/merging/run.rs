@@ -397,8 +397,7 @@ fn rounded(data_type: DataType, values: &mut [f64]) {
     let numbers = otfuse_fusion::merge::Numbers::default();
     let (shape, models) = (&[][..], Vec::new());
     let rounding = Some(data_type);
-    Operands { name: "", shape, models, base: None, numbers: &numbers, rounding, seed: 0, importance: None }
-        .round(values);
+    Operands { name: "", shape, models, base: None, numbers: &numbers, rounding, seed: 0 }.round(values);
 }
 
 /// One tensor of the result.
@@ -439,7 +438,6 @@ fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
         numbers: &part.numbers,
         rounding: Some(part.working),
         seed,
-        importance: None,
     };
     let made = made(plan.method, &operands, planned.data_type).map_err(|error| match error {
         FusionError::ResultNotFinite { index, value, .. } => not_finite(plan, place, index, f64::from(value)),
