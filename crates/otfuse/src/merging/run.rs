@@ -103,6 +103,13 @@ impl Merge {
             }
         }
         let is_folder = match donor {
+            Some(donor) if donor.format() != Format::Onnx && donor.format_at(output)? == Format::Onnx => {
+                return Err(Error::input(format!(
+                    "{}: the networks have no graph, which an ONNX file needs",
+                    output.display()
+                ))
+                .hint("write a result of the networks' own form, and make an ONNX file of it by `otfuse convert`"));
+            }
             Some(donor) => donor.format_at(output)? == Format::HuggingFace,
             None => output.extension().is_none(),
         };
@@ -181,6 +188,9 @@ impl Merge {
             };
             let plan = self.plan(document, &stage)?;
             document.notes.iter().for_each(|note| context.warn(note));
+            if let Some(warning) = strangers(&plan) {
+                context.warn(&warning);
+            }
             let (donor, text) = (&plan.models[plan.donor].1, self.text.as_str());
             match (&document.name, &staging) {
                 (Some(name), Some(staging)) => {
@@ -267,6 +277,36 @@ impl Merge {
         Ok(written?)
     }
 }
+
+/// Elements of a tensor that are compared.
+const COMPARED: usize = 1 << 16;
+
+/// Networks of one lineage point in one direction, and those that were trained from other beginnings do not. Says so of the largest tensor
+/// that is merged, by cosine with the donor's.
+fn strangers(plan: &Plan) -> Option<String> {
+    let merged = plan.parts.iter().zip(&plan.tensors).filter(|(part, planned)| {
+        !part.is_copied && part.tokens.is_none() && part.sources.len() > 1 && planned.shape.len() > 1
+    });
+    let (part, _) = merged.max_by_key(|(_, planned)| planned.shape.iter().product::<usize>())?;
+    let values = |(model, name): &(usize, String)| {
+        let tensor = plan.models[*model].1.dict().get(name)?;
+        tensor.range_to_f32(0..tensor.len().min(COMPARED))
+    };
+    let first = values(&part.sources[0])?;
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let stranger = part.sources[1..].iter().find(|source| {
+        values(source)
+            .is_some_and(|other| dot(&first, &other) < UNLIKE * (dot(&first, &first) * dot(&other, &other)).sqrt())
+    })?;
+    Some(format!(
+        "'{}' and '{}' have no common beginning: their neurons are in unlike orders, and what is merged index by index computes nothing \
+         of theirs; `alignment: {{}}` in the file aligns them first",
+        plan.models[part.sources[0].0].0.0, plan.models[stranger.0].0.0
+    ))
+}
+
+/// Networks whose weights have a smaller cosine were not fine-tuned from one.
+const UNLIKE: f64 = 0.1;
 
 /// What is said of tensors that have no part.
 fn left_out(names: &[String]) -> String {
