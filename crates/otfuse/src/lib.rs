@@ -87,6 +87,7 @@ mod run;
 mod sweep;
 #[cfg(feature = "training")]
 mod train;
+mod vectors;
 mod verify;
 mod work;
 
@@ -152,6 +153,11 @@ pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
 pub use train::{
     DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
     UsedTraining, distill, finetune, schedule, train, untrained,
+};
+pub use vectors::{
+    ExtractOptions, ExtractReport, ExtractedLayer, ExtractedLora, LoraAdapter, MergeLoraReport, MergedAdapter,
+    MergedLora, TransportMeasures, TransportOptions, TransportRehearsal, TransportReport, TransportSeconds,
+    Transported, adapted, extract_lora, merge_lora, rehearse_transport, transport_task_vector,
 };
 pub use verify::{
     ROTATION_TOLERANCE, RotationProof, TOLERANCE, Verification, Verified, VerifyError, random_orders, verify,
