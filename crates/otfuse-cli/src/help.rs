@@ -64,6 +64,39 @@ const SHORT: &[Short] = &[
         ],
     },
     Short {
+        command: "transport-task-vector",
+        shown: &["output", "arch", "data", "normalize", "scale", "follow", "samples", "repair", "dry_run", "json"],
+        examples: [
+            (
+                "otfuse transport-task-vector a.onnx a-tuned.onnx b.onnx -o b-tuned.onnx --data npz:x.npz",
+                "with samples, which need no labels",
+            ),
+            (
+                "otfuse transport-task-vector a.onnx a-tuned.onnx b.onnx -o b-tuned.onnx",
+                "the difference of weights alone",
+            ),
+            ("otfuse transport-task-vector a adapter b -o b-tuned --data text:FILE", "a LoRA adapter of a"),
+        ],
+    },
+    Short {
+        command: "extract-lora",
+        shown: &["output", "arch", "rank", "energy", "linear_only", "json"],
+        examples: [
+            ("otfuse extract-lora tuned base -o adapter --rank 16", "two Hugging Face folders"),
+            ("otfuse extract-lora tuned base -o adapter --energy 0.95", "as many ranks as each layer needs"),
+            ("otfuse extract-lora tuned.pt base.pt --arch vgg -o adapter --rank 8", "two checkpoints"),
+        ],
+    },
+    Short {
+        command: "merge-lora",
+        shown: &["output", "weights", "json"],
+        examples: [
+            ("otfuse merge-lora base adapter -o merged", "as PEFT merges it"),
+            ("otfuse merge-lora base first second -o merged --weights 0.7,0.3", "two adapters"),
+            ("otfuse merge-lora base.safetensors adapter -o merged.safetensors", "into a file of tensors"),
+        ],
+    },
+    Short {
         command: "compare",
         shown: &["arch", "data", "limit", "report", "csv", "json"],
         examples: [
@@ -270,6 +303,11 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "merge",
             "t",
             "weights",
+            "scale",
+            "follow",
+            "rank",
+            "energy",
+            "linear_only",
             "repair",
             "ridge",
             "importance",

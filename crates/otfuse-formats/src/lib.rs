@@ -33,6 +33,7 @@ pub mod pytorch;
 mod read;
 pub mod safetensors;
 pub mod state_dict;
+mod tensor_file;
 pub mod untrained;
 
 pub use catalogue::Family;
@@ -43,3 +44,4 @@ pub use format::Format;
 pub use model::{Architecture, Model, ModelError, Source, Tensors};
 pub use read::read_state_dict;
 pub use state_dict::StateDict;
+pub use tensor_file::{Named, TensorFile};

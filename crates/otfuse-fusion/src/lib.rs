@@ -30,6 +30,7 @@ mod frechet;
 mod fuse;
 mod importance;
 mod latent;
+mod low_rank;
 mod map;
 mod matching;
 pub mod merge;
@@ -47,6 +48,7 @@ mod settings;
 mod split_mix;
 mod sweep;
 mod transform;
+mod vector;
 
 pub use activations::Activations;
 pub use alignment::{GroupAlignment, InputAlignment, ModelAlignment, SavedPlan};
@@ -57,14 +59,16 @@ pub use frechet::frechet_distance;
 pub use fuse::{Aligned, Fusion, align_all, fuse};
 pub use importance::Deviations;
 pub use latent::{FirstOrder, LatentAxis, LatentError, NoiseSymmetry, match_noise};
+pub use low_rank::{LowRank, Truncation, low_rank};
 pub use merge::Merging;
 pub use networks::Networks;
 pub use observer::Progress;
 pub use partial::{Apart, Resized, fuse_partially};
 pub use prune::{Importance, PruneError, PruneSettings, PrunedGroup, Pruning, prune};
 pub use repair::{
-    Answer, Answering, ClassMoments, Fit, Known, LinearUnit, Loaded, NormalEquations, Normalization, Recall, Recalled,
-    Repair, RepairError, RunError, Runner, SeenInputs, balance, recall, repair, repair_without_data,
+    Answer, Answering, Carried, Carry, ClassMoments, Fit, Known, LinearUnit, Loaded, NormalEquations, Normalization,
+    Recall, Recalled, Repair, RepairError, RunError, Runner, SeenInputs, balance, carry, recall, repair,
+    repair_without_data,
 };
 pub use residual::Residual;
 pub use rotation::{NotRotated, Rotated, RotationCounts, Rotations, rotated};

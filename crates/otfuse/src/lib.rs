@@ -93,6 +93,7 @@ mod sweep;
 mod train;
 #[cfg(feature = "experiment")]
 mod typed;
+mod vectors;
 mod verify;
 mod work;
 
@@ -163,6 +164,11 @@ pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
 pub use train::{
     DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
     UsedTraining, distill, finetune, schedule, train, untrained,
+};
+pub use vectors::{
+    ExtractOptions, ExtractReport, ExtractedLayer, ExtractedLora, LoraAdapter, MergeLoraReport, MergedAdapter,
+    MergedLora, TransportMeasures, TransportOptions, TransportRehearsal, TransportReport, TransportSeconds,
+    Transported, adapted, extract_lora, merge_lora, rehearse_transport, transport_task_vector,
 };
 pub use verify::{
     ROTATION_TOLERANCE, RotationProof, TOLERANCE, Verification, Verified, VerifyError, random_orders, verify,

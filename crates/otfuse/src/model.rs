@@ -141,6 +141,11 @@ impl Model {
         Ok(Self::held(name, Held::Tensors, file))
     }
 
+    /// The network of these tensors; `path` is what errors and reports call it.
+    pub(crate) fn filled(path: &Path, tensors: StateDict, format: Format, architecture: &Architecture) -> Result<Self> {
+        Ok(Self::held(path, Held::Tensors, File::of_state_dict(path, tensors, format, architecture)?))
+    }
+
     /// The same network, whose weights are written in another element type.
     pub(crate) fn retyped(&self, data_type: DataType) -> Result<Self> {
         let file = self.file()?.retyped(data_type)?;

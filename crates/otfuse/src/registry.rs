@@ -153,10 +153,10 @@ impl Registry {
         beside.iter().filter(|file| *file != path).try_for_each(|file| self.add(option, file, Place::File))
     }
 
-    /// A folder that is made whole, with a network in it.
+    /// A folder that will be made whole.
     ///
     /// # Errors
-    /// One that is there and not empty, or holds an input.
+    /// One that is there and not empty, or is an input or another output.
     pub fn folder(&mut self, option: &str, path: &Path) -> Result<()> {
         self.add(option, path, Place::Folder)?;
         Ok(check_folder_target(path)?)

@@ -9,6 +9,7 @@ mod demo;
 mod distill;
 mod eval;
 mod experiment;
+mod extract_lora;
 mod finetune;
 mod fuse;
 mod generate;
@@ -16,6 +17,7 @@ mod inspect;
 mod interpolate;
 mod learning;
 mod man;
+mod merge_lora;
 mod merging;
 mod prune;
 mod run;
@@ -23,6 +25,7 @@ mod search;
 mod sweep;
 mod train;
 mod training;
+mod transport_task_vector;
 mod verify;
 
 use clap::Subcommand;
@@ -56,6 +59,12 @@ commands!(
     align::Align,
     /// Bring a network's neurons into the order that an earlier alignment found
     apply::Apply,
+    /// Add what one network learned since to another, whose neurons it is aligned to
+    transport_task_vector::TransportTaskVector,
+    /// Take the difference between two networks as a LoRA adapter
+    extract_lora::ExtractLora,
+    /// Merge LoRA adapters into their base
+    merge_lora::MergeLora,
     /// Compare networks: neurons, layers, predictions
     compare::Compare,
     /// Measure the networks on the way between networks, before and after alignment

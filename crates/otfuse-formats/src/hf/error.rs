@@ -65,6 +65,10 @@ impl HfError {
         match self {
             Self::Format(error) => error.hint(),
             Self::MissingFile { .. } => "name a file inside it, or a folder that save_pretrained has written".into(),
+            Self::Adapter { kind, .. } if kind.contains("LoRA") => {
+                "merge it into its base first: `otfuse merge-lora BASE ADAPTER -o MERGED`, then take the merged network"
+                    .into()
+            }
             Self::Adapter { .. } => "merge it into its base first: PeftModel.from_pretrained(base, folder)\
                                      .merge_and_unload().save_pretrained(merged), then fuse the merged folders"
                 .into(),

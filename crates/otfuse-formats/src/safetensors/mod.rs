@@ -10,8 +10,8 @@ use safetensors::Dtype;
 
 pub use self::reader::{read_safetensors, read_safetensors_bytes};
 pub use self::sharded::read_sharded_safetensors;
-pub use self::writer::write_safetensors;
 pub(crate) use self::writer::write_safetensors_of;
+pub use self::writer::{write_safetensors, write_safetensors_to};
 
 /// The key of the header that holds text instead of a tensor.
 const METADATA_KEY: &str = "__metadata__";

@@ -29,6 +29,14 @@ pub fn write_safetensors(path: &Path, dict: &StateDict) -> Result<(), FormatErro
     Outputs::at_once(|outputs| write_safetensors_of(outputs, path, dict))
 }
 
+/// [`write_safetensors`] as one of several outputs.
+///
+/// # Errors
+/// As [`write_safetensors`].
+pub fn write_safetensors_to(outputs: &Outputs, path: &Path, dict: &StateDict) -> Result<(), FormatError> {
+    write_safetensors_of(outputs, path, dict)
+}
+
 /// [`write_safetensors`] as one of several outputs, for tensors that are made one after the other.
 pub(crate) fn write_safetensors_of(outputs: &Outputs, path: &Path, contents: &dyn Contents) -> Result<(), FormatError> {
     let dict = contents.dict();

@@ -9,6 +9,7 @@
 
 pub(crate) mod activation;
 mod balance;
+mod carry;
 mod choice;
 mod cholesky;
 mod data_free;
@@ -35,6 +36,7 @@ use crate::networks::Networks;
 use refit::Refit;
 
 pub use balance::balance;
+pub use carry::{Carried, Carry, carry};
 pub use choice::{Answer, Repair, RepairError};
 pub use data_free::repair_without_data;
 pub use normal_equations::{Fit, NormalEquations};

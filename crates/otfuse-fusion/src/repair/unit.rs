@@ -77,6 +77,15 @@ impl LinearUnit {
 
     /// The same with the layers whose weight is turned before it is multiplied with.
     pub(crate) fn with_turned(graph: &Graph) -> Vec<Self> {
+        Self::turned_too(graph, false)
+    }
+
+    /// The same with both of these.
+    pub(crate) fn with_all(graph: &Graph) -> Vec<Self> {
+        Self::turned_too(graph, true)
+    }
+
+    fn turned_too(graph: &Graph, takes_transposed: bool) -> Vec<Self> {
         let readers = graph.consumers();
         let is_turn = |operator: &Operator| match operator {
             Operator::Transpose { permutation } => permutation.as_deref().is_none_or(|order| order == [1, 0]),
@@ -89,7 +98,7 @@ impl LinearUnit {
             (is_matrix && is_own).then_some((turned, weight))
         };
         let turned = graph.nodes().filter_map(of).collect();
-        let wiring = Wiring { graph, readers, turned, takes_transposed: false };
+        let wiring = Wiring { graph, readers, turned, takes_transposed };
         graph.nodes().filter_map(|(id, _)| wiring.unit(id)).collect()
     }
 }

@@ -214,7 +214,7 @@ impl Group {
         }
     }
 
-    fn repair_error(&self, error: RepairError) -> Error {
+    pub(crate) fn repair_error(&self, error: RepairError) -> Error {
         match error {
             RepairError::Runtime { model, source } => match source.downcast::<RuntimeError>() {
                 Ok(error) => self.run_error(model, *error),
