@@ -288,3 +288,32 @@ fn a_search_finds_better_numbers_on_samples_held_out_and_goes_on_from_its_file()
     let refused = otfuse(&["fuse", &a, &b, "--arch", "mlp", "--data", "digits", "-o", &out, "--search", "wieght"]);
     assert!(refused.0 == 2 && refused.2.contains("takes no parameter 'wieght'"), "{}", refused.2);
 }
+
+#[test]
+fn the_base_is_the_last_model_as_they_were_named_whatever_their_order_makes_no_difference_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let models = golden().join("models");
+    let of = |name: &str| models.join(name);
+    let (a, b, base) = (of("llama-a"), of("llama-far"), of("llama"));
+    let merge = |order: [&Path; 3], more: &[&str]| {
+        let _ = fs::remove_dir_all(&out);
+        let names = order.map(at);
+        let arguments =
+            ["fuse", names[0], names[1], names[2], "--method", "average", "--merge", "task_arithmetic", "-o", at(&out)];
+        let (code, _, stderr) = otfuse(&[&arguments, more].concat());
+        assert_eq!(code, 0, "{stderr}");
+        named(Checkpoint::open(&out).unwrap().dict().iter())
+    };
+    let found = merge([&a, &b, &base], &["--parameter", "weight=0.5"]);
+    let values = |folder: &Path| named(Checkpoint::open(folder).unwrap().dict().iter());
+    let (a_values, b_values, base_values) = (values(&a), values(&b), values(&base));
+    for (name, found) in &found {
+        let expected = (0..found.len()).map(|at| {
+            let (base, a, b) = (base_values[name][at], a_values[name][at], b_values[name][at]);
+            base + 0.5 * (a - base) + 0.5 * (b - base)
+        });
+        assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-5), "{name}");
+    }
+    assert_eq!(merge([&base, &a, &b], &["--parameter", "weight=0.5", "--base", "0"]), found);
+}

@@ -9,6 +9,8 @@ use cmaes::{CMAESOptions, DVector};
 use otfuse_fusion::merge::Scope;
 use otfuse_fusion::{Aligned, FusionError};
 use otfuse_runtime::{Answers, Executable, Probabilities, predict_as};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::Serialize;
 
 use crate::choices::choices;
@@ -341,6 +343,21 @@ fn told(options: &FuseOptions, coefficients: &[Coefficient], values: &[f64]) -> 
     parameters
 }
 
+/// As many places for the search as for what is held out, drawn without order: samples at even steps need not be like the others.
+fn drawn(samples: usize, count: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut places: Vec<usize> = (0..samples).collect();
+    let count = count.min(samples / 2);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    for place in 0..2 * count {
+        let rest = (samples - place) as u64;
+        places.swap(place, place + (random.next_u64() % rest) as usize);
+    }
+    let (mut search, mut held) = (places[..count].to_vec(), places[count..2 * count].to_vec());
+    search.sort_unstable();
+    held.sort_unstable();
+    (search, held)
+}
+
 /// Measures merges.
 struct Judge<'a> {
     models: &'a [Model],
@@ -365,9 +382,8 @@ impl<'a> Judge<'a> {
     ) -> Result<Self> {
         let refs: Vec<&Model> = models.iter().collect();
         let train = fitted(Cow::Owned(data.samples(SplitName::Train, None)?), &refs, context)?;
-        let all = train.spread(2 * wanted.samples.unwrap_or(500).max(1));
-        let (even, odd): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|index| index % 2 == 0);
-        let (samples, held) = (all.chosen(&even), all.chosen(&odd));
+        let (of_search, of_held) = drawn(train.len(), wanted.samples.unwrap_or(500).max(1), plan.seed);
+        let (samples, held) = (train.chosen(&of_search), train.chosen(&of_held));
         if held.is_empty() {
             return Err(Error::input("`search` needs at least two samples").hint("name a larger data set"));
         }

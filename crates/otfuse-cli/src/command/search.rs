@@ -24,7 +24,7 @@ pub fn text(found: &Search) -> String {
     let reused =
         if found.reused > 0 { format!(", {} of them by an earlier search", found.reused) } else { String::new() };
     format!(
-        "{}\n{} measured on {} of {}{reused}; {} on {} held out: {:.4} at the beginning, {:.4} with the best",
+        "{}\n{} measured on {} of {}{reused}; {} on {} held out: {:.4} at the beginning, {:.4} with the best{alone}",
         table(&["parameter", "beginning", "best"], &["beginning", "best"], rows),
         count(found.trials.len(), "merge"),
         count(found.samples, "sample"),

@@ -259,7 +259,10 @@ impl Fuse {
         let (mut models, mut options) = (self.models.clone(), self.options.clone());
         let first = Plan::resolve(&options, &models, self.purpose())?;
         let words = self.words(&mut models, first.anchor, context)?;
+        // A base, and what is told of single models, are of the models as they were named.
+        let is_told = plan::takes_tasks(&options) || options.base.is_some() || options.parameters.is_some();
         let is_free = options.anchor.is_none()
+            && !is_told
             && matches!(options.preset, None | Some(PresetName::Converged))
             && models.len() > 2;
         let read = self.source.as_ref().map(Training::of);

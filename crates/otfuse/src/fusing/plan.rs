@@ -329,7 +329,7 @@ fn check_numbers(options: &FuseOptions, width_budget: Option<f64>, repair: Repai
 }
 
 /// Whether differences from a base are merged.
-fn takes_tasks(options: &FuseOptions) -> bool {
+pub(super) fn takes_tasks(options: &FuseOptions) -> bool {
     options.merge.is_some_and(|merge| merge.method().base() == Base::Required)
 }
 
