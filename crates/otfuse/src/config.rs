@@ -87,7 +87,7 @@ impl FuseConfig {
     /// # Errors
     /// A file that cannot be read, is not YAML, or holds what is not known; names what was meant.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let text = otfuse_formats::read_regular_text(path)
             .map_err(|error| Error::input(error).of(path).hint("a file of settings is a YAML file of text"))?;
         Self::parse(&text).map_err(|error| error.of(path))
     }

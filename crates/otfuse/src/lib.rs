@@ -85,6 +85,7 @@ mod prune;
 mod registry;
 mod run;
 mod sweep;
+mod text;
 #[cfg(feature = "training")]
 mod train;
 mod verify;
@@ -113,6 +114,7 @@ pub use demo::{Demo, DemoRow, demo};
 pub use depth::{DepthReport, PairedModel, deepen};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
+pub use files::check_inputs;
 #[cfg(feature = "training")]
 pub use fusing::DistilledNetwork;
 pub use fusing::{
@@ -149,6 +151,7 @@ pub use registry::Registry;
 pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, outputs, run, run_on};
 pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
 #[cfg(feature = "training")]
+pub use text::{visible, visible_json};
 pub use train::{
     DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
     UsedTraining, distill, finetune, schedule, train, untrained,
