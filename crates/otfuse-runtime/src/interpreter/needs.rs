@@ -122,7 +122,7 @@ impl<B: Backend> Shapes<'_, B> {
             Operator::DeformConv(conv) => {
                 let made = self.windows(0, 1, &conv.window)?;
                 let beside = made.operations.saturating_mul(4) / (self.shape(1)?[0].max(1) as u64);
-                Made { beside, operations: made.operations.saturating_mul(ELEMENT / 8), ..made }
+                Made { beside, operations: made.operations.saturating_mul(ELEMENT), ..made }
             }
             Operator::QLinearConv(conv) => self.windows(0, 3, &conv.window)?,
             Operator::ConvTranspose(conv) => self.transposed(conv)?,
@@ -206,8 +206,9 @@ impl<B: Backend> Shapes<'_, B> {
                 Made::of(self.len(0), 1)
             }
             Operator::Split { .. } | Operator::Slice | Operator::Transpose { .. } => Made::of(self.len(0), ELEMENT),
-            Operator::Concat { .. }
-            | Operator::BatchNormalization { .. }
+            // Short runs are copied one by one.
+            Operator::Concat { .. } => Made::of(self.all(), 8 * ELEMENT),
+            Operator::BatchNormalization { .. }
             | Operator::BatchNormalizationInTraining { .. }
             | Operator::InstanceNormalization { .. }
             | Operator::LayerNormalization { .. }
