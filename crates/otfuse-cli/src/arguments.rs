@@ -10,6 +10,25 @@ use otfuse::{
 
 use crate::choice::{choice, said};
 
+/// A number of bytes, as 800MB or 8GiB.
+pub fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => 0,
+    };
+    let number = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.filter(|&bytes| bytes > 0).ok_or_else(|| "expected a number of bytes, such as 8GiB, 800MB or 1000000".into())
+}
+
 /// How to read models without a graph.
 #[derive(Args, Debug, Clone)]
 pub struct Reading {

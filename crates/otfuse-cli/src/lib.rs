@@ -37,6 +37,16 @@ struct Arguments {
     /// cuda or wgpu)
     #[arg(long, global = true, value_name = "NAME")]
     device: Option<String>,
+    /// Bytes that values may take while a network is run, and that sweeps and repairs without data hold, as 8GiB
+    ///
+    /// Without, a run may take what follows from the size of the network and its inputs, and no more than half of the machine's
+    /// memory.
+    #[arg(long, global = true, value_name = "BYTES", value_parser = arguments::bytes)]
+    memory: Option<u64>,
+    /// Nodes of networks that may be executed in all, in place of what follows from their size; the number of operations is not
+    /// limited then
+    #[arg(long, global = true, value_name = "N")]
+    max_steps: Option<u64>,
     /// What to do
     #[command(subcommand)]
     command: Command,
@@ -65,10 +75,14 @@ pub fn main_with(words: impl IntoIterator<Item = OsString>, interrupted: impl Fn
     let spelling = Spelling::of(&Arguments::command());
     interruption::watch(interrupted);
     let result = panic::guarded(|| {
-        let session = Session::new(words, arguments.json, arguments.device.as_deref(), spelling.clone())?;
+        let Arguments { json, device, memory, max_steps, .. } = &arguments;
+        let limits = session::Limits { memory: *memory, steps: *max_steps };
+        let session = Session::new(words, *json, device.as_deref(), &limits, spelling.clone())?;
         arguments.command.run(&session)
     });
     let Err(error) = result else { return 0 };
+    // What reads as damaged may have been shortened meanwhile.
+    let error = otfuse::check_inputs().err().unwrap_or(error);
     terminal::complain(&error, &spelling);
     match error.kind {
         ErrorKind::Input | ErrorKind::Budget => 2,

@@ -17,12 +17,34 @@ pub struct Session {
     pub context: Context,
 }
 
+/// What may be taken, where it was typed.
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Nodes that are executed.
+    pub steps: Option<u64>,
+}
+
 impl Session {
-    /// What was typed, results as JSON or text, networks on a device, warnings in a spelling.
-    pub fn new(words: Vec<OsString>, json: bool, device: Option<&str>, spelling: Spelling) -> Result<Self> {
+    /// What was typed, results as JSON or text, networks on a device within limits, warnings in a spelling.
+    pub fn new(
+        words: Vec<OsString>,
+        json: bool,
+        device: Option<&str>,
+        limits: &Limits,
+        spelling: Spelling,
+    ) -> Result<Self> {
         let context = Context::new().observer(Bars::new(spelling));
         let context = match device {
             Some(name) => context.device(name)?,
+            None => context,
+        };
+        let context = match limits.memory {
+            Some(bytes) => context.memory(bytes).run_memory(bytes),
+            None => context,
+        };
+        let context = match limits.steps {
+            Some(steps) => context.steps(steps),
             None => context,
         };
         Ok(Self { words, json, context })
@@ -36,11 +58,13 @@ impl Session {
 
     /// Prints a result: as JSON, or what `text` makes of it.
     pub fn print<T: Serialize>(&self, result: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+        otfuse::check_inputs()?;
         let mut shown = if self.json {
             serde_json::to_string_pretty(result).map_err(|error| Error::run(format!("cannot write JSON: {error}")))?
         } else {
             text(result)
         };
+        shown = if self.json { otfuse::visible_json(&shown) } else { otfuse::visible(&shown, true) }.into_owned();
         if !shown.ends_with('\n') {
             shown.push('\n');
         }

@@ -8,7 +8,7 @@ pub fn table(header: &[&str], right: &[&str], rows: impl IntoIterator<Item = Vec
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| otfuse::visible(cell, false)));
     }
     for (index, name) in header.iter().enumerate() {
         if let Some(column) = table.column_mut(index) {

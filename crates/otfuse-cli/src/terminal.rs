@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use otfuse::{Error, Event, Observer};
+use otfuse::{Error, Event, Observer, visible};
 
 use crate::spelling::Spelling;
 
@@ -34,7 +34,7 @@ impl Observer for Bars {
                 if let Ok(style) = style {
                     bar.set_style(style);
                 }
-                bar.set_prefix(name.to_owned());
+                bar.set_prefix(visible(name, false).into_owned());
                 bars.insert(stage, bar);
             }
             Event::Advanced { stage, done, total, remark } => {
@@ -42,7 +42,7 @@ impl Observer for Bars {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
                 if !remark.is_empty() {
-                    bar.set_message(remark.to_owned());
+                    bar.set_message(visible(remark, false).into_owned());
                 }
             }
             Event::Finished { stage } => {
@@ -52,7 +52,7 @@ impl Observer for Bars {
                 }
             }
             Event::Warning(text) => self.all.suspend(|| warn(&self.spelling.typed(text))),
-            Event::Note(text) => self.all.suspend(|| eprintln!("note: {}", self.spelling.typed(text))),
+            Event::Note(text) => self.all.suspend(|| eprintln!("note: {}", told(&self.spelling.typed(text)))),
             _ => {}
         }
     }
@@ -60,13 +60,19 @@ impl Observer for Bars {
 
 /// Prints an error and its hint.
 pub fn complain(error: &Error, spelling: &Spelling) {
-    eprintln!("error: {}", spelling.typed(&error.message));
+    eprintln!("error: {}", told(&spelling.typed(&error.message)));
     if let Some(hint) = &error.hint {
-        eprintln!("hint: {}", spelling.typed(hint));
+        eprintln!("hint: {}", told(&spelling.typed(hint)));
     }
+}
+
+/// Text as it is shown. Its lines but the first stand further right, so that none that a file made up looks like one of the
+/// program's own.
+fn told(text: &str) -> String {
+    visible(text, true).replace('\n', "\n    ")
 }
 
 /// Prints a warning.
 pub fn warn(message: &str) {
-    eprintln!("warning: {message}");
+    eprintln!("warning: {}", told(message));
 }

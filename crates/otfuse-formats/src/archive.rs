@@ -8,10 +8,15 @@ use zip::{CompressionMethod, ZipArchive};
 
 use crate::FormatError;
 use crate::error::Blame;
+use crate::machine::memory_limit;
 
 /// Deflate shrinks no input by more than this factor, so an archive whose entries do not overlap cannot unpack to
 /// more than this many times its own length.
 const DEFLATE_MAX_RATIO: u64 = 1032;
+
+/// What all entries of an archive may unpack to for each byte of it, beside what any may; more only where the machine has plenty.
+const RATIO: u64 = 64;
+const BASE: u64 = 64 << 20;
 
 /// How a zip archive begins.
 pub(crate) const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
@@ -61,13 +66,18 @@ impl<'a> Archive<'a> {
                 Ok(Some(self.bytes.slice(start as usize..end as usize)))
             }
             CompressionMethod::Deflated => {
-                let limit = (self.bytes.len() as u64).saturating_mul(DEFLATE_MAX_RATIO);
+                let length = self.bytes.len() as u64;
+                let honest = length.saturating_mul(RATIO).saturating_add(BASE).max(memory_limit() / 4);
+                let limit = length.saturating_mul(DEFLATE_MAX_RATIO).min(honest);
                 self.unpacked = self.unpacked.saturating_add(size);
                 if self.unpacked > limit {
                     return Err(blame.limit(name, limit, self.unpacked));
                 }
                 let entry = self.archive.by_index(index).map_err(broken)?;
+                // As long as it says, not up to twice as long.
                 let mut data = Vec::new();
+                let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+                data.try_reserve_exact(room).map_err(|_| blame.limit(name, limit, size))?;
                 // One byte more than announced shows an entry that is longer than it says.
                 entry
                     .take(size.saturating_add(1))

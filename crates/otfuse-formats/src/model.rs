@@ -206,6 +206,7 @@ impl Model {
     pub fn save_to(&self, outputs: &Outputs, graph: &Graph, path: &Path) -> Result<(), ModelError> {
         let format = self.format_at(path)?;
         if format == Format::Onnx {
+            retype::check_finite_graph(graph, &self.graph, path)?;
             return Ok(write_onnx_to(outputs, path, self.proto(graph, path)?, &WriteOptions::default())?);
         }
         self.write(outputs, format, &self.dict(graph, path)?, path)

@@ -235,7 +235,7 @@ impl Recorded<'_> {
             samples += outer;
             all.extend(values);
         }
-        let layouts = [AxisLayout::Fixed(samples), observation.layout.clone(), AxisLayout::Fixed(inside)];
+        let layouts = [AxisLayout::Fixed(samples), (*observation.layout).clone(), AxisLayout::Fixed(inside)];
         Ok(Mapper { networks: self.networks, model: self.model, maps: &[] }.parts(all, &layouts))
     }
 }

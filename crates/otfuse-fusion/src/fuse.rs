@@ -91,7 +91,7 @@ impl Fusion {
         let mut axes: BTreeMap<usize, &AxisLayout> = BTreeMap::new();
         for (_, group) in networks.groups().iter() {
             let of_value = group.observations.iter().filter(|observation| observation.value == value);
-            axes.extend(of_value.map(|observation| (observation.axis, &observation.layout)));
+            axes.extend(of_value.map(|observation| (observation.axis, &*observation.layout)));
         }
         for (axis, layout) in axes {
             if layout.length(&size) == shape[axis] {

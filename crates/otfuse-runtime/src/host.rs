@@ -3,9 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::budget::{Allowance, Size, Taken};
 use crate::{Device, RuntimeError};
 
-/// Where networks are computed, and within which limits; without any on the CPU unless told otherwise.
+/// Where networks are computed, and within which limits; on the CPU unless told otherwise.
+///
+/// What nobody limits is limited by what is there: a run may hold, execute and compute as much as networks of that many
+/// constants on inputs of that size do, with room, and no more memory than the machine has. A file of a few bytes cannot ask for
+/// more.
 ///
 /// Cheap to clone. Clones share their budget of steps and can be cancelled together, so that one host given to several
 /// computations limits all of them.
@@ -34,6 +39,10 @@ pub(crate) struct Limits {
     cancellation: Cancellation,
     steps: Option<Arc<Steps>>,
     memory: Option<u64>,
+    /// What several runs have taken together, where they belong together.
+    together: Option<Arc<Taken>>,
+    /// What the run that is under way may take, and has taken; none outside of a run.
+    run: Option<(Allowance, Arc<Taken>)>,
 }
 
 #[derive(Debug)]
@@ -43,7 +52,7 @@ struct Steps {
 }
 
 impl Host {
-    /// A device without limits.
+    /// A device with the limits that follow from the size of what is run.
     pub fn new(device: Device) -> Self {
         Self { device, limits: Limits::default() }
     }
@@ -71,6 +80,14 @@ impl Host {
     #[must_use]
     pub fn with_memory(mut self, bytes: u64) -> Self {
         self.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Everything that runs with this host and its clones from now on is limited together, where nobody has said how: it may
+    /// take a few times as much as one run.
+    #[must_use]
+    pub fn together(mut self) -> Self {
+        self.limits.together = Some(Arc::new(Taken::default()));
         self
     }
 
@@ -121,36 +138,65 @@ impl Cancellation {
 }
 
 impl Limits {
+    /// The limits of one run of a network of this size on inputs of so many elements; those of the run that it is a part of,
+    /// where it is a body of control flow.
+    pub(crate) fn running(&self, size: Size, inputs: u64) -> Self {
+        let mut limits = self.clone();
+        if limits.run.is_none() {
+            let allowance = size.allowance(inputs, self.together.is_some());
+            let allowance = Allowance { bytes: self.memory.unwrap_or(allowance.bytes), ..allowance };
+            limits.run = Some((allowance, self.together.clone().unwrap_or_default()));
+        }
+        limits
+    }
+
     /// To be asked before a node is executed.
     pub(crate) fn begin(&self, node: &str) -> Result<(), RuntimeError> {
         if self.cancellation.is_cancelled() {
             return Err(RuntimeError::Cancelled);
         }
-        let Some(steps) = &self.steps else { return Ok(()) };
-        // Never beyond what is allowed, so that the count cannot run over.
-        let next = |used: u64| (used < steps.allowed).then_some(used + 1);
-        match steps.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
-            Ok(_) => Ok(()),
-            Err(used) => Err(Self::exceeded(node, "steps", used.saturating_add(1), steps.allowed)),
+        let exceeded = |allowed: u64| move |asked: u64| Self::exceeded(node, "steps", asked, allowed);
+        match (&self.steps, &self.run) {
+            (Some(steps), _) => {
+                let next = |used: u64| (used < steps.allowed).then_some(used + 1);
+                let update = steps.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+                update.map(|_| ()).map_err(|used| exceeded(steps.allowed)(used.saturating_add(1)))
+            }
+            (None, Some((allowance, taken))) => taken.step(allowance.steps).map_err(exceeded(allowance.steps)),
+            (None, None) => Ok(()),
         }
     }
 
-    /// Whether bytes have to be counted.
-    pub(crate) fn counts_bytes(&self) -> bool {
-        self.memory.is_some()
-    }
-
-    /// To be asked with the bytes that are alive behind a node.
-    pub(crate) fn hold(&self, node: &str, bytes: u64) -> Result<(), RuntimeError> {
-        self.beyond(bytes).map_or(Ok(()), |allowed| Err(Self::exceeded(node, "bytes", bytes, allowed)))
-    }
-
-    /// How many bytes are allowed, if these are more.
-    pub(crate) fn beyond(&self, bytes: u64) -> Option<u64> {
-        self.memory.filter(|&allowed| bytes > allowed)
+    /// The one question before memory is taken and time spent: how many bytes will be alive, and how many operations it takes.
+    /// Operations are not limited where steps are.
+    pub(crate) fn ask(&self, bytes: u64, operations: u64) -> Result<(), Exceeded> {
+        let Some((allowance, taken)) = &self.run else { return Ok(()) };
+        if bytes > allowance.bytes {
+            return Err(Exceeded { resource: "bytes", asked: bytes, allowed: allowance.bytes });
+        }
+        if self.steps.is_some() {
+            return Ok(());
+        }
+        let allowed = allowance.operations;
+        taken.operate(operations, allowed).map_err(|asked| Exceeded { resource: "operations", asked, allowed })
     }
 
     fn exceeded(node: &str, resource: &'static str, asked: u64, allowed: u64) -> RuntimeError {
         RuntimeError::Budget { node: node.to_owned(), resource, asked, allowed }
+    }
+}
+
+/// More than is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exceeded {
+    pub(crate) resource: &'static str,
+    pub(crate) asked: u64,
+    pub(crate) allowed: u64,
+}
+
+impl Exceeded {
+    /// With the node that asked.
+    pub(crate) fn at(self, node: &str) -> RuntimeError {
+        Limits::exceeded(node, self.resource, self.asked, self.allowed)
     }
 }

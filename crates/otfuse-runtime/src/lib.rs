@@ -12,6 +12,7 @@
 //! Everything is computed in float32 ([`run_graph`] gives outputs the types of the graph), and the same inputs give the same bytes whatever the number of threads.
 
 mod batch;
+mod budget;
 mod device;
 mod error;
 mod evaluate;

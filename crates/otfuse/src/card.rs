@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::FuseReport;
+use crate::{FuseReport, visible};
 
 /// Where the card of a network goes: `README.md` in its folder, or `NAME.README.md` beside its file.
 pub fn card_path(output: &Path, is_folder: bool) -> PathBuf {
@@ -87,10 +87,9 @@ fn usage(output: &Path, is_folder: bool, name: &str) -> String {
 /// Text that stays on its line and is no markup.
 fn line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in visible(text, false).chars() {
         match c {
             '|' | '`' | '*' | '<' | '>' | '[' | ']' | '\\' => shown.extend(['\\', c]),
-            c if c.is_control() => shown.push(' '),
             c => shown.push(c),
         }
     }
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn text_is_no_markup() {
-        assert_eq!(line("a|<b>\n.pt"), "a\\|\\<b\\> .pt");
+        assert_eq!(line("a|<b>\n.pt"), "a\\|\\<b\\>\\\\n.pt");
         assert_eq!(card_path(Path::new("x/out.pt"), false), Path::new("x/out.pt.README.md"));
         assert_eq!(card_path(Path::new("x"), true), Path::new("x/README.md"));
     }

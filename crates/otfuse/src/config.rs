@@ -28,7 +28,7 @@ impl Configuration {
     /// # Errors
     /// A file that cannot be read, is not YAML, or holds what is not known; names what was meant.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let text = otfuse_formats::read_regular_text(path)
             .map_err(|error| Error::input(error).of(path).hint("a file of settings is a YAML file of text"))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, folder).map_err(|error| if error.file.is_some() { error } else { error.of(path) })

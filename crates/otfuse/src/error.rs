@@ -67,6 +67,11 @@ impl Error {
         Self::of_kind(ErrorKind::Run, message)
     }
 
+    /// More than the context allows.
+    pub(crate) fn budget(message: impl fmt::Display) -> Self {
+        Self::of_kind(ErrorKind::Budget, message)
+    }
+
     pub(crate) fn cancelled() -> Self {
         Self::of_kind(ErrorKind::Cancelled, "cancelled")
     }
@@ -169,7 +174,12 @@ impl From<RuntimeError> for Error {
                 "call each array as the input that it is for: numpy.savez(FILE, NAME=array, ..); `otfuse inspect` lists the inputs"
             }
             RuntimeError::NoTargets { .. } => "add an array y of classes (integers from 0 on) or of numbers (floats)",
-            RuntimeError::Budget { .. } => "a larger budget of the context lets it go on",
+            RuntimeError::Budget { resource: "bytes", .. } => {
+                "if the network is worth it: `memory` gives it more bytes, `shape` lets it be run on smaller inputs"
+            }
+            RuntimeError::Budget { .. } => {
+                "if the network is worth it: `max_steps` says how many nodes may be executed, and lifts the limit of operations"
+            }
             _ => "`otfuse inspect` shows the network's inputs and outputs",
         });
         Self { node, ..found }

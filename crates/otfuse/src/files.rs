@@ -1,16 +1,24 @@
 //! Names and hashes of files.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use otfuse_formats::FormatError;
+use otfuse_formats::{FormatError, open_regular};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
 /// Bytes of a file that are hashed at a time.
 const HASHED: usize = 1 << 20;
+
+/// Fails if an input that is still in use was shortened or written to since it was opened, so that what was made of it may be of two
+/// files. What is saved is checked anyway; this is for what is shown.
+///
+/// # Errors
+/// The file.
+pub fn check_inputs() -> Result<()> {
+    otfuse_formats::check_inputs().map_err(Error::from)
+}
 
 /// SHA-256 of a file's bytes in hexadecimal; of a folder, that of the lines `HASH  NAME` of its files by name.
 pub(crate) fn hash(path: &Path) -> Result<String> {
@@ -31,7 +39,7 @@ pub(crate) fn hash(path: &Path) -> Result<String> {
         }
         return Ok(hexadecimal(&digest.finalize()));
     }
-    let mut file = File::open(path).map_err(failure)?;
+    let mut file = open_regular(path).map_err(failure)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0; HASHED];
     loop {

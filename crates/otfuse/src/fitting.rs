@@ -68,7 +68,7 @@ fn longest(model: &Model, shape: &[usize], is_text: bool) -> Result<Option<usize
 
 /// The positions that a folder's settings name.
 fn positions(folder: &Path) -> Option<usize> {
-    let text = std::fs::read_to_string(folder.join("config.json")).ok()?;
+    let text = otfuse_formats::read_regular_text(&folder.join("config.json")).ok()?;
     let settings: serde_json::Value = serde_json::from_str(&text).ok()?;
     let number = |key: &str| settings.get(key)?.as_u64();
     let positions = number("n_positions").or_else(|| number("max_position_embeddings"))?;

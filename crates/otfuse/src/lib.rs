@@ -89,6 +89,7 @@ mod run;
 mod search;
 mod suggestion;
 mod sweep;
+mod text;
 #[cfg(feature = "training")]
 mod train;
 #[cfg(feature = "experiment")]
@@ -120,6 +121,7 @@ pub use demo::{Demo, DemoRow, demo};
 pub use depth::{DepthReport, PairedModel, deepen};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{EvaluatedModel, Evaluations, evaluate};
+pub use files::check_inputs;
 #[cfg(feature = "training")]
 pub use fusing::DistilledNetwork;
 pub use fusing::{
@@ -161,6 +163,7 @@ pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, outputs, r
 pub use search::{Objective, Search, SearchOptions, SearchTrial, search};
 pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
 #[cfg(feature = "training")]
+pub use text::{visible, visible_json};
 pub use train::{
     DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
     UsedTraining, distill, finetune, schedule, train, untrained,

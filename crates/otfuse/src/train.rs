@@ -492,7 +492,7 @@ fn row(index: usize, epoch: &Epoch, is_language: bool) -> TrainedEpoch {
 }
 
 fn saved_state(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
+    match otfuse_formats::read_regular(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {

@@ -50,6 +50,16 @@ pub enum VerifyError {
     /// The network cannot be executed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// Inputs that are larger than anything is proved on.
+    #[error("a proof on inputs of {inputs} takes {asked} elements, of which {allowed} are allowed")]
+    Inputs {
+        /// The inputs with their lengths.
+        inputs: String,
+        /// Their elements.
+        asked: usize,
+        /// The most elements.
+        allowed: usize,
+    },
     /// An output that is no number.
     #[error("the output '{output}' is {value} on random inputs, so that nothing can be compared")]
     NotFinite {
@@ -80,6 +90,9 @@ impl From<VerifyError> for Error {
                 Self::from(error).hint("the network cannot be run here, so that its neuron groups cannot be proved")
             }
             VerifyError::Runtime(error) => error.into(),
+            error @ VerifyError::Inputs { .. } => Self::budget(error).hint(
+                "`shape` gives smaller lengths where the file leaves them open; where it fixes them, `no_verify` fuses without a proof",
+            ),
             error @ VerifyError::Inference(_) => {
                 Self::input(error).hint("the shapes in the network contradict each other: export it again")
             }
@@ -283,9 +296,10 @@ pub(crate) fn verify_groups_at(
     host: &Host,
 ) -> Result<Verification, VerifyError> {
     let facts = Facts::of(graph)?;
+    let host = &host.clone().together();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let wanted = compared(graph, &groups)?;
-    let inputs = inputs_at(graph, &facts, shapes, &mut random);
+    let inputs = inputs_at(graph, &facts, shapes, &mut random)?;
     let orders = random_orders(&groups, &mut random);
     let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted: &wanted, inputs, noise: None, host }.expected();
     let (inputs, expected) = match Tried::of(run(&inputs)) {
@@ -344,9 +358,10 @@ pub(crate) fn difference_of(
     host: &Host,
 ) -> Result<f64, VerifyError> {
     let (facts, groups) = (Facts::of(graph)?, NeuronGroups::default());
+    let host = &host.clone().together();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let wanted = graph.outputs();
-    let inputs = inputs_at(graph, &facts, shapes, &mut random);
+    let inputs = inputs_at(graph, &facts, shapes, &mut random)?;
     let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted, inputs, noise: None, host }.expected();
     let (inputs, expected) = match Tried::of(run(&inputs)) {
         Tried::Found(expected) => (inputs, expected),
@@ -370,9 +385,10 @@ fn rotation_error(
     other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
 ) -> Result<f64, VerifyError> {
     let (facts, groups) = (Facts::of(graph)?, NeuronGroups::default());
+    let host = &host.clone().together();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let wanted = compared(graph, &groups)?;
-    let inputs = inputs_at(graph, &facts, shapes, &mut random);
+    let inputs = inputs_at(graph, &facts, shapes, &mut random)?;
     let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted: &wanted, inputs, noise: None, host }.expected();
     let (inputs, expected) = match Tried::of(run(&inputs)) {
         Tried::Found(expected) => (inputs, expected),
@@ -493,7 +509,7 @@ impl Proof<'_> {
 
 /// Whether an axis of a tensor can be reordered. Others may be scales of a resize, or exponents.
 fn has_neurons(groups: &NeuronGroups, id: ValueId) -> bool {
-    groups.iter().any(|(_, group)| group.members.iter().any(|member| member.initializer == id))
+    groups.layouts(id).is_some_and(|axes| axes.iter().any(|axis| !axis.is_fixed()))
 }
 
 /// A weight with noise: a tenth of the tensor's root mean square, or of 1 / sqrt(inputs) for zeros. Tensors without

@@ -39,7 +39,7 @@ fn livened(graph: &Graph, seed: u64) -> Graph {
 /// The outputs of two networks on the same inputs, relative to the largest.
 fn difference(graph: &Graph, other: &Graph) -> f64 {
     let facts = Facts::of(graph).expect("sound");
-    let inputs = random_inputs(graph, &facts, &mut ChaCha8Rng::seed_from_u64(5));
+    let inputs = random_inputs(graph, &facts, &mut ChaCha8Rng::seed_from_u64(5)).unwrap();
     let place = |id: &ValueId| graph.inputs().iter().position(|of| of == id).expect("an input");
     let renamed = graph.inputs().iter().map(|id| {
         let tensor = inputs[&graph.value(*id).name].clone();

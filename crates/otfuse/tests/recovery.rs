@@ -55,7 +55,7 @@ fn error_of_recovery(graph: &Graph) -> f32 {
 
 fn error_between(graph: &Graph, fused: &Graph) -> f32 {
     let mut random = ChaCha8Rng::seed_from_u64(8);
-    let inputs = random_inputs(graph, &Facts::of(graph).unwrap(), &mut random);
+    let inputs = random_inputs(graph, &Facts::of(graph).unwrap(), &mut random).unwrap();
     let outputs = |graph: &Graph| run_graph(graph, inputs.clone(), &Host::default()).unwrap();
     let mut worst = 0.0_f32;
     for ((_, expected), (_, found)) in outputs(graph).iter().zip(&outputs(fused)) {

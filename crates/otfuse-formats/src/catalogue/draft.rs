@@ -3,7 +3,7 @@
 use otfuse_graph::Tensor;
 
 use super::spec::{NetworkSpec, Shape, SpecError};
-use crate::StateDict;
+use crate::{StateDict, memory_limit};
 
 /// Channels of the stages of VGG, and the hidden layers that torchvision puts behind them on ImageNet.
 const VGG_CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
@@ -31,11 +31,13 @@ impl NetworkSpec {
 struct Draft<'a> {
     spec: &'a NetworkSpec,
     tensors: Vec<(String, Tensor)>,
+    /// Bytes that may still be made; `None` once there were too few.
+    left: Option<usize>,
 }
 
 impl<'a> Draft<'a> {
     fn new(spec: &'a NetworkSpec) -> Self {
-        Self { spec, tensors: Vec::new() }
+        Self { spec, tensors: Vec::new(), left: usize::try_from(memory_limit()).ok().or(Some(usize::MAX)) }
     }
 
     fn state_dict(mut self, input: &[usize], classes: usize) -> Result<StateDict, SpecError> {
@@ -66,6 +68,9 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+        if self.left.is_none() {
+            return Err(self.spec.input_error("widths whose weights fit in memory".into(), input));
+        }
         let mut dict = StateDict::new();
         for (name, tensor) in self.tensors {
             if tensor.is_empty() && !tensor.shape().is_empty() {
@@ -83,8 +88,12 @@ impl<'a> Draft<'a> {
     }
 
     fn constant(&mut self, name: String, shape: &[usize], value: f32) {
-        let count = shape.iter().product();
-        self.tensors.push((name, Tensor::from_f32(shape, vec![value; count])));
+        let count = shape.iter().try_fold(1_usize, |count, &length| count.checked_mul(length));
+        let left = count.and_then(|count| self.left?.checked_sub(count.checked_mul(size_of::<f32>())?));
+        self.left = left;
+        if let (Some(count), Some(_)) = (count, left) {
+            self.tensors.push((name, Tensor::from_f32(shape, vec![value; count])));
+        }
     }
 
     fn layer(&mut self, path: &str, shape: &[usize], bias: bool) {

@@ -38,6 +38,26 @@ pub enum FormatError {
         /// What lies there.
         found: &'static str,
     },
+    /// A link leads from the folder of a network to a file that is none of its own.
+    #[error("{}: expected a file of the network's own folder, found a link to {}", path.display(), found.display())]
+    Outside {
+        /// The path in the folder.
+        path: PathBuf,
+        /// Where it leads.
+        found: PathBuf,
+    },
+    /// A file was made shorter while it was read.
+    #[error("{}: the file was shortened while it was read", path.display())]
+    Shortened {
+        /// The file, or the output that would have been made from it.
+        path: PathBuf,
+    },
+    /// A file was written to while it was read.
+    #[error("{}: the file was changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Something lies where a new folder is to be written.
     #[error("{}: expected no folder or an empty one, found {found}", path.display())]
     NotEmpty {
@@ -203,6 +223,9 @@ impl FormatError {
             | Self::Malformed { path, .. }
             | Self::Unsupported { path, .. }
             | Self::LimitExceeded { path, .. }
+            | Self::Outside { path, .. }
+            | Self::Shortened { path }
+            | Self::Changed { path }
             | Self::DuplicateName { path, .. }
             | Self::MissingEntry { path, .. }
             | Self::NoStateDict { path, .. }
@@ -231,6 +254,10 @@ impl FormatError {
                 io::ErrorKind::StorageFull => "free space on the disk or write elsewhere".into(),
                 _ => "check the disk and the file system".into(),
             },
+            Self::Outside { .. } => "copy the file into the folder, in place of the link".into(),
+            Self::Shortened { .. } | Self::Changed { .. } => {
+                "let nothing change inputs while they are read, and start again".into()
+            }
             Self::NotAFile { found: "a directory", .. } => "name a file inside it".into(),
             Self::NotAFile { .. } => "name an ordinary file".into(),
             Self::NotEmpty { .. } => "choose another name: what is there is not replaced".into(),

@@ -6,18 +6,21 @@
 //! | `commit` | all of them or none: older files are kept aside until the last one is in place |
 //! | `temporary` | what lies beside the targets meanwhile, known to the whole process |
 //! | `target` | what a path stands for |
+//! | `inside` | what belongs to a folder |
 
 mod commit;
+mod inside;
 mod outputs;
 mod target;
 mod temporary;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use bytes::Bytes;
 
+pub(crate) use self::inside::check_inside;
 pub use self::outputs::{FileWriter, Outputs};
 pub use self::target::{check_folder_target, check_target};
 pub use self::temporary::abandon_outputs;
@@ -27,8 +30,9 @@ use crate::{FormatError, mapped};
 /// Maps a file into memory. Slices of the result keep the map alive and cost nothing; tensors over such slices give
 /// their memory back between uses ([`Tensor::release`](otfuse_graph::Tensor::release)).
 ///
-/// The file must not be shortened while the map lives: programs that replace files by renaming, as [`atomic_write`]
-/// does, are harmless; one that truncates in place makes later reads fault, as with every memory map.
+/// Programs that replace files by renaming, as [`atomic_write`] does, change nothing here. On Unix a file that is shortened in place
+/// while it is mapped reads as zeros from there on, and [`check_inputs`](crate::check_inputs) says so; what was read from it is not to be
+/// written, and [`Outputs::commit`] refuses to.
 ///
 /// # Errors
 /// [`FormatError::Io`] where the file is missing or unreadable, [`FormatError::NotAFile`] for a directory or a
@@ -41,15 +45,53 @@ pub fn open_mapped(path: &Path) -> Result<Bytes, FormatError> {
         return Err(FormatError::NotAFile { path: path.into(), found });
     }
     let file = File::open(path).map_err(io_error("open"))?;
-    if file.metadata().map_err(io_error("open"))?.len() == 0 {
+    // What lies there may be another thing by now.
+    let metadata = file.metadata().map_err(io_error("open"))?;
+    if !metadata.is_file() {
+        return Err(FormatError::NotAFile { path: path.into(), found: "a device or pipe" });
+    }
+    if metadata.len() == 0 {
         return Err(FormatError::Empty { path: path.into() });
     }
-    // SAFETY: the map is read-only and private to this process's view; the caveat on truncation is documented above.
+    // SAFETY: the map is read-only and private to this process's view; what happens where the file is shortened is documented above.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error("map"))?;
     if is_lfs_pointer(&map) {
         return Err(FormatError::Foreign { path: path.into(), found: Foreign::GitLfs });
     }
-    Ok(mapped::share(map))
+    Ok(mapped::share(map, path, &metadata))
+}
+
+/// Opens a regular file, and nothing else: a pipe or device would be read without end, or waited for.
+///
+/// # Errors
+/// Those of the system; `InvalidInput` for what is no file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file");
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(refused());
+    }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() || metadata.is_dir() { Ok(file) } else { Err(refused()) }
+}
+
+/// All bytes of a regular file.
+///
+/// # Errors
+/// As [`open_regular`].
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a regular file.
+///
+/// # Errors
+/// As [`open_regular`]; bytes that are no UTF-8.
+pub fn read_regular_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_regular(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Writes a file whole or not at all: into a temporary file in the same folder, which is flushed to the disk and

@@ -9,6 +9,7 @@ use super::commit::{Move, commit};
 use super::target::{check_empty, check_file, parent, resolve};
 use super::temporary;
 use crate::FormatError;
+use crate::mapped::check_inputs;
 
 /// What [`Outputs::write`] hands to its closure: a buffered, seekable file.
 pub type FileWriter<'a> = BufWriter<&'a mut File>;
@@ -136,8 +137,10 @@ impl Outputs {
     ///
     /// # Errors
     /// [`FormatError::Io`], [`FormatError::NotAFile`] or [`FormatError::NotEmpty`] for the output that failed;
-    /// [`FormatError::NotRestored`] if then an older file could not be brought back, with the place where it lies.
+    /// [`FormatError::NotRestored`] if then an older file could not be brought back, with the place where it lies;
+    /// [`FormatError::Shortened`] or [`FormatError::Changed`] where an input is no longer what was read.
     pub fn commit(self) -> Result<(), FormatError> {
+        check_inputs()?;
         let staged = std::mem::take(&mut *self.staged());
         let moves = staged.into_iter().filter_map(|Staged { path, target, temporary, kind }| match kind {
             Kind::File => Some(Move { path, target, temporary, folder: false }),

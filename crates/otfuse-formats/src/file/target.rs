@@ -69,6 +69,11 @@ fn check_parent(path: &Path) -> Result<(), FormatError> {
     folder.map_err(|source| FormatError::Io { path: path.into(), action: "create", source })
 }
 
+/// The folder, where its path is empty the one that is worked in.
+pub(super) fn open_folder(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+}
+
 /// The folder that a path lies in.
 pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{HfError, HfFiles};
 use crate::contents::{Contents, Part};
-use crate::file::{Outputs, open_mapped};
+use crate::file::{Outputs, check_inside, open_mapped, read_regular};
 use crate::pytorch::write_pytorch_of;
 use crate::safetensors::{read_safetensors, read_sharded_safetensors, write_safetensors_of};
 use crate::{FormatError, StateDict, read_state_dict};
@@ -56,6 +56,7 @@ impl HfWeights {
     pub(super) fn open(folder: &Path) -> Result<(Self, StateDict), HfError> {
         let path = |name: &str| -> Result<Option<PathBuf>, FormatError> {
             let path = folder.join(name);
+            check_inside(folder, &path)?;
             let found = path.try_exists();
             let found = found.map_err(|source| FormatError::Io { path: path.clone(), action: "open", source })?;
             Ok(found.then_some(path))
@@ -224,7 +225,7 @@ fn copy_some(
 pub(crate) fn companions(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, FormatError> {
     let files = listed(folder)?.into_iter().filter(|path| path.is_file() && !holds_weights(path));
     let read = |path: PathBuf| {
-        let bytes = fs::read(&path);
+        let bytes = read_regular(&path);
         let bytes = bytes.map_err(|source| FormatError::Io { path: path.clone(), action: "read", source })?;
         Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes))
     };
@@ -240,7 +241,7 @@ fn copy_all(outputs: &Outputs, source: &Path, target: &Path) -> Result<(), Forma
 }
 
 fn copy_file(outputs: &Outputs, source: &Path, target: &Path) -> Result<(), FormatError> {
-    let read = fs::read(source);
+    let read = read_regular(source);
     let bytes = read.map_err(|error| FormatError::Io { path: source.into(), action: "read", source: error })?;
     outputs.write(target, |file| file.write_all(&bytes))
 }
@@ -249,8 +250,16 @@ fn copy_file(outputs: &Outputs, source: &Path, target: &Path) -> Result<(), Form
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
     let unlisted = |error| FormatError::Io { path: folder.into(), action: "list", source: error };
     let entries = fs::read_dir(folder).map_err(unlisted)?;
-    let mut paths =
-        entries.map(|entry| Ok(entry.map_err(unlisted)?.path())).collect::<Result<Vec<_>, FormatError>>()?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unlisted)?.path();
+        // A folder behind a link may be any, also this one again.
+        if path.is_symlink() && !path.is_file() {
+            continue;
+        }
+        check_inside(folder, &path)?;
+        paths.push(path);
+    }
     paths.sort();
     Ok(paths)
 }
@@ -272,7 +281,7 @@ fn is_copied(folder: &Path) -> Result<bool, FormatError> {
 /// The folders of further parts, pooling for instance, that `modules.json` names.
 fn modules(folder: &Path) -> Vec<PathBuf> {
     let parts: Option<Value> =
-        fs::read(folder.join("modules.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        read_regular(&folder.join("modules.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let parts = parts.as_ref().and_then(Value::as_array).into_iter().flatten();
     let paths = parts
         .filter_map(|part| part.get("path")?.as_str())

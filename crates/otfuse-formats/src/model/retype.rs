@@ -8,6 +8,7 @@ use otfuse_graph::{DataType, Graph, GraphEditor, Tensor};
 use serde_json::Value;
 
 use super::{Format, Model, ModelError, Source, StateDictSource};
+use crate::contents::odd;
 use crate::correspondence::Binding;
 use crate::hf::{CONFIG_FILE, HfFiles, HfSource};
 use crate::{FormatError, StateDict};
@@ -113,8 +114,7 @@ fn files_of(files: &HfFiles, data_type: DataType) -> Result<HfFiles, FormatError
 
 /// Refuses numbers that a tensor's type cannot hold where the file's own are finite.
 pub(super) fn check_finite(written: &StateDict, own: &StateDict, path: &Path) -> Result<(), ModelError> {
-    // Wider types hold what was computed; who computed it has seen to that.
-    for (name, tensor) in written.iter().filter(|(_, tensor)| tensor.data_type().size() < 4) {
+    for (name, tensor) in written.iter() {
         let Some(of_file) = own.get(name).filter(|of_file| !same_bytes(of_file.bytes(), tensor.bytes())) else {
             continue;
         };
@@ -123,8 +123,19 @@ pub(super) fn check_finite(written: &StateDict, own: &StateDict, path: &Path) ->
     Ok(())
 }
 
+/// The same of a graph, whose constants stand under the names of the file's own.
+pub(super) fn check_finite_graph(written: &Graph, own: &Graph, path: &Path) -> Result<(), ModelError> {
+    for (id, tensor) in written.initializers() {
+        let name = &written.value(id).name;
+        let of_file = own.find_value(name).and_then(|id| own.initializer(id));
+        if let Some(of_file) = of_file.filter(|of_file| !same_bytes(of_file.bytes(), tensor.bytes())) {
+            check_tensor(name, tensor, of_file, path)?;
+        }
+    }
+    Ok(())
+}
+
 fn check_tensor(name: &str, tensor: &Tensor, of_file: &Tensor, path: &Path) -> Result<(), ModelError> {
-    let odd = |tensor: &Tensor| tensor.find(|value| !value.is_finite());
     match odd(tensor) {
         Some((index, value)) if odd(of_file).is_none() => Err(ModelError::Save {
             path: path.into(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::proto::TensorProto;
 use crate::error::OnnxError;
-use crate::file::open_mapped;
+use crate::file::{check_inside, open_mapped};
 
 /// The data files of a model, each mapped into memory once.
 #[derive(Debug, Default)]
@@ -79,11 +79,9 @@ impl ExternalFiles {
             return Err(OnnxError::ExternalLocation { tensor: name(), found: location.into() });
         }
         let path = self.folder.join(location);
-        let bytes = open_mapped(&path).map_err(|source| OnnxError::ExternalFile {
-            tensor: name(),
-            path,
-            source: Box::new(source),
-        })?;
+        let opened = check_inside(&self.folder, &path).and_then(|()| open_mapped(&path));
+        let bytes =
+            opened.map_err(|source| OnnxError::ExternalFile { tensor: name(), path, source: Box::new(source) })?;
         self.mapped.insert(location.into(), bytes.clone());
         Ok(bytes)
     }

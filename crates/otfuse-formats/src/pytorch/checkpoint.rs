@@ -73,7 +73,7 @@ impl<'a> Checkpoint<'a> {
                 return Err(blame.malformed(order_name, "\"little\" or \"big\"", format_args!("{found:?}")));
             }
         };
-        let mut arena = Arena::default();
+        let mut arena = Arena::new(bytes.len());
         let (root, _) = load(blame, &pickle_name, &mut arena, &pickle, 0, &PersistentIds::new())?;
         let folder = format!("{top}data/");
         let storages = Storages::of_archive(blame, archive, folder.clone(), big_endian);
@@ -85,7 +85,7 @@ impl<'a> Checkpoint<'a> {
     /// number of elements and the elements, little-endian on every machine.
     fn open_legacy(path: &'a Path, bytes: &Bytes) -> Result<Self, FormatError> {
         let blame = Blame(path);
-        let mut arena = Arena::default();
+        let mut arena = Arena::new(bytes.len());
         let none = PersistentIds::new();
         let (magic, end) = load(blame, "magic number", &mut arena, bytes, 0, &none)?;
         match arena.get(magic) {
@@ -143,7 +143,7 @@ impl<'a> Checkpoint<'a> {
             members.insert(name, bytes.slice(start as usize..end as usize));
         }
         let member = |name: &str| members.get(name).ok_or_else(|| blame.missing(format_args!("tar member {name:?}")));
-        let mut arena = Arena::default();
+        let mut arena = Arena::new(bytes.len());
         let mut objects = PersistentIds::new();
         let storages = tar_storages(blame, &mut arena, member("storages")?, &mut objects)?;
         if let Some(tensors) = members.get("tensors") {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::read_safetensors;
 use crate::FormatError;
 use crate::error::Blame;
-use crate::file::open_mapped;
+use crate::file::{check_inside, open_mapped};
 use crate::state_dict::{Ignored, StateDict};
 
 /// The index file.
@@ -42,7 +42,9 @@ pub fn read_sharded_safetensors(index: &Path) -> Result<StateDict, FormatError> 
                     let found = format!("{file:?}");
                     return Err(blame.malformed("index", "the name of a file in the same folder", found));
                 }
-                let shard = read_safetensors(&folder.join(shard))?;
+                let shard = folder.join(shard);
+                check_inside(folder, &shard)?;
+                let shard = read_safetensors(&shard)?;
                 for (key, value) in &shard.provenance().metadata {
                     dict.provenance_mut().metadata.entry(key.clone()).or_insert_with(|| value.clone());
                 }

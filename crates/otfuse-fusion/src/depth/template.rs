@@ -220,7 +220,7 @@ impl Sizes {
                 let group = known.groups.iter().find(|(_, group)| {
                     group.observations.iter().any(|seen| {
                         (seen.value, seen.axis) == (value, axis)
-                            && matches!(seen.layout, otfuse_graph::AxisLayout::Group(_))
+                            && matches!(*seen.layout, otfuse_graph::AxisLayout::Group(_))
                     })
                 });
                 match group {

@@ -18,7 +18,7 @@ impl Fusion {
     pub fn layout<'n>(&self, networks: &'n Networks, value: ValueId, axis: usize) -> Option<&'n AxisLayout> {
         let groups = networks.groups().iter().filter(|(_, group)| group.within.is_none());
         let mut observations = groups.flat_map(|(_, group)| &group.observations);
-        observations.find(|found| found.value == value && found.axis == axis).map(|found| &found.layout)
+        observations.find(|found| found.value == value && found.axis == axis).map(|found| &*found.layout)
     }
 
     /// Whether a model has a part in a neuron of a group.

@@ -57,6 +57,9 @@ pub enum NotRotated {
     Scale(usize),
 }
 
+/// Groups times values beyond which no stream is looked for.
+const MOST_LOOKED_AT: usize = 1 << 24;
+
 /// What of a network may be rotated.
 #[derive(Clone, Debug)]
 pub struct Rotations {
@@ -80,6 +83,10 @@ impl Rotations {
     /// # Errors
     /// No stream that may be rotated, and why.
     pub fn of(graph: &Graph, groups: &NeuronGroups) -> Result<Self, NotRotated> {
+        // Every group is looked for on every value. No transformer comes near the limit.
+        if groups.len().saturating_mul(graph.values().len()) > MOST_LOOKED_AT {
+            return Err(NotRotated::NoStream);
+        }
         Structure::of(graph, groups).map(|structure| Self { structure })
     }
 

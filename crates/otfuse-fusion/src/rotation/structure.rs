@@ -48,7 +48,7 @@ impl Structure {
     pub fn of(graph: &Graph, groups: &NeuronGroups) -> Result<Self, NotRotated> {
         let wiring = Wiring::new(graph, groups);
         let folds = folds(&wiring);
-        let mut found = Vec::with_capacity(groups.len());
+        let mut rotations = Vec::with_capacity(groups.len());
         let mut refused: Vec<(usize, GroupId, String)> = Vec::new();
         for (id, group) in groups.iter() {
             let of_group = || folds.iter().filter(|fold| fold.group == id);
@@ -64,14 +64,19 @@ impl Structure {
                 Freedom::Rotation { .. } => None,
             };
             let without = if rotation.is_some() { scales } else { HashSet::new() };
+            rotations.push((rotation, without));
+        }
+        // Most networks end here; where their neurons stand takes longer to find.
+        if !rotations.iter().any(|(rotation, _)| rotation.is_some_and(|rotation| rotation.is_stream)) {
+            return Err(not_rotated(&wiring, refused));
+        }
+        let mut found = Vec::with_capacity(groups.len());
+        for ((id, group), (rotation, without)) in groups.iter().zip(rotations) {
             let carriers = carriers(&wiring, id, &without);
             let carriers = carriers.ok_or_else(|| NotRotated::Order(format!("of group {}", id.index())))?;
             found.push(Group { size: group.size, within: group.within, rotation, carriers });
         }
         let is_stream = |id: GroupId| found[id.index()].rotation.is_some_and(|rotation| rotation.is_stream);
-        if !groups.iter().any(|(id, _)| is_stream(id)) {
-            return Err(not_rotated(&wiring, refused));
-        }
         let folds = folds.into_iter().filter(|fold| is_stream(fold.group)).collect();
         let rotated = groups.iter().filter(|(id, _)| found[id.index()].rotation.is_some());
         let products = rotated.flat_map(|(id, _)| head_products(&wiring, id, &found[id.index()].carriers)).collect();

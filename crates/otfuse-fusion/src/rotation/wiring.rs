@@ -1,6 +1,7 @@
 //! Who reads what in a graph, seen through what only moves or converts.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use otfuse_graph::{AxisLayout, Binary, Graph, GroupId, NeuronGroups, Node, NodeId, Operator, ValueId};
 
@@ -11,7 +12,24 @@ pub(super) struct Wiring<'a> {
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
     producers: HashMap<ValueId, NodeId>,
     /// The axes of computed values that carry neurons.
-    axes: BTreeMap<ValueId, Vec<(usize, AxisLayout)>>,
+    axes: BTreeMap<ValueId, Vec<Axis>>,
+}
+
+/// An axis of a value.
+struct Axis {
+    at: usize,
+    layout: Arc<AxisLayout>,
+    /// The groups on it, in their order.
+    groups: Vec<GroupId>,
+}
+
+impl Axis {
+    fn new(at: usize, layout: Arc<AxisLayout>) -> Self {
+        let mut groups = layout.groups();
+        groups.sort_unstable();
+        groups.dedup();
+        Self { at, layout, groups }
+    }
 }
 
 /// A matrix that something is multiplied with from the left.
@@ -27,18 +45,21 @@ pub(super) struct Linear {
 
 impl<'a> Wiring<'a> {
     pub fn new(graph: &'a Graph, groups: &'a NeuronGroups) -> Self {
-        let mut axes: BTreeMap<ValueId, Vec<(usize, AxisLayout)>> = BTreeMap::new();
+        let mut axes: BTreeMap<ValueId, Vec<Axis>> = BTreeMap::new();
         for (_, group) in groups.iter() {
             for seen in &group.observations {
                 let known = axes.entry(seen.value).or_default();
-                if !known.iter().any(|(axis, _)| *axis == seen.axis) {
-                    known.push((seen.axis, seen.layout.clone()));
+                if !known.iter().any(|axis| axis.at == seen.axis) {
+                    known.push(Axis::new(seen.axis, Arc::clone(&seen.layout)));
                 }
             }
         }
         for (id, _) in graph.initializers() {
             let layouts = groups.layouts(id).into_iter().flatten().enumerate();
-            let found: Vec<_> = layouts.filter(|(_, layout)| !layout.is_fixed()).map(|(a, l)| (a, l.clone())).collect();
+            let found: Vec<_> = layouts
+                .filter(|(_, layout)| !layout.is_fixed())
+                .map(|(at, layout)| Axis::new(at, Arc::new(layout.clone())))
+                .collect();
             if !found.is_empty() {
                 axes.insert(id, found);
             }
@@ -53,7 +74,7 @@ impl<'a> Wiring<'a> {
     /// The axes of a value that carry a group.
     pub fn axes_of(&self, value: ValueId, group: GroupId) -> Vec<usize> {
         let axes = self.axes.get(&value).into_iter().flatten();
-        axes.filter(|(_, layout)| layout.groups().contains(&group)).map(|(axis, _)| *axis).collect()
+        axes.filter(|axis| axis.groups.binary_search(&group).is_ok()).map(|axis| axis.at).collect()
     }
 
     pub fn carries(&self, value: ValueId, group: GroupId) -> bool {
@@ -62,8 +83,8 @@ impl<'a> Wiring<'a> {
 
     /// The group that one axis of a value is, where no other axis carries neurons of it.
     pub fn only_group(&self, value: ValueId, axis: usize) -> Option<GroupId> {
-        let found = self.axes.get(&value)?.iter().find(|(at, _)| *at == axis)?;
-        match found.1 {
+        let found = self.axes.get(&value)?.iter().find(|found| found.at == axis)?;
+        match *found.layout {
             AxisLayout::Group(group) if self.axes_of(value, group).len() == 1 => Some(group),
             _ => None,
         }

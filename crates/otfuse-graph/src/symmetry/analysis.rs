@@ -1,5 +1,6 @@
 //! What is known of the axes of every value while the rules are applied.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use crate::symmetry::PinReason;
@@ -33,6 +34,7 @@ pub(crate) struct Analysis<'a> {
     uniform: HashSet<ValueId>,
     first_reader: HashMap<ValueId, NodeId>,
     node: Option<NodeId>,
+    readers: OnceCell<HashMap<ValueId, Vec<(NodeId, usize)>>>,
     /// Values whose first few indices of an axis are told apart by all readers.
     pub(crate) packed: HashMap<ValueId, Packed>,
 }
@@ -51,6 +53,7 @@ impl<'a> Analysis<'a> {
             uniform: HashSet::new(),
             first_reader: HashMap::new(),
             node: None,
+            readers: OnceCell::new(),
             packed: HashMap::new(),
         };
         analysis.enter_sources(free);
@@ -66,6 +69,11 @@ impl<'a> Analysis<'a> {
                 self.first_reader.entry(*weight).or_insert(id);
             }
         }
+    }
+
+    /// The nodes that read each value, and at which place.
+    pub(crate) fn readers(&self) -> &HashMap<ValueId, Vec<(NodeId, usize)>> {
+        self.readers.get_or_init(|| self.graph.consumers())
     }
 
     /// The first node that reads a value, or what is a rearrangement of it.

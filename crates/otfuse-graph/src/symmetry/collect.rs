@@ -1,6 +1,7 @@
 //! From axis rules to neuron groups.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::symmetry::analysis::Analysis;
 use crate::symmetry::group::{AxisLayout, GroupId, Member, NeuronGroup, NeuronGroups, Observation, PinnedGroup, Role};
@@ -48,7 +49,9 @@ impl NeuronGroups {
             analysis.pin_outputs();
         }
         analysis.pin_unknown();
-        Collection { analysis: &analysis, inputs: ends.inputs }.groups()
+        let collection = Collection { analysis: &analysis, inputs: ends.inputs };
+        let groups = collection.groups();
+        if analysis.blocks.is_exhausted() { collection.nothing_free() } else { groups }
     }
 }
 
@@ -75,6 +78,9 @@ impl Collection<'_> {
         let (free, pinned) = self.blocks();
         let ids: Ids = free.iter().enumerate().map(|(index, (block, _))| (*block, GroupId::new(index))).collect();
         let within = self.within(&ids);
+        if self.analysis.blocks.is_exhausted() {
+            return NeuronGroups::default();
+        }
         let mut groups: Vec<NeuronGroup> = free.into_iter().map(|(_, group)| group).collect();
         for (group, outer) in groups.iter_mut().zip(within) {
             group.within = outer;
@@ -96,6 +102,27 @@ impl Collection<'_> {
             }
         }
         NeuronGroups { groups, pinned, layouts }
+    }
+
+    /// No groups, since the axes have more parts than are followed.
+    fn nothing_free(&self) -> NeuronGroups {
+        let graph = self.analysis.graph;
+        let mut pinned = Vec::new();
+        let mut layouts = BTreeMap::new();
+        for (id, tensor) in graph.initializers() {
+            layouts.insert(id, tensor.shape().iter().map(|&length| AxisLayout::Fixed(length)).collect::<Vec<_>>());
+            let Some(node) = self.analysis.first_reader(id).filter(|_| graph.is_weight(id)) else { continue };
+            for (axis, &size) in tensor.shape().iter().enumerate().filter(|(_, size)| **size > 1) {
+                let member = Member { initializer: id, axis, role: self.analysis.role(id, axis), node };
+                pinned.push(PinnedGroup { size, members: vec![member], reason: PinReason::TooManyParts });
+            }
+        }
+        for &input in self.inputs {
+            let lengths = self.analysis.shape(input).unwrap_or_default();
+            let fixed = lengths.iter().map(|length| AxisLayout::Fixed(length.as_known().unwrap_or(1)));
+            layouts.insert(input, fixed.collect());
+        }
+        NeuronGroups { groups: Vec::new(), pinned, layouts }
     }
 
     /// The axes of weights by blocks, and how early each block comes.
@@ -153,7 +180,7 @@ impl Collection<'_> {
             self.analysis.own_axes(value).iter().enumerate().map(move |(axis, layout)| (node, value, axis, layout))
         });
         axes.filter_map(|(node, value, axis, layout)| {
-            Some(Observation { value, axis, layout: self.axis_layout(layout, ids)?, node })
+            Some(Observation { value, axis, layout: Arc::new(self.axis_layout(layout, ids)?), node })
         })
         .collect()
     }
@@ -176,6 +203,11 @@ impl Collection<'_> {
         within
     }
 
+    fn axis_layouts(&self, parts: &[Layout], ids: &Ids) -> Option<Vec<AxisLayout>> {
+        self.analysis.blocks.charge(KEPT * parts.len());
+        parts.iter().map(|part| self.axis_layout(part, ids)).collect()
+    }
+
     /// The layout in terms of groups; `None` if a length is unknown.
     fn axis_layout(&self, layout: &Layout, ids: &Ids) -> Option<AxisLayout> {
         let resolved = self.analysis.blocks.resolve(layout);
@@ -187,9 +219,8 @@ impl Collection<'_> {
                     None => length.map(AxisLayout::Fixed),
                 };
             }
-            Layout::Sequence(parts) | Layout::Product(parts) => {
-                parts.iter().map(|part| self.axis_layout(part, ids)).collect::<Option<Vec<_>>>()?
-            }
+            Layout::Sequence(parts) => self.axis_layouts(parts, ids)?,
+            Layout::Product(factors) => self.axis_layouts(factors, ids)?,
         };
         if parts.iter().all(AxisLayout::is_fixed) {
             return length.map(AxisLayout::Fixed);
@@ -200,6 +231,9 @@ impl Collection<'_> {
         })
     }
 }
+
+/// What a part costs that is kept, in parts that are looked at.
+const KEPT: usize = 4;
 
 /// Neighbouring fixed parts made one.
 fn join_fixed(parts: Vec<AxisLayout>, join: impl Fn(usize, usize) -> usize) -> Vec<AxisLayout> {

@@ -1,6 +1,7 @@
 //! Neuron groups: the result of the analysis.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::id::id;
 use crate::symmetry::PinReason;
@@ -54,8 +55,8 @@ pub struct Observation {
     pub value: ValueId,
     /// Its axis.
     pub axis: usize,
-    /// How the indices of the axis map to neurons.
-    pub layout: AxisLayout,
+    /// How the indices of the axis map to neurons; shared by the groups on the axis.
+    pub layout: Arc<AxisLayout>,
     /// The node that computes it.
     pub node: NodeId,
 }

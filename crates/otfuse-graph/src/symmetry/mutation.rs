@@ -58,11 +58,11 @@ fn shifted(analysis: &mut Analysis<'_>, axis: &Layout) -> Layout {
         return axis.clone();
     }
     let at = match analysis.blocks.resolve(axis) {
-        Layout::Product(factors) => analysis.blocks.size(&Layout::Product(factors[1..].to_vec())).as_known(),
+        Layout::Product(factors) => analysis.blocks.size(&Layout::product(factors[1..].to_vec())).as_known(),
         _ => Some(1),
     };
     match at.and_then(|at| analysis.blocks.split(axis, at)) {
-        Some((head, tail)) => Layout::Sequence(vec![tail, head]),
+        Some((head, tail)) => analysis.blocks.sequence(vec![tail, head]),
         None => axis.clone(),
     }
 }

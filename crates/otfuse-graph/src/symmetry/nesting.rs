@@ -5,6 +5,7 @@
 //! so if no operator ever lets two heads meet while it keeps their channels apart: every value that carries the
 //! channels carries the heads as well, once, and no sum over heads leaves channels behind.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::rules::axis_index;
@@ -15,16 +16,15 @@ use crate::{Node, Operator, ValueId};
 /// For each block the blocks that its order may depend on.
 pub(super) type Candidates = HashMap<BlockId, BTreeSet<BlockId>>;
 
-/// Finds the blocks that the order of each of `free` may depend on. `O(values * blocks per value)`.
+/// Finds the blocks that the order of each of `free` may depend on. Takes time proportional to the parts of all axes.
 pub(super) fn candidates(analysis: &Analysis<'_>, free: &BTreeSet<BlockId>) -> Candidates {
     let mut found = Candidates::new();
-    let terms: HashMap<ValueId, Vec<Terms>> = analysis
-        .known_axes()
-        .map(|(value, axes)| (value, axes.iter().map(|axis| terms(analysis, axis)).collect()))
-        .collect();
-    for axes in terms.values() {
-        for inner in blocks(axes) {
-            let beside = beside(axes, inner);
+    for (_, axes) in analysis.known_axes() {
+        if analysis.blocks.is_exhausted() {
+            return Candidates::new();
+        }
+        let axes: Vec<Terms> = axes.iter().map(|axis| terms(analysis, axis)).collect();
+        for (inner, beside) in Beside::of(&axes).of_all() {
             match found.get_mut(&inner) {
                 Some(known) => known.retain(|outer| beside.contains(outer)),
                 None => {
@@ -34,7 +34,13 @@ pub(super) fn candidates(analysis: &Analysis<'_>, free: &BTreeSet<BlockId>) -> C
         }
     }
     for (_, node) in analysis.graph.nodes() {
-        let axes = |value: Option<ValueId>| value.and_then(|value| terms.get(&value)).map(Vec::as_slice);
+        if analysis.blocks.is_exhausted() {
+            return Candidates::new();
+        }
+        let axes = |value: Option<ValueId>| {
+            let axes = analysis.own_axes(value?);
+            (!axes.is_empty()).then(|| axes.iter().map(|axis| terms(analysis, axis)).collect::<Vec<_>>())
+        };
         Meeting { node, found: &mut found }.apply(analysis, &axes);
     }
     found.retain(|inner, _| free.contains(inner));
@@ -45,15 +51,19 @@ pub(super) fn candidates(analysis: &Analysis<'_>, free: &BTreeSet<BlockId>) -> C
 type Terms = Vec<Vec<BlockId>>;
 
 fn terms(analysis: &Analysis<'_>, layout: &Layout) -> Terms {
-    expand(&analysis.blocks.resolve(layout))
+    expand(analysis, &analysis.blocks.resolve(layout))
 }
 
-fn expand(layout: &Layout) -> Terms {
+fn expand(analysis: &Analysis<'_>, layout: &Layout) -> Terms {
     match layout {
         Layout::Block(block) => vec![vec![*block]],
-        Layout::Sequence(parts) => parts.iter().flat_map(expand).collect(),
+        Layout::Sequence(parts) => parts.iter().flat_map(|part| expand(analysis, part)).collect(),
         Layout::Product(factors) => factors.iter().fold(vec![Vec::new()], |products, factor| {
-            let factor = expand(factor);
+            let factor = expand(analysis, factor);
+            analysis.blocks.charge(products.len().saturating_mul(factor.len()));
+            if analysis.blocks.is_exhausted() {
+                return Vec::new();
+            }
             products.iter().flat_map(|product| factor.iter().map(|term| [&product[..], term].concat())).collect()
         }),
     }
@@ -63,40 +73,83 @@ fn blocks(axes: &[Terms]) -> BTreeSet<BlockId> {
     axes.iter().flatten().flatten().copied().collect()
 }
 
-fn carries(axis: &Terms, block: BlockId) -> bool {
-    axis.iter().any(|term| term.contains(&block))
+fn members(axis: &Terms) -> BTreeSet<BlockId> {
+    axis.iter().flatten().copied().collect()
 }
 
-/// The blocks that stand exactly once beside each occurrence of `inner`.
-fn beside(axes: &[Terms], inner: BlockId) -> BTreeSet<BlockId> {
-    let mut common: Option<BTreeSet<BlockId>> = None;
-    let carriers = axes.iter().filter(|axis| carries(axis, inner)).count();
-    for (position, axis) in axes.iter().enumerate() {
-        for term in axis.iter().filter(|term| term.contains(&inner)) {
-            let once = |block: BlockId| {
-                let here = term.iter().filter(|other| **other == block).count();
-                let others = axes.iter().enumerate().filter(|(other, _)| *other != position);
-                let mut elsewhere = others.map(|(_, axis)| axis).filter(|axis| carries(axis, block));
-                match (here, elsewhere.next(), elsewhere.next()) {
-                    (1, None, _) => true,
-                    (0, Some(axis), None) => {
-                        axis.iter().all(|term| term.iter().filter(|other| **other == block).count() == 1)
-                    }
-                    _ => false,
+/// Which blocks stand exactly once beside each occurrence of a block in the axes of a value.
+struct Beside<'a> {
+    axes: &'a [Terms],
+    /// The axes that carry each block.
+    carriers: HashMap<BlockId, Vec<usize>>,
+    /// Blocks that stand once in each term of an axis, with that axis.
+    everywhere: Vec<(BlockId, usize)>,
+}
+
+impl<'a> Beside<'a> {
+    fn of(axes: &'a [Terms]) -> Self {
+        let mut carriers: HashMap<BlockId, Vec<usize>> = HashMap::new();
+        for (position, axis) in axes.iter().enumerate() {
+            for &block in axis.iter().flatten() {
+                let known = carriers.entry(block).or_default();
+                if known.last() != Some(&position) {
+                    known.push(position);
                 }
-            };
-            let is_single = carriers == 1 && term.iter().filter(|other| **other == inner).count() == 1;
-            let here: BTreeSet<BlockId> = match is_single {
-                true => blocks(axes).into_iter().filter(|&block| block != inner && once(block)).collect(),
-                false => BTreeSet::new(),
-            };
-            common = Some(match common {
-                Some(common) => common.intersection(&here).copied().collect(),
-                None => here,
-            });
+            }
         }
+        let mut everywhere = Vec::new();
+        for (position, axis) in axes.iter().enumerate() {
+            let first: BTreeSet<BlockId> = axis.first().into_iter().flatten().copied().collect();
+            let is_once = |block: &BlockId| axis.iter().all(|term| once(term, *block));
+            everywhere.extend(first.into_iter().filter(is_once).map(|block| (block, position)));
+        }
+        Self { axes, carriers, everywhere }
     }
-    common.unwrap_or_default()
+
+    /// For each block what stands beside all of its occurrences.
+    fn of_all(&self) -> HashMap<BlockId, BTreeSet<BlockId>> {
+        let mut found: HashMap<BlockId, BTreeSet<BlockId>> = HashMap::new();
+        for (position, axis) in self.axes.iter().enumerate() {
+            let mut before: Option<&Vec<BlockId>> = None;
+            for term in axis {
+                // Copies of a term say nothing new.
+                if before.replace(term) == Some(term) {
+                    continue;
+                }
+                for &inner in term {
+                    let here = self.here(inner, term, position);
+                    match found.get_mut(&inner) {
+                        Some(common) => common.retain(|block| here.contains(block)),
+                        None => {
+                            found.insert(inner, here);
+                        }
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// What stands beside a block in a term: others of the term that are in no other axis, and what is in all of one other axis.
+    fn here(&self, inner: BlockId, term: &[BlockId], position: usize) -> BTreeSet<BlockId> {
+        let others = |block: BlockId| {
+            let carriers = self.carriers.get(&block).map_or(&[][..], Vec::as_slice);
+            carriers.iter().copied().filter(move |&axis| axis != position)
+        };
+        if others(inner).next().is_some() || !once(term, inner) {
+            return BTreeSet::new();
+        }
+        let is_beside = |block: &BlockId| *block != inner && once(term, *block) && others(*block).next().is_none();
+        let is_around = |&&(block, axis): &&(BlockId, usize)| {
+            axis != position && !term.contains(&block) && others(block).eq(std::iter::once(axis))
+        };
+        let elsewhere = self.everywhere.iter().filter(is_around).map(|(block, _)| *block);
+        term.iter().copied().filter(is_beside).chain(elsewhere).collect()
+    }
+}
+
+fn once(term: &[BlockId], block: BlockId) -> bool {
+    term.iter().filter(|other| **other == block).count() == 1
 }
 
 /// What an operator lets meet.
@@ -106,9 +159,10 @@ struct Meeting<'a> {
 }
 
 impl Meeting<'_> {
-    fn apply<'t>(&mut self, analysis: &Analysis<'_>, axes: &dyn Fn(Option<ValueId>) -> Option<&'t [Terms]>) {
+    fn apply(&mut self, analysis: &Analysis<'_>, axes: &dyn Fn(Option<ValueId>) -> Option<Vec<Terms>>) {
         let node = self.node;
-        let input = axes(node.input(0));
+        let of_input = OnceCell::new();
+        let input = || of_input.get_or_init(|| axes(node.input(0))).as_deref();
         match &node.operator {
             operator if operator.keeps_elements() => {}
             Operator::Unary(_)
@@ -123,35 +177,35 @@ impl Meeting<'_> {
             | Operator::Gather { .. }
             | Operator::Expand
             | Operator::Shape { .. } => {}
-            Operator::Softmax { axis } | Operator::LogSoftmax { axis } => self.over(input, &[*axis]),
-            Operator::ArgExtremum { axis, .. } => self.over(input, &[*axis]),
+            Operator::Softmax { axis } | Operator::LogSoftmax { axis } => self.over(input(), &[*axis]),
+            Operator::ArgExtremum { axis, .. } => self.over(input(), &[*axis]),
             Operator::LayerNormalization { axis, .. } => {
-                let rank = input.map_or(0, <[Terms]>::len);
+                let rank = input().map_or(0, <[Terms]>::len);
                 let first = axis_index(*axis, rank).unwrap_or(0);
                 let all: Vec<i64> = (first..rank).map(|axis| axis as i64).collect();
-                self.over(input, &all);
+                self.over(input(), &all);
             }
             Operator::Reduce(_) => {
                 let listed = node.input(1).and_then(|list| analysis.facts.integers(list)).unwrap_or_default();
-                let rank = input.map_or(0, <[Terms]>::len);
+                let rank = input().map_or(0, <[Terms]>::len);
                 let all: Vec<i64> = (0..rank).map(|axis| axis as i64).collect();
-                self.over(input, if listed.is_empty() { &all } else { &listed });
+                self.over(input(), if listed.is_empty() { &all } else { &listed });
             }
             Operator::MatMul => {
-                if let (Some(a), Some(b)) = (input, axes(node.input(1))) {
+                if let (Some(a), Some(b)) = (input(), axes(node.input(1))) {
                     let (a_axis, b_axis) = (a.len().saturating_sub(1), b.len().saturating_sub(2));
-                    self.contract((a, a_axis), (b, b_axis), (a.len().saturating_sub(2), b.len().saturating_sub(2)));
+                    self.contract((a, a_axis), (&b, b_axis), (a.len().saturating_sub(2), b.len().saturating_sub(2)));
                 }
             }
             Operator::Gemm(gemm) => {
-                if let (Some(a), Some(b)) = (input, axes(node.input(1))) {
+                if let (Some(a), Some(b)) = (input(), axes(node.input(1))) {
                     let (a_axis, b_axis) = (usize::from(!gemm.transpose_a), usize::from(gemm.transpose_b));
-                    self.contract((a, a_axis), (b, b_axis), (0, 0));
+                    self.contract((a, a_axis), (&b, b_axis), (0, 0));
                 }
             }
             _ => {
                 let touched = node.inputs.iter().chain(&node.outputs).filter_map(|&value| axes(value));
-                for inner in touched.flat_map(blocks).collect::<Vec<_>>() {
+                for inner in touched.flat_map(|axes| blocks(&axes)).collect::<Vec<_>>() {
                     self.found.insert(inner, BTreeSet::new());
                 }
             }
@@ -185,13 +239,15 @@ impl Meeting<'_> {
         self.over(Some(a), &[a_axis as i64]);
         self.over(Some(b), &[b_axis as i64]);
         let (Some(left), Some(right)) = (a.get(a_axis), b.get(b_axis)) else { return };
-        for inner in left.iter().chain(right).flatten().copied().collect::<BTreeSet<_>>() {
+        let (left, right) = (members(left), members(right));
+        let batch = |axes: &[Terms], batch: usize| axes[..batch].iter().rev().map(members).collect::<Vec<_>>();
+        let (a_batch, b_batch) = (batch(a, a_batch), batch(b, b_batch));
+        for inner in left.iter().chain(&right).copied().collect::<BTreeSet<_>>() {
             let known = self.found.get(&inner).cloned().unwrap_or_default();
             let apart = |outer: &BlockId| {
-                let summed = carries(left, *outer) && carries(right, *outer);
-                let place =
-                    |axes: &[Terms], batch: usize| axes[..batch].iter().rev().position(|axis| carries(axis, *outer));
-                let joined = place(a, a_batch).is_some_and(|at| place(b, b_batch) == Some(at));
+                let summed = left.contains(outer) && right.contains(outer);
+                let place = |axes: &[BTreeSet<BlockId>]| axes.iter().position(|axis| axis.contains(outer));
+                let joined = place(&a_batch).is_some_and(|at| place(&b_batch) == Some(at));
                 !summed && !joined
             };
             self.part(inner, &known.into_iter().filter(apart).collect());

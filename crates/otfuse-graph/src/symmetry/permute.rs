@@ -91,6 +91,8 @@ impl Orders<'_> {
     ) -> Tensor {
         let shape = tensor.shape();
         let size = |group| self.size(group);
+        let in_one_order = guide.is_none() && layout.groups().iter().all(|&group| self.outer(group).is_none());
+        let chosen = |group: GroupId| self.orders[group.index()].as_slice();
         let indices = |beside: &[(GroupId, usize)]| -> Vec<usize> {
             (0..shape[axis])
                 .map(|index| {
@@ -103,6 +105,8 @@ impl Orders<'_> {
         let width = tensor.data_type().size();
         let stride = |axis: usize| shape[axis + 1..].iter().product::<usize>() * width;
         let lists: Vec<Vec<usize>> = match guide {
+            // Every neuron of a group has one place, so that all are found in one pass.
+            None if in_one_order => vec![layout.reindexed(&size, &chosen)],
             None => vec![indices(&[])],
             Some((guide, layout)) => (0..shape[guide]).map(|index| indices(&layout.neurons_at(index, &size))).collect(),
         };

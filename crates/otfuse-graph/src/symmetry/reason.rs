@@ -14,6 +14,8 @@ pub enum PinReason {
     Position,
     /// The axis belongs to a constant that is not a weight.
     Constant { name: String },
+    /// The network's axes have more parts (behind concatenations and cuts) than are followed.
+    TooManyParts,
     /// An operator treats the neurons differently by their index, or has no axis rule.
     Operator { node: String, operator: String, explanation: String },
 }
@@ -25,6 +27,7 @@ impl fmt::Display for PinReason {
             Self::NetworkOutput { name, axis } => write!(f, "axis {axis} of the network's output '{name}'"),
             Self::Position => f.write_str("positions, not neurons"),
             Self::Constant { name } => write!(f, "the constant '{name}' is not a weight"),
+            Self::TooManyParts => f.write_str("the network's axes have more parts than are followed"),
             Self::Operator { node, operator, explanation } => write!(f, "{operator} (node '{node}') {explanation}"),
         }
     }

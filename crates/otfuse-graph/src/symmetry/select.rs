@@ -85,7 +85,7 @@ struct Selection<'a> {
 impl<'a> Selection<'a> {
     fn new(graph: &'a Graph, groups: &'a NeuronGroups, chosen: &'a [Vec<usize>]) -> Result<Self, InferenceError> {
         let observations = groups.iter().flat_map(|(_, group)| &group.observations);
-        let observed = observations.map(|found| ((found.value, found.axis), &found.layout)).collect();
+        let observed = observations.map(|found| ((found.value, found.axis), &*found.layout)).collect();
         Ok(Self { graph, groups, chosen, observed, facts: Facts::of(graph)? })
     }
 

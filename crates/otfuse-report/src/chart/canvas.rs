@@ -194,10 +194,15 @@ pub fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\r' | '\t' => ' ',
-            c if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') => '\u{FFFD}',
+            c if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') || turns(c) => '\u{FFFD}',
             c => c,
         })
         .collect()
+}
+
+/// Whether a character turns the direction of what is written behind it, or hides.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The text, its middle left out if it is longer than `most` characters.

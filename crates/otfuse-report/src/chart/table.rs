@@ -23,6 +23,10 @@ impl Table {
                 if index > 0 {
                     text.push(',');
                 }
+                // A spreadsheet computes what begins like a formula; numbers are none.
+                if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err() {
+                    text.push('\'');
+                }
                 if cell.contains(['"', ',', '\n', '\r']) {
                     text.push('"');
                     text.push_str(&cell.replace('"', "\"\""));

@@ -11,8 +11,10 @@
   };
 
   const csv = (table) => {
+    // A spreadsheet computes what begins like a formula; numbers are none.
+    const plain = (text) => (/^[=+@\t\r-]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
     const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    const line = (row) => [...row.cells].map((cell) => quoted(cell.textContent)).join(",");
+    const line = (row) => [...row.cells].map((cell) => quoted(plain(cell.textContent))).join(",");
     return [...table.rows].map(line).join("\n") + "\n";
   };
 

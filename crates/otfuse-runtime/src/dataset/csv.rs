@@ -11,7 +11,7 @@ const LABELS: [&str; 5] = ["label", "labels", "class", "target", "y"];
 const MOST_BYTES: usize = 1 << 34;
 
 /// A table of one row per sample: in a folder `train.csv` and `test.csv` (or with `.gz` behind), else the file, which
-/// then is both splits. A header is told by its words; it names the column of labels (`label`, `class`, `target` or
+/// then is both splits. A header has no numbers, or names the labels; it names the column of labels (`label`, `class`, `target` or
 /// `y`), which without one is the last. Fields are separated by commas, semicolons or tabs. Labels are integers from 0
 /// on, or in a column of such a name any numbers, to be met; all other columns are numbers that stay as they are.
 pub(super) fn load(path: &Path, split: Split) -> Result<Raw, DatasetError> {
@@ -54,7 +54,10 @@ impl Table {
         };
         let header = fields(first);
         let (mut label_column, mut is_named) = (header.len() - 1, false);
-        if header.iter().any(|field| field.parse::<f32>().is_err()) {
+        // A header says something with all of its words, or names the labels: one damaged number makes no header of a row.
+        let is_word = |field: &String| field.parse::<f32>().is_err();
+        let is_label = |field: &String| LABELS.contains(&field.to_ascii_lowercase().as_str());
+        if header.iter().all(is_word) || header.iter().any(is_label) {
             rows.next();
             let named = header.iter().position(|field| LABELS.contains(&field.to_ascii_lowercase().as_str()));
             (label_column, is_named) = (named.unwrap_or(label_column), named.is_some());

@@ -10,8 +10,11 @@ use super::value::{Operands, Value};
 use crate::RuntimeBackend;
 use crate::host::Limits;
 
-/// More steps than any network takes: a limit on what a malformed one can ask for.
-const MOST_STEPS: i64 = 1 << 24;
+/// Operations for each element of a constant that is uploaded.
+const UPLOAD: u64 = 32;
+
+/// Bytes that an element of a result takes beside its numbers.
+const ELEMENT: u64 = 64;
 
 /// A body on the device, with what it reads from outside.
 struct Runner<'a, B: RuntimeBackend> {
@@ -26,16 +29,20 @@ impl<'a, B: RuntimeBackend> Runner<'a, B> {
             let value = operands.values.get(input).and_then(Option::as_ref).cloned();
             value.ok_or_else(|| Fault::new(format!("input {input}"), "a tensor", "nothing"))
         });
+        // The body's constants go to the device anew, which counts where a loop in a loop does so.
+        let constants = body.graph.initializers().map(|(_, tensor)| tensor.len() as u64);
+        let constants = constants.fold(0_u64, u64::saturating_add);
+        operands.limits.ask(operands.held, constants.saturating_mul(UPLOAD))?;
         let program = Program::new(&body.graph, &operands.device, &operands.limits).map_err(Fault::Inner)?;
         Ok(Self { body, program, outside: outside.collect::<Outcome<_>>()? })
     }
 
-    /// The outputs, given the inputs that the operator gives.
-    fn run(&self, own: Vec<Value<B>>) -> Outcome<Vec<Value<B>>> {
+    /// The outputs, given the inputs that the operator gives and the bytes that are alive outside.
+    fn run(&self, own: Vec<Value<B>>, held: u64) -> Outcome<Vec<Value<B>>> {
         let inputs = self.body.graph.inputs();
         let values = own.into_iter().chain(self.outside.iter().cloned());
         let given = inputs.iter().copied().zip(values).collect();
-        let found = self.program.compute(given, self.body.graph.outputs()).map_err(Fault::Inner)?;
+        let found = self.program.compute_inside(given, held).map_err(Fault::Inner)?;
         let missing = || Fault::Backend("a body gave too few outputs".into());
         self.body.graph.outputs().iter().map(|id| found.get(id).cloned().ok_or_else(missing)).collect()
     }
@@ -58,13 +65,10 @@ impl<B: RuntimeBackend> Results<B> {
     /// Adds the elements of a step.
     fn push(&mut self, found: impl Iterator<Item = Value<B>>) -> Outcome<()> {
         for (elements, element) in self.elements.iter_mut().zip(found) {
-            self.bytes = self.bytes.saturating_add(element.bytes());
+            self.bytes = self.bytes.saturating_add(element.bytes()).saturating_add(ELEMENT);
             elements.push(element);
         }
-        match self.limits.beyond(self.bytes) {
-            Some(allowed) => Err(Fault::Bytes { asked: self.bytes, allowed }),
-            None => Ok(()),
-        }
+        Ok(self.limits.ask(self.bytes, 0)?)
     }
 }
 
@@ -77,7 +81,7 @@ fn truth<B: RuntimeBackend>(value: &Value<B>) -> Outcome<bool> {
 
 pub(super) fn branch<B: RuntimeBackend>(yes: &Body, no: &Body, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
     let condition = operands.value(0)?;
-    Runner::new(if truth(&condition)? { yes } else { no }, operands)?.run(Vec::new())
+    Runner::new(if truth(&condition)? { yes } else { no }, operands)?.run(Vec::new(), operands.held)
 }
 
 pub(super) fn repeat<B: RuntimeBackend>(
@@ -87,11 +91,9 @@ pub(super) fn repeat<B: RuntimeBackend>(
 ) -> Outcome<Vec<Value<B>>> {
     let runner = Runner::new(body, operands)?;
     let most = match operands.optional_integers(0)?.as_deref() {
-        None => MOST_STEPS,
-        Some(&[most]) if most <= MOST_STEPS => most,
-        Some(other) => {
-            return Err(Fault::new("most steps", format!("one number up to {MOST_STEPS}"), format!("{other:?}")));
-        }
+        None => i64::MAX,
+        Some(&[most]) => most,
+        Some(other) => return Err(Fault::new("most steps", "one number", format!("{other:?}"))),
     };
     let mut condition = match operands.optional(1) {
         Some(condition) => condition,
@@ -103,14 +105,11 @@ pub(super) fn repeat<B: RuntimeBackend>(
     while step < most && truth(&condition)? {
         let number = Value::Integers(Integers::new(DataType::I64, Vec::new(), vec![step]));
         let own = [number, condition].into_iter().chain(carried).collect();
-        let mut found = runner.run(own)?.into_iter();
+        let mut found = runner.run(own, results.bytes)?.into_iter();
         condition = found.next().ok_or_else(|| Fault::Backend("a body without a condition".into()))?;
         carried = found.by_ref().take(states).collect();
         results.push(found)?;
         step += 1;
-        if step == MOST_STEPS {
-            return Err(Fault::new("steps", format!("fewer than {MOST_STEPS}"), "more"));
-        }
     }
     let first = Direction { axis: 0, reverse: false };
     for (at, result) in results.elements.into_iter().enumerate() {
@@ -139,7 +138,7 @@ pub(super) fn scan<B: RuntimeBackend>(scan: &Scan, operands: &mut Operands<B>) -
             element(sequence.clone(), *axis, if *reverse { steps - 1 - step } else { step })
         });
         let own = carried.into_iter().chain(elements).collect();
-        let mut found = runner.run(own)?.into_iter();
+        let mut found = runner.run(own, results.bytes)?.into_iter();
         carried = found.by_ref().take(states).collect();
         results.push(found)?;
     }

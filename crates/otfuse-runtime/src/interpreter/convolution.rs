@@ -185,6 +185,18 @@ struct Crop {
     output: usize,
 }
 
+/// The lengths of the whole result of a transposed convolution, and of what is kept of it.
+pub(super) fn transposed_lengths(
+    conv: &ConvTranspose,
+    input: &[usize],
+    kernel: &[usize],
+) -> Outcome<(Vec<usize>, Vec<usize>)> {
+    check(&conv.window, input.len())?;
+    let crops = input.iter().zip(kernel).enumerate();
+    let crops = crops.map(|(axis, (&input_length, &kernel))| crop(conv, axis, input.len(), input_length, kernel));
+    Ok(crops.collect::<Outcome<Vec<_>>>()?.into_iter().map(|crop| (crop.full, crop.output)).unzip())
+}
+
 fn crop(conv: &ConvTranspose, axis: usize, spatial: usize, input: usize, kernel: usize) -> Outcome<Crop> {
     let stride = conv.window.stride(axis);
     let extra = conv.output_padding.get(axis).copied().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! What an operator finds wrong; the interpreter adds the node's name.
 
 use crate::RuntimeError;
+use crate::host::Exceeded;
 
 /// A failed operator, before it is known which node it belongs to.
 #[derive(Debug)]
@@ -11,13 +12,19 @@ pub(crate) enum Fault {
     Backend(String),
     /// A network inside of the operator failed; the error names the inner node.
     Inner(RuntimeError),
-    /// More bytes than the host's limits allow.
-    Bytes { asked: u64, allowed: u64 },
+    /// More than the host's limits allow.
+    Exceeded(Exceeded),
     /// Not executed, for a reason.
     Unsupported(String),
 }
 
 pub(crate) type Outcome<T> = Result<T, Fault>;
+
+impl From<Exceeded> for Fault {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded(exceeded)
+    }
+}
 
 impl Fault {
     pub(crate) fn new(subject: impl Into<String>, expected: impl ToString, found: impl ToString) -> Self {
@@ -31,7 +38,7 @@ impl Fault {
                 RuntimeError::Operand { node, operator, subject, expected, found }
             }
             Self::Inner(error) => error,
-            Self::Bytes { asked, allowed } => RuntimeError::Budget { node, resource: "bytes", asked, allowed },
+            Self::Exceeded(exceeded) => exceeded.at(&node),
             Self::Backend(message) => RuntimeError::Backend { node, operator, message },
             Self::Unsupported(reason) => RuntimeError::Unsupported { node, operator, reason },
         }
@@ -41,12 +48,17 @@ impl Fault {
 /// The most elements that one tensor may have: a limit on what a malformed graph can ask for.
 pub(crate) const MOST_ELEMENTS: usize = 1 << 31;
 
+/// The longest that the other axes of a tensor without elements may be together: indices along them are listed all the same.
+const MOST_OF_NONE: usize = 1 << 24;
+
 /// The number of elements of a shape, checked against [`MOST_ELEMENTS`].
 pub(crate) fn element_count(shape: &[usize]) -> Outcome<usize> {
-    let count =
-        if shape.contains(&0) { Some(0) } else { shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim)) };
+    let is_empty = shape.contains(&0);
+    let most = if is_empty { MOST_OF_NONE } else { MOST_ELEMENTS };
+    let count = shape.iter().filter(|&&dim| dim > 0).try_fold(1usize, |count, &dim| count.checked_mul(dim));
     count
-        .filter(|&count| count <= MOST_ELEMENTS)
+        .filter(|&count| count <= most)
+        .map(|count| if is_empty { 0 } else { count })
         .ok_or_else(|| Fault::new("result", format!("at most {MOST_ELEMENTS} elements"), format!("shape {shape:?}")))
 }
 

@@ -8,6 +8,9 @@ use burn_backend::{
 use super::array::Array;
 use super::fault::{Fault, Outcome, element_count};
 
+/// Parts that are concatenated at once.
+const MOST_AT_ONCE: usize = 16;
+
 /// A float32 tensor. The backend's tensor has the same shape, but one axis of length 1 where the rank is 0.
 #[derive(Clone, Debug)]
 pub(crate) struct Floats<B: Backend> {
@@ -170,6 +173,19 @@ impl<B: Backend> Array for Floats<B> {
     }
 
     fn concatenated(parts: Vec<Self>, axis: usize) -> Self {
+        // Of many parts the backend copies the first ones again for each one behind them.
+        if parts.len() > MOST_AT_ONCE {
+            let size = parts.len().div_ceil(MOST_AT_ONCE).max(MOST_AT_ONCE);
+            let (mut joined, mut rest) = (Vec::new(), parts.into_iter());
+            loop {
+                let some: Vec<Self> = rest.by_ref().take(size).collect();
+                match some.len() {
+                    0 => return Self::concatenated(joined, axis),
+                    1 => joined.extend(some),
+                    _ => joined.push(Self::concatenated(some, axis)),
+                }
+            }
+        }
         Self::new(B::float_cat(parts.into_iter().map(|part| part.tensor).collect(), axis))
     }
 

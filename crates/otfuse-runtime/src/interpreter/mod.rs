@@ -21,6 +21,7 @@ mod floats;
 mod integers;
 mod layout;
 mod linear;
+mod needs;
 mod normalisation;
 mod plan;
 mod pooling;

@@ -1,7 +1,7 @@
 //! A graph prepared on the device of a backend.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn_backend::Backend;
@@ -9,8 +9,10 @@ use burn_backend::tensor::Device;
 use otfuse_graph::{DataType, Graph, Node, NodeId, Operator, Tensor, ValueId};
 
 use super::fault::{Fault, Outcome};
+use super::needs::Needs;
 use super::plan::Plans;
 use super::value::{Operands, Value};
+use crate::budget::Size;
 use crate::host::Limits;
 use crate::{RuntimeBackend, RuntimeError};
 
@@ -19,6 +21,7 @@ pub(crate) struct Program<B: Backend> {
     graph: Graph,
     device: Device<B>,
     limits: Limits,
+    size: Size,
     constants: Vec<Option<Value<B>>>,
     plans: Plans,
 }
@@ -33,21 +36,18 @@ pub(crate) type Replacement<'a, B> =
 /// The values that nodes have computed and others are still to read.
 struct Alive<B: Backend> {
     values: Vec<Option<Value<B>>>,
-    counts: bool,
-    /// What they take together; 0 unless it is counted.
+    /// What they take together, and what is alive outside of a body.
     bytes: u64,
 }
 
 impl<B: RuntimeBackend> Alive<B> {
-    fn new(values: usize, counts: bool) -> Self {
-        Self { values: vec![None; values], counts, bytes: 0 }
+    fn new(values: usize, outside: u64) -> Self {
+        Self { values: vec![None; values], bytes: outside }
     }
 
     fn put(&mut self, id: ValueId, value: Value<B>) {
         self.take(id);
-        if self.counts {
-            self.bytes += value.bytes();
-        }
+        self.bytes = self.bytes.saturating_add(value.bytes());
         self.values[id.index()] = Some(value);
     }
 
@@ -57,8 +57,8 @@ impl<B: RuntimeBackend> Alive<B> {
 
     fn take(&mut self, id: ValueId) -> Option<Value<B>> {
         let value = self.values[id.index()].take();
-        if let (true, Some(value)) = (self.counts, &value) {
-            self.bytes -= value.bytes();
+        if let Some(value) = &value {
+            self.bytes = self.bytes.saturating_sub(value.bytes());
         }
         value
     }
@@ -80,6 +80,7 @@ impl<B: RuntimeBackend> Program<B> {
             graph: graph.clone(),
             device: device.clone(),
             limits: limits.clone(),
+            size: Size::of(graph),
             constants: vec![None; graph.values().len()],
             plans: Plans::default(),
         }
@@ -164,7 +165,7 @@ impl<B: RuntimeBackend> Program<B> {
         inputs: &[(ValueId, Tensor)],
         wanted: &[ValueId],
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
-        inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor))?;
+        self.check_inputs(inputs)?;
         self.run_from(inputs, wanted)
     }
 
@@ -176,7 +177,7 @@ impl<B: RuntimeBackend> Program<B> {
         wanted: &[ValueId],
         other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
-        inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor))?;
+        self.check_inputs(inputs)?;
         let constants = |id: ValueId| {
             let Some(tensor) = self.graph.initializer(id) else { return Ok(None) };
             match other(id, tensor) {
@@ -184,7 +185,7 @@ impl<B: RuntimeBackend> Program<B> {
                 None => self.upload(id, tensor).map(Some),
             }
         };
-        let values = self.compute_with(self.uploaded(inputs)?, wanted, &mut |_, _, _| None, &constants)?;
+        let values = self.compute_with(self.uploaded(inputs)?, wanted, &mut |_, _, _| None, &constants, 0)?;
         self.downloaded(values)
     }
 
@@ -204,7 +205,17 @@ impl<B: RuntimeBackend> Program<B> {
         wanted: &[ValueId],
         replace: &mut Replacement<'_, B>,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
-        self.compute_with(inputs, wanted, replace, &|id| Ok(self.constants[id.index()].clone()))
+        self.compute_with(inputs, wanted, replace, &|id| Ok(self.constants[id.index()].clone()), 0)
+    }
+
+    /// Computes the outputs as the body of a node, beside so many bytes that are alive outside.
+    pub(crate) fn compute_inside(
+        &self,
+        inputs: Vec<(ValueId, Value<B>)>,
+        outside: u64,
+    ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
+        let constants = |id: ValueId| Ok(self.constants[id.index()].clone());
+        self.compute_with(inputs, self.graph.outputs(), &mut |_, _, _| None, &constants, outside)
     }
 
     fn compute_with(
@@ -213,23 +224,30 @@ impl<B: RuntimeBackend> Program<B> {
         wanted: &[ValueId],
         replace: &mut Replacement<'_, B>,
         constants: &Constants<'_, B>,
+        outside: u64,
     ) -> Result<BTreeMap<ValueId, Value<B>>, RuntimeError> {
+        let given = inputs.iter().fold(0_u64, |sum, (_, value)| sum.saturating_add(value.bytes() / 4));
+        let limits = self.limits.running(self.size, given);
         let plan = self.plans.of(&self.graph, wanted, inputs.iter().map(|(id, _)| *id))?;
         if plan.steps.is_empty() {
             // So that a loop whose body computes nothing ends by its limits too.
-            self.limits.begin(self.graph.name())?;
+            limits.begin(self.graph.name())?;
         }
         let mut reads = plan.reads.clone();
-        let mut values = Alive::new(reads.len(), self.limits.counts_bytes());
+        let mut values = Alive::new(reads.len(), outside);
         inputs.into_iter().for_each(|(id, value)| values.put(id, value));
         for &id in &plan.steps {
             let node = self.graph.node(id);
-            self.limits.begin(&node.name)?;
-            let mut operands = self.operands(node, &mut reads, &mut values, constants)?;
+            limits.begin(&node.name)?;
+            let mut operands = self.operands(node, &mut reads, &mut values, constants, &limits)?;
             let operator = &node.operator;
-            let compute = || match replace(id, operator, &mut operands) {
-                Some(outputs) => outputs,
-                None => super::apply(operator, operands, node.outputs.len()),
+            let compute = || {
+                let needs = Needs::of(operator, &operands);
+                limits.ask(operands.held.saturating_add(needs.bytes), needs.operations)?;
+                match replace(id, operator, &mut operands) {
+                    Some(outputs) => outputs,
+                    None => super::apply(operator, operands, node.outputs.len()),
+                }
             };
             let outputs = catch_unwind(AssertUnwindSafe(compute))
                 .unwrap_or_else(|panic| Err(Fault::Backend(panic_message(panic.as_ref()))))
@@ -242,7 +260,7 @@ impl<B: RuntimeBackend> Program<B> {
                     values.put(*output, value);
                 }
             }
-            self.limits.hold(&node.name, values.bytes)?;
+            limits.ask(values.bytes, 0).map_err(|exceeded| exceeded.at(&node.name))?;
         }
         let mut found = BTreeMap::new();
         for &id in wanted {
@@ -262,6 +280,7 @@ impl<B: RuntimeBackend> Program<B> {
         reads: &mut [usize],
         values: &mut Alive<B>,
         constants: &Constants<'_, B>,
+        limits: &Limits,
     ) -> Result<Operands<B>, RuntimeError> {
         let mut operands = Vec::with_capacity(node.inputs.len());
         for input in &node.inputs {
@@ -277,8 +296,7 @@ impl<B: RuntimeBackend> Program<B> {
             };
             operands.push(Some(value.ok_or_else(|| self.missing(*input))?));
         }
-        let (device, limits) = (self.device.clone(), self.limits.clone());
-        Ok(Operands { values: operands, device, limits, held: values.bytes })
+        Ok(Operands { values: operands, device: self.device.clone(), limits: limits.clone(), held: values.bytes })
     }
 
     /// The floats of a constant, on the device.
@@ -298,8 +316,13 @@ impl<B: RuntimeBackend> Program<B> {
         self.constants[id.index()] = Some(value);
     }
 
-    fn check_input(&self, id: ValueId, tensor: &Tensor) -> Result<(), RuntimeError> {
-        if !self.graph.inputs().contains(&id) {
+    fn check_inputs(&self, inputs: &[(ValueId, Tensor)]) -> Result<(), RuntimeError> {
+        let known: HashSet<ValueId> = self.graph.inputs().iter().copied().collect();
+        inputs.iter().try_for_each(|(id, tensor)| self.check_input(*id, tensor, &known))
+    }
+
+    fn check_input(&self, id: ValueId, tensor: &Tensor, known: &HashSet<ValueId>) -> Result<(), RuntimeError> {
+        if !known.contains(&id) {
             let expected = self.graph.inputs().iter().map(|&id| self.name(id)).collect();
             let input = if id.index() < self.constants.len() { self.name(id) } else { format!("{id:?}") };
             return Err(RuntimeError::UnknownInput { input, expected });

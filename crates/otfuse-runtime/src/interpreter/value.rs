@@ -5,7 +5,7 @@ use burn_backend::tensor::Device;
 use otfuse_graph::{DataType, Tensor};
 
 use super::array::Array;
-use super::fault::{Fault, Outcome};
+use super::fault::{Fault, Outcome, element_count};
 use super::floats::Floats;
 use super::integers::Integers;
 use crate::host::Limits;
@@ -20,6 +20,7 @@ pub(crate) enum Value<B: Backend> {
 impl<B: Backend> Value<B> {
     /// Uploads a tensor; floats of every width become float32.
     pub(crate) fn from_tensor(tensor: &Tensor, device: &Device<B>) -> Outcome<Self> {
+        element_count(tensor.shape())?;
         if let Some(values) = tensor.to_f32() {
             return Ok(Self::Floats(Floats::from_vec(values, tensor.shape(), device)));
         }
@@ -41,7 +42,7 @@ impl<B: Backend> Value<B> {
     /// The bytes that it takes.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Self::Floats(floats) => 4 * floats.shape().iter().product::<usize>() as u64,
+            Self::Floats(floats) => 4_u64.saturating_mul(floats.shape().iter().product::<usize>() as u64),
             Self::Integers(integers) => 8 * integers.data.len() as u64,
         }
     }
@@ -80,7 +81,7 @@ pub(crate) struct Operands<B: Backend> {
     pub(crate) device: Device<B>,
     /// For networks inside of the operator.
     pub(crate) limits: Limits,
-    /// The bytes that are alive outside of the operator; 0 unless they are counted.
+    /// The bytes that are alive outside of the operator.
     pub(crate) held: u64,
 }
 

@@ -21,7 +21,8 @@ impl Sliding {
 
     /// The padded input elements that the windows cover.
     pub(super) fn covered(&self) -> usize {
-        (self.output - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
+        let steps = self.output.saturating_sub(1).saturating_mul(self.stride);
+        steps.saturating_add(self.kernel.saturating_sub(1).saturating_mul(self.dilation)).saturating_add(1)
     }
 }
 

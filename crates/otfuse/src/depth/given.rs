@@ -20,7 +20,7 @@ pub(super) struct Given {
 /// A file that cannot be read or is no JSON.
 pub(super) fn read(path: &str) -> Result<Given> {
     let wrong = |problem: String| Error::input(format!("`pairs`: {problem}")).of(Path::new(path)).hint(HINT);
-    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let text = otfuse_formats::read_regular(Path::new(path)).map_err(|error| wrong(error.to_string()))?;
     let value = serde_json::from_slice(&text).map_err(|error| wrong(format!("expected JSON: {error}")))?;
     Ok(Given { path: path.to_owned(), value })
 }

@@ -25,9 +25,15 @@ impl Block {
     }
 }
 
+/// Units beyond which nothing is looked for that repeats.
+const MOST_UNITS: usize = 4000;
+
 /// What repeats, from the front; of several ways the one that covers most units, and of these the shortest block.
 pub(super) fn of(units: &[Unit]) -> Vec<Block> {
     let mut blocks = Vec::new();
+    if units.len() > MOST_UNITS {
+        return blocks;
+    }
     let mut start = 0;
     while start < units.len() {
         let left = units.len() - start;

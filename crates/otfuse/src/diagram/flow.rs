@@ -63,8 +63,9 @@ impl<'g> Flow<'g> {
     /// The features that a node reads, each once, in order.
     pub fn operands(&self, id: NodeId) -> Vec<ValueId> {
         let mut found: Vec<ValueId> = Vec::new();
+        let mut seen = HashSet::new();
         for &input in self.node(id).inputs.iter().flatten() {
-            if self.features.contains(&input) && !found.contains(&input) {
+            if self.features.contains(&input) && seen.insert(input) {
                 found.push(input);
             }
         }

@@ -6,6 +6,7 @@ use otfuse_graph::GroupId;
 
 use super::layout::{Frame, Line, Placed, Sheet};
 use super::{Diagram, UnitKind};
+use crate::visible;
 
 const FONT: &str = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace";
 /// The radius of corners.
@@ -138,7 +139,7 @@ fn hex(hue: f64, saturation: f64, lightness: f64) -> String {
 /// Text that cannot be taken for markup.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in visible(text, false).chars() {
         match character {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),

@@ -1,6 +1,6 @@
 //! Which nodes a unit is made of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use otfuse_graph::{Binary, Facts, Graph, GroupId, NeuronGroups, NodeId, Operator, Role, Unary, ValueId};
 
@@ -11,6 +11,9 @@ use super::{Unit, UnitKind};
 /// The most nodes of a normalisation or a nonlinearity that is written out, and of an attention.
 const MOST_WRITTEN_OUT: usize = 14;
 const MOST_OF_ATTENTION: usize = 100;
+
+/// Nodes beyond which nothing is put together: nobody looks at such a drawing.
+const MOST_NODES: usize = 20_000;
 
 /// The units of a graph, each behind all that it reads.
 pub(super) fn of(graph: &Graph, facts: &Facts, groups: &NeuronGroups) -> Vec<Unit> {
@@ -26,12 +29,15 @@ struct Merging<'f, 'g> {
     flow: &'f Flow<'g>,
     /// The unit of each node, by the first of its nodes.
     of: BTreeMap<NodeId, NodeId>,
+    /// The nodes of each unit.
+    members: HashMap<NodeId, BTreeSet<NodeId>>,
     attentions: Vec<NodeId>,
 }
 
 impl<'f, 'g> Merging<'f, 'g> {
     fn new(flow: &'f Flow<'g>) -> Self {
-        Self { flow, of: flow.nodes.iter().map(|&id| (id, id)).collect(), attentions: Vec::new() }
+        let members = flow.nodes.iter().map(|&id| (id, BTreeSet::from([id]))).collect();
+        Self { flow, of: flow.nodes.iter().map(|&id| (id, id)).collect(), members, attentions: Vec::new() }
     }
 
     fn unit(&self, id: NodeId) -> NodeId {
@@ -41,10 +47,19 @@ impl<'f, 'g> Merging<'f, 'g> {
     fn join(&mut self, nodes: &[NodeId]) {
         let units: Vec<NodeId> = nodes.iter().map(|&id| self.unit(id)).collect();
         let Some(&first) = units.iter().min() else { return };
-        self.of.values_mut().filter(|unit| units.contains(unit)).for_each(|unit| *unit = first);
+        for unit in units.into_iter().filter(|&unit| unit != first) {
+            let moved = self.members.remove(&unit).unwrap_or_default();
+            for &node in &moved {
+                self.of.insert(node, first);
+            }
+            self.members.entry(first).or_default().extend(moved);
+        }
     }
 
     fn merged(mut self) -> Option<Self> {
+        if self.flow.nodes.len() > MOST_NODES {
+            return None;
+        }
         for &id in &self.flow.nodes {
             self.written_out(id);
         }
@@ -154,11 +169,14 @@ impl<'f, 'g> Merging<'f, 'g> {
     fn follows(&self, id: NodeId) -> bool {
         let flow = self.flow;
         // The end of a nonlinearity that is written out.
-        let of_unit = self.of.iter().filter(|(_, unit)| **unit == self.unit(id)).map(|(node, _)| *node);
-        let nodes: Vec<NodeId> = of_unit.collect();
-        if nodes.len() > 1 {
+        let unit = self.members.get(&self.unit(id)).filter(|nodes| nodes.len() > 1);
+        // A unit that has taken in what follows it ends with none of its first nodes.
+        if unit.is_some_and(|nodes| nodes.first() != Some(&id)) {
+            return false;
+        }
+        if let Some(nodes) = unit {
             let is_norm = nodes.iter().any(|&node| matches!(flow.node(node).operator, Operator::Reduce(_)));
-            return !is_norm && nodes.iter().all(|&node| !flow.is_layer(node)) && nodes.first() == Some(&id);
+            return !is_norm && nodes.iter().all(|&node| !flow.is_layer(node));
         }
         match &flow.node(id).operator {
             Operator::Unary(_)
@@ -212,7 +230,7 @@ impl<'f, 'g> Merging<'f, 'g> {
 
     fn nodes(&self, unit: NodeId) -> Vec<NodeId> {
         let unit = self.unit(unit);
-        self.of.iter().filter(|(_, of)| **of == unit).map(|(id, _)| *id).collect()
+        self.members.get(&unit).into_iter().flatten().copied().collect()
     }
 
     /// The units that a unit reads.
@@ -273,7 +291,7 @@ impl<'f, 'g> Merging<'f, 'g> {
             sources.iter().for_each(|source| readers.entry(*source).or_default().push(*unit));
         }
         let mut missing: BTreeMap<NodeId, usize> = left.iter().map(|(unit, sources)| (*unit, sources.len())).collect();
-        let mut ready: std::collections::BTreeSet<NodeId> =
+        let mut ready: BTreeSet<NodeId> =
             missing.iter().filter(|(_, count)| **count == 0).map(|(unit, _)| *unit).collect();
         let mut order = Vec::with_capacity(left.len());
         while let Some(unit) = ready.pop_first() {
@@ -318,10 +336,10 @@ impl<'f, 'g> Merging<'f, 'g> {
         for unit in self.ordered().unwrap_or_default() {
             let nodes = self.nodes(unit);
             let weights: Vec<ValueId> = nodes.iter().flat_map(|&id| labels.weights(id)).collect();
-            let mut inputs: Vec<usize> = Vec::new();
+            let (mut inputs, mut seen): (Vec<usize>, BTreeSet<usize>) = (Vec::new(), BTreeSet::new());
             let operands = nodes.iter().flat_map(|&id| flow.operands(id).into_iter().chain(labels.tokens(id)));
             for place in operands.filter_map(|value| places.get(&value).copied()) {
-                if !inputs.contains(&place) {
+                if seen.insert(place) {
                     inputs.push(place);
                 }
             }
@@ -334,8 +352,11 @@ impl<'f, 'g> Merging<'f, 'g> {
             inside.sort_unstable();
             inside.dedup();
             // A table that is read the other way round produces nothing.
-            let is_outside = |group: &GroupId| inputs.iter().any(|&at| units[at].carries.contains(group));
-            inside.retain(|group| !carries.contains(group) && !is_outside(group));
+            if !inside.is_empty() {
+                let outside = inputs.iter().flat_map(|&at| &units[at].carries);
+                let elsewhere: BTreeSet<GroupId> = outside.chain(&carries).copied().collect();
+                inside.retain(|group| !elsewhere.contains(group));
+            }
             let inside: Vec<_> =
                 inside.into_iter().map(|id| (id, groups.group(id).size, groups.group(id).within)).collect();
             let is_attention = self.is_attention(unit);
@@ -364,8 +385,9 @@ impl<'f, 'g> Merging<'f, 'g> {
 
 /// Leaves out inputs that no unit reads, unless nothing else is there.
 fn retain_connected(units: Vec<Unit>) -> Vec<Unit> {
-    let is_read = |index: usize| units.iter().any(|unit| unit.inputs.contains(&index));
-    let kept: Vec<usize> = (0..units.len()).filter(|&at| units[at].kind != UnitKind::Input || is_read(at)).collect();
+    let read: BTreeSet<usize> = units.iter().flat_map(|unit| unit.inputs.iter().copied()).collect();
+    let is_kept = |at: &usize| units[*at].kind != UnitKind::Input || read.contains(at);
+    let kept: Vec<usize> = (0..units.len()).filter(is_kept).collect();
     let place: HashMap<usize, usize> = kept.iter().enumerate().map(|(to, &from)| (from, to)).collect();
     let moved = |unit: &Unit| {
         let inputs = unit.inputs.iter().filter_map(|input| place.get(input).copied()).collect();

@@ -157,7 +157,7 @@ pub struct Experiment {
 
 /// Reads an experiment.
 pub fn read(path: &Path, changes: &Changes<'_>) -> Result<Experiment> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = otfuse_formats::read_regular_text(path).map_err(|error| {
         Error::input(format!("{}: {error}", path.display())).hint("an experiment is a YAML file of text")
     })?;
     experiment(&text, changes).map_err(|failure| failure.of(path))

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::result::{Mean, Results, Row, Run, point_text};
 use super::tasks::Learnt;
 use super::variables::shown;
+use crate::visible;
 
 /// One line per network, point and seed.
 pub(crate) fn csv(results: &Results) -> String {
@@ -45,7 +46,11 @@ pub(crate) fn csv(results: &Results) -> String {
 }
 
 fn quoted(cell: &str) -> String {
-    if cell.contains([',', '"', '\n']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+    // A spreadsheet computes what begins like a formula; numbers are none.
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    let cell = visible(cell, true);
+    let cell = if is_formula { format!("'{cell}") } else { cell.into_owned() };
+    if cell.contains([',', '"', '\n']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
 /// For people.
@@ -244,7 +249,7 @@ fn settings(results: &Results) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('|', "\\|")
+    visible(text, false).replace('|', "\\|").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn percent(mean: Mean) -> String {

@@ -175,7 +175,7 @@ fn pins(groups: &NeuronGroups) -> HashMap<ValueId, Vec<&PinReason>> {
 /// anything else.
 fn reason(pins: &[&PinReason]) -> String {
     let rank = |reason: &PinReason| match reason {
-        PinReason::Operator { .. } => 0,
+        PinReason::Operator { .. } | PinReason::TooManyParts => 0,
         PinReason::Constant { .. } => 1,
         PinReason::NetworkInput { .. } | PinReason::NetworkOutput { .. } => 2,
         PinReason::Position => 3,

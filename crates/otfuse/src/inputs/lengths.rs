@@ -26,6 +26,10 @@ const LENGTHS: [usize; 32] = [
 const SMALL: std::ops::RangeInclusive<usize> = 1..=64;
 /// Elements that all inputs may have together while lengths are looked for.
 const MOST_INPUT_ELEMENTS: usize = 1 << 23;
+/// Elements that all inputs may have together where their lengths are given.
+const MOST_GIVEN_ELEMENTS: usize = 1 << 26;
+/// Inputs that an error names.
+const MOST_NAMED: usize = 8;
 /// Elements that any value may have.
 const MOST_ELEMENTS: usize = 1 << 28;
 /// Nodes whose shapes are inferred in all, over all tries.
@@ -87,7 +91,17 @@ impl Lengths {
         facts.shape(input).into_iter().flatten().map(length).collect()
     }
 
+    /// The elements of all inputs together.
+    fn elements(&self, graph: &Graph, facts: &Facts, shapes: &InputShapes) -> usize {
+        let product = |shape: Vec<usize>| shape.into_iter().fold(1_usize, usize::saturating_mul);
+        let counts = graph.inputs().iter().map(|&input| product(self.shape(graph, facts, shapes, input)));
+        counts.fold(0, usize::saturating_add)
+    }
+
     /// Inputs of these lengths.
+    ///
+    /// # Errors
+    /// More elements than anything is proved on: what a file declares is no reason to allocate it.
     pub(crate) fn inputs(
         &self,
         graph: &Graph,
@@ -95,7 +109,14 @@ impl Lengths {
         shapes: &InputShapes,
         filling: Filling,
         random: &mut ChaCha8Rng,
-    ) -> Inputs {
+    ) -> Result<Inputs, VerifyError> {
+        let asked = self.elements(graph, facts, shapes);
+        if asked > MOST_GIVEN_ELEMENTS {
+            let shape = |&input: &ValueId| joined(&self.shape(graph, facts, shapes, input));
+            let named = graph.inputs().iter().map(|input| format!("{}={}", graph.value(*input).name, shape(input)));
+            let inputs = named.take(MOST_NAMED).collect::<Vec<_>>().join(",");
+            return Err(VerifyError::Inputs { inputs, asked, allowed: MOST_GIVEN_ELEMENTS });
+        }
         let longest = open(graph, facts).filter(|(axis, _)| *axis > 0);
         let longest = longest.filter_map(|(_, dim)| self.0.get(&dim.to_string()).copied()).max().unwrap_or(1);
         let one = |&input: &ValueId| {
@@ -103,7 +124,7 @@ impl Lengths {
             let tensor = filling.tensor(graph, facts, input, &shape, longest, random);
             (graph.value(input).name.clone(), tensor)
         };
-        graph.inputs().iter().map(one).collect()
+        Ok(graph.inputs().iter().map(one).collect())
     }
 }
 
@@ -304,10 +325,7 @@ impl<'a, T> Search<'a, T> {
         }
         self.tries -= 1;
         let elements = |shape: &[usize]| shape.iter().try_fold(1_usize, |count, &length| count.checked_mul(length));
-        let shape = |input: &ValueId| lengths.shape(self.graph, self.facts, self.shapes, *input);
-        let mut total = self.graph.inputs().iter().map(|input| elements(&shape(input)));
-        let total = total.try_fold(0_usize, |total, count| total.checked_add(count?));
-        if total.is_none_or(|total| total > MOST_INPUT_ELEMENTS) {
+        if lengths.elements(self.graph, self.facts, self.shapes) > MOST_INPUT_ELEMENTS {
             return Ok(());
         }
         let facts = match self.inferred(lengths) {
@@ -337,6 +355,7 @@ impl<'a, T> Search<'a, T> {
             self.runs -= 1;
             let mut random = ChaCha8Rng::seed_from_u64(self.seed);
             let inputs = lengths.inputs(self.graph, self.facts, self.shapes, filling, &mut random);
+            let inputs = inputs.map_err(End::Failed)?;
             match Tried::of((self.run)(&inputs)) {
                 Tried::Found(found) => return Err(End::Found(inputs, found)),
                 Tried::Hopeless(error) => return Err(End::Failed(error)),

@@ -224,7 +224,7 @@ fn serialised(dict: &StateDict) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().map_err(Error::run)?;
     let path = folder.path().join("knowledge");
     write_safetensors(&path, dict)?;
-    std::fs::read(&path).map_err(Error::run)
+    otfuse_formats::read_regular(&path).map_err(Error::run)
 }
 
 /// Tells a network's weights from others, whatever its format calls them.

@@ -13,7 +13,7 @@ use crate::collection::collection;
 
 fn outputs(graph: &Graph) -> Vec<f32> {
     let facts = Facts::of(graph).expect("shapes that agree");
-    let inputs = random_inputs(graph, &facts, &mut ChaCha8Rng::seed_from_u64(3));
+    let inputs = random_inputs(graph, &facts, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
     let found = run_graph(graph, inputs, &Host::default()).expect("outputs");
     found[0].1.to_f32().expect("floats")
 }

@@ -119,13 +119,25 @@ impl Machine<'_> {
 
     fn add(&mut self, value: Value) -> Step<ValueId> {
         let id = self.arena.add(value);
-        id.ok_or_else(|| self.error("fewer than 2^32 values", "more"))
+        id.ok_or_else(|| self.too_much())
+    }
+
+    fn too_much(&self) -> PickleError {
+        self.error("values that a file of this length has", "more")
+    }
+
+    /// Puts a value on the stack again.
+    fn push_again(&mut self, id: ValueId) -> Step<()> {
+        if !self.arena.take(2 * size_of::<ValueId>()) {
+            return Err(self.too_much());
+        }
+        self.stack.push(id);
+        Ok(())
     }
 
     fn push(&mut self, value: Value) -> Step<()> {
         let id = self.add(value)?;
-        self.stack.push(id);
-        Ok(())
+        self.push_again(id)
     }
 
     /// The top of the stack above the last mark.
@@ -192,6 +204,9 @@ impl Machine<'_> {
 
     fn append(&mut self, elements: Vec<ValueId>) -> Step<()> {
         let target = self.top()?;
+        if !self.arena.take(4 * size_of::<ValueId>() * elements.len()) {
+            return Err(self.too_much());
+        }
         match self.arena.get_mut(target) {
             Value::List(list) | Value::Set(list) => list.extend(elements),
             Value::Object(object) => object.elements.extend(elements),
@@ -205,6 +220,9 @@ impl Machine<'_> {
             return Err(self.error("keys and values in pairs", "a key without a value"));
         };
         let target = self.top()?;
+        if !self.arena.take(4 * size_of::<ValueId>() * flat.len()) {
+            return Err(self.too_much());
+        }
         let entries = match self.arena.get_mut(target) {
             Value::Dict(entries) => entries,
             Value::Object(object) => &mut object.items,
@@ -219,7 +237,7 @@ impl Machine<'_> {
     fn apply(&mut self, callable: ValueId, arguments: ValueId) -> Step<()> {
         let reduced = reduce(self.arena, callable, arguments, &mut self.copies);
         match reduced.ok_or_else(|| self.error("a pickle that copies no more than it holds", "more copies"))? {
-            Reduced::Existing(id) => self.stack.push(id),
+            Reduced::Existing(id) => self.push_again(id)?,
             Reduced::New(value) => self.push(value)?,
         }
         Ok(())
@@ -251,7 +269,7 @@ impl Machine<'_> {
             }
         };
         match resolved {
-            Reduced::Existing(id) => self.stack.push(id),
+            Reduced::Existing(id) => self.push_again(id)?,
             Reduced::New(value) => self.push(value)?,
         }
         Ok(())
@@ -259,7 +277,7 @@ impl Machine<'_> {
 
     fn resolve_persistent_text(&mut self, text: &[u8]) -> Step<()> {
         match self.persistent_ids.get(text) {
-            Some(&value) => self.stack.push(value),
+            Some(&value) => self.push_again(value)?,
             None => return Err(self.error("a known persistent id", String::from_utf8_lossy(text))),
         }
         Ok(())

@@ -93,16 +93,59 @@ pub(crate) struct TensorReference {
 }
 
 /// All values of one or several pickles.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arena {
     values: Vec<Value>,
+    /// None, False and True, each made once.
+    singles: [Option<ValueId>; 3],
+    /// Bytes that may still be taken.
+    left: usize,
 }
 
+/// Bytes that any pickle may take, and for each byte of its file.
+const BYTES: (usize, usize) = (128 << 20, 64);
+
 impl Arena {
-    /// Adds a value; `None` if there are more than 2^32.
+    /// Nothing yet, for pickles of a file of so many bytes, on the disk: what is packed in it may be a thousand times as long.
+    pub(crate) fn new(file: usize) -> Self {
+        Self { values: Vec::new(), singles: [None; 3], left: file.saturating_mul(BYTES.1).saturating_add(BYTES.0) }
+    }
+
+    /// Takes bytes of what the file may take; whether there are so many left.
+    #[must_use]
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Adds a value; `None` if the file may take no more.
     pub(crate) fn add(&mut self, value: Value) -> Option<ValueId> {
+        let single = match &value {
+            Value::None => Some(0),
+            Value::Bool(truth) => Some(1 + usize::from(*truth)),
+            _ => None,
+        };
+        if let Some(known) = single.and_then(|single| self.singles[single]) {
+            return Some(known);
+        }
+        let parts = match &value {
+            Value::Tuple(elements) | Value::List(elements) | Value::Set(elements) => elements.len(),
+            Value::Dict(entries) => 2 * entries.len(),
+            _ => 0,
+        };
         let id = u32::try_from(self.values.len()).ok()?;
+        if !self.take(2 * size_of::<Value>() + parts * size_of::<ValueId>()) {
+            return None;
+        }
         self.values.push(value);
+        if let Some(single) = single {
+            self.singles[single] = Some(ValueId(id));
+        }
         Some(ValueId(id))
     }
 

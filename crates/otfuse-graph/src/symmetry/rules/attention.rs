@@ -40,8 +40,8 @@ impl Part {
     /// States how heads and widths are made up; returns the axes in that form.
     fn unify(&self, analysis: &mut Analysis<'_>, heads: &[Layout], width: &Layout) -> Vec<Layout> {
         let made_up = match self.axes.len() {
-            1 => vec![Layout::Product([heads, std::slice::from_ref(width)].concat())],
-            _ => vec![Layout::Product(heads.to_vec()), width.clone()],
+            1 => vec![Layout::product([heads, std::slice::from_ref(width)].concat())],
+            _ => vec![Layout::product(heads.to_vec()), width.clone()],
         };
         for (axis, made_up) in self.axes.iter().zip(&made_up) {
             analysis.unify(axis, made_up);
@@ -89,17 +89,17 @@ pub(super) fn attention(analysis: &mut Analysis<'_>, node: &Node, attention: &At
             analysis.unify(width, &past[3]);
         }
     }
-    let scores = vec![q.samples.clone(), Layout::Product(query_heads.to_vec()), queries.clone(), keys.clone()];
+    let scores = vec![q.samples.clone(), Layout::product(query_heads.to_vec()), queries.clone(), keys.clone()];
     if let Some(mask) = node.input(3) {
         let mask = analysis.axes(mask)?;
         broadcast_axes(analysis, &[scores.clone(), mask]);
     }
     let output = match q.axes.len() {
         1 => {
-            let both = Layout::Product([query_heads.as_slice(), std::slice::from_ref(&value_width)].concat());
+            let both = Layout::product([query_heads.as_slice(), std::slice::from_ref(&value_width)].concat());
             vec![q.samples.clone(), queries, both]
         }
-        _ => vec![q.samples.clone(), Layout::Product(query_heads.to_vec()), queries, value_width.clone()],
+        _ => vec![q.samples.clone(), Layout::product(query_heads.to_vec()), queries, value_width.clone()],
     };
     analysis.set_axes(node.output(0), output);
     for (position, width) in [(1, width), (2, value_width)] {

@@ -68,7 +68,8 @@ pub(super) fn pad(analysis: &mut Analysis<'_>, node: &Node, mode: PadMode) -> Op
             (Some(before), Some(after)) if mode == PadMode::Constant && analysis.blocks.is_free(&axes[axis]) => {
                 let mut fresh = |count: usize| (count > 0).then(|| analysis.blocks.fresh(Dim::known(count)));
                 let (before, after) = (fresh(before), fresh(after));
-                Layout::Sequence(before.into_iter().chain([axes[axis].clone()]).chain(after).collect())
+                let parts = before.into_iter().chain([axes[axis].clone()]).chain(after).collect();
+                analysis.blocks.sequence(parts)
             }
             _ => analysis.positions_from(&axes[axis], to[axis].clone(), "extends the axis by its neighbours"),
         };
@@ -98,7 +99,7 @@ pub(super) fn gather(analysis: &mut Analysis<'_>, node: &Node, axis: i64) -> Opt
             // As if what is taken were reshaped.
             let lengths = analysis.shape(indices)?;
             let parts: Vec<Layout> = lengths.into_iter().map(|length| analysis.blocks.fresh(length)).collect();
-            analysis.unify(&taken, &Layout::Product(parts.clone()));
+            analysis.unify(&taken, &Layout::product(parts.clone()));
             parts
         }
         _ => {

@@ -117,7 +117,7 @@ pub(super) fn conv_transpose(analysis: &mut Analysis<'_>, node: &Node, groups: u
         columns.clone()
     } else {
         let (group, _) = factor(analysis, channels, groups)?;
-        Layout::Product(vec![group, columns.clone()])
+        Layout::product(vec![group, columns.clone()])
     };
     analysis.produce(weight, 1);
     finish_conv(analysis, node, output_channels, &input, &kernel)
@@ -160,17 +160,17 @@ fn grouped(
         return Some(rows.clone());
     }
     let group = analysis.blocks.fresh(Dim::known(groups));
-    analysis.unify(channels, &Layout::Product(vec![group.clone(), inner.clone()]));
+    analysis.unify(channels, &Layout::product(vec![group.clone(), inner.clone()]));
     let outer = analysis.blocks.size(rows).divided_by(&Dim::known(groups))?;
     let outer = analysis.blocks.fresh(outer);
-    analysis.unify(rows, &Layout::Product(vec![group, outer]));
+    analysis.unify(rows, &Layout::product(vec![group, outer]));
     Some(rows.clone())
 }
 
 fn factor(analysis: &mut Analysis<'_>, layout: &Layout, outer: usize) -> Option<(Layout, Layout)> {
     let inner = analysis.blocks.size(layout).divided_by(&Dim::known(outer))?;
     let factors = (analysis.blocks.fresh(Dim::known(outer)), analysis.blocks.fresh(inner));
-    analysis.unify(layout, &Layout::Product(vec![factors.0.clone(), factors.1.clone()]));
+    analysis.unify(layout, &Layout::product(vec![factors.0.clone(), factors.1.clone()]));
     Some(factors)
 }
 

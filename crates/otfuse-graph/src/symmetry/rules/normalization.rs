@@ -51,7 +51,7 @@ pub(super) fn group_norm(analysis: &mut Analysis<'_>, node: &Node, groups: usize
     let channels = axes.get(1)?;
     let inner = analysis.blocks.size(channels).divided_by(&Dim::known(groups))?;
     let (group, inner) = (analysis.blocks.fresh(Dim::known(groups)), analysis.blocks.fresh(inner));
-    analysis.unify(channels, &Layout::Product(vec![group.clone(), inner]));
+    analysis.unify(channels, &Layout::product(vec![group.clone(), inner]));
     for &parameter in node.inputs[1..].iter().flatten() {
         let [layout] = analysis.axes(parameter)?.try_into().ok()?;
         analysis.unify(if per_group { &group } else { channels }, &layout);

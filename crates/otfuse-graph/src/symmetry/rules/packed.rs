@@ -3,13 +3,11 @@
 //! `Reshape` makes the axis `things x inner`, and every reader takes single things by index. Then the axis is a
 //! sequence of things, each of which has an order of its own; a product would have all share one.
 
-use std::collections::HashMap;
-
 use super::axis_index;
 use super::rearrange::chunks;
 use crate::symmetry::analysis::{Analysis, Packed};
 use crate::symmetry::layout::Layout;
-use crate::{Dim, Node, NodeId, Operator, ValueId};
+use crate::{Dim, Node, Operator, ValueId};
 
 /// Applies where an operator packs or reads packed values; `None` elsewhere.
 pub(super) fn apply(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
@@ -17,6 +15,7 @@ pub(super) fn apply(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
     let Some(packed) = analysis.packed.get(&input).cloned() else {
         return pack(analysis, node, input);
     };
+    analysis.blocks.charge(packed.things.len());
     match &node.operator {
         Operator::Gather { axis } => {
             let rank = analysis.shape(input)?.len();
@@ -54,6 +53,12 @@ fn with_unit(mut thing: Vec<Layout>, axis: usize) -> Vec<Layout> {
     thing
 }
 
+/// The most things that are told apart: queries, keys and values are three.
+const MOST_THINGS: usize = 1 << 12;
+
+/// Operators that may stand between a value and what tells its things apart.
+const MOST_BETWEEN: usize = 64;
+
 /// Packs the output of a reshape that cuts an axis into things and what is in them.
 fn pack(analysis: &mut Analysis<'_>, node: &Node, input: ValueId) -> Option<()> {
     let Operator::Reshape { .. } = node.operator else { return None };
@@ -63,7 +68,7 @@ fn pack(analysis: &mut Analysis<'_>, node: &Node, input: ValueId) -> Option<()> 
     let mut cut = None;
     let mut layouts = vec![Layout::unit(); to.len()];
     for (sources, targets) in chunks(&from, &to)? {
-        let product = Layout::Product(axes[sources].to_vec());
+        let product = Layout::product(axes[sources].to_vec());
         let wide: Vec<usize> = targets.filter(|&target| !to[target].is_one()).collect();
         match wide.as_slice() {
             [] => {}
@@ -73,25 +78,19 @@ fn pack(analysis: &mut Analysis<'_>, node: &Node, input: ValueId) -> Option<()> 
         }
     }
     let (axis, inner, source) = cut?;
-    let count = to[axis].as_known()?;
+    let count = to[axis].as_known().filter(|&count| count <= MOST_THINGS)?;
     let width: usize = inner.iter().map(|&target| to[target].as_known()).product::<Option<usize>>()?;
-    if !analysis.blocks.is_free(&source) || !told_apart(analysis, &readers(analysis), output, axis, to.len()) {
+    if !analysis.blocks.is_free(&source) || !told_apart(analysis, output, (axis, to.len()), MOST_BETWEEN) {
         return None;
     }
-    let mut rest = source;
-    let mut things = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (thing, tail) = analysis.blocks.split(&rest, width)?;
-        rest = tail;
-        things.push(thing);
-    }
+    let things = analysis.blocks.cut(&source, &vec![width; count])?;
     let things = things.into_iter().map(|thing| {
         let mut layouts = layouts.clone();
         for &target in &inner {
             layouts[target] = analysis.blocks.fresh(to[target].clone());
         }
-        let factors = inner.iter().map(|&target| layouts[target].clone()).collect();
-        analysis.unify(&thing, &Layout::Product(factors));
+        let factors: Vec<Layout> = inner.iter().map(|&target| layouts[target].clone()).collect();
+        analysis.unify(&thing, &Layout::product(factors));
         layouts.remove(axis);
         layouts
     });
@@ -100,17 +99,14 @@ fn pack(analysis: &mut Analysis<'_>, node: &Node, input: ValueId) -> Option<()> 
     Some(())
 }
 
-type Readers = HashMap<ValueId, Vec<(NodeId, usize)>>;
-
-fn readers(analysis: &Analysis<'_>) -> Readers {
-    analysis.graph.consumers()
-}
-
 /// Whether all readers of a value take single indices of an axis.
-fn told_apart(analysis: &Analysis<'_>, readers: &Readers, value: ValueId, axis: usize, rank: usize) -> bool {
+fn told_apart(analysis: &Analysis<'_>, value: ValueId, (axis, rank): (usize, usize), between: usize) -> bool {
+    if between == 0 {
+        return false;
+    }
     let is_output = analysis.graph.outputs().contains(&value);
-    let Some(readers_here) = readers.get(&value).filter(|_| !is_output) else { return false };
-    readers_here.iter().all(|&(id, position)| {
+    let Some(readers) = analysis.readers().get(&value).filter(|_| !is_output) else { return false };
+    readers.iter().all(|&(id, position)| {
         let node = analysis.graph.node(id);
         if position != 0 {
             return false;
@@ -132,7 +128,7 @@ fn told_apart(analysis: &Analysis<'_>, readers: &Readers, value: ValueId, axis: 
                 let to = order.iter().position(|from| *from == Some(axis));
                 node.output(0)
                     .zip(to)
-                    .is_some_and(|(output, to)| told_apart(analysis, readers, output, to, order.len()))
+                    .is_some_and(|(output, to)| told_apart(analysis, output, (to, order.len()), between - 1))
             }
         }
     })

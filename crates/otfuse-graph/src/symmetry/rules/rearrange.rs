@@ -14,7 +14,7 @@ pub(super) fn reshape(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
     let mut output = vec![Layout::unit(); to.len()];
     let mut origin = vec![None; to.len()];
     for (sources, targets) in chunks {
-        let product = Layout::Product(axes[sources.clone()].to_vec());
+        let product = Layout::product(axes[sources.clone()].to_vec());
         let targets: Vec<usize> = targets.filter(|&target| !to[target].is_one()).collect();
         if let [target] = targets.as_slice() {
             output[*target] = product;
@@ -26,8 +26,8 @@ pub(super) fn reshape(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
             for &target in &targets {
                 output[target] = analysis.blocks.fresh(to[target].clone());
             }
-            let parts = targets.iter().map(|&target| output[target].clone()).collect();
-            analysis.unify(&product, &Layout::Product(parts));
+            let parts: Vec<Layout> = targets.iter().map(|&target| output[target].clone()).collect();
+            analysis.unify(&product, &Layout::product(parts));
         }
     }
     analysis.rearranged(input, node.output(0), &origin);
@@ -96,7 +96,7 @@ pub(super) fn concat(analysis: &mut Analysis<'_>, node: &Node, axis: i64) -> Opt
     let known = parts.iter().all(|part| analysis.blocks.size(part).as_known().is_some());
     let length = analysis.shape(node.output(0)?)?.get(along)?.clone();
     output[along] = if known {
-        Layout::Sequence(parts)
+        analysis.blocks.sequence(parts)
     } else {
         for part in &parts {
             analysis.pin(part, "joins axes of unknown length");
@@ -111,10 +111,22 @@ pub(super) fn concat(analysis: &mut Analysis<'_>, node: &Node, axis: i64) -> Opt
 pub(super) fn split(analysis: &mut Analysis<'_>, node: &Node, axis: i64) -> Option<()> {
     let axes = analysis.axes(node.input(0)?)?;
     let along = axis_index(axis, axes.len())?;
+    // Every part has to be known, also one that nothing reads.
+    let mut lengths = Vec::with_capacity(node.outputs.len());
+    for &output in &node.outputs {
+        lengths.push(analysis.shape(output?)?.get(along)?.clone());
+    }
+    let known: Option<Vec<usize>> = lengths.iter().map(Dim::as_known).collect();
+    if let Some(parts) = known.and_then(|known| analysis.blocks.cut(&axes[along], &known)) {
+        for (&output, layout) in node.outputs.iter().zip(parts) {
+            let mut part = axes.clone();
+            part[along] = layout;
+            analysis.set_axes(output, part);
+        }
+        return Some(());
+    }
     let mut rest = axes[along].clone();
-    for &output in node.outputs.iter() {
-        // Every part has to be known, also one that nothing reads.
-        let length = analysis.shape(output?)?.get(along)?.clone();
+    for (&output, length) in node.outputs.iter().zip(lengths) {
         let mut part = axes.clone();
         match length.as_known().and_then(|at| analysis.blocks.split(&rest, at)) {
             Some((head, tail)) => (part[along], rest) = (head, tail),
@@ -153,7 +165,7 @@ pub(super) fn tile(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
         .map(|(layout, length)| {
             let copies = length.divided_by(&analysis.blocks.size(&layout))?;
             let copies = analysis.blocks.fresh(copies);
-            Some(Layout::Product(vec![copies, layout]))
+            Some(Layout::product(vec![copies, layout]))
         })
         .collect::<Option<_>>()?;
     analysis.set_axes(node.output(0), output);

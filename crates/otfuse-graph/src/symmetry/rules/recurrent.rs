@@ -53,6 +53,6 @@ pub(super) fn recurrent(analysis: &mut Analysis<'_>, node: &Node, recurrent: &Re
 fn gated(analysis: &mut Analysis<'_>, value: ValueId, axis: usize, count: usize, hidden: &Layout) -> Option<()> {
     let layout = analysis.axes(value)?.get(axis)?.clone();
     let gates = analysis.position(Dim::known(count));
-    analysis.unify(&layout, &Layout::Product(vec![gates, hidden.clone()]));
+    analysis.unify(&layout, &Layout::product(vec![gates, hidden.clone()]));
     Some(())
 }

@@ -59,7 +59,7 @@ pub(super) fn depth_to_space(analysis: &mut Analysis<'_>, node: &Node, block: us
         DepthOrder::BlockFirst => vec![square, inner.clone()],
         DepthOrder::ChannelsFirst => vec![inner.clone(), square],
     };
-    analysis.unify(&axes[1], &Layout::Product(channels));
+    analysis.unify(&axes[1], &Layout::product(channels));
     spread(analysis, node, &axes, inner, &lengths)
 }
 
@@ -68,7 +68,7 @@ pub(super) fn space_to_depth(analysis: &mut Analysis<'_>, node: &Node, block: us
     let axes: [Layout; 4] = analysis.axes(node.input(0)?)?.try_into().ok()?;
     let lengths = analysis.shape(node.output(0)?)?;
     let square = analysis.position(Dim::known(block * block));
-    let channels = Layout::Product(vec![square, axes[1].clone()]);
+    let channels = Layout::product(vec![square, axes[1].clone()]);
     spread(analysis, node, &axes, channels, &lengths)
 }
 
@@ -95,7 +95,7 @@ pub(super) fn col2im(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
     let channels = analysis.blocks.fresh(lengths.get(1)?.clone());
     let block = analysis.shape(input)?.get(1)?.divided_by(lengths.get(1)?)?;
     let block = analysis.position(block);
-    analysis.unify(&rows, &Layout::Product(vec![channels.clone(), block]));
+    analysis.unify(&rows, &Layout::product(vec![channels.clone(), block]));
     analysis.pin(&blocks, "places blocks by their index");
     let mut output = vec![samples, channels];
     output.extend(lengths.into_iter().skip(2).map(|length| analysis.position(length)));

@@ -4,6 +4,9 @@ use super::{Machine, Step};
 use crate::pytorch::pickle::text::{unescape, unquote};
 use crate::pytorch::pickle::value::{Class, Value};
 
+/// Bytes of a value that is stored for later, about.
+const MEMO: usize = 40;
+
 impl Machine<'_> {
     /// Executes one instruction.
     pub(super) fn execute(&mut self, instruction: u8) -> Step<()> {
@@ -38,7 +41,12 @@ impl Machine<'_> {
             0x95 => {
                 self.array::<8>()?; // FRAME: a hint for readers of streams
             }
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                if !self.arena.take(2 * size_of::<usize>()) {
+                    return Err(self.too_much());
+                }
+                self.marks.push(self.stack.len());
+            }
             b'0' if self.marks.last() == Some(&self.stack.len()) => {
                 self.marks.pop();
             }
@@ -50,7 +58,7 @@ impl Machine<'_> {
             }
             b'2' => {
                 let top = self.top()?;
-                self.stack.push(top);
+                self.push_again(top)?;
             }
             _ => return Ok(false),
         }
@@ -216,6 +224,9 @@ impl Machine<'_> {
                     _ => self.memo.len() as u64,
                 };
                 let top = self.top()?;
+                if !self.arena.take(MEMO) {
+                    return Err(self.too_much());
+                }
                 self.memo.insert(key, top);
             }
             b'g' | b'h' | b'j' => {
@@ -226,7 +237,7 @@ impl Machine<'_> {
                 };
                 let value = self.memo.get(&key).copied();
                 let value = value.ok_or_else(|| self.error("a stored value", format!("number {key}, not stored")))?;
-                self.stack.push(value);
+                self.push_again(value)?;
             }
             _ => return Ok(false),
         }

@@ -1,0 +1,103 @@
+//! Files that are made to do harm: a command ends soon, with an error or a right result, and within the memory that a file of that
+//! size is worth.
+
+mod support;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::shared;
+
+/// Longer than any of these takes on a busy machine.
+const SECONDS: u64 = 60;
+
+/// Runs the command with 3.5 GB of address space, if the shell can limit it.
+fn run(arguments: &[&str], folder: &Path) -> Output {
+    let script = "ulimit -v 3500000; exec \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_otfuse")])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let begin = Instant::now();
+    while child.try_wait().expect("a process").is_none() {
+        if begin.elapsed() > Duration::from_secs(SECONDS) {
+            child.kill().expect("a process");
+            panic!("{arguments:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("its output")
+}
+
+/// That a command ended as promised; returns what it said.
+fn kept(arguments: &[&str], folder: &Path) -> String {
+    let output = run(arguments, folder);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.signal(), None, "{arguments:?}: {said}");
+    assert!(output.status.code().is_some_and(|code| code <= 2), "{arguments:?}: {said}");
+    assert!(!said.contains("internal fault") && !said.contains("panicked"), "{arguments:?}: {said}");
+    for text in [&output.stdout, &output.stderr] {
+        let text = String::from_utf8_lossy(text);
+        let is_obeyed = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}');
+        assert!(!text.chars().any(is_obeyed), "{arguments:?}: {text:?}");
+    }
+    said
+}
+
+#[test]
+fn files_of_strangers_end_soon() {
+    let Some(files) = shared("cases/hostile") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    for entry in fs::read_dir(files).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.to_str().expect("text");
+        for command in ["inspect", "verify"] {
+            kept(&[command, name], folder.path());
+        }
+        kept(&["fuse", name, name, "-o", "fused.onnx"], folder.path());
+    }
+}
+
+#[test]
+fn pipes_are_refused_and_links_are_not_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return;
+    }
+    for arguments in [
+        &["inspect", "pipe"][..],
+        &["fuse", "pipe", "-o", "x.pt"],
+        &["fuse", "pipe", "pipe", "-o", "x.pt"],
+        &["experiment", "pipe", "-o", "x"],
+        &["eval", "pipe", "--data", "csv:pipe"],
+    ] {
+        let begin = Instant::now();
+        kept(arguments, folder.path());
+        assert!(begin.elapsed() < Duration::from_secs(SECONDS / 2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn widths_beyond_all_memory_are_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = kept(&["train", "mlp:99999999999999", "--data", "digits", "-o", "x.pt"], folder.path());
+    assert!(said.contains("fit in memory"), "{said}");
+    assert!(fs::read_dir(folder.path()).expect("a folder").next().is_none());
+}
+
+#[test]
+fn a_damaged_first_row_is_no_header() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.csv"), "0.1x,0.5,1\n0.2,0.5,0\n").expect("written");
+    let said = kept(&["train", "mlp:2", "--data", "csv:a.csv", "--epochs", "1", "-o", "x.pt"], folder.path());
+    assert!(said.contains("line 1, column 1") && said.contains("0.1x"), "{said}");
+}
