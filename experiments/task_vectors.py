@@ -95,7 +95,20 @@ class Runs:
 
     def networks(self, task: str):
         """Two networks, and what they are after they learned the task."""
-        words = ["--data", task, "--normalize", self.normalize, "--limit", 10000, "--epochs", 2, "--schedule", "onecycle", "--seed", 3]
+        words = [
+            "--data",
+            task,
+            "--normalize",
+            self.normalize,
+            "--limit",
+            10000,
+            "--epochs",
+            2,
+            "--schedule",
+            "onecycle",
+            "--seed",
+            3,
+        ]
         if self.kind == "vgg":
             self.arch = ("--arch", "vgg")
             bases = [Path(path) for path in self.options.networks]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use otfuse::{
-    AlignOptions, CompareOptions, Error, Fuse, FuseOptions, InputShapes, InterpolateOptions, MergeName, PruneOptions,
-    RepairName,
+    AlignOptions, CompareOptions, Error, ExtractOptions, Fuse, FuseOptions, InputShapes, InterpolateOptions,
+    LoraAdapter, MergeName, PruneOptions, RepairName, TransportOptions,
 };
 use pyo3::prelude::*;
 use serde::Deserialize;
@@ -264,6 +264,73 @@ pub fn prune(py: Python<'_>, run: Run, network: &Network, options: &str) -> PyRe
     let options: PruneOptions = self::options(py, options)?;
     let pruned = run.work(py, |context| otfuse::prune(&network.0, &options, context))?;
     Ok(Made::of(pruned, network.0.clone()))
+}
+
+/// Adds what one network learned since to another.
+#[pyfunction]
+#[pyo3(signature = (run, base, tuned, target, options, data=None))]
+pub fn transport_task_vector(
+    py: Python<'_>,
+    run: Run,
+    base: &Network,
+    tuned: &Network,
+    target: &Network,
+    options: &str,
+    data: Option<&Bound<'_, Data>>,
+) -> PyResult<Made> {
+    let options: TransportOptions = self::options(py, options)?;
+    let data = data.map(|data| &data.get().0);
+    let (base, tuned, target) = (&base.0, &tuned.0, &target.0);
+    let work = |context: &otfuse::Context| otfuse::transport_task_vector(base, tuned, target, &options, data, context);
+    let found = run.work(py, work)?;
+    let like = found.target().clone();
+    Ok(Made::of(found, like))
+}
+
+/// A network with an adapter merged into it.
+#[pyfunction]
+pub fn adapted(py: Python<'_>, run: Run, network: &Network, adapter: PathBuf) -> PyResult<Network> {
+    run.work(py, |_| otfuse::adapted(&network.0, &LoraAdapter::open(&adapter)?)).map(Network)
+}
+
+/// Writes the difference between two networks as an adapter; what was kept of it, as JSON.
+#[pyfunction]
+pub fn extract_lora(
+    py: Python<'_>,
+    run: Run,
+    tuned: &Network,
+    base: &Network,
+    options: &str,
+    folder: PathBuf,
+) -> PyResult<String> {
+    let options: ExtractOptions = self::options(py, options)?;
+    let report = run.work(py, |context| {
+        let mut found = otfuse::extract_lora(&tuned.0, &base.0, &options, context)?;
+        found.save(&folder)?;
+        Ok(found.report)
+    })?;
+    json(py, &report)
+}
+
+/// Writes a base with adapters merged into it; what was merged, as JSON.
+#[pyfunction]
+#[pyo3(signature = (run, base, adapters, weights, path, key=None))]
+pub fn merge_lora(
+    py: Python<'_>,
+    run: Run,
+    base: PathBuf,
+    adapters: Vec<PathBuf>,
+    weights: Vec<f64>,
+    path: PathBuf,
+    key: Option<String>,
+) -> PyResult<String> {
+    let report = run.work(py, |context| {
+        let adapters = adapters.iter().map(LoraAdapter::open).collect::<otfuse::Result<Vec<_>>>()?;
+        let mut merged = otfuse::merge_lora(&base, key.as_deref(), &adapters, &weights, context)?;
+        merged.save(&path, context)?;
+        Ok(merged.report)
+    })?;
+    json(py, &report)
 }
 
 /// A network's outputs on one batch, by the names of its inputs.

@@ -176,6 +176,20 @@ impl Make for otfuse::Pruned {
     }
 }
 
+impl Make for otfuse::Transported {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn report(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&self.report)
+    }
+
+    fn save(&mut self, path: &Path) -> otfuse::Result<()> {
+        Self::save(self, path)
+    }
+}
+
 /// A network made of one other, and the network whose form it has.
 #[pyclass(frozen, module = "otfuse._otfuse")]
 pub struct Made(Mutex<Box<dyn Make>>, otfuse::Model);

@@ -25,10 +25,15 @@ fn main(py: Python<'_>, words: Vec<std::ffi::OsString>) -> u8 {
     py.detach(|| otfuse_cli::main_with(words, |code| std::process::exit(i32::from(code))))
 }
 
-/// The names of the options of fusions and alignments, as files have them.
+/// The names of options.
+type Names = Vec<&'static str>;
+
+/// The names of the options of fusions, alignments and task vectors, as files have them.
 #[pyfunction]
-fn option_names() -> (Vec<&'static str>, Vec<&'static str>) {
-    (otfuse::FuseOptions::KEYS.to_vec(), otfuse::AlignOptions::KEYS.to_vec())
+fn option_names() -> (Names, Names, Names) {
+    let names = [otfuse::FuseOptions::KEYS, otfuse::AlignOptions::KEYS, otfuse::TransportOptions::KEYS];
+    let [fuse, align, transport] = names.map(<[_]>::to_vec);
+    (fuse, align, transport)
 }
 
 #[pymodule]
@@ -39,7 +44,8 @@ mod _otfuse {
     use super::{main, option_names};
     #[pymodule_export]
     use crate::functions::{
-        align, apply, compare, evaluate, fuse, inspect, interpolate, outputs, plan, prune, run, sweep, verify,
+        adapted, align, apply, compare, evaluate, extract_lora, fuse, inspect, interpolate, merge_lora, outputs, plan,
+        prune, run, sweep, transport_task_vector, verify,
     };
     #[pymodule_export]
     use crate::fusing::{Fused, Made, Plan};

@@ -89,6 +89,7 @@ _WORDS = (
     (re.compile(r"`otfuse (inspect|verify)( [^`]*)?`"), r"otfuse.\1(model)"),
     (re.compile(r"`otfuse eval( [^`]*)?`"), "otfuse.evaluate"),
     (re.compile(r"`otfuse (fuse|align|apply|compare|interpolate|prune|run)( [^`]*)?`"), r"otfuse.\1"),
+    (re.compile(r"`otfuse merge-lora( [^`]*)?`"), "otfuse.merge_lora(base, adapter, path)"),
     (re.compile(r"--arch (FILE\.onnx)"), r'architecture="\1"'),
     (re.compile(r"--arch ([\w.-]+)"), r'architecture="\1"'),
     (re.compile(r"--arch\b"), "architecture="),

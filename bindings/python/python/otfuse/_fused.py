@@ -143,7 +143,7 @@ class Plan:
 
 
 class Applied(_Result):
-    """A network in the order that an earlier alignment found; :func:`otfuse.apply` makes it."""
+    """A network made of others: in the order that an earlier alignment found, pruned, or with what another one learned."""
 
     @property
     def report(self) -> Report:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 from . import _otfuse
 from ._errors import InputError
 
-__all__ = ["AlignOptions", "FuseOptions", "as_json", "encoded"]
+__all__ = ["AlignOptions", "FuseOptions", "TransportOptions", "as_json", "encoded"]
 
 Cost = Literal["euclidean", "sqeuclidean", "cosine"]
 Mode = Literal["auto", "weights", "activations", "both"]
@@ -76,8 +76,32 @@ class FuseOptions(AlignOptions, total=False):
     samples_from: str
 
 
-_FUSE, _ALIGN = _otfuse.option_names()
-_NAMES = {"fuse": _FUSE, "align": _ALIGN}
+class TransportOptions(TypedDict, total=False):
+    """Options of a task vector's transport: as :func:`otfuse.transport_task_vector` describes them."""
+
+    scale: float
+    follow: float
+    method: Literal["ot", "average"]
+    mode: Mode
+    cost: Cost
+    normalize_features: bool
+    solver: Literal["exact", "sinkhorn"]
+    epsilon: float
+    marginals: Literal["uniform", "l1", "l2"]
+    activation_point: Literal["pre", "post"]
+    n_samples: int
+    check: int
+    repair: Literal["auto", "none", "least-squares"]
+    ridge: float
+    repair_rounds: int
+    dtype: Literal["float32", "float16", "bfloat16"]
+    no_verify: bool
+    shape: Shape
+    seed: int
+
+
+_FUSE, _ALIGN, _TRANSPORT = _otfuse.option_names()
+_NAMES = {"fuse": _FUSE, "align": _ALIGN, "transport_task_vector": _TRANSPORT}
 
 
 def _name(key: str) -> str:
@@ -86,7 +110,7 @@ def _name(key: str) -> str:
 
 def as_file(function: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options by the names of files; what is None is not said."""
-    known = {_name(key): key for key in _NAMES["fuse" if function == "fuse" else "align"]}
+    known = {_name(key): key for key in _NAMES.get(function, _ALIGN)}
     found: dict[str, Any] = {}
     for name, value in options.items():
         if name not in known:

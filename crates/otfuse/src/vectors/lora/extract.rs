@@ -127,45 +127,7 @@ fn extracted(tuned: &Model, base: &Model, options: &ExtractOptions, context: &Co
         })
         .collect::<Result<_>>()?;
     drop(stage);
-    let mut tensors = StateDict::new();
-    let mut add = |name: String, tensor: Tensor| {
-        tensors.insert(name, tensor).map_err(|error| Error::input(error).of(tuned.path()))
-    };
-    for (layer, (product, _)) in parted.linear.iter().zip(&found) {
-        let [a, b] = product.tensors(layer, data_type);
-        add(format!("{PREFIX}{}.lora_A.weight", layer.module()), a)?;
-        add(format!("{PREFIX}{}.lora_B.weight", layer.module()), b)?;
-    }
-    let retyped = |tensor: &Tensor| match tensor.to_f32() {
-        Some(values) => Tensor::from_f32_as(data_type, tensor.shape(), values),
-        None => tensor.clone(),
-    };
-    let adapted: BTreeSet<&str> = parted.linear.iter().map(LinearLayer::module).collect();
-    for (name, tensor) in &parted.biases {
-        // PEFT's layer around a layer keeps it under a name of its own.
-        let name = match name.strip_suffix(".bias").filter(|module| adapted.contains(module)) {
-            Some(module) => format!("{module}.base_layer.bias"),
-            None => (*name).to_owned(),
-        };
-        add(format!("{PREFIX}{name}"), retyped(tensor))?;
-    }
-    let mut saved: Vec<&str> = parted.modules.clone();
-    for (name, tensor) in &parted.whole {
-        add(format!("{PREFIX}{name}"), retyped(tensor))?;
-        if !layers.is_shared(name) || tensor.shape().len() != 2 {
-            continue;
-        }
-        // A table that embeds and scores is two modules, each of which PEFT replaces on its own.
-        if task(base) == Some("CAUSAL_LM") && !dict_of(base)?.contains(HEAD_WEIGHT) && !saved.contains(&HEAD) {
-            add(format!("{PREFIX}{HEAD_WEIGHT}"), retyped(tensor))?;
-            saved.push(HEAD);
-        } else {
-            context.warn(&format!(
-                "'{name}' is read in more than one place: PEFT changes the module of this name alone, `otfuse merge-lora` all \
-                 that share it"
-            ));
-        }
-    }
+    let (tensors, saved) = adapter_tensors([tuned, base], &parted, (&found, data_type), &layers, context)?;
     let settings = settings(base, &parted, &found, &saved);
     let energies = found.iter().map(|(product, _)| (product.square * product.factors.energy, product.square));
     let (kept, total) = energies.fold((0.0, 0.0), |(kept, total), (own, all)| (kept + own, total + all));
@@ -185,6 +147,56 @@ fn extracted(tuned: &Model, base: &Model, options: &ExtractOptions, context: &Co
         parameters,
     };
     Ok(ExtractedLora { inputs: [tuned.clone(), base.clone()], tensors, settings, report })
+}
+
+/// The tensors of an adapter by the names that PEFT gives them, and the modules that are kept whole.
+fn adapter_tensors<'a>(
+    [tuned, base]: [&Model; 2],
+    parted: &Parted<'a>,
+    (found, data_type): (&[(Product, ExtractedLayer)], DataType),
+    layers: &Layers,
+    context: &Context,
+) -> Result<(StateDict, Vec<&'a str>)> {
+    let mut tensors = StateDict::new();
+    let mut add = |name: String, tensor: Tensor| {
+        tensors.insert(name, tensor).map_err(|error| Error::input(error).of(tuned.path()))
+    };
+    for (layer, (product, _)) in parted.linear.iter().zip(found) {
+        let [a, b] = product.tensors(layer, data_type);
+        add(format!("{PREFIX}{}.lora_A.weight", layer.module()), a)?;
+        add(format!("{PREFIX}{}.lora_B.weight", layer.module()), b)?;
+    }
+    let retyped = |tensor: &Tensor| match tensor.to_f32() {
+        Some(values) => Tensor::from_f32_as(data_type, tensor.shape(), values),
+        None => tensor.clone(),
+    };
+    let adapted: BTreeSet<&str> = parted.linear.iter().map(LinearLayer::module).collect();
+    for (name, tensor) in &parted.biases {
+        // PEFT's layer around a layer keeps it under a name of its own.
+        let name = match name.strip_suffix(".bias").filter(|module| adapted.contains(module)) {
+            Some(module) => format!("{module}.base_layer.bias"),
+            None => (*name).to_owned(),
+        };
+        add(format!("{PREFIX}{name}"), retyped(tensor))?;
+    }
+    let mut saved: Vec<&'a str> = parted.modules.clone();
+    for (name, tensor) in &parted.whole {
+        add(format!("{PREFIX}{name}"), retyped(tensor))?;
+        if !layers.is_shared(name) || tensor.shape().len() != 2 {
+            continue;
+        }
+        // A table that embeds and scores is two modules, each of which PEFT replaces on its own.
+        if task(base) == Some("CAUSAL_LM") && !dict_of(base)?.contains(HEAD_WEIGHT) && !saved.contains(&HEAD) {
+            add(format!("{PREFIX}{HEAD_WEIGHT}"), retyped(tensor))?;
+            saved.push(HEAD);
+        } else {
+            context.warn(&format!(
+                "'{name}' is read in more than one place: PEFT changes the module of this name alone, `otfuse merge-lora` all \
+                 that share it"
+            ));
+        }
+    }
+    Ok((tensors, saved))
 }
 
 impl ExtractedLora {
