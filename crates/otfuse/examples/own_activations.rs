@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use otfuse::fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Answer, FeatureSource, Loaded, Mean, Networks, Repair, RunError,
-    Runner, Settings, fuse, repair,
+    ActivationPoint, ActivationStatistic, Activations, Answer, FeatureSource, Loaded, Merging, Networks, Repair,
+    RunError, Runner, Settings, fuse, repair,
 };
 use otfuse::graph::{Graph, Operator, Tensor, Unary, ValueId};
 use otfuse::runtime::mlp;
@@ -122,7 +122,7 @@ fn main() -> Result<(), RunError> {
     let features = FeatureSource::Activations { point: POINT, statistic: STATISTIC };
     let settings = Settings { features, ..Settings::default() };
     let go_on = ControlFlow::Continue(());
-    let fusion = fuse(&networks, &settings, &Mean, Some(&activations), &|_| go_on)?;
+    let fusion = fuse(&networks, &settings, &Merging::mean(), Some(&activations), &|_| go_on)?;
     for group in &fusion.alignments[0].groups {
         println!("{}: cost {:.4}, {:.0} % matched", group.name, group.cost, 100.0 * group.matched_fraction);
     }

@@ -8,7 +8,8 @@
 
 use std::ops::ControlFlow;
 
-use otfuse::fusion::{FusionError, Mean, Merge, Networks, Settings, Source, fuse};
+use otfuse::fusion::merge::{Base, Finish, Merge, Operands, Parameter, Scope};
+use otfuse::fusion::{FusionError, Merging, Networks, Settings, fuse};
 use otfuse::graph::Graph;
 use otfuse::runtime::mlp;
 
@@ -17,32 +18,50 @@ use otfuse::runtime::mlp;
 #[derive(Debug)]
 struct ByMagnitude;
 
+/// What it is told of each model.
+const WEIGHT: Parameter = Parameter {
+    name: "weight",
+    scope: Scope::Model,
+    default: None,
+    range: (0.0, f64::MAX),
+    meaning: "how much the model counts",
+};
+
 impl Merge for ByMagnitude {
     fn name(&self) -> &'static str {
         "magnitude"
     }
 
-    /// Any weights will do. A method for two models, say, would refuse others here, before any work is done.
-    fn check(&self, _: &[f64]) -> Result<(), FusionError> {
-        Ok(())
+    fn parameters(&self) -> &'static [Parameter] {
+        &[WEIGHT]
+    }
+
+    fn base(&self) -> Base {
+        Base::Unused
     }
 
     /// Every element is merged by itself, so that large tensors can come piece by piece and need little memory.
-    fn works_in_pieces(&self) -> bool {
+    fn is_elementwise(&self) -> bool {
         true
     }
 
-    fn tensor(&self, length: usize, weights: &[f64], aligned: Source<'_>) -> Result<Vec<f64>, FusionError> {
-        let (mut sum, mut shares) = (vec![0.0; length], vec![0.0; length]);
-        for (model, &weight) in weights.iter().enumerate() {
-            for ((sum, share), value) in sum.iter_mut().zip(&mut shares).zip(aligned(model)?) {
-                let value = f64::from(value);
-                *sum += weight * value.abs() * value;
-                *share += weight * value.abs();
+    fn prepare<'a>(&self, tensor: &'a Operands<'a>) -> Result<Finish<'a>, FusionError> {
+        // Whole tensors could be looked at here; elements are made block by block.
+        Ok(Box::new(move |first, into| {
+            let (mut values, mut shares) = (vec![0.0; into.len()], vec![0.0; into.len()]);
+            into.fill(0.0);
+            for model in tensor.others() {
+                let weight = tensor.of_model(model, &WEIGHT);
+                tensor.read(model, first, &mut values)?;
+                for ((sum, share), value) in into.iter_mut().zip(&mut shares).zip(&values) {
+                    *sum += weight * value.abs() * value;
+                    *share += weight * value.abs();
+                }
             }
-        }
-        // Where all weights are 0, so is the result.
-        Ok(sum.iter().zip(&shares).map(|(sum, share)| if *share > 0.0 { sum / share } else { 0.0 }).collect())
+            // Where all weights are 0, so is the result.
+            into.iter_mut().zip(&shares).for_each(|(sum, share)| *sum = if *share > 0.0 { *sum / share } else { 0.0 });
+            Ok(())
+        }))
     }
 }
 
@@ -58,8 +77,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The second is the anchor: the first one's neurons are brought into its order.
     let networks = Networks::new(&[&a, &b], 1)?;
     let settings = Settings::converged();
-    let merged = |merge: &dyn Merge| fuse(&networks, &settings, merge, None, &|_| ControlFlow::Continue(()));
-    let (mean, own) = (merged(&Mean)?.graph, merged(&ByMagnitude)?.graph);
+    let merged = |merge: &Merging| fuse(&networks, &settings, merge, None, &|_| ControlFlow::Continue(()));
+    let (mean, own) = (merged(&Merging::mean())?.graph, merged(&Merging::of(&ByMagnitude))?.graph);
     println!("{:<12} {:>8} {:>8} {:>8}   norms", "weight", "anchor", "mean", "own");
     for (((name, anchor), (_, mean)), (_, own)) in norms(&b).into_iter().zip(norms(&mean)).zip(norms(&own)) {
         println!("{name:<12} {anchor:>8.3} {mean:>8.3} {own:>8.3}");

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow::Continue;
 
 use otfuse::fusion::{
-    ActivationPoint, ActivationStatistic, Activations, Alignment, Consensus, FeatureSource, Matching, Mean, Networks,
-    Settings, fuse,
+    ActivationPoint, ActivationStatistic, Activations, Alignment, Consensus, FeatureSource, Matching, Merging,
+    Networks, Settings, fuse,
 };
 use otfuse::graph::{Graph, GraphEditor, NeuronGroups, Tensor, permute};
 use otfuse::runtime::dataset::Dataset;
@@ -50,7 +50,7 @@ fn models_are_brought_to_the_mean_of_each_other() {
         let matching = Matching { consensus: Consensus::RunningMean, consensus_of_activations, ..Matching::default() };
         let features = FeatureSource::Activations { point: POINT, statistic: RAW };
         let settings = Settings { alignment: Alignment::Transport, features, matching, ..Settings::default() };
-        let fusion = fuse(&networks, &settings, &Mean, Some(&recorded), &|_| Continue(())).expect("fused");
+        let fusion = fuse(&networks, &settings, &Merging::mean(), Some(&recorded), &|_| Continue(())).expect("fused");
         let anchor = networks.graph(networks.anchor());
         let value = anchor.nodes().next().and_then(|(_, node)| node.output(0)).expect("an output");
         let of = |model: usize| {

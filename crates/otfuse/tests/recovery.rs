@@ -5,7 +5,7 @@ mod support;
 use std::ops::ControlFlow::Continue;
 
 use otfuse::formats::Model;
-use otfuse::fusion::{Alignment, Mean, Networks, Rotations, Settings, fuse, rotated};
+use otfuse::fusion::{Alignment, Merging, Networks, Rotations, Settings, fuse, rotated};
 use otfuse::graph::{Facts, Graph, GraphEditor, NeuronGroups, Tensor, permute};
 use otfuse::runtime::{Host, run_graph};
 use otfuse::{random_inputs, random_orders};
@@ -49,7 +49,7 @@ fn error_of_recovery(graph: &Graph) -> f32 {
     let orders = random_orders(&groups, &mut random);
     let copy = permute(graph, &groups, &orders).unwrap();
     let networks = Networks::new(&[&copy, graph], 1).unwrap();
-    let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap().graph;
+    let fused = fuse(&networks, &Settings::default(), &Merging::mean(), None, &|_| Continue(())).unwrap().graph;
     error_between(graph, &fused)
 }
 
@@ -101,7 +101,7 @@ fn a_rotated_copy_of_an_exported_transformer_computes_the_same_and_fuses_into_it
         assert!(error < 1e-4, "{file}: {error:e}");
         let turned = rotated(&Networks::new(&[&copy, &graph], 1).unwrap(), &|| Continue(())).unwrap().unwrap();
         let settings = Settings { alignment: Alignment::None, ..Settings::default() };
-        let average = fuse(&turned.networks, &settings, &Mean, None, &|_| Continue(())).unwrap().graph;
+        let average = fuse(&turned.networks, &settings, &Merging::mean(), None, &|_| Continue(())).unwrap().graph;
         let error = error_between(&graph, &turned.with_averaged_heads(&average, &[0.5, 0.5]).unwrap());
         assert!(error < 1e-4, "{file}: fused {error:e}");
     }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::Continue;
 
-use otfuse::fusion::{Answer, Apart, Mean, Networks, Repair, Settings, balance, fuse, fuse_partially, repair};
+use otfuse::fusion::{Answer, Apart, Merging, Networks, Repair, Settings, balance, fuse, fuse_partially, repair};
 use otfuse::graph::{Graph, GraphEditor, Operator, Tensor, Unary, ValueId};
 use otfuse::runtime::dataset::Dataset;
 use otfuse::runtime::{Executable, Host, run_graph};
@@ -40,7 +40,7 @@ fn weights_before_a_normalisation_keep_their_norms() {
     let least_squares = Repair::LeastSquares { ridge: 0.03, importance: 4.0, answer: Answer::Ensemble, rounds: 5 };
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
-    let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+    let fusion = fuse(&networks, &Settings::recommended(), &Merging::mean(), None, &|_| Continue(())).expect("fused");
     let fused = repair(&networks, &fusion, least_squares, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
     for ((name, found), (_, expected)) in norms(&fused).iter().zip(norms(&b)) {
         for (found, expected) in found.iter().zip(expected) {
@@ -51,7 +51,7 @@ fn weights_before_a_normalisation_keep_their_norms() {
     // A network with itself is fitted to what it computes.
     let graphs = [&b, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
-    let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+    let fusion = fuse(&networks, &Settings::recommended(), &Merging::mean(), None, &|_| Continue(())).expect("fused");
     let fused = repair(&networks, &fusion, least_squares, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
     let batch = Tensor::from_f32(&[4, 3, 32, 32], noise(4 * size));
     assert_close(&outputs(&fused, &batch), &outputs(&b, &batch), 1e-3);
@@ -127,7 +127,8 @@ fn neurons_get_the_scale_that_the_anchor_gives_them() {
 
         // The anchor is as it should be; a fused network computes what it did before.
         assert_eq!(weights(&balance(&networks, b.clone()).expect("balanced")), weights(&b));
-        let fused = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused").graph;
+        let fused =
+            fuse(&networks, &Settings::recommended(), &Merging::mean(), None, &|_| Continue(())).expect("fused").graph;
         let balanced = balance(&networks, fused.clone()).expect("balanced");
         assert_ne!(weights(&balanced), weights(&fused));
         assert_close(&outputs(&balanced, &batch), &outputs(&fused, &batch), 1e-4);
@@ -139,7 +140,8 @@ fn neurons_that_cannot_be_scaled_stay_as_they_are() {
     let [a, b] = [1, 2].map(network);
     let graphs = [&a, &b];
     let networks = Networks::new(&graphs, 1).expect("one architecture");
-    let fused = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused").graph;
+    let fused =
+        fuse(&networks, &Settings::recommended(), &Merging::mean(), None, &|_| Continue(())).expect("fused").graph;
     assert_eq!(weights(&balance(&networks, fused.clone()).expect("balanced")), weights(&fused));
 }
 
@@ -162,7 +164,8 @@ fn networks_of_another_width_are_repaired() {
         let (samples, host) = (samples.expect("samples"), Host::default());
         let runner = SampleRunner::new(&samples, &host);
         let networks = Networks::new(&parents.iter().collect::<Vec<_>>(), 2).expect("one architecture");
-        let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+        let fusion =
+            fuse(&networks, &Settings::recommended(), &Merging::mean(), None, &|_| Continue(())).expect("fused");
         let batch_shape: Vec<usize> = [&[8], &shape[..]].concat();
         let batch = Tensor::from_f32(&batch_shape, noise(batch_shape.iter().product()));
         for (apart, budget) in [(Apart::WorstMatched, 1.5), (Apart::WorstMatched, 3.0), (Apart::Strongest, 1.5)] {
@@ -198,7 +201,7 @@ fn a_parent_decides_on_the_classes_that_it_answers_with() {
     let host = Host::default();
     let runner = SampleRunner::new(&samples, &host);
     let networks = Networks::new(&parents.iter().collect::<Vec<_>>(), 1).expect("one architecture");
-    let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+    let fusion = fuse(&networks, &Settings::recommended(), &Merging::mean(), None, &|_| Continue(())).expect("fused");
     let kind = Repair::LeastSquares { ridge: 1e-4, importance: 0.0, answer: Answer::ClassShares, rounds: 0 };
     let fused = repair(&networks, &fusion, kind, Some(&runner), &mut |_, _| Continue(())).expect("repaired");
     let batch = Tensor::from_f32(&[50, 20], noise(50 * 20));
@@ -230,7 +233,8 @@ fn rounds_bring_what_comes_out_behind_rectifiers_nearer_to_the_parents() {
         let host = Host::default();
         let runner = SampleRunner::new(&samples, &host);
         let networks = Networks::new(&[&a, &b], 1).expect("one architecture");
-        let fusion = fuse(&networks, &Settings::recommended(), &Mean, None, &|_| Continue(())).expect("fused");
+        let fusion =
+            fuse(&networks, &Settings::recommended(), &Merging::mean(), None, &|_| Continue(())).expect("fused");
         let (value, of_b) = rectified(&b, &inputs);
         let of_a = fusion.aligned(&networks, 0, value, &rectified(&a, &inputs).1);
         let [of_a, of_b] = [of_a, of_b].map(|tensor| tensor.to_f32().expect("floats"));

@@ -130,7 +130,7 @@ fn damaged_settings() {
                 parameters: {weight: 0.75}}]\narch: vgg\nalignment: {preset: converged, repair: data-free, balance: true}\n";
     let run = |bytes: &[u8]| {
         if let Ok(text) = std::str::from_utf8(bytes) {
-            let _ = otfuse::FuseConfig::parse(text);
+            let _ = otfuse::Configuration::parse(text, std::path::Path::new(""));
         }
     };
     cases("settings", |random: &mut ChaCha8Rng| damaged(seed.as_bytes(), random), run);

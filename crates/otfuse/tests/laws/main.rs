@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow::Continue;
 
 use networks::{ALL, Recipe, Structure, build, groups};
-use otfuse::fusion::{Mean, Networks, Repair, SavedPlan, Settings, fuse, repair};
+use otfuse::fusion::{Merging, Networks, Repair, SavedPlan, Settings, fuse, repair};
 use otfuse::graph::{AxisLayout, Graph, GraphEditor, GroupId, NeuronGroups, Role, Tensor, permute};
 use otfuse::runtime::{Host, run_graph};
 use otfuse::verify_graph;
@@ -141,7 +141,7 @@ proptest! {
         let networks = Networks::new(&[&permuted, &graph], 1).unwrap();
         let settings =
             [Settings::paper(), Settings::default(), Settings::recommended(), Settings::converged()][preset].clone();
-        let fusion = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap();
+        let fusion = fuse(&networks, &settings, &Merging::mean(), None, &|_| Continue(())).unwrap();
         for (group, order) in fusion.alignments[0].groups.iter().zip(&orders) {
             // Neuron i of the copy is neuron order[i] of the original, so that this is where it has to go.
             prop_assert_eq!(&group.plan, &SavedPlan::Permutation(order.clone()));
@@ -154,7 +154,7 @@ proptest! {
         let graph = build(&recipe, seed);
         let networks = Networks::new(&vec![&graph; models], models - 1).unwrap();
         for settings in presets() {
-            let fusion = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap();
+            let fusion = fuse(&networks, &settings, &Merging::mean(), None, &|_| Continue(())).unwrap();
             assert_same_weights(&fusion.graph, &graph, 1e-6)?;
             let repaired = repair(&networks, &fusion, Repair::DataFree, None, &mut |_, _| Continue(())).unwrap();
             assert_same_weights(&repaired, &graph, 1e-5)?;
@@ -167,7 +167,7 @@ proptest! {
         let networks = Networks::new(&[&a, &b], 1).unwrap();
         // Features of unit length have no common objective.
         for settings in [Settings::converged(), Settings::git_rebasin()] {
-            let fusion = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap();
+            let fusion = fuse(&networks, &settings, &Merging::mean(), None, &|_| Continue(())).unwrap();
             let alignment = &fusion.alignments[0];
             prop_assert!(alignment.converged);
             let falls = alignment.objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6));
@@ -181,7 +181,7 @@ proptest! {
         let networks = Networks::new(&[&a, &b], 1).unwrap();
         for preset in presets() {
             let settings = Settings { weights: vec![1.0, 0.0], ..preset };
-            let aligned = fuse(&networks, &settings, &Mean, None, &|_| Continue(())).unwrap().graph;
+            let aligned = fuse(&networks, &settings, &Merging::mean(), None, &|_| Continue(())).unwrap().graph;
             assert_close(&outputs(&aligned), &outputs(&a), 1e-4)?;
         }
     }
@@ -195,7 +195,7 @@ proptest! {
         let wide = widened(&graph, &analysis, copies);
         assert_close(&outputs(&wide), &outputs(&graph), 1e-4)?;
         let networks = Networks::new(&[&wide, &graph], 1).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
+        let fusion = fuse(&networks, &Settings::default(), &Merging::mean(), None, &|_| Continue(())).unwrap();
         assert_same_weights(&fusion.graph, &graph, 1e-5)?;
     }
 
@@ -208,7 +208,7 @@ proptest! {
             .map(|model| build(if model % 2 == 0 { &odd } else { &recipe }, seed.wrapping_add(model as u64)))
             .collect();
         let networks = Networks::new(&graphs.iter().collect::<Vec<_>>(), 1).unwrap();
-        let fusion = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
+        let fusion = fuse(&networks, &Settings::default(), &Merging::mean(), None, &|_| Continue(())).unwrap();
         prop_assert_eq!(fusion.alignments.len(), models - 1);
         let shapes = |graph: &Graph| graph.initializers().map(|(_, tensor)| tensor.shape().to_vec()).collect::<Vec<_>>();
         prop_assert_eq!(shapes(&fusion.graph), shapes(&graphs[1]));
@@ -225,7 +225,7 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let networks = Networks::new(&graphs.iter().collect::<Vec<_>>(), 3).unwrap();
-                fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap().graph
+                fuse(&networks, &Settings::default(), &Merging::mean(), None, &|_| Continue(())).unwrap().graph
             })
         };
         let expected = fused(1);

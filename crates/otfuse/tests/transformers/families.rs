@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::Continue;
 
-use otfuse::fusion::{Mean, Networks, Settings, fuse};
+use otfuse::fusion::{Merging, Networks, Settings, fuse};
 use otfuse::graph::{NeuronGroups, permute};
 use otfuse::runtime::{Host, run_graph};
 use otfuse::{random_orders, verify_graph};
@@ -92,7 +92,7 @@ fn check(tiny: &Tiny) -> Result<usize, String> {
     let copy = permute(graph, &groups, &random_orders(&groups, &mut ChaCha8Rng::seed_from_u64(3)));
     let copy = copy.map_err(|error| error.to_string())?;
     let networks = Networks::new(&[&copy, graph], 1).map_err(|error| error.to_string())?;
-    let fused = fuse(&networks, &Settings::converged(), &Mean, None, &|_| Continue(()));
+    let fused = fuse(&networks, &Settings::converged(), &Merging::mean(), None, &|_| Continue(()));
     let fused = fused.map_err(|error| error.to_string())?;
     let error = difference(tiny, graph, &fused.graph);
     if error > 1e-4 {

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow::Continue;
 
-use otfuse::fusion::{Mean, Networks, Settings, fuse};
+use otfuse::fusion::{Merging, Networks, Settings, fuse};
 use otfuse::graph::{Graph, NeuronGroups, Tensor, permute};
 use otfuse::random_orders;
 use otfuse::runtime::{Host, run_graph};
@@ -38,7 +38,7 @@ fn a_permuted_copy_fuses_into_the_network() {
         for orders in [each_its_own, alike] {
             let copy = permute(graph, &groups, &orders).unwrap();
             let networks = Networks::new(&[&copy, graph], 1).unwrap();
-            let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
+            let fused = fuse(&networks, &Settings::default(), &Merging::mean(), None, &|_| Continue(())).unwrap();
             let error = difference(&tiny, graph, &fused.graph);
             if error > 1e-3 {
                 let costs: Vec<String> =

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow::Continue;
 
 use otfuse::formats::Model;
-use otfuse::fusion::{Alignment, Mean, Networks, NotRotated, Rotations, Settings, align_all, rotated};
+use otfuse::fusion::{Alignment, Merging, Networks, NotRotated, Rotations, Settings, align_all, rotated};
 use otfuse::graph::{Graph, GraphEditor, NeuronGroups};
 
 use crate::recovery::difference;
@@ -59,7 +59,7 @@ fn random_members_compute_the_same_and_are_found_again() {
             let turned = rotated(&networks, &|| Continue(())).unwrap().unwrap();
             let settings = Settings { alignment: Alignment::None, ..Settings::default() };
             let aligned = align_all(&turned.networks, &settings, None, &|_| Continue(())).unwrap();
-            let average = aligned.average(&Mean, &[0.5, 0.5]).unwrap();
+            let average = aligned.average(&Merging::mean(), &[0.5, 0.5]).unwrap();
             for fused in [&average, &turned.with_averaged_heads(&average, &[0.5, 0.5]).unwrap()] {
                 let error = difference(&tiny, &graph, fused);
                 let costs: Vec<String> = turned.alignments[0]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow::Continue;
 
 use otfuse::fusion::{
-    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, Matching, Mean, Networks, Residual,
+    ActivationPoint, ActivationStatistic, Activations, FeatureSource, Fusion, Matching, Merging, Networks, Residual,
     SavedPlan, Settings, fuse,
 };
 use otfuse::graph::{Graph, GroupId, NeuronGroups, Tensor, ValueId, permute};
@@ -54,7 +54,7 @@ fn failures(settings: &Settings, check: &dyn Fn(&Networks, &Fusion) -> Option<St
         let copy = permuted_copy(&model.graph, 5);
         let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
         let recorded = (settings.features != FeatureSource::Weights).then(|| activations(&tiny, &networks));
-        let fused = fuse(&networks, settings, &Mean, recorded.as_deref(), &|_| Continue(())).unwrap();
+        let fused = fuse(&networks, settings, &Merging::mean(), recorded.as_deref(), &|_| Continue(())).unwrap();
         let error = difference(&tiny, &model.graph, &fused.graph);
         let tolerance = if matches!(settings.solver, Solver::Sinkhorn(_)) { SOFT } else { EXACT };
         if error > tolerance {
@@ -91,16 +91,19 @@ fn sweeps_from_the_identity_lower_the_objective() {
         let (_folder, model) = tiny.open();
         let copy = permuted_copy(&model.graph, 5);
         let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
-        let fused = fuse(&networks, &Settings::git_rebasin(), &Mean, None, &|_| Continue(())).unwrap();
+        let fused = fuse(&networks, &Settings::git_rebasin(), &Merging::mean(), None, &|_| Continue(())).unwrap();
         let alignment = &fused.alignments[0];
         assert!(alignment.converged, "{}", tiny.name);
         assert_eq!(alignment.groups.len(), networks.groups().len(), "{}", tiny.name);
         let objective = &alignment.objective;
         assert!(objective.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)), "{}: {objective:?}", tiny.name);
-        let aligned =
-            fuse(&networks, &Settings { weights: vec![1.0, 0.0], ..Settings::git_rebasin() }, &Mean, None, &|_| {
-                Continue(())
-            });
+        let aligned = fuse(
+            &networks,
+            &Settings { weights: vec![1.0, 0.0], ..Settings::git_rebasin() },
+            &Merging::mean(),
+            None,
+            &|_| Continue(()),
+        );
         let error = difference(&tiny, &copy, &aligned.unwrap().graph);
         assert!(error < 1e-3, "{}: aligned it computes something else: {error:e}", tiny.name);
     }
@@ -150,7 +153,7 @@ fn soft_plans_keep_their_marginals_heads_and_channels_included() {
             let networks = Networks::new(&[&copy, &model.graph], 1).unwrap();
             let recorded = (base.features != FeatureSource::Weights).then(|| activations(&tiny, &networks));
             let settings = Settings { solver: solver(1.0), ..base.clone() };
-            let fused = fuse(&networks, &settings, &Mean, recorded.as_deref(), &|_| Continue(())).unwrap();
+            let fused = fuse(&networks, &settings, &Merging::mean(), recorded.as_deref(), &|_| Continue(())).unwrap();
             assert_eq!(worst_marginal(&networks, &fused), None, "{}", tiny.name);
             let soft = fused.alignments[0].groups.iter().filter(|group| group.matched_fraction < 0.9).count();
             assert!(soft > 0, "{}: no plan is soft", tiny.name);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use otfuse::formats::Model;
 use otfuse::formats::safetensors::read_safetensors;
-use otfuse::fusion::{FusionError, Mean, Networks, Settings, fuse};
+use otfuse::fusion::{FusionError, Merging, Networks, Settings, fuse};
 use otfuse::graph::{DataType, GraphEditor, NeuronGroups, Role, Tensor};
 use otfuse::runtime::{Host, run_graph};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn widths_heads_and_inner_layers_may_differ() {
         let anchor = write(&narrow, &folder.path().join("narrow"));
         for (anchor, other, expected) in [(&anchor, &wide, "narrow"), (&wide, &anchor, "wide")] {
             let networks = Networks::new(&[&other.graph, &anchor.graph], 1).unwrap();
-            let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
+            let fused = fuse(&networks, &Settings::default(), &Merging::mean(), None, &|_| Continue(())).unwrap();
             let out = folder.path().join(format!("into_{expected}"));
             anchor.save(&fused.graph, &out).unwrap();
             let read = |path: &Path| read_safetensors(&path.join("model.safetensors")).unwrap();
@@ -160,7 +160,7 @@ fn a_widened_copy_fuses_into_the_network() {
         let computed = difference(&narrow, &anchor.graph, &wide.graph);
         assert!(computed < 1e-3, "{name}: the wide network computes something else: {computed:e}");
         let networks = Networks::new(&[&wide.graph, &anchor.graph], 1).unwrap();
-        let fused = fuse(&networks, &Settings::default(), &Mean, None, &|_| Continue(())).unwrap();
+        let fused = fuse(&networks, &Settings::default(), &Merging::mean(), None, &|_| Continue(())).unwrap();
         let error = difference(&narrow, &anchor.graph, &fused.graph);
         assert!(error < 1e-3, "{name}: {error:e}");
     }
