@@ -51,7 +51,7 @@ macro_rules! commands {
 commands!(
     /// Show a network: inputs, outputs, operators, parameters and neuron groups
     inspect::Inspect,
-    /// Prove a network's neuron groups: permute all of them at random and compare the outputs
+    /// Prove a network's neuron groups by permuting them
     verify::Verify,
     /// Fuse two or more networks into one
     fuse::Fuse,
@@ -59,7 +59,7 @@ commands!(
     align::Align,
     /// Bring a network's neurons into the order that an earlier alignment found
     apply::Apply,
-    /// Add what one network learned since to another, whose neurons it is aligned to
+    /// Add what one network learned since to another
     transport_task_vector::TransportTaskVector,
     /// Take the difference between two networks as a LoRA adapter
     extract_lora::ExtractLora,
@@ -67,13 +67,13 @@ commands!(
     merge_lora::MergeLora,
     /// Compare networks: neurons, layers, predictions
     compare::Compare,
-    /// Measure the networks on the way between networks, before and after alignment
+    /// Measure the networks on the way between networks
     interpolate::Interpolate,
     /// Take the least important neurons out of a network
     prune::Prune,
     /// Measure accuracy and loss of networks, and of their ensemble
     eval::Eval,
-    /// Compare generators: what they make of the same noise, as pictures and against a data set
+    /// Compare generators: what they make of the same noise
     generate::Generate,
     /// Run a network on arrays
     run::Run,

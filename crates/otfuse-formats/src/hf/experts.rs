@@ -161,6 +161,11 @@ impl Stacks {
         Self(Arc::new(dict.iter().filter_map(|(name, tensor)| parts(name, tensor)).collect()))
     }
 
+    pub fn is_stacked(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

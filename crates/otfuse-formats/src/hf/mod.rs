@@ -73,6 +73,13 @@ pub struct HfSource {
     pub(crate) stacks: Stacks,
 }
 
+impl HfSource {
+    /// Whether a tensor of the dict stands for several in the files: the experts of a layer.
+    pub fn is_stacked(&self, name: &str) -> bool {
+        self.stacks.is_stacked(name)
+    }
+}
+
 /// The files of a folder beside its weights.
 #[derive(Clone, Debug)]
 pub enum HfFiles {

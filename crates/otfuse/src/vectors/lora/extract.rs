@@ -270,6 +270,11 @@ fn dict_of(model: &Model) -> Result<&StateDict> {
     }
 }
 
+/// Whether a tensor is that of several experts, which files keep apart.
+fn is_stacked(model: &Model, name: &str) -> bool {
+    matches!(model.file().map(|file| &file.source), Ok(Source::HuggingFace(source)) if source.is_stacked(name))
+}
+
 /// A tensor of the base and of the tuned network, which differ.
 struct Differing<'a> {
     name: &'a str,
@@ -298,6 +303,10 @@ fn differing<'a>(tuned: &'a Model, base: &'a Model) -> Result<Vec<Differing<'a>>
             return Err(wrong(tuned, name, message));
         }
         if own.bytes() != other.bytes() || own.data_type() != other.data_type() {
+            if is_stacked(base, name) {
+                let message = format!("'{name}': the experts of a layer differ, of which no adapter can be made");
+                return Err(wrong(tuned, name, message).hint("networks whose experts were not tuned have one"));
+            }
             found.push(Differing { name, before: own, after: other });
         }
     }
