@@ -8,6 +8,7 @@ mod costs;
 mod error;
 mod functions;
 mod fusing;
+mod merging;
 mod network;
 mod samples;
 mod transport;
@@ -49,6 +50,8 @@ mod _otfuse {
     };
     #[pymodule_export]
     use crate::fusing::{Fused, Made, Plan};
+    #[pymodule_export]
+    use crate::merging::Settings;
     #[pymodule_export]
     use crate::network::Network;
     #[pymodule_export]

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _otfuse, transport
 from ._arrays import named, of_named
 from ._errors import BudgetError, CancelledError, Error, InputError, NetworkWarning, RunError
 from ._fused import Applied, Fused, FuseReport, Plan
+from ._merging import data_options, read_settings
 from ._networks import Network, opened, opened_one
 from ._options import as_json, encoded
-from ._report import Comparison, Evaluation, Figure, Inspection, Report, Sweep, Verification, Walk
+from ._report import Comparison, Evaluation, Figure, Inspection, MergeReport, Report, Sweep, Verification, Walk
 from ._samples import Dataset, arrays_of, labelled, unlabelled
 from ._work import Event, Run
 
@@ -49,6 +50,7 @@ __all__ = [
     "Fused",
     "InputError",
     "Inspection",
+    "MergeReport",
     "Network",
     "NetworkWarning",
     "Plan",
@@ -65,6 +67,7 @@ __all__ = [
     "fuse",
     "inspect",
     "interpolate",
+    "merge",
     "merge_lora",
     "open",
     "plan",
@@ -155,8 +158,16 @@ def fuse(
         Bytes that sweeps and repairs may hold beside the networks; by default 1 GiB.
     method : {"ot", "average"}
         How neurons are brought into one order.
-    merge : {"mean", "slerp"}, t : float
-        How aligned tensors become one; the share of the second of two.
+    merge : str, t : float
+        How aligned tensors become one: mean, slerp, nuslerp, multislerp, karcher, task_arithmetic, ties, dare_linear,
+        dare_ties, della_linear, della, breadcrumbs, breadcrumbs_ties, model_stock, nearswap, arcee_fusion, sce, median,
+        trimmed_mean (docs/merging.md); the share of the second of two.
+    parameters : dict, or sequence of dicts
+        What the merge is told, by name: ``{"density": 0.5}`` of all models, a list of such dicts of each, or
+        ``{"all": .., "models": [..]}``. A value is a number, a list of numbers from the first layer to the last one, or
+        ``{"filter": "mlp", "value": 0.5}`` and lists of those.
+    base : int
+        The model, counted from 0, whose differences from the others are merged; the anchor where the merge needs one.
     mode : {"auto", "weights", "activations", "both"}
         What describes a neuron.
     preset : {"forward", "paper", "git-rebasin", "converged"}
@@ -237,6 +248,84 @@ def plan(
     run = Run(observer, progress=progress, device=device, threads=threads, memory=memory)
     networks, text, given = _given(models, inputs, samples, model, compare_on, architecture, weights_key, run, options)
     return Plan(_otfuse.plan(run, [one.network for one in networks], text, *given), networks, run, _dtype(options))
+
+
+def merge(
+    config: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    seed: int | None = None,
+    shard_size: int | None = None,
+    samples: Any = None,
+    compare_on: Any = None,
+    observer: Observer | None = None,
+    progress: bool | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Report:
+    """Merges networks as a configuration of mergekit says: tensors by name, or with ``alignment`` in it after their neurons
+    were brought into one order, which is what :func:`fuse` does.
+
+    Parameters
+    ----------
+    config : path, str, dict, or sequence of dicts
+        A file of YAML, its text, or what it says; several dicts are several documents. Paths of networks are relative to
+        the file, or else to the current folder.
+    output : path, optional
+        The folder or file of the result. Without, everything is checked that names, shapes and settings tell, and nothing
+        is written.
+    seed : int, optional
+        Of random draws; 0, or with an alignment what it says.
+    shard_size : int, optional
+        The most bytes of a file of weights of a merge without alignment; 5 GB if not given.
+    samples, compare_on
+        With an alignment, as in :func:`fuse`.
+    observer, progress, device, threads, memory
+        As in :func:`fuse`.
+
+    Returns
+    -------
+    MergeReport or FuseReport
+        Without alignment: method, models, base, donor, tensors, parameters, dtypes and more. With one: the report of the
+        fusion; without ``output`` that of its plan.
+
+    Raises
+    ------
+    InputError
+        What the configuration says and is not known, with its place; networks that do not fit together.
+
+    Examples
+    --------
+    >>> otfuse.merge("config.yml", "merged")                                    # doctest: +SKIP
+    >>> models = [{"model": "a"}, {"model": "b"}]                               # doctest: +SKIP
+    >>> otfuse.merge({"merge_method": "slerp", "base_model": "a", "models": models, "parameters": {"t": 0.3}}, "merged")
+    ... # doctest: +SKIP
+    """
+    settings = read_settings(config)
+    run = Run(observer, progress=progress, device=device, threads=threads, memory=memory)
+    text = settings.fusion
+    if text is None:
+        for name, given in (("samples", samples), ("compare_on", compare_on)):
+            if given is not None:
+                raise InputError(f"`{name}`: a configuration without alignment takes none", "add alignment: {} to it")
+        path = "merged" if output is None else output
+        return MergeReport(json.loads(settings.merge(run, path, seed or 0, shard_size, output is None)))
+    if shard_size is not None:
+        raise InputError("`shard_size` goes with a configuration without alignment", "leave it out")
+    fusion = json.loads(text)
+    options = fusion["options"] if seed is None else {**fusion["options"], "seed": seed}
+    if isinstance(samples, str):
+        samples = Dataset(samples, **data_options(fusion["data"]))
+    networks = opened(fusion["models"], run, architecture=fusion["architecture"])
+    held, data = unlabelled(samples, run, options.get("samples") or _FUSED_ON)
+    compared = None if compare_on is None else labelled(compare_on, run).samples(run, "test", None)
+    handles = [network.network for network in networks]
+    if output is None:
+        return Report(json.loads(_otfuse.plan(run, handles, json.dumps(options), held, data, compared).report))
+    fused = Fused(_otfuse.fuse(run, handles, json.dumps(options), held, data, compared), networks)
+    fused.save(output)
+    return fused.report
 
 
 def align(

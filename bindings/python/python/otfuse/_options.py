@@ -17,6 +17,30 @@ Mode = Literal["auto", "weights", "activations", "both"]
 Preset = Literal["forward", "paper", "git-rebasin", "converged"]
 Repair = Literal["auto", "none", "data-free", "bn", "repair", "rescale", "least-squares", "distill"]
 Shape = Mapping[str, Sequence[int]] | str
+Merge = Literal[
+    "mean",
+    "slerp",
+    "nuslerp",
+    "multislerp",
+    "karcher",
+    "task_arithmetic",
+    "ties",
+    "dare_linear",
+    "dare_ties",
+    "della_linear",
+    "della",
+    "breadcrumbs",
+    "breadcrumbs_ties",
+    "model_stock",
+    "nearswap",
+    "arcee_fusion",
+    "sce",
+    "median",
+    "trimmed_mean",
+]
+# A number, numbers from the first layer to the last one, or values by parts of names: {"filter": .., "value": ..}.
+Setting = float | Sequence[float] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Parameters = Mapping[str, Setting] | Sequence[Mapping[str, Setting]] | Mapping[str, Any]
 
 
 class AlignOptions(TypedDict, total=False):
@@ -38,7 +62,9 @@ class FuseOptions(AlignOptions, total=False):
     """Options of a fusion: as :func:`otfuse.fuse` describes them."""
 
     method: Literal["ot", "average"]
-    merge: Literal["mean", "slerp"]
+    merge: Merge
+    parameters: Parameters
+    base: int
     t: float
     solver: Literal["exact", "sinkhorn"]
     epsilon: float
@@ -123,6 +149,8 @@ def as_file(function: str, options: Mapping[str, Any]) -> dict[str, Any]:
             value = ",".join(f"{key}={'x'.join(map(str, lengths))}" for key, lengths in value.items())
         elif name == "free_inputs" and not isinstance(value, str):
             value = ",".join(value)
+        elif name == "parameters":
+            value = _parameters(value)
         elif name == "dtype":
             value = str(value).removeprefix("torch.")
         elif hasattr(value, "tolist"):
@@ -131,6 +159,13 @@ def as_file(function: str, options: Mapping[str, Any]) -> dict[str, Any]:
             value = list(value)
         found[known[name]] = value
     return found
+
+
+def _parameters(value: Any) -> Any:
+    """What holds for all models, what holds for each, or both."""
+    if isinstance(value, Mapping):
+        return value if value and set(value) <= {"all", "models"} else {"all": value}
+    return {"models": list(value)}
 
 
 def as_json(**options: Any) -> str:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Comparison", "Evaluation", "Figure", "Inspection", "Paged", "Report", "Sweep", "Verification", "Walk"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Figure",
+    "Inspection",
+    "MergeReport",
+    "Paged",
+    "Report",
+    "Sweep",
+    "Verification",
+    "Walk",
+]
 
 
 class Report(Mapping[str, Any]):
@@ -129,6 +140,10 @@ class Sweep(Report):
     def to_csv(self) -> str:
         """All points as comma-separated values, all digits."""
         return self._csv
+
+
+class MergeReport(Report):
+    """Tensors that were merged by name; see :func:`otfuse.merge`."""
 
 
 class Evaluation(Report):
