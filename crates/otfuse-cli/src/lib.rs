@@ -41,11 +41,11 @@ struct Arguments {
     ///
     /// Without, a run may take what follows from the size of the network and its inputs, and no more than half of the machine's
     /// memory.
-    #[arg(long, global = true, value_name = "BYTES", value_parser = arguments::bytes)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "BYTES", value_parser = arguments::bytes)]
     memory: Option<u64>,
     /// Nodes of networks that may be executed in all, in place of what follows from their size; the number of operations is not
     /// limited then
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "N")]
     max_steps: Option<u64>,
     /// What to do
     #[command(subcommand)]

@@ -114,7 +114,7 @@ fn deep_nesting_does_not_exhaust_the_stack() {
         pickle.extend(close.repeat(depth));
         if !open.is_empty() {
             let error = read(checkpoint(&pickle)).expect_err("no tensors");
-            assert!(matches!(error, FormatError::NoStateDict { .. }), "{error}");
+            assert!(matches!(error, FormatError::NoStateDict { .. } | FormatError::Malformed { .. }), "{error}");
         } else {
             assert!(read(checkpoint(&pickle)).is_err());
         }

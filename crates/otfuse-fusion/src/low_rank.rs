@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_the_energy_that_is_said() {
         let (rows, columns) = (7, 5);
-        let data: Vec<f64> = (0..rows * columns).map(|at| (1.3 * at as f64).sin() + 0.1 * at as f64).collect();
+        let data: Vec<f64> = (0..rows * columns).map(|at| (1.3 * (at * at) as f64).sin() + 0.1 * at as f64).collect();
         let square = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>();
         let mut last = f64::INFINITY;
         for rank in 1..=columns {

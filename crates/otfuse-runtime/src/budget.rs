@@ -9,7 +9,7 @@ use otfuse_formats::memory_limit;
 use otfuse_graph::Graph;
 
 /// What any network may hold.
-const BASE_BYTES: u64 = 256 << 20;
+const BASE_BYTES: u64 = 960 << 20;
 /// Bytes for each byte of a constant, and of an input.
 const BYTES_PER_BYTE: (u64, u64) = (16, 256);
 /// Nodes that any network may execute, for each of its nodes, and for each element of an input; bodies of loops are executed

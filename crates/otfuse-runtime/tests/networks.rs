@@ -113,7 +113,8 @@ fn shapes_that_do_not_fit_are_errors_not_panics() {
         run(&|b, x| b.node(Operator::Transpose { permutation: Some(vec![0, 1, 1, 2]) }, &[x])),
     ];
     for error in errors {
-        assert!(matches!(error, RuntimeError::Operand { .. }), "{error}");
+        // A shape that no memory holds is more than what is allowed.
+        assert!(matches!(error, RuntimeError::Operand { .. } | RuntimeError::Budget { .. }), "{error}");
     }
 }
 

@@ -189,7 +189,7 @@ impl FuseConfig {
         }
         let mut value = value;
         value.as_object_mut().into_iter().for_each(|map| drop(map.remove("metadata")));
-        let file: File = typed(value, "")?;
+        let mut file: File = typed(value, "")?;
         let named = file.alignment.clone().unwrap_or_default();
         let mut given = Given::new("fuse", &named, &[FuseOptions::KEYS, PART])?;
         let mut options: FuseOptions = given.take(FuseOptions::KEYS)?;
@@ -198,8 +198,11 @@ impl FuseConfig {
         if merge != MergeName::Mean {
             options.merge = Some(merge);
         }
-        if let Some(base) = &file.base_model {
-            anchored(&mut options, &file, base, merge)?;
+        if let Some(base) = file.base_model.clone() {
+            if merge.method().base() != Base::Unused && file.models.iter().all(|entry| entry.model != base) {
+                file.models.push(Entry { model: base.clone(), parameters: Value::Null });
+            }
+            anchored(&mut options, &file, &base, merge)?;
         }
         told(&mut options, &file, merge)?;
         if let Some(dtype) = file.out_dtype.or(file.dtype)
@@ -352,6 +355,11 @@ alignment: {preset: converged, repair: data-free, balance: true}
         let found = fuse(ties).unwrap().options;
         assert_eq!((found.merge, found.base, found.anchor), (Some(MergeName::Ties), Some(1), Some(1)));
         assert!(found.parameters.unwrap().models[0].0.contains_key("density"));
+        // A base that is not among the models is added, as mergekit does.
+        let apart = "merge_method: ties\nbase_model: c\nmodels: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]\n\
+                     alignment: {}";
+        let found = fuse(apart).unwrap();
+        assert_eq!((found.models.len(), found.options.base), (3, Some(2)));
     }
 
     #[test]

@@ -55,8 +55,8 @@ pub struct Fuse {
     #[arg(long, conflicts_with = "sweep")]
     dry_run: bool,
     /// The most bytes of a file of weights where CONFIG.yml merges without alignment: 5GB, 500MB .. [default: 5GB]
-    #[arg(long, value_name = "SIZE")]
-    shard_size: Option<String>,
+    #[arg(long, value_name = "SIZE", value_parser = crate::arguments::bytes)]
+    shard_size: Option<u64>,
     /// Write a model card beside the result, OUT.README.md; a folder has one always, README.md
     #[arg(long)]
     card: bool,
@@ -446,7 +446,7 @@ impl Fuse {
             return Err(Error::input(message)
                 .hint("write `alignment: {}` into the file to fuse aligned networks, or leave the options out"));
         };
-        merging::run(merge.seed(seed.unwrap_or(0)), (path, output), (self.dry_run, self.shard_size.as_deref()), session)
+        merging::run(merge.seed(seed.unwrap_or(0)), (path, output), (self.dry_run, self.shard_size), session)
     }
 
     /// Searches for numbers of the merge, and merges with them as it was measured: matched by weights and not repaired, unless said.

@@ -12,11 +12,11 @@ use crate::table::count;
 pub fn run(
     merge: Merge,
     (path, output): (&Path, &Path),
-    (is_dry, shard_size): (bool, Option<&str>),
+    (is_dry, shard_size): (bool, Option<u64>),
     session: &Session,
 ) -> Result<()> {
     let merge = match shard_size {
-        Some(text) => merge.shard_size(bytes(text)?),
+        Some(bytes) => merge.shard_size(bytes),
         None => merge,
     };
     let mut registry = Registry::new();
@@ -71,24 +71,4 @@ pub fn parameters(typed: &[String]) -> Result<Option<MergeParameters>> {
     }
     let all = Parameters(all);
     Ok((!typed.is_empty()).then(|| MergeParameters { all, ..MergeParameters::default() }))
-}
-
-/// A size as text: a number of bytes, or with B, KB, MB, GB (powers of 1,000), KiB, MiB, GiB (powers of 1,024).
-fn bytes(text: &str) -> Result<u64> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim();
-    let unit = text[digits.len()..].trim().to_ascii_uppercase();
-    let factor = match unit.as_str() {
-        "" | "B" => Some(1.0),
-        "K" | "KB" => Some(1e3),
-        "M" | "MB" => Some(1e6),
-        "G" | "GB" => Some(1e9),
-        "KIB" => Some(1024.0),
-        "MIB" => Some(1024.0 * 1024.0),
-        "GIB" => Some(1024.0 * 1024.0 * 1024.0),
-        _ => None,
-    };
-    let number = digits.parse::<f64>().ok().filter(|number| *number > 0.0);
-    number.zip(factor).map(|(number, factor)| (number * factor) as u64).ok_or_else(|| {
-        Error::input(format!("`shard_size` {text}: expected a size")).hint("5GB, 500MB or a number of bytes")
-    })
 }

@@ -9,10 +9,12 @@ fn the_element_type_of_the_result() {
     let desk = Desk::of("fp16_intermediate");
     let (path, out) = (desk.out("settings.yml"), desk.out("f.safetensors"));
     let text = format!(
-        "models:\n  - model: {0}\n    parameters:\n      weight: 0.3\n  - model: {0}\n    parameters:\n      weight: 0.7\n\
+        "models:\n  - model: {0}\n    parameters:\n      weight: 0.3\n  - model: {1}\n    parameters:\n      weight: 0.7\n\
          merge_method: linear\nparameters:\n  normalize: true\ndtype: bfloat16\narch: mlp\n",
-        desk.file("half.pt")
+        desk.file("half.pt"),
+        desk.out("again.pt")
     );
+    std::fs::copy(desk.file("half.pt"), desk.out("again.pt")).unwrap();
     std::fs::write(&path, text).unwrap();
     desk.ends(0, &["fuse", &path, "-o", &out]);
     let found = read_state_dict(out.as_ref(), None).unwrap();
