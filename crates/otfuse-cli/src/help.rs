@@ -65,7 +65,7 @@ const SHORT: &[Short] = &[
     },
     Short {
         command: "transport-task-vector",
-        shown: &["output", "arch", "data", "normalize", "scale", "follow", "samples", "repair", "dry_run", "json"],
+        shown: &["output", "arch", "data", "scale", "follow", "samples", "repair", "dry_run", "json"],
         examples: [
             (
                 "otfuse transport-task-vector a.onnx a-tuned.onnx b.onnx -o b-tuned.onnx --data npz:x.npz",
