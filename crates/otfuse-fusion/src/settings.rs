@@ -12,7 +12,7 @@ const MAX_SWEEPS: usize = 100;
 const RECOMMENDED_SWEEPS: usize = 40;
 
 /// How the neurons of the models are brought into one order. How they are merged then is another choice: see
-/// [`Merge`](crate::Merge).
+/// [`Merge`](crate::merge::Merge).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Alignment {
     /// By optimal transport.
