@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use otfuse::pages::{Paged, write_page};
 use otfuse::{
-    AlignOptions, CostName, DataOptions, Dataset, Error, InputShapes, ModeName, Model, PresetName, Registry, Result,
+    AlignOptions, CostName, DataOptions, Dataset, Error, InputShapes, MarginalName, MethodName, ModeName, Model,
+    PointName, PresetName, Registry, Result, SolverName,
 };
 
 use crate::choice::{choice, said};
@@ -202,12 +203,8 @@ pub struct Aligning {
     /// Inputs that are nothing but noise: the other models' is turned to correspond to the anchor's
     #[arg(long, value_name = "INPUT,..")]
     free_inputs: Option<String>,
-    /// Do not prove the neuron groups of each model first
-    #[arg(long)]
-    no_verify: bool,
-    /// Lengths of an input that leaves some open, for the proof: x=1x3x640x640
-    #[arg(long, value_name = "INPUT=AxBx..")]
-    shape: Vec<InputShapes>,
+    #[command(flatten)]
+    proof: Proof,
     /// Seed of the proof [default: 0]
     #[arg(long)]
     seed: Option<u64>,
@@ -224,9 +221,50 @@ impl Aligning {
             normalize_features: said(self.normalize_features),
             free_inputs: self.free_inputs.clone(),
             samples: self.samples,
-            no_verify: said(self.no_verify),
-            shape: InputShapes::joined(&self.shape),
+            no_verify: said(self.proof.no_verify),
+            shape: self.proof.shape(),
             seed: self.seed,
         }
     }
+}
+
+/// How the groups of neurons are proved.
+#[derive(Args, Debug, Clone)]
+pub struct Proof {
+    /// Do not prove the neuron groups of each model first
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Lengths of an input that leaves some open, for the proof: x=1x3x640x640
+    #[arg(long, value_name = "INPUT=AxBx..")]
+    shape: Vec<InputShapes>,
+}
+
+impl Proof {
+    /// The lengths of all inputs that were typed.
+    pub fn shape(&self) -> Option<InputShapes> {
+        InputShapes::joined(&self.shape)
+    }
+}
+
+/// How neurons are matched by optimal transport.
+#[derive(Args, Debug)]
+pub struct Transport {
+    /// How the neurons are brought into one order [default: ot]
+    #[arg(long, value_parser = choice::<MethodName>())]
+    pub method: Option<MethodName>,
+    /// Scale every neuron's features to unit length first
+    #[arg(long)]
+    pub normalize_features: bool,
+    /// Solver of the transport problems [default: exact]
+    #[arg(long, value_parser = choice::<SolverName>())]
+    pub solver: Option<SolverName>,
+    /// Strength of the entropy with --solver sinkhorn, as a multiple of the mean cost [default: 0.05]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub epsilon: Option<f64>,
+    /// Mass of each neuron [default: uniform]
+    #[arg(long, value_parser = choice::<MarginalName>())]
+    pub marginals: Option<MarginalName>,
+    /// Where activations are taken [default: post with --mode auto, else pre]
+    #[arg(long, value_parser = choice::<PointName>())]
+    pub activation_point: Option<PointName>,
 }

@@ -62,7 +62,7 @@ fn differences(case: &Path, out: &Path) -> Vec<String> {
         return vec![stderr];
     }
     let mut wrong = Vec::new();
-    let made = Checkpoint::open(out).unwrap();
+    let made = Checkpoint::open(out, None).unwrap();
     let (found, theirs) =
         (named(made.dict().iter()), read_state_dict(&case.join("expected.safetensors"), None).unwrap());
     let is_narrow = theirs.iter().any(|(_, tensor)| tensor.data_type().size() == 2)
@@ -200,7 +200,7 @@ fn a_mean_of_half_and_half_is_the_same_from_any_number_of_threads_and_in_shards(
     assert_eq!(settings.run_with("3", text, &[]).0, 0);
     assert_eq!(fs::read(settings.out().join("model.safetensors")).unwrap(), whole);
     let sum = |folder: &Path| {
-        let dict = Checkpoint::open(folder).unwrap();
+        let dict = Checkpoint::open(folder, None).unwrap();
         dict.dict().iter().map(|(name, tensor)| (name.to_owned(), tensor.to_f32().unwrap())).collect::<BTreeMap<_, _>>()
     };
     let expected = sum(&settings.out());
@@ -303,10 +303,10 @@ fn the_base_is_the_last_model_as_they_were_named_whatever_their_order_makes_no_d
             ["fuse", names[0], names[1], names[2], "--method", "average", "--merge", "task_arithmetic", "-o", at(&out)];
         let (code, _, stderr) = otfuse(&[&arguments, more].concat());
         assert_eq!(code, 0, "{stderr}");
-        named(Checkpoint::open(&out).unwrap().dict().iter())
+        named(Checkpoint::open(&out, None).unwrap().dict().iter())
     };
     let found = merge([&a, &b, &base], &["--parameter", "weight=0.5"]);
-    let values = |folder: &Path| named(Checkpoint::open(folder).unwrap().dict().iter());
+    let values = |folder: &Path| named(Checkpoint::open(folder, None).unwrap().dict().iter());
     let (a_values, b_values, base_values) = (values(&a), values(&b), values(&base));
     for (name, found) in &found {
         let expected = (0..found.len()).map(|at| {
@@ -316,4 +316,43 @@ fn the_base_is_the_last_model_as_they_were_named_whatever_their_order_makes_no_d
         assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-5), "{name}");
     }
     assert_eq!(merge([&base, &a, &b], &["--parameter", "weight=0.5", "--base", "0"]), found);
+}
+
+#[test]
+fn gradients_of_more_values_than_layers_are_taken_and_told() {
+    let settings = Settings::new();
+    let text = "merge_method: slerp\nbase_model: MODELS/llama\nmodels: [{model: MODELS/llama}, {model: MODELS/llama-a}]\n\
+                parameters: {t: [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1]}";
+    let (code, _, stderr) = settings.run(text, &[]);
+    assert!(code == 0 && stderr.contains("t has 9 values for 3 layers"), "{stderr}");
+}
+
+#[test]
+fn tokens_beyond_the_table_are_no_rows() {
+    let settings = Settings::new();
+    let models = golden().join("models");
+    let copy = |name: &str, to: &str| {
+        let folder = settings.folder.path().join(to);
+        fs::create_dir(&folder).unwrap();
+        for file in fs::read_dir(models.join(name)).unwrap() {
+            let file = file.unwrap().path();
+            fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+        }
+        folder
+    };
+    // A number that no memory has rows for, and settings that do not say how many there are.
+    let hostile = copy("words", "hostile");
+    let tokenizer = fs::read_to_string(hostile.join("tokenizer.json")).unwrap();
+    let mut tokenizer: Value = serde_json::from_str(&tokenizer).unwrap();
+    tokenizer["model"]["vocab"]["far"] = 900_000_000_000_000_u64.into();
+    fs::write(hostile.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let mut config = json(&hostile.join("config.json"));
+    config.as_object_mut().unwrap().remove("vocab_size");
+    fs::write(hostile.join("config.json"), config.to_string()).unwrap();
+    copy("words-more", "more");
+    let text = "merge_method: linear\nmodels: [{model: hostile}, {model: more}]\ntokenizer_source: union";
+    let (code, stdout, stderr) = settings.run(text, &["--json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert!(report["vocabulary"].as_u64().unwrap() < 20, "{report}");
 }

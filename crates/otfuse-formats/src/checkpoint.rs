@@ -1,14 +1,16 @@
 //! The tensors of a file or folder by name, whatever network they are of, and files of the same form with other tensors.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use otfuse_graph::{DataType, GraphEditor, Tensor};
 use serde_json::{Map, Value};
 
 use crate::contents::Contents;
-use crate::file::{Outputs, open_mapped};
+use crate::file::{Outputs, describe_start, open_mapped};
 use crate::format::Format;
 use crate::hf::{CONFIG_FILE, HfWeights, companions, open_weights, vocabulary_axes, vocabulary_of, write_beside};
 use crate::model::ModelError;
@@ -24,6 +26,8 @@ pub struct Checkpoint {
     path: PathBuf,
     dict: StateDict,
     kind: Kind,
+    /// The files beside the weights, once they were read.
+    companions: OnceLock<Vec<(String, Vec<u8>)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,16 +50,25 @@ pub struct Planned {
     pub tied: Option<usize>,
 }
 
+/// The files of a folder's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// Those that were read.
+    AsRead,
+    /// Of at most so many bytes each: one, if all fit into it.
+    AtMost(u64),
+}
+
 /// Makes the tensors that are planned at some places.
 pub type Make<'a> = dyn Fn(&[usize]) -> io::Result<Vec<Tensor>> + 'a;
 
 impl Checkpoint {
-    /// Reads the names of a folder with `config.json`, a file of tensors or an ONNX file; tensors stay in the file until they are
-    /// used.
+    /// Reads the names of a folder with weights, a file of tensors or an ONNX file; of several state dicts in a PyTorch file those
+    /// under `key`. Tensors stay in the file until they are used.
     ///
     /// # Errors
     /// As [`Model::open`](crate::Model::open), but for the network, which is not looked at.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
+    pub fn open(path: &Path, key: Option<&str>) -> Result<Self, ModelError> {
         if path.is_dir() {
             let failure = |source| ModelError::HuggingFace { path: path.into(), source: Box::new(source) };
             let (weights, dict) = open_weights(path).map_err(failure)?;
@@ -64,7 +77,7 @@ impl Checkpoint {
                 true => crate::hf::Config::parse(&open_mapped(&config)?).map_err(failure)?.0,
                 false => Map::new(),
             };
-            return Ok(Self { path: path.into(), dict, kind: Kind::Folder { weights, settings } });
+            return Ok(Self::new(path, dict, Kind::Folder { weights, settings }));
         }
         let format = Format::of_content(path, &open_mapped(path)?)?;
         if format == Format::Onnx {
@@ -75,9 +88,29 @@ impl Checkpoint {
                 dict.insert(name, tensor.clone())
                     .map_err(|error| FormatError::DuplicateName { path: path.into(), name: error.name })?;
             }
-            return Ok(Self { path: path.into(), dict, kind: Kind::Onnx(Box::new(model)) });
+            return Ok(Self::new(path, dict, Kind::Onnx(Box::new(model))));
         }
-        Ok(Self { path: path.into(), dict: read_state_dict(path, None)?, kind: Kind::File(format) })
+        Ok(Self::new(path, read_state_dict(path, key)?, Kind::File(format)))
+    }
+
+    /// The same of a file or folder of named tensors alone.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`FormatError::UnknownFormat`] for an ONNX file.
+    pub fn open_tensors(path: &Path, key: Option<&str>) -> Result<Self, ModelError> {
+        if !path.is_dir() {
+            let bytes = open_mapped(path)?;
+            if Format::of_content(path, &bytes)? == Format::Onnx {
+                let expected = "named tensors: safetensors, a PyTorch file, npz or a Hugging Face folder".into();
+                let found = describe_start(&bytes);
+                return Err(FormatError::UnknownFormat { path: path.into(), expected, found }.into());
+            }
+        }
+        Self::open(path, key)
+    }
+
+    fn new(path: &Path, dict: StateDict, kind: Kind) -> Self {
+        Self { path: path.into(), dict, kind, companions: OnceLock::new() }
     }
 
     /// Where it lies.
@@ -110,20 +143,61 @@ impl Checkpoint {
     /// The form that a result of its kind has at a path.
     ///
     /// # Errors
-    /// [`FormatError::Extension`].
+    /// [`FormatError::Extension`] if the extension stands for nothing, or for a graph, which these tensors lack.
     pub fn format_at(&self, path: &Path) -> Result<Format, FormatError> {
-        Format::of_output(path, self.format(), &self.path)
+        match Format::of_output(path, self.format(), &self.path)? {
+            Format::Onnx if self.format() != Format::Onnx => Err(FormatError::Extension {
+                path: path.into(),
+                found: ".onnx".into(),
+                suggestion: Some("safetensors"),
+            }),
+            format => Ok(format),
+        }
     }
 
-    /// The files of a folder beside the weights, by name.
+    /// Whether a result is a folder at a path.
+    pub fn writes_folder(&self, path: &Path) -> bool {
+        matches!(self.kind, Kind::Folder { .. }) && Format::of_extension(path).is_none()
+    }
+
+    /// The tensors as they are, to be written again.
+    pub fn plan(&self) -> Vec<Planned> {
+        let planned = |(name, tensor): (&str, &Tensor)| Planned {
+            name: name.to_owned(),
+            data_type: tensor.data_type(),
+            shape: tensor.shape().to_vec(),
+            tied: None,
+        };
+        let mut plan: Vec<Planned> = self.dict.iter().map(planned).collect();
+        self.tie(&mut plan);
+        plan
+    }
+
+    /// Names in a plan whose tensors are one here share their storage.
+    pub fn tie(&self, plan: &mut [Planned]) {
+        let places: HashMap<String, usize> =
+            plan.iter().enumerate().map(|(place, planned)| (planned.name.clone(), place)).collect();
+        for names in self.dict.tied() {
+            let mut found = names.iter().filter_map(|name| places.get(*name).copied());
+            if let Some(first) = found.next() {
+                found.for_each(|other| plan[other].tied = Some(first));
+            }
+        }
+    }
+
+    /// The files of a folder beside the weights, by name; read once.
     ///
     /// # Errors
     /// A folder that cannot be read.
-    pub fn companions(&self) -> Result<Vec<(String, Vec<u8>)>, FormatError> {
-        match &self.kind {
-            Kind::Folder { .. } => companions(&self.path),
-            _ => Ok(Vec::new()),
+    pub fn companions(&self) -> Result<&[(String, Vec<u8>)], FormatError> {
+        if let Some(read) = self.companions.get() {
+            return Ok(read);
         }
+        let read = match &self.kind {
+            Kind::Folder { .. } => companions(&self.path)?,
+            _ => Vec::new(),
+        };
+        Ok(self.companions.get_or_init(|| read))
     }
 
     /// The tokens of a folder by their rows, in the order of rows.
@@ -132,7 +206,7 @@ impl Checkpoint {
     /// No tokenizer that can be read here.
     pub fn tokens(&self) -> Result<Vec<(usize, String)>, ModelError> {
         let failure = |source| ModelError::HuggingFace { path: self.path.clone(), source: Box::new(source) };
-        Ok(vocabulary_of(&self.companions()?).map_err(failure)?.into_iter().collect())
+        Ok(vocabulary_of(self.companions()?).map_err(failure)?.into_iter().collect())
     }
 
     /// The tensors that have an entry for each token, with that axis.
@@ -164,7 +238,6 @@ impl Checkpoint {
 
     /// Writes a result of this form: the tensors of `plan`, which `make` makes when their turn comes, and beside the
     /// weights of a folder the files of `beside`; other files of this folder are copied unless `beside` has one of their name.
-    /// Weights of more bytes than `shard` lie in several files, whose index is written too.
     ///
     /// # Errors
     /// [`FormatError`]; an ONNX file with tensors of other names, types or shapes than its own.
@@ -172,24 +245,21 @@ impl Checkpoint {
         &self,
         outputs: &Outputs,
         path: &Path,
-        plan: &[Planned],
-        make: &Make<'_>,
+        (plan, make): (&[Planned], &Make<'_>),
         beside: &[(String, Option<Vec<u8>>)],
-        shard: u64,
+        files: Files,
     ) -> Result<(), ModelError> {
-        let contents =
-            Made::new(&self.dict, plan, make).map_err(|name| FormatError::DuplicateName { path: path.into(), name })?;
+        let contents = Made::new(&self.dict, plan, make);
+        let contents = contents.map_err(|name| FormatError::DuplicateName { path: path.into(), name })?;
         match (self.format_at(path)?, &self.kind) {
             (Format::Onnx, Kind::Onnx(model)) => self.write_onnx(model, outputs, path, plan, make)?,
-            (Format::Onnx, _) => {
-                let (expected, found) = ("an ONNX file as the first network".to_owned(), self.format().to_string());
-                let entry = "graph".to_owned();
-                return Err(FormatError::Unsupported { path: path.into(), entry, expected, found }.into());
-            }
-            (Format::HuggingFace, Kind::Folder { .. }) => {
+            (Format::HuggingFace, Kind::Folder { weights, .. }) => {
                 outputs.new_folder(path)?;
-                HfWeights::of_sizes(plan.iter().map(|planned| (planned.name.as_str(), planned.bytes())), shard)
-                    .write(outputs, &contents, path)?;
+                let sizes = || plan.iter().map(|planned| (planned.name.as_str(), planned.bytes()));
+                match files {
+                    Files::AsRead => weights.write(outputs, &contents, path)?,
+                    Files::AtMost(bytes) => HfWeights::of_sizes(sizes(), bytes).write(outputs, &contents, path)?,
+                }
                 write_beside(outputs, &self.path, path, beside)?;
             }
             (Format::PyTorch, _) => write_pytorch_of(outputs, path, &contents)?,
@@ -246,9 +316,11 @@ impl Planned {
 
 /// Tensors as they are planned.
 struct Made<'a> {
-    /// Types and shapes, over zeros that nobody looks at.
+    /// Types and shapes: of the tensors that were read, or over zeros that nobody looks at.
     dict: StateDict,
     plan: &'a [Planned],
+    /// Where in the plan each name is.
+    places: HashMap<&'a str, usize>,
     make: &'a Make<'a>,
 }
 
@@ -256,26 +328,28 @@ impl<'a> Made<'a> {
     fn new(like: &StateDict, plan: &'a [Planned], make: &'a Make<'a>) -> Result<Self, String> {
         let mut dict = StateDict::new();
         dict.provenance_mut().metadata = like.provenance().metadata.clone();
-        let most = plan.iter().map(|planned| planned.bytes() as usize).max().unwrap_or(0);
-        let zeros = Bytes::from(vec![0; most]);
+        let as_read = |planned: &Planned| {
+            like.get(&planned.name).filter(|own| (own.data_type(), own.shape()) == (planned.data_type, &planned.shape))
+        };
+        let others = plan.iter().filter(|planned| as_read(planned).is_none());
+        let zeros = Bytes::from(vec![0; others.map(|planned| planned.bytes() as usize).max().unwrap_or(0)]);
         for planned in plan {
-            let bytes = zeros.slice(..planned.bytes() as usize);
-            let tensor =
-                Tensor::new(planned.data_type, planned.shape.clone(), bytes).map_err(|_| planned.name.clone())?;
+            let tensor = match as_read(planned) {
+                Some(own) => own.clone(),
+                None => {
+                    let bytes = zeros.slice(..planned.bytes() as usize);
+                    Tensor::new(planned.data_type, planned.shape.clone(), bytes).map_err(|_| planned.name.clone())?
+                }
+            };
             dict.insert(planned.name.clone(), tensor).map_err(|error| error.name)?;
         }
-        let is_as_read = |planned: &Planned| {
-            like.get(&planned.name)
-                .is_some_and(|own| (own.data_type(), own.shape()) == (planned.data_type, &planned.shape))
-        };
-        if let Some(origin) = like.origin().filter(|_| like.len() == plan.len() && plan.iter().all(is_as_read)) {
+        if let Some(origin) =
+            like.origin().filter(|_| like.len() == plan.len() && plan.iter().all(|planned| as_read(planned).is_some()))
+        {
             dict.set_origin(origin.clone());
         }
-        Ok(Self { dict, plan, make })
-    }
-
-    fn place(&self, name: &str) -> Option<usize> {
-        self.plan.iter().position(|planned| planned.name == name)
+        let places = plan.iter().enumerate().map(|(place, planned)| (planned.name.as_str(), place)).collect();
+        Ok(Self { dict, plan, places, make })
     }
 }
 
@@ -285,14 +359,13 @@ impl Contents for Made<'_> {
     }
 
     fn tensors(&self, names: &[&str]) -> io::Result<Vec<Tensor>> {
-        let missing = |name: &str| io::Error::other(format!("no tensor {name:?}"));
-        let places: Vec<usize> =
-            names.iter().map(|name| self.place(name).ok_or_else(|| missing(name))).collect::<io::Result<_>>()?;
-        (self.make)(&places)
+        let place =
+            |name: &&str| self.places.get(name).copied().ok_or_else(|| io::Error::other(format!("no tensor {name:?}")));
+        (self.make)(&names.iter().map(place).collect::<io::Result<Vec<usize>>>()?)
     }
 
     fn identity(&self, name: &str) -> (usize, usize) {
-        let place = self.place(name).unwrap_or(usize::MAX);
+        let place = self.places.get(name).copied().unwrap_or(usize::MAX);
         (self.plan.get(place).and_then(|planned| planned.tied).unwrap_or(place), 0)
     }
 }

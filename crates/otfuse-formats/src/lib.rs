@@ -34,7 +34,6 @@ pub mod pytorch;
 mod read;
 pub mod safetensors;
 pub mod state_dict;
-mod tensor_file;
 pub mod untrained;
 
 pub use catalogue::Family;
@@ -47,4 +46,3 @@ pub use mapped::check_inputs;
 pub use model::{Architecture, Model, ModelError, Source, Tensors};
 pub use read::read_state_dict;
 pub use state_dict::StateDict;
-pub use tensor_file::{Named, TensorFile};

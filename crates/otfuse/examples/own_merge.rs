@@ -19,13 +19,7 @@ use otfuse::runtime::mlp;
 struct ByMagnitude;
 
 /// What it is told of each model.
-const WEIGHT: Parameter = Parameter {
-    name: "weight",
-    scope: Scope::Model,
-    default: None,
-    range: (0.0, f64::MAX),
-    meaning: "how much the model counts",
-};
+const WEIGHT: Parameter = Parameter::of_model("weight", None, (0.0, f64::MAX), "how much the model counts");
 
 impl Merge for ByMagnitude {
     fn name(&self) -> &'static str {

@@ -85,7 +85,7 @@ fn usage(output: &Path, is_folder: bool, name: &str) -> String {
 }
 
 /// Text that stays on its line and is no markup.
-fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in visible(text, false).chars() {
         match c {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::experiment::options::{Given, PART};
-use crate::merging::file::{KEYS, MergeDocument, document, known_keys};
+use crate::merging::file::{KEYS, MergeDocument, beside, document, known_keys};
 use crate::merging::{Merge, MergeParameters, Parameters, Setting};
 use crate::typed::{Named, typed};
 use crate::{Choice, DataOptions, Error, FuseOptions, MergeName, Result, TypeName};
@@ -99,12 +99,6 @@ fn check_names(documents: &[MergeDocument]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where a network of a file lies: beside the file, or else as it was written.
-fn beside(model: &Path, folder: &Path) -> PathBuf {
-    let beside = folder.join(model);
-    if beside.exists() { beside } else { model.into() }
 }
 
 /// A fusion as a file describes it.
@@ -332,7 +326,7 @@ alignment: {preset: converged, repair: data-free, balance: true}
     fn merge(text: &str) -> Result<MergeDocument> {
         match Configuration::parse(text, Path::new(""))? {
             Configuration::Fuse(found) => panic!("a fusion: {found:?}"),
-            Configuration::Merge(found) => Ok(found.documents()[0].clone()),
+            Configuration::Merge(found) => Ok(found.documents[0].clone()),
         }
     }
 
@@ -378,7 +372,10 @@ tokenizer_source: union
 ";
         let found = merge(text).unwrap();
         assert_eq!((found.method.as_str(), found.is_whole, found.slices.len()), ("slerp", false, 1));
-        assert_eq!((found.dtype.as_deref(), found.slices[0].sources[1].layers), (Some("bfloat16"), Some((0, 4))));
+        assert_eq!(
+            (found.dtype, found.slices[0].sources[1].layers),
+            (Some(otfuse_graph::DataType::BF16), Some((0, 4)))
+        );
         assert!(found.vocabulary.is_some() && found.parameters.0.contains_key("t"));
     }
 

@@ -110,10 +110,8 @@ fn swept(
         parents.push(Parent { path: model.shown(), measure, fused: None });
         members.push(found);
     }
-    let aligned = match Turned::of(models, &group, &plan, context)? {
-        Some(turned) => turned.aligned(&plan, context)?,
-        None => group.aligned(&plan, group.activations(&plan, &prepared, context)?.as_deref(), context)?,
-    };
+    let turned = Turned::of(models, &group, &plan, context)?;
+    let aligned = group.aligned_as(turned.as_ref(), &plan, &prepared, context)?;
     let plain = group.unaligned(&plan, context)?;
     let merge = plan.merging();
 

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use otfuse::{
-    CostName, DataOptions, InputShapes, LoraAdapter, MarginalName, Measure, MethodName, ModeName, Model, PointName,
-    Registry, RepairName, Result, SolverName, TransportMeasures, TransportOptions, TransportRehearsal, TransportReport,
-    TypeName, adapted, rehearse_transport, transport_task_vector,
+    CostName, DataOptions, LoraAdapter, Measure, ModeName, Model, Registry, RepairName, Result, TransportMeasures,
+    TransportOptions, TransportRehearsal, TransportReport, TypeName, adapted, rehearse_transport,
+    transport_task_vector,
 };
 
-use crate::arguments::{Data, Reading};
+use crate::arguments::{Data, Proof, Reading, Transport};
 use crate::choice::{choice, said};
 use crate::session::Session;
 use crate::table::{count, percent, table};
@@ -37,30 +37,14 @@ pub struct TransportTaskVector {
     /// says, 1 asks for what it says itself [default: 0]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     follow: Option<f64>,
-    /// How the neurons are brought into one order [default: ot]
-    #[arg(long, value_parser = choice::<MethodName>())]
-    method: Option<MethodName>,
+    #[command(flatten)]
+    transport: Transport,
     /// What describes a neuron; auto: activations with --data, else weights [default: auto]
     #[arg(long, value_parser = choice::<ModeName>())]
     mode: Option<ModeName>,
     /// Distance between the features of two neurons; euclidean if not given
     #[arg(long, value_parser = choice::<CostName>())]
     cost: Option<CostName>,
-    /// Scale every neuron's features to unit length first
-    #[arg(long)]
-    normalize_features: bool,
-    /// Solver of the transport problems [default: exact]
-    #[arg(long, value_parser = choice::<SolverName>())]
-    solver: Option<SolverName>,
-    /// Strength of the entropy with --solver sinkhorn, as a multiple of the mean cost [default: 0.05]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    epsilon: Option<f64>,
-    /// Mass of each neuron [default: uniform]
-    #[arg(long, value_parser = choice::<MarginalName>())]
-    marginals: Option<MarginalName>,
-    /// Where activations are taken [default: post with --mode auto, else pre]
-    #[arg(long, value_parser = choice::<PointName>())]
-    activation_point: Option<PointName>,
     /// Unlabelled samples for activations and repair, spread evenly over the training split [default: 1000]
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
@@ -84,12 +68,8 @@ pub struct TransportTaskVector {
     /// Check options, files, shapes and data, say what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not prove the neuron groups first
-    #[arg(long)]
-    no_verify: bool,
-    /// Lengths of an input that leaves some open, for the proof: x=1x3x640x640
-    #[arg(long, value_name = "INPUT=AxBx..")]
-    shape: Vec<InputShapes>,
+    #[command(flatten)]
+    proof: Proof,
     /// Seed of the proof [default: 0]
     #[arg(long)]
     seed: Option<u64>,
@@ -132,22 +112,22 @@ impl TransportTaskVector {
         TransportOptions {
             scale: self.scale,
             follow: self.follow,
-            method: self.method,
+            method: self.transport.method,
             mode: self.mode,
             cost: self.cost,
-            normalize_features: said(self.normalize_features),
-            solver: self.solver,
-            epsilon: self.epsilon,
-            marginals: self.marginals,
-            activation_point: self.activation_point,
+            normalize_features: said(self.transport.normalize_features),
+            solver: self.transport.solver,
+            epsilon: self.transport.epsilon,
+            marginals: self.transport.marginals,
+            activation_point: self.transport.activation_point,
             samples: self.samples,
             check: self.check,
             repair: self.repair,
             ridge: self.ridge,
             repair_rounds: self.repair_rounds,
             dtype: self.dtype,
-            no_verify: said(self.no_verify),
-            shape: InputShapes::joined(&self.shape),
+            no_verify: said(self.proof.no_verify),
+            shape: self.proof.shape(),
             seed: self.seed,
         }
     }

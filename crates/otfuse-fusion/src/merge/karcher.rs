@@ -2,7 +2,7 @@
 
 use super::blocks::{Finish, combination, copy, products};
 use super::operands::Operands;
-use super::parameters::{Parameter, Scope};
+use super::parameters::Parameter;
 use super::rounded::Rounded;
 use super::{Base, Merge};
 use crate::error::FusionError;
@@ -14,20 +14,9 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Karcher;
 
-const STEPS: Parameter = Parameter {
-    name: "max_iter",
-    scope: Scope::Tensor,
-    default: Some(10.0),
-    range: (0.0, 1e6),
-    meaning: "the most steps",
-};
-const TOLERANCE: Parameter = Parameter {
-    name: "tol",
-    scope: Scope::Tensor,
-    default: Some(1e-5),
-    range: (0.0, 1.0),
-    meaning: "angles and norms below this are none",
-};
+const STEPS: Parameter = Parameter::of_tensor("max_iter", Some(10.0), (0.0, 1e6), "the most steps");
+const TOLERANCE: Parameter =
+    Parameter::of_tensor("tol", Some(1e-5), (0.0, 1.0), "angles and norms below this are none");
 
 impl Merge for Karcher {
     fn name(&self) -> &'static str {

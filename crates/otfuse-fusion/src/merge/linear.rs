@@ -5,7 +5,7 @@ use otfuse_graph::DataType;
 use super::blocks::Finish;
 use super::kernels;
 use super::operands::Operands;
-use super::parameters::{FLAG, Parameter, Scope, WEIGHT};
+use super::parameters::{Parameter, WEIGHT};
 use super::{Base, Merge};
 use crate::error::FusionError;
 
@@ -14,13 +14,7 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linear;
 
-const NORMALIZE: Parameter = Parameter {
-    name: "normalize",
-    scope: Scope::Tensor,
-    default: Some(1.0),
-    range: FLAG,
-    meaning: "divide by the sum of the weights",
-};
+const NORMALIZE: Parameter = Parameter::flag("normalize", true, "divide by the sum of the weights");
 
 impl Merge for Linear {
     fn name(&self) -> &'static str {

@@ -65,3 +65,8 @@ pub fn made(method: &dyn Merge, tensor: &Operands<'_>, data_type: DataType) -> R
     )?;
     Tensor::new(data_type, tensor.shape.to_vec(), bytes.into()).map_err(|_| no_numbers(data_type))
 }
+
+/// Rounds numbers to a type of floats.
+pub fn round(data_type: DataType, values: &mut [f64]) {
+    kernels::round(Some(data_type), values);
+}

@@ -2,7 +2,7 @@
 
 use super::blocks::Finish;
 use super::operands::Operands;
-use super::parameters::{Parameter, Scope};
+use super::parameters::Parameter;
 use super::{Base, Merge};
 use crate::error::FusionError;
 
@@ -19,13 +19,8 @@ pub static MEDIAN: ByRank = ByRank { name: "median", parameters: &[] };
 /// With as much left out as `trim` says.
 pub static TRIMMED_MEAN: ByRank = ByRank { name: "trimmed_mean", parameters: &[TRIM] };
 
-const TRIM: Parameter = Parameter {
-    name: "trim",
-    scope: Scope::Tensor,
-    default: Some(0.2),
-    range: (0.0, 0.5),
-    meaning: "the share of models that is left out at either end",
-};
+const TRIM: Parameter =
+    Parameter::of_tensor("trim", Some(0.2), (0.0, 0.5), "the share of models that is left out at either end");
 
 impl Merge for ByRank {
     fn name(&self) -> &'static str {

@@ -34,7 +34,7 @@ mod tasks;
 use crate::error::FusionError;
 
 pub use blocks::{BLOCK, Finish};
-pub use made::{Stored, made};
+pub use made::{Stored, made, round};
 pub use merging::{Choose, Merging};
 pub use operands::{Operands, Values};
 pub use parameters::{Numbers, Parameter, Scope};

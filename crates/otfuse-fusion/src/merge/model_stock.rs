@@ -3,7 +3,7 @@
 use super::blocks::{Finish, copy, dot, products_by};
 use super::kernels;
 use super::operands::Operands;
-use super::parameters::{FLAG, Parameter, Scope};
+use super::parameters::Parameter;
 use super::{Base, Merge, Others};
 use crate::error::FusionError;
 
@@ -17,13 +17,8 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ModelStock;
 
-const FILTER_WISE: Parameter = Parameter {
-    name: "filter_wise",
-    scope: Scope::Tensor,
-    default: Some(0.0),
-    range: FLAG,
-    meaning: "an angle for each row in place of one for each tensor",
-};
+const FILTER_WISE: Parameter =
+    Parameter::flag("filter_wise", false, "an angle for each row in place of one for each tensor");
 
 /// Products of norms are at least this where they divide.
 const LEAST: f64 = 1e-6;

@@ -2,7 +2,7 @@
 
 use super::blocks::{Finish, combination, copy, products};
 use super::operands::Operands;
-use super::parameters::{FLAG, Parameter, Scope, WEIGHT};
+use super::parameters::{Parameter, WEIGHT};
 use super::rounded::Rounded;
 use super::{Base, Merge};
 use crate::error::FusionError;
@@ -18,20 +18,8 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MultiSlerp;
 
-const NORMALIZE: Parameter = Parameter {
-    name: "normalize_weights",
-    scope: Scope::Tensor,
-    default: Some(1.0),
-    range: FLAG,
-    meaning: "divide the weights by their sum",
-};
-const EPS: Parameter = Parameter {
-    name: "eps",
-    scope: Scope::Tensor,
-    default: Some(1e-8),
-    range: (0.0, 1.0),
-    meaning: "what is added to lengths that divide",
-};
+const NORMALIZE: Parameter = Parameter::flag("normalize_weights", true, "divide the weights by their sum");
+const EPS: Parameter = Parameter::of_tensor("eps", Some(1e-8), (0.0, 1.0), "what is added to lengths that divide");
 
 impl Merge for MultiSlerp {
     fn name(&self) -> &'static str {

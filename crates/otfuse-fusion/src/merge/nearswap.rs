@@ -2,7 +2,7 @@
 
 use super::blocks::{Finish, copy};
 use super::operands::Operands;
-use super::parameters::{ANY, Parameter, Scope};
+use super::parameters::{ANY, Parameter};
 use super::{Base, Merge, Others};
 use crate::error::FusionError;
 
@@ -11,13 +11,7 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NearSwap;
 
-const T: Parameter = Parameter {
-    name: "t",
-    scope: Scope::Tensor,
-    default: None,
-    range: ANY,
-    meaning: "differences up to this are taken from the other model",
-};
+const T: Parameter = Parameter::of_tensor("t", None, ANY, "differences up to this are taken from the other model");
 
 /// Smaller differences count as this.
 const LEAST: f64 = 1e-6;

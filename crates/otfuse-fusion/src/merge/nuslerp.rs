@@ -2,7 +2,7 @@
 
 use super::blocks::{BLOCK, Finish, copy, each_block};
 use super::operands::Operands;
-use super::parameters::{FLAG, Parameter, Scope, WEIGHT};
+use super::parameters::{Parameter, WEIGHT};
 use super::{Base, Merge, Others};
 use crate::error::FusionError;
 
@@ -13,20 +13,12 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NuSlerp;
 
-const ROW_WISE: Parameter = Parameter {
-    name: "nuslerp_row_wise",
-    scope: Scope::Tensor,
-    default: Some(0.0),
-    range: FLAG,
-    meaning: "vectors along the first axis in place of the last one, where tensors are not flattened",
-};
-const FLATTEN: Parameter = Parameter {
-    name: "nuslerp_flatten",
-    scope: Scope::Tensor,
-    default: Some(1.0),
-    range: FLAG,
-    meaning: "each tensor is one vector",
-};
+const ROW_WISE: Parameter = Parameter::flag(
+    "nuslerp_row_wise",
+    false,
+    "vectors along the first axis in place of the last one, where tensors are not flattened",
+);
+const FLATTEN: Parameter = Parameter::flag("nuslerp_flatten", true, "each tensor is one vector");
 
 /// Below this sine the two directions span no arc.
 const NO_ARC: f64 = 1e-8;

@@ -29,11 +29,29 @@ pub enum Scope {
 /// Any finite number.
 pub(super) const ANY: (f64, f64) = (f64::MIN, f64::MAX);
 /// No or yes.
-pub(super) const FLAG: (f64, f64) = (0.0, 1.0);
+const FLAG: (f64, f64) = (0.0, 1.0);
+
+impl Parameter {
+    /// One number for a tensor.
+    pub const fn of_tensor(name: &'static str, default: Option<f64>, range: (f64, f64), meaning: &'static str) -> Self {
+        Self { name, scope: Scope::Tensor, default, range, meaning }
+    }
+
+    /// One number for each model.
+    pub const fn of_model(name: &'static str, default: Option<f64>, range: (f64, f64), meaning: &'static str) -> Self {
+        Self { name, scope: Scope::Model, default, range, meaning }
+    }
+
+    /// A truth value for a tensor.
+    pub const fn flag(name: &'static str, default: bool, meaning: &'static str) -> Self {
+        Self::of_tensor(name, Some(if default { 1.0 } else { 0.0 }), FLAG, meaning)
+    }
+}
 
 /// The weight of a model.
-pub(super) const WEIGHT: Parameter =
-    Parameter { name: "weight", scope: Scope::Model, default: None, range: ANY, meaning: "how much the model counts" };
+pub(super) const WEIGHT: Parameter = Parameter::of_model("weight", None, ANY, "how much the model counts");
+/// What files of mergekit have beside others.
+pub(super) const INT8_MASK: Parameter = Parameter::flag("int8_mask", false, "nothing here: masks take a byte always");
 
 /// The numbers for one tensor, by the names of parameters.
 #[derive(Clone, Debug, Default, PartialEq)]

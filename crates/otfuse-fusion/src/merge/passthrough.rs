@@ -2,7 +2,7 @@
 
 use super::blocks::Finish;
 use super::operands::Operands;
-use super::parameters::{ANY, Parameter, Scope};
+use super::parameters::{ANY, Parameter};
 use super::{Base, Merge, Others};
 use crate::error::FusionError;
 
@@ -10,13 +10,7 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passthrough;
 
-const SCALE: Parameter = Parameter {
-    name: "scale",
-    scope: Scope::Model,
-    default: Some(1.0),
-    range: ANY,
-    meaning: "what it is multiplied with",
-};
+const SCALE: Parameter = Parameter::of_model("scale", Some(1.0), ANY, "what it is multiplied with");
 
 impl Merge for Passthrough {
     fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use super::blocks::{Finish, copy, each_block};
 use super::largest::{Keys, Largest, key};
 use super::operands::Operands;
-use super::parameters::{FLAG, Parameter, Scope};
+use super::parameters::{INT8_MASK, Parameter};
 use super::{Base, Merge};
 use crate::error::FusionError;
 
@@ -13,20 +13,12 @@ use crate::error::FusionError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sce;
 
-const SELECT: Parameter = Parameter {
-    name: "select_topk",
-    scope: Scope::Tensor,
-    default: Some(1.0),
-    range: (0.0, 1.0),
-    meaning: "the share of elements that stays, by their variance over the models",
-};
-const INT8_MASK: Parameter = Parameter {
-    name: "int8_mask",
-    scope: Scope::Tensor,
-    default: Some(0.0),
-    range: FLAG,
-    meaning: "nothing here: masks take a byte always",
-};
+const SELECT: Parameter = Parameter::of_tensor(
+    "select_topk",
+    Some(1.0),
+    (0.0, 1.0),
+    "the share of elements that stays, by their variance over the models",
+);
 
 /// Sums are at least this where they divide.
 const LEAST: f64 = 1e-6;

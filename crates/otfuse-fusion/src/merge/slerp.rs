@@ -2,7 +2,7 @@
 
 use super::blocks::{Finish, combination, copy, products};
 use super::operands::Operands;
-use super::parameters::{ANY, Parameter, Scope};
+use super::parameters::{ANY, Parameter};
 use super::{Base, Merge, Others};
 use crate::error::FusionError;
 
@@ -25,13 +25,7 @@ const PARALLEL: f64 = 0.9995;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slerp;
 
-const T: Parameter = Parameter {
-    name: "t",
-    scope: Scope::Tensor,
-    default: None,
-    range: ANY,
-    meaning: "how far to go from the base (0) to the other model (1)",
-};
+const T: Parameter = Parameter::of_tensor("t", None, ANY, "how far to go from the base (0) to the other model (1)");
 
 impl Merge for Slerp {
     fn name(&self) -> &'static str {

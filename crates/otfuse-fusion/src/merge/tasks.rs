@@ -3,7 +3,7 @@
 use super::blocks::{Finish, copy, each_block};
 use super::kernels;
 use super::operands::Operands;
-use super::parameters::{ANY, FLAG, Parameter, Scope, WEIGHT};
+use super::parameters::{ANY, INT8_MASK, Parameter, WEIGHT};
 use super::sparsify::{Kept, Sparsity, Wanted, kept};
 use super::{Base, Merge};
 use crate::error::FusionError;
@@ -22,8 +22,6 @@ pub struct Tasks {
     name: &'static str,
     sparsity: Sparsity,
     agrees: bool,
-    normalizes: bool,
-    rescales: bool,
     parameters: &'static [Parameter],
 }
 
@@ -32,27 +30,21 @@ pub static TASK_ARITHMETIC: Tasks = Tasks {
     name: "task_arithmetic",
     sparsity: Sparsity::All,
     agrees: false,
-    normalizes: false,
-    rescales: false,
-    parameters: &[WEIGHT, DENSITY, of(NORMALIZE, 0.0), of(RESCALE, 0.0), LAMBDA, INT8_MASK],
+    parameters: &[WEIGHT, DENSITY, normalize(false), rescale(false), LAMBDA, INT8_MASK],
 };
 /// P. Yadav et al., "TIES-merging", NeurIPS 2023.
 pub static TIES: Tasks = Tasks {
     name: "ties",
     sparsity: Sparsity::Largest,
     agrees: true,
-    normalizes: true,
-    rescales: false,
-    parameters: &[WEIGHT, DENSITY, of(NORMALIZE, 1.0), of(RESCALE, 0.0), LAMBDA, INT8_MASK],
+    parameters: &[WEIGHT, DENSITY, normalize(true), rescale(false), LAMBDA, INT8_MASK],
 };
 /// L. Yu et al., "Language models are super Mario", ICML 2024.
 pub static DARE_LINEAR: Tasks = Tasks {
     name: "dare_linear",
     sparsity: Sparsity::Random,
     agrees: false,
-    normalizes: false,
-    rescales: true,
-    parameters: &[WEIGHT, DENSITY, of(NORMALIZE, 0.0), of(RESCALE, 1.0), LAMBDA, INT8_MASK],
+    parameters: &[WEIGHT, DENSITY, normalize(false), rescale(true), LAMBDA, INT8_MASK],
 };
 /// The same, with agreement on signs.
 pub static DARE_TIES: Tasks = Tasks { name: "dare_ties", agrees: true, ..DARE_LINEAR };
@@ -61,16 +53,13 @@ pub static DELLA_LINEAR: Tasks = Tasks {
     name: "della_linear",
     sparsity: Sparsity::Ranked,
     agrees: false,
-    normalizes: false,
-    rescales: true,
-    parameters: &[WEIGHT, DENSITY, EPSILON, of(NORMALIZE, 0.0), of(RESCALE, 1.0), LAMBDA, INT8_MASK],
+    parameters: &[WEIGHT, DENSITY, EPSILON, normalize(false), rescale(true), LAMBDA, INT8_MASK],
 };
 /// The same, with agreement on signs.
 pub static DELLA: Tasks = Tasks {
     name: "della",
     agrees: true,
-    normalizes: true,
-    parameters: &[WEIGHT, DENSITY, EPSILON, of(NORMALIZE, 1.0), of(RESCALE, 1.0), LAMBDA, INT8_MASK],
+    parameters: &[WEIGHT, DENSITY, EPSILON, normalize(true), rescale(true), LAMBDA, INT8_MASK],
     ..DELLA_LINEAR
 };
 /// M.-J. Davari, E. Belilovsky, "Model breadcrumbs", ECCV 2024.
@@ -78,65 +67,26 @@ pub static BREADCRUMBS: Tasks = Tasks {
     name: "breadcrumbs",
     sparsity: Sparsity::Middle,
     agrees: false,
-    normalizes: false,
-    rescales: false,
-    parameters: &[WEIGHT, DENSITY, GAMMA, of(NORMALIZE, 0.0), of(RESCALE, 0.0), LAMBDA, INT8_MASK],
+    parameters: &[WEIGHT, DENSITY, GAMMA, normalize(false), rescale(false), LAMBDA, INT8_MASK],
 };
 /// The same, with agreement on signs.
 pub static BREADCRUMBS_TIES: Tasks = Tasks { name: "breadcrumbs_ties", agrees: true, ..BREADCRUMBS };
 
-const DENSITY: Parameter = Parameter {
-    name: "density",
-    scope: Scope::Model,
-    default: Some(1.0),
-    range: (0.0, 1.0),
-    meaning: "the share of a task vector's elements that stays",
-};
-const GAMMA: Parameter = Parameter {
-    name: "gamma",
-    scope: Scope::Model,
-    default: Some(0.01),
-    range: (0.0, 1.0),
-    meaning: "the share of the largest elements that are left out",
-};
-const EPSILON: Parameter = Parameter {
-    name: "epsilon",
-    scope: Scope::Model,
-    default: Some(0.15),
-    range: (0.0, 1.0),
-    meaning: "how far probabilities lie around the density",
-};
-const NORMALIZE: Parameter = Parameter {
-    name: "normalize",
-    scope: Scope::Tensor,
-    default: None,
-    range: FLAG,
-    meaning: "divide by the sum of the weights that count",
-};
-const RESCALE: Parameter = Parameter {
-    name: "rescale",
-    scope: Scope::Tensor,
-    default: None,
-    range: FLAG,
-    meaning: "let thinned out task vectors keep their sum of absolute values",
-};
-const LAMBDA: Parameter = Parameter {
-    name: "lambda",
-    scope: Scope::Tensor,
-    default: Some(1.0),
-    range: ANY,
-    meaning: "what the merged task vector is multiplied with",
-};
-const INT8_MASK: Parameter = Parameter {
-    name: "int8_mask",
-    scope: Scope::Tensor,
-    default: Some(0.0),
-    range: FLAG,
-    meaning: "nothing here: masks take a byte always",
-};
+const DENSITY: Parameter =
+    Parameter::of_model("density", Some(1.0), (0.0, 1.0), "the share of a task vector's elements that stays");
+const GAMMA: Parameter =
+    Parameter::of_model("gamma", Some(0.01), (0.0, 1.0), "the share of the largest elements that are left out");
+const EPSILON: Parameter =
+    Parameter::of_model("epsilon", Some(0.15), (0.0, 1.0), "how far probabilities lie around the density");
+const LAMBDA: Parameter =
+    Parameter::of_tensor("lambda", Some(1.0), ANY, "what the merged task vector is multiplied with");
 
-const fn of(parameter: Parameter, default: f64) -> Parameter {
-    Parameter { default: Some(default), ..parameter }
+const fn normalize(default: bool) -> Parameter {
+    Parameter::flag("normalize", default, "divide by the sum of the weights that count")
+}
+
+const fn rescale(default: bool) -> Parameter {
+    Parameter::flag("rescale", default, "let thinned out task vectors keep their sum of absolute values")
 }
 
 /// Sums of absolute values below this are none.
@@ -153,12 +103,13 @@ struct Task {
 }
 
 impl Tasks {
-    fn told(&self, name: &str) -> &'static Parameter {
-        self.parameters.iter().find(|parameter| parameter.name == name).unwrap_or(&INT8_MASK)
+    /// Whether a truth value was said, or is so if nothing is.
+    fn is_told(&self, tensor: &Operands<'_>, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.name == name && tensor.flag(parameter))
     }
 
     fn tasks(&self, tensor: &Operands<'_>) -> Result<Vec<Task>, FusionError> {
-        let rescales = tensor.flag(self.told("rescale"));
+        let rescales = self.is_told(tensor, "rescale");
         let task = |model: usize| {
             let wanted = Wanted {
                 sparsity: self.sparsity,
@@ -237,7 +188,7 @@ impl Merge for Tasks {
         if tasks.is_empty() {
             return Ok(copy(tensor, tensor.base.unwrap_or(0)));
         }
-        let (agrees, normalizes) = (self.agrees, tensor.flag(self.told("normalize")));
+        let (agrees, normalizes) = (self.agrees, self.is_told(tensor, "normalize"));
         let lambda = tensor.of_tensor(&LAMBDA);
         let total = tensor.rounded(tasks.iter().map(|task| task.weight).sum());
         let total = if total.abs() < NO_WEIGHT { 1.0 } else { total };

@@ -10,7 +10,7 @@ use otfuse_graph::{Facts, Graph, NeuronGroups};
 use otfuse_runtime::RuntimeError;
 
 use super::plan::Plan;
-use super::{Prepared, refusal};
+use super::{Prepared, Turned, refusal};
 use crate::activations::{RecordError, record_activations, record_with_importance, repaired};
 use crate::error::fusion_error;
 use crate::verify::{broken, verify_groups_at};
@@ -134,6 +134,21 @@ impl Group {
             })
         };
         (0..self.networks.len()).map(record).collect::<Result<_>>().map(Some)
+    }
+
+    /// The networks aligned as the plan says: turned into one set of coordinates, where they were, or matched with what their
+    /// neurons say of the samples.
+    pub(crate) fn aligned_as(
+        &self,
+        turned: Option<&Turned>,
+        plan: &Plan,
+        samples: &Prepared,
+        context: &Context,
+    ) -> Result<Aligned> {
+        match turned {
+            Some(turned) => turned.aligned(plan, context),
+            None => self.aligned(plan, self.activations(plan, samples, context)?.as_deref(), context),
+        }
     }
 
     /// The networks, their neurons aligned to the anchor's.

@@ -150,10 +150,7 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
     seconds.read = clock.lap();
     let plain = group.unaligned(&plan, context)?;
     let turned = Turned::of(models, &group, &plan, context)?;
-    let aligned = match &turned {
-        Some(turned) => turned.aligned(&plan, context)?,
-        None => group.aligned(&plan, group.activations(&plan, &prepared, context)?.as_deref(), context)?,
-    };
+    let aligned = group.aligned_as(turned.as_ref(), &plan, &prepared, context)?;
     seconds.align = clock.lap();
 
     let walker = Walker {

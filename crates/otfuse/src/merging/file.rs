@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use otfuse_fusion::merge::{self, Base, Merge};
+use otfuse_graph::DataType;
 use serde_json::{Map, Value};
 
 use super::settings::{Parameters, Setting};
@@ -26,9 +27,9 @@ pub(crate) struct MergeDocument {
     /// What holds for all.
     pub parameters: Parameters,
     /// The element type that is computed in.
-    pub dtype: Option<String>,
+    pub dtype: Option<DataType>,
     /// The element type that is written.
-    pub out_dtype: Option<String>,
+    pub out_dtype: Option<DataType>,
     /// What becomes of vocabularies.
     pub vocabulary: Option<Vocabulary>,
     /// The chat template of the result.
@@ -331,9 +332,9 @@ impl Reference {
     /// # Errors
     /// Neither; with what to do about names of a hub.
     pub(crate) fn resolve(&self, folder: &Path) -> Result<PathBuf> {
-        let (beside, here) = (folder.join(&self.0), PathBuf::from(&self.0));
-        if let Some(found) = [&beside, &here].into_iter().find(|path| path.exists()) {
-            return Ok(found.clone());
+        let found = beside(Path::new(&self.0), folder);
+        if found.exists() {
+            return Ok(found);
         }
         if let Some((base, _)) = self.0.split_once('+')
             && (folder.join(base).exists() || Path::new(base).exists())
@@ -342,7 +343,7 @@ impl Reference {
         }
         let parts: Vec<&str> = self.0.split('/').collect();
         let is_id = parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'));
-        let error = Error::input(format!("{}: there is no such file or folder", self.0)).of(&beside);
+        let error = Error::input(format!("{}: there is no such file or folder", self.0)).of(&folder.join(&self.0));
         Err(if is_id {
             let name = parts[1].split(['@', '+']).next().unwrap_or_default();
             error.hint(format!(
@@ -355,14 +356,21 @@ impl Reference {
     }
 }
 
-fn element_type(map: &Map<String, Value>, key: &str) -> Result<Option<String>> {
+/// Where what a file names lies: beside the file, or else as it was written.
+pub(crate) fn beside(path: &Path, folder: &Path) -> PathBuf {
+    let beside = folder.join(path);
+    if beside.exists() { beside } else { path.into() }
+}
+
+fn element_type(map: &Map<String, Value>, key: &str) -> Result<Option<DataType>> {
     let Some(name) = text(map, key, "")? else { return Ok(None) };
-    let bare = name.strip_prefix("torch.").unwrap_or(&name).to_owned();
-    match ["float32", "float16", "bfloat16", "float64"].contains(&bare.as_str()) {
-        true => Ok(Some(bare)),
-        false => Err(Error::input(format!("{key}: expected an element type of floats, found '{name}'"))
-            .hint("float32, float16, bfloat16 or float64")),
-    }
+    let bare = name.strip_prefix("torch.").unwrap_or(&name);
+    let types = [DataType::F32, DataType::F16, DataType::BF16, DataType::F64];
+    let found = types.into_iter().find(|data_type| data_type.to_string() == bare);
+    found.map(Some).ok_or_else(|| {
+        Error::input(format!("{key}: expected an element type of floats, found '{name}'"))
+            .hint("float32, float16, bfloat16 or float64")
+    })
 }
 
 fn object<'a>(value: &'a Value, place: &str, example: &str) -> Result<&'a Map<String, Value>> {

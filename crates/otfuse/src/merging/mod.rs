@@ -8,8 +8,11 @@
 //! | `file` | settings in mergekit's format |
 //! | `plan` | which tensors a result has, and what each is merged of |
 //! | `tokens`, `templates` | vocabularies and chat templates of the result |
-//! | `run` | tensors made when their turn comes, and the files around them |
+//! | `tensors`, `beside` | tensors made when their turn comes, and the files around them |
+//! | `run` | documents one after the other, and what is said of them |
 
+#[cfg(feature = "experiment")]
+mod beside;
 #[cfg(feature = "experiment")]
 pub(crate) mod file;
 mod layers;
@@ -20,6 +23,8 @@ mod run;
 mod settings;
 #[cfg(feature = "experiment")]
 mod templates;
+#[cfg(feature = "experiment")]
+mod tensors;
 #[cfg(feature = "experiment")]
 mod tokens;
 mod told;

@@ -3,24 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use otfuse_formats::checkpoint::Files;
 use otfuse_formats::{Checkpoint, Format};
-use otfuse_fusion::FusionError;
-use otfuse_fusion::merge::{Operands, Stored, Values, made};
-use otfuse_graph::{DataType, Tensor};
+use otfuse_graph::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
+use super::beside::beside;
 use super::file::{MergeDocument, Reference};
-use super::plan::{Plan, renumber};
-use super::templates;
+use super::plan::Plan;
+use super::tensors::{strangers, tensor};
 use crate::files::shown;
 use crate::{Context, Error, Registry, Result};
 
 /// Merges as a file of settings says.
 #[derive(Clone, Debug)]
 pub struct Merge {
-    documents: Vec<MergeDocument>,
+    pub(crate) documents: Vec<MergeDocument>,
     /// The folder that paths are relative to.
     folder: PathBuf,
     /// The file's text, for the card.
@@ -77,12 +76,6 @@ impl Merge {
         Self { shard: bytes.max(1), ..self }
     }
 
-    /// The documents, in the order of the file.
-    #[cfg(test)]
-    pub(crate) fn documents(&self) -> &[MergeDocument] {
-        &self.documents
-    }
-
     /// Everything that is read is made known, and where the result goes.
     ///
     /// # Errors
@@ -121,7 +114,7 @@ impl Merge {
     }
 
     fn open(&self, reference: &Reference) -> Result<Checkpoint> {
-        Ok(Checkpoint::open(&reference.resolve(&self.folder)?)?)
+        Ok(Checkpoint::open(&reference.resolve(&self.folder)?, None)?)
     }
 
     /// Merges and stages the result.
@@ -159,7 +152,7 @@ impl Merge {
     fn plan(&self, document: &MergeDocument, stage: &dyn Fn(&Reference) -> Option<PathBuf>) -> Result<Plan> {
         let models = document.references().into_iter().map(|reference| {
             let model = match stage(reference) {
-                Some(path) => Checkpoint::open(&path)?,
+                Some(path) => Checkpoint::open(&path, None)?,
                 None => self.open(reference)?,
             };
             Ok((reference.clone(), model))
@@ -187,7 +180,7 @@ impl Merge {
                 stages.iter().find(|(name, _)| *name == reference.0).map(|(_, path)| path.clone())
             };
             let plan = self.plan(document, &stage)?;
-            document.notes.iter().for_each(|note| context.warn(note));
+            document.notes.iter().chain(&plan.notes).for_each(|note| context.warn(note));
             if let Some(warning) = strangers(&plan) {
                 context.warn(&warning);
             }
@@ -270,43 +263,13 @@ impl Merge {
                 std::io::Error::other(text)
             })
         };
-        let written = donor.write(outputs, path, &plan.tensors, &make, &beside, self.shard);
+        let written = donor.write(outputs, path, (&plan.tensors, &make), &beside, Files::AtMost(self.shard));
         if let Some(error) = failed.take() {
             return Err(error);
         }
         Ok(written?)
     }
 }
-
-/// Elements of a tensor that are compared.
-const COMPARED: usize = 1 << 16;
-
-/// Networks of one lineage point in one direction, and those that were trained from other beginnings do not. Says so of the largest tensor
-/// that is merged, by cosine with the donor's.
-fn strangers(plan: &Plan) -> Option<String> {
-    let merged = plan.parts.iter().zip(&plan.tensors).filter(|(part, planned)| {
-        !part.is_copied && part.tokens.is_none() && part.sources.len() > 1 && planned.shape.len() > 1
-    });
-    let (part, _) = merged.max_by_key(|(_, planned)| planned.shape.iter().product::<usize>())?;
-    let values = |(model, name): &(usize, String)| {
-        let tensor = plan.models[*model].1.dict().get(name)?;
-        tensor.range_to_f32(0..tensor.len().min(COMPARED))
-    };
-    let first = values(&part.sources[0])?;
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let stranger = part.sources[1..].iter().find(|source| {
-        values(source)
-            .is_some_and(|other| dot(&first, &other) < UNLIKE * (dot(&first, &first) * dot(&other, &other)).sqrt())
-    })?;
-    Some(format!(
-        "'{}' and '{}' have no common beginning: their neurons are in unlike orders, and what is merged index by index computes nothing \
-         of theirs; `alignment: {{}}` in the file aligns them first",
-        plan.models[part.sources[0].0].0.0, plan.models[stranger.0].0.0
-    ))
-}
-
-/// Networks whose weights have a smaller cosine were not fine-tuned from one.
-const UNLIKE: f64 = 0.1;
 
 /// What is said of tensors that have no part.
 fn left_out(names: &[String]) -> String {
@@ -344,175 +307,4 @@ fn ordered(documents: &[MergeDocument]) -> Result<Vec<&MergeDocument>> {
     // The one without a name last.
     order.sort_by_key(|document| document.name.is_none());
     Ok(order)
-}
-
-/// The files beside the weights that are not the donor's.
-fn beside(plan: &Plan, document: &MergeDocument, path: &Path, text: &str) -> Result<Vec<(String, Option<Vec<u8>>)>> {
-    let donor = &plan.models[plan.donor].1;
-    let mut files: Vec<(String, Option<Vec<u8>>)> =
-        plan.words.as_ref().map(|words| words.files.clone()).unwrap_or_default();
-    if let Some(settings) = donor.settings() {
-        let mut settings = settings.clone();
-        if let Some(layers) = &plan.layers {
-            let count = super::Layers::of(donor.dict().names()).main().map_or(0, |(_, count)| count);
-            if !renumber(&mut settings, layers, count) {
-                return Err(Error::input("expected the number of layers in config.json, found none")
-                    .of(donor.path())
-                    .hint("num_hidden_layers says how many layers a network has"));
-            }
-        }
-        if let Some(words) = &plan.words {
-            settings.insert("vocab_size".into(), words.count.into());
-        }
-        if let Some(dtype) = document.out_dtype.as_ref().or(document.dtype.as_ref()) {
-            // Newer versions of the library say dtype, and files of some have both.
-            let keys: Vec<&str> =
-                ["torch_dtype", "dtype"].into_iter().filter(|key| settings.contains_key(*key)).collect();
-            for key in if keys.is_empty() { vec!["dtype"] } else { keys } {
-                settings.insert(key.into(), dtype.as_str().into());
-            }
-        }
-        let has_output = plan.tensors.iter().any(|planned| planned.name.ends_with("lm_head.weight"));
-        let had_output = donor.dict().contains("lm_head.weight")
-            || donor.dict().names().any(|name| name.ends_with("lm_head.weight"));
-        if has_output && !had_output {
-            settings.insert("tie_word_embeddings".into(), false.into());
-        }
-        files.push((
-            "config.json".into(),
-            Some(serde_json::to_vec_pretty(&Value::Object(settings)).map_err(Error::run)?),
-        ));
-    }
-    if let Some(template) = &document.chat_template {
-        set_template(&mut files, plan, template)?;
-    }
-    files.push(("README.md".into(), Some(card(plan, document, path, text).into_bytes())));
-    Ok(files)
-}
-
-/// The chat template in a file of its own, and nowhere else.
-fn set_template(files: &mut Vec<(String, Option<Vec<u8>>)>, plan: &Plan, template: &str) -> Result<()> {
-    let text = templates::chosen(template, plan.models.iter().map(|(_, model)| model))?;
-    let Some(text) = text else { return Ok(()) };
-    files.retain(|(name, _)| name != "chat_template.jinja");
-    files.push(("chat_template.jinja".into(), Some(text.into_bytes())));
-    let own = plan.models[plan.donor].1.companions()?;
-    let known = files.iter().position(|(name, _)| name == "tokenizer_config.json");
-    let content = match known {
-        Some(at) => files.remove(at).1,
-        None => own.into_iter().find(|(name, _)| name == "tokenizer_config.json").map(|(_, content)| content),
-    };
-    if let Some(content) = content {
-        let mut settings: Map<String, Value> = serde_json::from_slice(&content).map_err(Error::input)?;
-        settings.remove("chat_template");
-        files.push(("tokenizer_config.json".into(), Some(serde_json::to_vec_pretty(&settings).map_err(Error::run)?)));
-    }
-    Ok(())
-}
-
-/// The card of a merged network, with the settings in it.
-fn card(plan: &Plan, document: &MergeDocument, path: &Path, text: &str) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().replace(['\n', '\r'], " ");
-    let models: String = plan
-        .models
-        .iter()
-        .map(|(reference, _)| format!("- {}\n", reference.0.replace(['\n', '\r', '`'], " ")))
-        .collect();
-    let base = document
-        .base
-        .as_ref()
-        .map_or_else(String::new, |base| format!(" with {} as the base", base.0.replace(['\n', '\r'], " ")));
-    let fence = if text.contains("```") { "~~~~" } else { "```" };
-    format!(
-        "---\ntags:\n- otfuse\n- merge\n---\n\n# {name}\n\nMerged by the method {}{base} with otfuse {} from\n\n{models}\n## Settings\n\n\
-         {fence}yaml\n{}\n{fence}\n",
-        document.method,
-        env!("CARGO_PKG_VERSION"),
-        text.trim_end()
-    )
-}
-
-/// Rounds to a type.
-fn rounded(data_type: DataType, values: &mut [f64]) {
-    let numbers = otfuse_fusion::merge::Numbers::default();
-    let (shape, models) = (&[][..], Vec::new());
-    let rounding = Some(data_type);
-    Operands { name: "", shape, models, base: None, numbers: &numbers, rounding, seed: 0 }.round(values);
-}
-
-/// One tensor of the result.
-fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
-    let (planned, part) = (&plan.tensors[place], &plan.parts[place]);
-    let stored: Vec<&Tensor> =
-        part.sources.iter().filter_map(|(model, name)| plan.models[*model].1.dict().get(name)).collect();
-    if part.is_copied {
-        return copied(stored[0], planned);
-    }
-    let tables: Vec<Vec<f32>> = match (part.tokens, &plan.words) {
-        (Some(axis), Some(words)) => {
-            // A table of each network, of which some have no part in this tensor.
-            let all: Vec<&Tensor> = (0..plan.models.len())
-                .map(|model| {
-                    let own = part.sources.iter().position(|(known, _)| *known == model);
-                    own.map_or_else(
-                        || plan.models[model].1.dict().get(&planned.name).unwrap_or(stored[0]),
-                        |at| stored[at],
-                    )
-                })
-                .collect();
-            let round = |values: &mut [f64]| rounded(part.working, values);
-            words.tables(&part.sources.iter().map(|(model, _)| *model).collect::<Vec<_>>(), &all, axis, &round)?
-        }
-        _ => Vec::new(),
-    };
-    let values: Vec<Stored<'_>> = stored.iter().map(|&tensor| Stored::new(tensor, part.working)).collect();
-    let models: Vec<&dyn Values> = match tables.is_empty() {
-        true => values.iter().map(|values| values as &dyn Values).collect(),
-        false => tables.iter().map(|table| table as &dyn Values).collect(),
-    };
-    let operands = Operands {
-        name: &planned.name,
-        shape: &planned.shape,
-        models,
-        base: part.base,
-        numbers: &part.numbers,
-        rounding: Some(part.working),
-        seed,
-    };
-    let made = made(plan.method, &operands, planned.data_type).map_err(|error| match error {
-        FusionError::ResultNotFinite { index, value, .. } => not_finite(plan, place, index, f64::from(value)),
-        error => {
-            let mut error = Error::input(format!("'{}': {error}", planned.name));
-            error.tensor = Some(planned.name.clone());
-            error
-        }
-    });
-    stored.iter().for_each(|tensor| tensor.release());
-    made
-}
-
-/// A tensor that is no weight, in the type that is written.
-fn copied(tensor: &Tensor, planned: &otfuse_formats::Planned) -> Result<Tensor> {
-    if tensor.data_type() == planned.data_type {
-        return Ok(tensor.clone());
-    }
-    let values = tensor.to_f32().ok_or_else(|| Error::input(format!("'{}' holds no numbers", planned.name)))?;
-    Ok(Tensor::from_f32_as(planned.data_type, &planned.shape, values))
-}
-
-fn not_finite(plan: &Plan, place: usize, index: usize, value: f64) -> Error {
-    let (planned, part) = (&plan.tensors[place], &plan.parts[place]);
-    let holder = part.sources.iter().find(|(model, name)| {
-        plan.models[*model].1.dict().get(name).is_some_and(|tensor| tensor.find(|value| !value.is_finite()).is_some())
-    });
-    let mut error = match holder {
-        Some((model, name)) => {
-            Error::input(format!("'{name}' of '{}' holds numbers that are not finite", plan.models[*model].0.0))
-                .hint("such a network computes nothing; take another checkpoint of it")
-        }
-        None => Error::input(format!("'{}' would be {value} at index {index} as {}", planned.name, planned.data_type))
-            .hint("out_dtype: float32 holds larger numbers"),
-    };
-    error.tensor = Some(planned.name.clone());
-    error
 }

@@ -84,6 +84,15 @@ impl Setting {
         }
     }
 
+    /// The length of its longest gradient.
+    fn longest(&self) -> Option<usize> {
+        match self {
+            Self::Number(_) => None,
+            Self::Gradient(numbers) => Some(numbers.len()),
+            Self::Filtered(choices) => choices.iter().filter_map(|choice| choice.value.longest()).max(),
+        }
+    }
+
     fn value(&self) -> Value {
         match self {
             Self::Number(number) => (*number).into(),
@@ -186,6 +195,11 @@ impl Parameters {
             }
         }
         Ok(notes)
+    }
+
+    /// The gradients in it, by the parameter's name, with their lengths.
+    pub(crate) fn gradients(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.0.iter().filter_map(|(name, setting)| Some((name.as_str(), setting.longest()?)))
     }
 
     pub(crate) fn at(&self, parameter: &str, name: &str, t: f64) -> Option<f64> {

@@ -7,6 +7,7 @@ use otfuse_graph::Tensor;
 use serde_json::{Map, Value, json};
 
 use super::file::{Reference, known_keys, reference};
+use super::plan::token_axes;
 use crate::{Error, Result};
 
 /// What becomes of vocabularies.
@@ -352,8 +353,14 @@ fn has_tokenizer(model: &Checkpoint) -> Result<bool> {
 
 /// The tokens of a folder that have a row, by row.
 fn tokens_of(model: &Checkpoint) -> Result<Vec<(usize, String)>> {
-    let rows = model.settings().and_then(|settings| settings.get("vocab_size")).and_then(Value::as_u64);
-    let rows = rows.map_or(usize::MAX, |rows| rows as usize);
+    // What the table has, whatever numbers a tokenizer names.
+    let axes = token_axes(model);
+    let length = axes.iter().find_map(|(name, axis)| model.dict().get(name)?.shape().get(*axis).copied());
+    let rows = length.ok_or_else(|| {
+        Error::input("expected a table with a row for each token, found none")
+            .of(model.path())
+            .hint("leave tokenizer and tokenizer_source out")
+    })?;
     Ok(model.tokens()?.into_iter().filter(|(row, _)| *row < rows).collect())
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use otfuse_formats::checkpoint::Files;
 use otfuse_formats::model::Architecture;
-use otfuse_formats::{Source, StateDict, TensorFile};
+use otfuse_formats::{Checkpoint, Source, StateDict};
 use otfuse_graph::Tensor;
 use otfuse_transport::matrix::{Matrix, Update, product};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::{Context, Error, Model, Registry, Result};
 
 /// A base with adapters merged into it. Its tensors are made when they are written, one after the other.
 pub struct MergedLora<'a> {
-    base: TensorFile,
+    base: Checkpoint,
     changes: Changes<'a>,
     /// What was done.
     pub report: MergeLoraReport,
@@ -77,8 +78,8 @@ pub fn merge_lora<'a>(
         return Err(Error::input(format!("`weights` {weights:?}: expected {} finite numbers", adapters.len()))
             .hint("give one number for each adapter, separated by commas; without, each counts once"));
     }
-    let base = TensorFile::open(base, key)?;
-    let changes = Changes::of(&base.dict, &base.path, adapters, &weights)?;
+    let base = Checkpoint::open_tensors(base, key)?;
+    let changes = Changes::of(base.dict(), base.path(), adapters, &weights)?;
     let adapters = adapters.iter().zip(weights).map(|(adapter, weight)| MergedAdapter {
         path: shown(&adapter.path),
         weight,
@@ -87,9 +88,9 @@ pub fn merge_lora<'a>(
     });
     let report = MergeLoraReport {
         output: String::new(),
-        base: shown(&base.path),
+        base: shown(base.path()),
         adapters: adapters.collect(),
-        tensors: base.dict.len(),
+        tensors: base.dict().len(),
         changed: changes.0.len(),
     };
     Ok(MergedLora { base, changes, report })
@@ -143,18 +144,19 @@ impl MergedLora<'_> {
     /// A path that cannot be written.
     pub fn write(&mut self, registry: &Registry, path: &Path, context: &Context) -> Result<()> {
         let written = context.install(|| {
-            let stage = context.stage("merging adapters", self.base.dict.len());
-            let make = |names: &[&str]| {
+            let (plan, dict) = (self.base.plan(), self.base.dict());
+            let stage = context.stage("merging adapters", plan.len());
+            let make = |places: &[usize]| {
                 context.check().map_err(io::Error::other)?;
-                let of = |name: &&str| {
-                    let own =
-                        self.base.dict.get(name).ok_or_else(|| io::Error::other(format!("no tensor {name:?}")))?;
+                let of = |&place: &usize| {
+                    let name = plan[place].name.as_str();
+                    let own = dict.get(name).ok_or_else(|| io::Error::other(format!("no tensor {name:?}")))?;
                     stage.step();
                     Ok(self.changes.applied(name, own))
                 };
-                names.iter().map(of).collect::<io::Result<Vec<Tensor>>>()
+                places.iter().map(of).collect::<io::Result<Vec<Tensor>>>()
             };
-            self.base.save_streamed_to(registry.outputs(), &make, path)
+            self.base.write(registry.outputs(), path, (&plan, &make), &[], Files::AsRead)
         });
         context.check()?;
         written?;
@@ -169,7 +171,7 @@ impl MergedLora<'_> {
     pub fn save(&mut self, path: impl AsRef<Path>, context: &Context) -> Result<()> {
         let path = path.as_ref();
         let mut registry = Registry::new();
-        registry.input("network", &self.base.path)?;
+        registry.input("network", self.base.path())?;
         self.report.adapters.iter().try_for_each(|adapter| registry.input("adapter", Path::new(&adapter.path)))?;
         self.register(&mut registry, path)?;
         self.write(&registry, path, context)?;
