@@ -8,7 +8,7 @@
 
 use std::ops::ControlFlow;
 
-use otfuse::fusion::merge::{Base, Finish, Merge, Operands, Parameter, Scope};
+use otfuse::fusion::merge::{Base, Finish, Merge, Operands, Parameter};
 use otfuse::fusion::{FusionError, Merging, Networks, Settings, fuse};
 use otfuse::graph::Graph;
 use otfuse::runtime::mlp;
