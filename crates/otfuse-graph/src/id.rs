@@ -8,6 +8,9 @@ macro_rules! id {
 
         impl $name {
             /// The id of the element at `index` of its table.
+            ///
+            /// # Panics
+            /// From 2^32 on; a file of a network cannot name that many elements.
             pub fn new(index: usize) -> Self {
                 Self(u32::try_from(index).expect("fewer than 2^32 elements"))
             }
