@@ -25,6 +25,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from small_vit import VIT
+
 SPHERE = ["slerp", "nuslerp", "multislerp", "karcher"]
 # All of a difference counts, and half of it is added.
 HALF = {"weight": 1, "lambda": 0.5}
@@ -62,21 +64,6 @@ WAYS = {
 }
 COLOURS = {"without": "#9aa0a6", "aligned": "#8ab4f8", "quick": "#4285f4", "default": "#c5221f"}
 NAMES = {"gpt2": "GPT-2, two layers", "vgg11": "VGG11", "vit": "ViT, three layers"}
-VIT = {
-    "architectures": ["ViTForImageClassification"],
-    "attention_probs_dropout_prob": 0.0,
-    "hidden_dropout_prob": 0.0,
-    "hidden_size": 64,
-    "image_size": 28,
-    "initializer_range": 0.05,
-    "intermediate_size": 256,
-    "model_type": "vit",
-    "num_attention_heads": 4,
-    "num_channels": 1,
-    "num_hidden_layers": 3,
-    "num_labels": 10,
-    "patch_size": 7,
-}
 
 
 class Runs:

@@ -148,47 +148,24 @@ pub trait Make: Send {
     fn save(&mut self, path: &Path) -> otfuse::Result<()>;
 }
 
-impl Make for otfuse::Applied {
-    fn graph(&self) -> &Graph {
-        &self.graph
-    }
+macro_rules! make {
+    ($($made:ty),+) => {$(
+        impl Make for $made {
+            fn graph(&self) -> &Graph {
+                &self.graph
+            }
 
-    fn report(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&self.report)
-    }
+            fn report(&self) -> serde_json::Result<String> {
+                serde_json::to_string(&self.report)
+            }
 
-    fn save(&mut self, path: &Path) -> otfuse::Result<()> {
-        Self::save(self, path)
-    }
+            fn save(&mut self, path: &Path) -> otfuse::Result<()> {
+                Self::save(self, path)
+            }
+        }
+    )+};
 }
-
-impl Make for otfuse::Pruned {
-    fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    fn report(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&self.report)
-    }
-
-    fn save(&mut self, path: &Path) -> otfuse::Result<()> {
-        Self::save(self, path)
-    }
-}
-
-impl Make for otfuse::Transported {
-    fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    fn report(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&self.report)
-    }
-
-    fn save(&mut self, path: &Path) -> otfuse::Result<()> {
-        Self::save(self, path)
-    }
-}
+make!(otfuse::Applied, otfuse::Pruned, otfuse::Transported);
 
 /// A network made of one other, and the network whose form it has.
 #[pyclass(frozen, module = "otfuse._otfuse")]

@@ -5,7 +5,9 @@ use otfuse::Choice;
 
 /// Reads the values of a closed set by their names.
 pub fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
-    let values = T::ALL.iter().map(|(_, name, meaning)| PossibleValue::new(*name).help(*meaning));
+    let aliases = |value: T| T::ALIASES.iter().filter(move |(other, _)| *other == value).map(|(_, alias)| *alias);
+    let values =
+        T::ALL.iter().map(|(value, name, meaning)| PossibleValue::new(*name).help(*meaning).aliases(aliases(*value)));
     PossibleValuesParser::new(values.collect::<Vec<_>>())
         .try_map(|name| T::of_name(&name).ok_or("expected one of the names that `--help` lists"))
 }

@@ -75,6 +75,14 @@ impl Fusion {
         rounded(networks, self.graph.clone())
     }
 
+    /// The result's weights, by the ids of the anchor's.
+    pub(crate) fn weights_of<'f>(&'f self, anchor: &'f Graph) -> impl Iterator<Item = (ValueId, Tensor)> + use<'f> {
+        anchor.initializers().filter_map(|(id, _)| {
+            let found = self.graph.find_value(&anchor.value(id).name)?;
+            Some((id, self.graph.initializer(found)?.clone()))
+        })
+    }
+
     /// A value that a model computed, its neurons mapped to those of the anchor: what the aligned model would compute.
     /// `value` is the anchor's id.
     pub fn aligned(&self, networks: &Networks, model: usize, value: ValueId, computed: &Tensor) -> Tensor {

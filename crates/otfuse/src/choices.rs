@@ -5,6 +5,9 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
     /// Every value, its name and its meaning in a line.
     const ALL: &'static [(Self, &'static str, &'static str)];
 
+    /// Other names that values are known by.
+    const ALIASES: &'static [(Self, &'static str)] = &[];
+
     /// The value's name.
     fn name(self) -> &'static str {
         Self::ALL.iter().find(|(value, ..)| *value == self).map_or("", |(_, name, _)| name)
@@ -12,20 +15,22 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
 
     /// The value of a name.
     fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known, _)| *known == name).map(|(value, ..)| *value)
+        let alias = || Self::ALIASES.iter().find(|(_, known)| *known == name).map(|(value, _)| *value);
+        Self::ALL.iter().find(|(_, known, _)| *known == name).map(|(value, ..)| *value).or_else(alias)
     }
 }
 
 macro_rules! choices {
-    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $of:literal])+ $choice:ident = $text:literal),+ $(,)? }) => {
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $of:literal])+ $choice:ident = $text:literal $(| $alias:literal)*),+ $(,)? }) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         #[non_exhaustive]
-        pub enum $name { $($(#[doc = $of])+ #[serde(rename = $text)] $choice),+ }
+        pub enum $name { $($(#[doc = $of])+ #[serde(rename = $text $(, alias = $alias)*)] $choice),+ }
 
         impl $crate::choices::Choice for $name {
             const ALL: &'static [(Self, &'static str, &'static str)] =
                 &[$((Self::$choice, $text, concat!($($of),+))),+];
+            const ALIASES: &'static [(Self, &'static str)] = &[$($((Self::$choice, $alias),)*)+];
         }
 
         impl std::fmt::Display for $name {

@@ -182,7 +182,18 @@ impl FuseConfig {
             }
         }
         let mut value = value;
-        value.as_object_mut().into_iter().for_each(|map| drop(map.remove("metadata")));
+        if let Some(map) = value.as_object_mut() {
+            map.remove("metadata");
+            if let Some(alignment) = map.get_mut("alignment")
+                && (*alignment == Value::Bool(true) || alignment.as_str() == Some("default"))
+            {
+                *alignment = Value::Null;
+            }
+            if let Some(found) = map.get("alignment").filter(|found| !found.is_null() && !found.is_object()) {
+                return Err(Error::input(format!("alignment: expected options by name, found {found}"))
+                    .hint("alignment: {} aligns as `fuse` does by default; without the line nothing is aligned"));
+            }
+        }
         let mut file: File = typed(value, "")?;
         let named = file.alignment.clone().unwrap_or_default();
         let mut given = Given::new("fuse", &named, &[FuseOptions::KEYS, PART])?;
@@ -328,6 +339,15 @@ alignment: {preset: converged, repair: data-free, balance: true}
             Configuration::Fuse(found) => panic!("a fusion: {found:?}"),
             Configuration::Merge(found) => Ok(found.documents[0].clone()),
         }
+    }
+
+    #[test]
+    fn an_alignment_may_be_as_it_is_by_default() {
+        let with = |alignment: &str| fuse(&format!("models: [{{model: a}}, {{model: b}}]\nalignment: {alignment}"));
+        for alignment in ["", "{}", "default", "true"] {
+            assert_eq!(with(alignment).unwrap().options, FuseOptions::default(), "{alignment}");
+        }
+        assert!(with("converged").unwrap_err().message.contains("alignment: expected options by name"));
     }
 
     #[test]

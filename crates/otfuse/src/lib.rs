@@ -160,7 +160,7 @@ pub use prune::{Names, PruneOptions, PruneReport, Pruned, PrunedNeurons, prune};
 pub use registry::Registry;
 pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, outputs, run, run_on};
 #[cfg(feature = "experiment")]
-pub use search::{Objective, Search, SearchOptions, SearchTrial, search};
+pub use search::{Objective, Search, SearchOptions, SearchTrial, Searched, search};
 pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
 #[cfg(feature = "training")]
 pub use text::{visible, visible_json};

@@ -40,7 +40,7 @@ choices!(
     /// How aligned tensors become one: docs/merging.md. Where a method needs a base, the anchor is it.
     MergeName {
         /// Their weighted mean
-        Mean = "mean",
+        Mean = "mean" | "linear",
         /// A point on the great circle between two
         Slerp = "slerp",
         /// The same with weights, also of rows

@@ -19,6 +19,7 @@ Repair = Literal["auto", "none", "data-free", "bn", "repair", "rescale", "least-
 Shape = Mapping[str, Sequence[int]] | str
 Merge = Literal[
     "mean",
+    "linear",
     "slerp",
     "nuslerp",
     "multislerp",

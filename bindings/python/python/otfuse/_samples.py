@@ -11,7 +11,10 @@ from ._arrays import is_tensor, named, of_named
 from ._errors import InputError
 from ._work import Run
 
-__all__ = ["Dataset", "arrays_of", "labelled", "samples_in_memory", "unlabelled"]
+__all__ = ["ALIGNED_ON", "FUSED_ON", "Dataset", "arrays_of", "labelled", "samples_in_memory", "unlabelled"]
+
+# Samples that fusions take unless told otherwise, and alignments.
+FUSED_ON, ALIGNED_ON = 1000, 200
 
 # What labels are called, which are not looked at where nothing is measured.
 _LABELS = ("y", "labels", "label", "targets", "target")

@@ -42,12 +42,16 @@ class Event(NamedTuple):
     text: str
 
 
+# Told of each event, in the thread that asked for the work.
+Observer = Callable[[Event], object]
+
+
 class Run:
     """What the native module asks of a piece of work."""
 
     def __init__(
         self,
-        observer: Callable[[Event], object] | None = None,
+        observer: Observer | None = None,
         *,
         progress: bool | None = None,
         device: str | None = None,

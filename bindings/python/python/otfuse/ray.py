@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +27,7 @@ from ._networks import Network
 from ._options import as_file
 from ._report import Evaluation
 from ._samples import Dataset, samples_in_memory
-from ._work import Event
+from ._work import Event, Observer
 
 try:
     import ray as _ray
@@ -41,11 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Spread", "evaluate", "fuse", "search"]
 
-Observer = Callable[[Event], object]
-
-# Repairs that need no samples: all that they read is in the aligned weights.
 # Options whose work looks at all networks at once.
 _OF_ALL = ("free_inputs", "width_budget", "target_width")
+# Repairs that need no samples: all that they read is in the aligned weights.
 _BY_WEIGHTS = ("none", "data-free")
 # What says how aligned tensors become one, and not how they are aligned.
 _MERGING = ("weights", "merge", "t", "repair", "dtype", "ridge", "anchor", "consensus", "effort")

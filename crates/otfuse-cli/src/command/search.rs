@@ -1,19 +1,8 @@
 //! What a search for numbers of a merge found, as text.
 
-use otfuse::{FuseReport, Search};
-use serde::Serialize;
+use otfuse::Search;
 
 use crate::table::{count, table};
-
-/// A search, and the fusion with what it found.
-#[derive(Serialize)]
-pub struct Searched<'a> {
-    /// The search.
-    pub search: &'a Search,
-    /// The fusion, whose entries stand beside.
-    #[serde(flatten)]
-    pub fusion: &'a FuseReport,
-}
 
 /// The best numbers, and what they gain on samples that were held out.
 pub fn text(found: &Search) -> String {

@@ -9,8 +9,7 @@ use super::error::DepthError;
 use super::pairs::Cut;
 use super::walk::Walk;
 use crate::error::FusionError;
-use crate::repair::activation::Activation;
-use crate::repair::layer::{Layer, written};
+use crate::repair::following::{self, Following};
 use crate::repair::stream::{Stream, ancestors, floats};
 use crate::repair::{LinearUnit, RepairError, Runner};
 
@@ -40,10 +39,7 @@ pub fn shorten(
     let Some(fitting) = fitting else { return Ok(left) };
     let mut fitting = Fitting::new(deep, (&left, own.1), pairs, &walk, fitting)?;
     fitting.run(observe)?;
-    let tensors = fitting.tensors;
-    let mut editor = GraphEditor::edit(left.clone());
-    tensors.into_iter().for_each(|(id, tensor)| editor.set_tensor(id, tensor));
-    Ok(editor.finish()?)
+    Ok(fitting.own.into_graph(&left)?)
 }
 
 /// The names of weights that `own` reads in several places and `deep`, a network of the deeper one's form, has apart.
@@ -124,13 +120,11 @@ struct Target {
 
 /// A network on its way to what the deep one computes.
 struct Fitting<'a> {
-    left: &'a Graph,
-    own: Stream<'a>,
+    own: Following<'a>,
     deep: Stream<'a>,
     targets: Vec<Target>,
     ridge: f64,
     rounds: usize,
-    tensors: BTreeMap<ValueId, Tensor>,
 }
 
 impl<'a> Fitting<'a> {
@@ -142,11 +136,9 @@ impl<'a> Fitting<'a> {
         (runner, ridge, rounds): Fitted<'a>,
     ) -> Result<Self, DepthError> {
         let failed = |source| RepairError::Runtime { model: 1, source };
-        let (own, of_deep) =
-            (Stream::new(left.0, runner).map_err(failed)?, Stream::new(deep.0, runner).map_err(failed)?);
-        let targets = targets(deep, left, pairs, walk);
-        let tensors = left.0.initializers().map(|(id, tensor)| (id, tensor.clone())).collect();
-        Ok(Self { left: left.0, own, deep: of_deep, targets, ridge, rounds, tensors })
+        let own = Following::of(left.0, runner, 1)?;
+        let of_deep = Stream::new(deep.0, runner).map_err(failed)?;
+        Ok(Self { own, deep: of_deep, targets: targets(deep, left, pairs, walk), ridge, rounds })
     }
 
     fn run(&mut self, observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<(), DepthError> {
@@ -162,78 +154,21 @@ impl<'a> Fitting<'a> {
     }
 
     fn fit(&mut self, target: &Target, later: &[ValueId]) -> Result<(), DepthError> {
-        let failed = |source| DepthError::from(RepairError::Runtime { model: 1, source });
-        let unit = &target.unit;
-        let wanted: Vec<ValueId> = [Some(unit.input), target.other].into_iter().flatten().collect();
-        self.own.advance(&wanted).map_err(failed)?;
-        let shape = self.tensors[&unit.weight].shape().to_vec();
-        let operator = &self.left.node(unit.node).operator;
-        let mut layer = Layer::new(operator, &shape, unit.output_axis, self.own.batches());
-        let activation = unit.activation.and_then(Activation::of).filter(|_| self.rounds > 0 && target.other.is_none());
-        let mut equations = layer.equations();
-        for batch in 0..self.own.batches() {
-            let own = self.own.peek(batch, &wanted).map_err(failed)?;
+        let failed = |source| RepairError::Runtime { model: 1, source };
+        let (unit, other) = (&target.unit, target.other);
+        let start = unit.folded(&self.own.shape(unit.weight), &|id| self.own.values(id));
+        let fitting = following::Fitting { unit, other, start, ridge: self.ridge, rounds: self.rounds };
+        let activation = fitting.activation();
+        self.own.fit(&fitting, &mut |batch| {
             let deep = self.deep.peek(batch, &[target.deep]).map_err(failed)?;
             let said = floats(deep, target.deep).map_err(failed)?;
-            let input = floats(own.clone(), unit.input).map_err(failed)?;
-            let mut values = said.to_f32().unwrap_or_default();
-            if let Some(other) = target.other.and_then(|other| own.get(&other)).and_then(Tensor::to_f32) {
-                values.iter_mut().zip(other).for_each(|(value, other)| *value -= other);
-            }
-            if let Some(activation) = activation {
-                let behind = values.iter().map(|&value| activation.at(value)).collect();
-                layer.keep(&Tensor::from_f32(said.shape(), behind));
-            }
-            layer.add(&input, &Tensor::from_f32(said.shape(), values), &mut equations);
-        }
+            let sums = said.to_f32().unwrap_or_default();
+            let behind = activation.map(|activation| sums.iter().map(|&value| activation.at(value)).collect());
+            Ok::<_, RepairError>(following::Target { shape: said.shape().to_vec(), sums, behind })
+        })?;
         // What later layers look at stays within reach.
         let passed = ancestors_of(&self.deep, later, target.deep);
-        self.deep.advance(&passed).map_err(failed)?;
-        let start = self.start(unit, &shape);
-        let has_shift = unit.bias.is_some() || unit.normalization.is_some();
-        let singular = || RepairError::Singular { layer: self.left.value(unit.weight).name.clone() };
-        let mut input = |batch: usize| {
-            let values = self.own.peek(batch, &[unit.input]);
-            values.and_then(|values| floats(values, unit.input)).map_err(failed)
-        };
-        let fits = layer.solve(equations, &start, (self.ridge, has_shift), (activation, self.rounds), &mut input)?;
-        let own = self.tensors[&unit.weight].to_f32().unwrap_or_default();
-        for (id, values) in written(unit, &fits.ok_or_else(singular)?, &shape, &own) {
-            self.set(id, values)?;
-        }
-        Ok(())
-    }
-
-    fn values(&self, id: ValueId) -> Vec<f64> {
-        self.tensors[&id].to_f32().unwrap_or_default().into_iter().map(f64::from).collect()
-    }
-
-    fn set(&mut self, id: ValueId, values: Vec<f64>) -> Result<(), DepthError> {
-        let old = &self.tensors[&id];
-        let values = values.into_iter().map(|value| value as f32).collect();
-        let tensor = Tensor::from_f32_as(old.data_type(), old.shape(), values);
-        self.own.replace(id, &tensor).map_err(|source| RepairError::Runtime { model: 1, source })?;
-        self.tensors.insert(id, tensor);
-        Ok(())
-    }
-
-    /// The layer's weights as a matrix of inputs and outputs, what its normalisation does included.
-    fn start(&self, unit: &LinearUnit, shape: &[usize]) -> Vec<f64> {
-        let outputs = shape[unit.output_axis];
-        let values = self.values(unit.weight);
-        let factors = match unit.normalization {
-            Some(of) => {
-                let (scale, variance) = (self.values(of.scale), self.values(of.variance));
-                scale.iter().zip(variance).map(|(scale, v)| scale / (v + f64::from(of.epsilon)).sqrt()).collect()
-            }
-            None => vec![1.0; outputs],
-        };
-        let mut start = vec![0.0; shape.iter().product()];
-        for (at, value) in values.into_iter().enumerate() {
-            let (input, output) = unit.place(shape, at);
-            start[input * outputs + output] = factors[output] * value;
-        }
-        start
+        Ok(self.deep.advance(&passed).map_err(failed)?)
     }
 }
 

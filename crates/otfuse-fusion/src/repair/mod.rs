@@ -14,6 +14,7 @@ mod choice;
 mod cholesky;
 mod data_free;
 mod ensemble;
+pub(crate) mod following;
 mod importance;
 pub(crate) mod layer;
 mod moments;

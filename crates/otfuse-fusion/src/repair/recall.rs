@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use otfuse_graph::{Graph, GraphEditor, Tensor, ValueId};
+use otfuse_graph::{Graph, Tensor, ValueId};
 
 use super::choice::RepairError;
+use super::following::Following;
 use super::layer::{Layer, written};
 use super::normal_equations::{Fit, Means, NormalEquations};
 use super::runner::Runner;
@@ -128,9 +129,8 @@ pub fn recall(
     let failed = |model: usize| move |source| RepairError::Runtime { model, source };
     let mut work = Work {
         request,
-        result: Stream::new(request.base, runner).map_err(failed(2))?,
+        result: Following::of(request.base, runner, 2)?,
         new: Stream::new(request.new, runner).map_err(failed(1))?,
-        tensors: BTreeMap::new(),
         known: Known { samples: request.known.samples + request.samples, ..request.known.clone() },
         fitted: 0,
     };
@@ -145,9 +145,7 @@ pub fn recall(
     if let Some(answering) = &request.answering {
         work.known.tasks.push(answering.seen.to_vec());
     }
-    let mut editor = GraphEditor::edit(request.base.clone());
-    work.tensors.into_iter().for_each(|(id, tensor)| editor.set_tensor(id, tensor));
-    Ok(Recalled { graph: editor.finish().map_err(FusionError::from)?, known: work.known, fitted: work.fitted })
+    Ok(Recalled { graph: work.result.into_graph(request.base)?, known: work.known, fitted: work.fitted })
 }
 
 /// A layer's weights with the normalisation behind it folded in: row-major `inputs x outputs`, and what is added.
@@ -158,9 +156,8 @@ struct Folded {
 
 struct Work<'a> {
     request: &'a Recall<'a>,
-    result: Stream<'a>,
+    result: Following<'a>,
     new: Stream<'a>,
-    tensors: BTreeMap<ValueId, Tensor>,
     known: Known,
     fitted: usize,
 }
@@ -179,12 +176,11 @@ impl Work<'_> {
         let is_plain = unit.normalization.is_none() && layer.outputs > 1 && layer.groups() == 1;
         let answering = answering.filter(|_| is_plain);
         let failed = |model: usize| move |source| RepairError::Runtime { model, source };
-        self.result.advance(&[unit.input]).map_err(failed(2))?;
+        self.result.advance(&[unit.input])?;
         let (mut equations, mut of_classes) = (layer.equations(), layer.equations());
         let mut first = 0;
         for batch in 0..self.result.batches() {
-            let values = self.result.peek(batch, &[unit.input]).map_err(failed(2))?;
-            let input = floats(values, unit.input).map_err(failed(2))?;
+            let input = self.result.said(batch, unit.input)?;
             let values = self.new.peek(batch, &[unit.output]).map_err(failed(1))?;
             let target = floats(values, unit.output).map_err(failed(1))?;
             layer.add(&input, &target, &mut equations);
@@ -199,10 +195,7 @@ impl Work<'_> {
         let means: Vec<Means> = equations.iter().map(NormalEquations::means).collect();
         let seen = self.request.known.layers.get(&name).filter(|seen| fits(seen, &means));
         if let (Some(old), Some(shares)) = (self.request.old, self.request.shares) {
-            let both = [
-                folded(old, unit, layer.depth, layer.outputs),
-                folded(self.request.new, unit, layer.depth, layer.outputs),
-            ];
+            let both = [folded(old, unit, layer.outputs), folded(self.request.new, unit, layer.outputs)];
             let empty = Vec::new();
             let fits = self.fits(both, &means, (seen.unwrap_or(&empty), shares), answering, unit)?;
             if seen.is_some() || answering.is_some() {
@@ -354,14 +347,7 @@ impl Work<'_> {
 
     fn write(&mut self, unit: &LinearUnit, fits: &[Fit], shape: &[usize]) -> Result<(), RepairError> {
         let own = self.request.base.initializer(unit.weight).and_then(Tensor::to_f32).unwrap_or_default();
-        for (id, values) in written(unit, fits, shape, &own) {
-            let Some(like) = self.request.base.initializer(id) else { continue };
-            let values = values.into_iter().map(|value| value as f32).collect();
-            let tensor = Tensor::from_f32_as(like.data_type(), like.shape(), values);
-            self.result.replace(id, &tensor).map_err(|source| RepairError::Runtime { model: 2, source })?;
-            self.tensors.insert(id, tensor);
-        }
-        Ok(())
+        written(unit, fits, shape, &own).into_iter().try_for_each(|(id, values)| self.result.set(id, values))
     }
 
     /// Adds to a classifier's last layer what tells tasks apart.
@@ -389,9 +375,7 @@ impl Work<'_> {
             add(&mut moments.features, &before.features, 1.0);
             add(&mut moments.counts, &before.counts, 1.0);
         }
-        let tensors = &self.tensors;
-        let present = |id: ValueId| tensors.get(&id).or_else(|| self.request.base.initializer(id));
-        let mut own = folded_of(&present, unit, d, outputs);
+        let mut own = folded_of(&|id| self.result.tensor(id), unit, outputs);
         let tasks = || self.request.known.tasks.iter().map(Vec::as_slice).chain([answering.seen]);
         let mut groups: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
         for class in 0..outputs {
@@ -464,34 +448,21 @@ fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
-fn folded(graph: &Graph, unit: &LinearUnit, depth: usize, outputs: usize) -> Folded {
-    folded_of(&|id| graph.initializer(id), unit, depth, outputs)
+fn folded(graph: &Graph, unit: &LinearUnit, outputs: usize) -> Folded {
+    folded_of(&|id| graph.initializer(id), unit, outputs)
 }
 
-fn folded_of<'t>(
-    tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>,
-    unit: &LinearUnit,
-    depth: usize,
-    outputs: usize,
-) -> Folded {
-    let of = |id: ValueId| -> Vec<f64> {
-        tensor(id).and_then(Tensor::to_f32).unwrap_or_default().into_iter().map(f64::from).collect()
-    };
-    let mut weights = vec![0.0; depth * outputs];
+fn folded_of<'t>(tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>, unit: &LinearUnit, outputs: usize) -> Folded {
+    let values = |id: ValueId| tensor(id).and_then(Tensor::to_f32).unwrap_or_default();
+    let of = |id: ValueId| -> Vec<f64> { values(id).into_iter().map(f64::from).collect() };
     let shape = tensor(unit.weight).map(Tensor::shape).unwrap_or_default();
-    for (at, value) in of(unit.weight).into_iter().enumerate() {
-        let (input, output) = unit.place(shape, at);
-        weights[input * outputs + output] = value;
-    }
     let mut shifts = unit.bias.map_or_else(|| vec![0.0; outputs], of);
     if let Some(normalization) = unit.normalization {
-        let [scale, shift, mean, variance] =
-            [normalization.scale, normalization.shift, normalization.mean, normalization.variance].map(of);
-        for output in 0..outputs {
-            let factor = scale[output] / (variance[output] + f64::from(normalization.epsilon)).sqrt();
-            (0..depth).for_each(|input| weights[input * outputs + output] *= factor);
-            shifts[output] = (shifts[output] - mean[output]) * factor + shift[output];
+        let [shift, mean] = [normalization.shift, normalization.mean].map(of);
+        let factors = normalization.factors(&values);
+        for (at, value) in shifts.iter_mut().enumerate() {
+            *value = (*value - mean[at]) * factors[at] + shift[at];
         }
     }
-    Folded { weights, shifts }
+    Folded { weights: unit.folded(shape, &values), shifts }
 }

@@ -1,19 +1,18 @@
 //! Layer by layer.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use otfuse_graph::{Graph, GraphEditor, Node, NodeId, Operator, Tensor, ValueId};
+use otfuse_graph::{Graph, Node, NodeId, Operator, Tensor, ValueId};
 
 use super::activation::Activation;
 use super::choice::{Answer, Repair, RepairError};
 use super::ensemble::{add_probabilities, ensemble_logits};
-use super::layer::{Layer, written};
+use super::following::{Fitting, Following, Target};
 use super::moments::Moments;
 use super::patches::Product;
-use super::runner::{RunError, Runner};
+use super::runner::Runner;
 use super::shares::Shares;
-use super::stream::{Stream, ancestors, floats};
+use super::stream::{Stream, floats, open_residual};
 use super::unit::LinearUnit;
 use crate::error::FusionError;
 use crate::fuse::Fusion;
@@ -25,24 +24,25 @@ const IMPORTANCE_BATCHES: usize = 2;
 /// What is added to a parent's probability of a class, in even ones: of a class that hardly comes no parent knows more.
 const LEAST_SHARE: f64 = 1e-3;
 
-/// Shape and values that a layer is fitted to, and those behind an activation function.
-type Target = ((Vec<usize>, Vec<f32>), Option<Vec<f32>>);
-
 /// A fused network on its way.
 pub(super) struct Refit<'a> {
     networks: &'a Networks,
-    fusion: &'a Fusion,
     kind: Repair,
-    fused: Stream<'a>,
-    /// The models that count, each with its averaging weight.
-    parents: Vec<(usize, f64, Stream<'a>)>,
+    fused: Following<'a>,
+    parents: Parents<'a>,
     shares: Shares<'a>,
+}
+
+/// The models that count, side by side with what is made of them.
+struct Parents<'a> {
+    networks: &'a Networks,
+    fusion: &'a Fusion,
+    /// Each with its averaging weight.
+    streams: Vec<(usize, f64, Stream<'a>)>,
     /// The number of classes that the samples have.
     classes: usize,
     /// Whether the networks may be classifiers.
     is_classified: bool,
-    /// New tensors by the anchor's ids.
-    tensors: BTreeMap<ValueId, Tensor>,
 }
 
 impl<'a> Refit<'a> {
@@ -53,34 +53,24 @@ impl<'a> Refit<'a> {
         runner: &'a dyn Runner,
     ) -> Result<Self, RepairError> {
         let anchor = networks.reference();
-        let mut tensors = BTreeMap::new();
-        for (id, _) in anchor.initializers() {
-            let found = fusion.graph.find_value(&anchor.value(id).name);
-            if let Some(tensor) = found.and_then(|found| fusion.graph.initializer(found)) {
-                tensors.insert(id, tensor.clone());
-            }
-        }
-        let of_fused = |source| RepairError::Runtime { model: networks.len(), source };
-        let mut fused = Stream::new(anchor, runner).map_err(of_fused)?;
-        for (&id, tensor) in &tensors {
-            fused.replace(id, tensor).map_err(of_fused)?;
-        }
-        let mut parents = Vec::new();
+        let fused = Following::new(anchor, fusion.weights_of(anchor), runner, networks.len())?;
+        let mut streams = Vec::new();
         if kind != Repair::BatchNorm {
             for (model, &weight) in fusion.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
                 let stream = Stream::new(networks.graph(model), runner);
-                parents.push((model, weight, stream.map_err(|source| RepairError::Runtime { model, source })?));
+                streams.push((model, weight, stream.map_err(|source| RepairError::Runtime { model, source })?));
             }
         }
-        let of_parents = parents.iter().map(|(model, weight, _)| (*model, *weight)).collect();
-        let (shares, classes) = (Shares::new(networks, fusion, of_parents), runner.classes());
+        let of_parents = streams.iter().map(|(model, weight, _)| (*model, *weight)).collect();
+        let shares = Shares::new(networks, fusion, of_parents);
         let is_classified = runner.is_classified().unwrap_or(true);
-        Ok(Self { networks, fusion, kind, fused, parents, shares, classes, is_classified, tensors })
+        let parents = Parents { networks, fusion, streams, classes: runner.classes(), is_classified };
+        Ok(Self { networks, kind, fused, parents, shares })
     }
 
     pub fn run(mut self, observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Graph, RepairError> {
         let anchor = self.networks.reference();
-        let units = match self.fusion.is_of_sequences {
+        let units = match self.parents.fusion.is_of_sequences {
             true => LinearUnit::with_turned(anchor),
             false => LinearUnit::with_transposed(anchor),
         };
@@ -88,11 +78,7 @@ impl<'a> Refit<'a> {
             match self.kind {
                 Repair::BatchNorm => self.reset_statistics(unit)?,
                 Repair::LeastSquares { ridge, importance, answer, rounds } => {
-                    // The other summand is known once all layers before it are fitted.
-                    let residual = unit.residual.filter(|&(_, other)| {
-                        let before = ancestors(anchor, &[other]);
-                        units[index..].iter().all(|later| !before.contains(&later.node))
-                    });
+                    let residual = open_residual(anchor, &units[index..]);
                     self.fit(unit, residual, ridge, (importance, answer, rounds))?;
                 }
                 _ => self.renormalize(unit)?,
@@ -101,50 +87,20 @@ impl<'a> Refit<'a> {
                 return Err(FusionError::Cancelled.into());
             }
         }
-        let mut editor = GraphEditor::edit(self.fusion.graph.clone());
-        for (id, tensor) in self.tensors {
-            if let Some(found) = editor.find(&anchor.value(id).name) {
-                editor.set_tensor(found, tensor);
-            }
-        }
-        Ok(editor.finish().map_err(FusionError::from)?)
-    }
-
-    fn of_fused(&self, source: RunError) -> RepairError {
-        RepairError::Runtime { model: self.networks.len(), source }
+        self.fused.into_graph(&self.parents.fusion.graph)
     }
 
     fn values(&self, id: ValueId) -> Vec<f64> {
-        let values = self.tensors.get(&id).and_then(Tensor::to_f32).unwrap_or_default();
-        values.into_iter().map(f64::from).collect()
-    }
-
-    fn set(&mut self, id: ValueId, values: impl IntoIterator<Item = f64>) -> Result<(), RepairError> {
-        let Some(old) = self.tensors.get(&id) else { return Ok(()) };
-        let values = values.into_iter().map(|value| value as f32).collect();
-        let tensor = Tensor::from_f32_as(old.data_type(), old.shape(), values);
-        self.fused.replace(id, &tensor).map_err(|source| self.of_fused(source))?;
-        self.tensors.insert(id, tensor);
-        Ok(())
-    }
-
-    /// The axis of a layer's outputs on its values.
-    fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
-        let anchor = self.networks.reference();
-        match Product::of(&anchor.node(unit.node).operator) {
-            Product::Convolution(_) | Product::Transposed(_) => 1,
-            Product::Matrix => shape.len() - 1,
-        }
+        self.fused.values(id).into_iter().map(f64::from).collect()
     }
 
     /// Mean and variance of a value of the fused network.
     fn fused_moments(&mut self, unit: &LinearUnit, value: ValueId) -> Result<Moments, RepairError> {
-        self.fused.advance(&[unit.input]).map_err(|source| self.of_fused(source))?;
+        self.fused.advance(&[unit.input])?;
         let mut moments = Moments::default();
         for batch in 0..self.fused.batches() {
-            let values = self.fused.peek(batch, &[value]).map_err(|source| self.of_fused(source))?;
-            let tensor = floats(values, value).map_err(|source| self.of_fused(source))?;
-            moments.add(&tensor, self.channel_axis(unit, tensor.shape()));
+            let tensor = self.fused.said(batch, value)?;
+            moments.add(&tensor, self.parents.channel_axis(unit, tensor.shape()));
         }
         Ok(moments)
     }
@@ -152,8 +108,8 @@ impl<'a> Refit<'a> {
     fn reset_statistics(&mut self, unit: &LinearUnit) -> Result<(), RepairError> {
         let Some(normalization) = unit.normalization else { return Ok(()) };
         let moments = self.fused_moments(unit, unit.sums)?;
-        self.set(normalization.mean, moments.means())?;
-        self.set(normalization.variance, moments.variances())
+        self.fused.set(normalization.mean, moments.means())?;
+        self.fused.set(normalization.variance, moments.variances())
     }
 
     /// Sets mean and standard deviation of every neuron to the mean of its parents'.
@@ -161,14 +117,14 @@ impl<'a> Refit<'a> {
         let found = self.fused_moments(unit, unit.output)?;
         let channels = found.channels();
         let (mut means, mut deviations) = (vec![0.0; channels], vec![0.0; channels]);
-        for parent in 0..self.parents.len() {
+        for parent in 0..self.parents.streams.len() {
             let mut moments = Moments::default();
             for batch in 0..self.fused.batches() {
-                let tensor = self.parent_value(parent, batch, unit.output)?;
-                moments.add(&tensor, self.channel_axis(unit, tensor.shape()));
+                let tensor = self.parents.said(parent, batch, unit.output)?;
+                moments.add(&tensor, self.parents.channel_axis(unit, tensor.shape()));
             }
-            self.advance_parent(parent, unit.output)?;
-            let weight = self.parents[parent].1;
+            self.parents.advance(parent, unit.output)?;
+            let weight = self.parents.streams[parent].1;
             means.iter_mut().zip(moments.means()).for_each(|(sum, value)| *sum += weight * value);
             let of_parent = moments.variances().into_iter().map(f64::sqrt);
             deviations.iter_mut().zip(of_parent).for_each(|(sum, value)| *sum += weight * value);
@@ -190,40 +146,25 @@ impl<'a> Refit<'a> {
         };
         if let Some(normalization) = unit.normalization {
             let scale = self.values(normalization.scale);
-            self.set(normalization.scale, scale.into_iter().zip(&factors).map(|(scale, factor)| scale * factor))?;
+            self.fused
+                .set(normalization.scale, scale.into_iter().zip(&factors).map(|(scale, factor)| scale * factor))?;
             let shift = self.values(normalization.shift);
-            return self.set(normalization.shift, shifted(shift));
+            return self.fused.set(normalization.shift, shifted(shift));
         }
         self.scale_outputs(unit, &factors)?;
         match unit.bias {
-            Some(bias) => self.set(bias, shifted(self.values(bias))),
+            Some(bias) => self.fused.set(bias, shifted(self.values(bias))),
             None => Ok(()),
         }
     }
 
     fn scale_outputs(&mut self, unit: &LinearUnit, factors: &[f64]) -> Result<(), RepairError> {
-        let shape = self.tensors[&unit.weight].shape().to_vec();
+        let shape = self.fused.shape(unit.weight);
         let inner: usize = shape[unit.output_axis + 1..].iter().product();
         let count = shape[unit.output_axis];
         let values = self.values(unit.weight);
         let scaled = values.into_iter().enumerate().map(|(index, value)| value * factors[index / inner.max(1) % count]);
-        self.set(unit.weight, scaled)
-    }
-
-    /// A value of a parent on one batch, its neurons in the anchor's order; `value` is the anchor's id.
-    fn parent_value(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
-        let (model, _, stream) = &self.parents[parent];
-        let id = self.networks.value(*model, value);
-        let failed = |source| RepairError::Runtime { model: *model, source };
-        let values = stream.peek(batch, &[id]).map_err(failed)?;
-        let tensor = floats(values, id).map_err(failed)?;
-        Ok(self.fusion.aligned(self.networks, *model, value, &tensor))
-    }
-
-    fn advance_parent(&mut self, parent: usize, value: ValueId) -> Result<(), RepairError> {
-        let (model, _, stream) = &mut self.parents[parent];
-        let id = self.networks.value(*model, value);
-        stream.advance(&[id]).map_err(|source| RepairError::Runtime { model: *model, source })
+        self.fused.set(unit.weight, scaled)
     }
 
     /// Fits a layer to the mean of its parents' outputs; where it is added to a stream, to the mean of the parents'
@@ -236,77 +177,75 @@ impl<'a> Refit<'a> {
         ridge: f64,
         (importance, answer, rounds): (f64, Answer, usize),
     ) -> Result<(), RepairError> {
-        let anchor = self.networks.reference();
-        let shape = self.tensors[&unit.weight].shape().to_vec();
-        let wanted: Vec<ValueId> = [Some(unit.input), residual.map(|(_, other)| other)].into_iter().flatten().collect();
-        self.fused.advance(&wanted).map_err(|source| self.of_fused(source))?;
         let observed = residual.map_or(unit.output, |(sum, _)| sum);
         let of_classes = match answer {
-            Answer::ClassShares if self.is_output(observed) => self.class_shares(observed)?,
+            Answer::ClassShares if self.parents.is_output(observed) => {
+                self.parents.class_shares(observed, self.fused.batches())?
+            }
             _ => None,
         };
         let (shares, answer) = match of_classes {
             Some(shares) => (shares, answer),
             None => (self.shares(unit, observed, importance)?, Answer::Ensemble),
         };
-        let activation = unit.activation.and_then(Activation::of).filter(|_| rounds > 0 && residual.is_none());
-        let mut layer = Layer::new(&anchor.node(unit.node).operator, &shape, unit.output_axis, self.fused.batches());
-        let mut equations = layer.equations();
-        for batch in 0..self.fused.batches() {
-            let values = self.fused.peek(batch, &wanted).map_err(|source| self.of_fused(source))?;
-            let (mut target, behind) = self.target(unit, batch, observed, &shares, (answer, activation))?;
-            if let Some((_, other)) = residual {
-                let other = floats(values.clone(), other).map_err(|source| self.of_fused(source))?;
-                let other = other.to_f32().unwrap_or_default();
-                target.1.iter_mut().zip(other).for_each(|(target, other)| *target -= other);
-            }
-            let input = floats(values, unit.input).map_err(|source| self.of_fused(source))?;
-            layer.add(&input, &Tensor::from_f32(&target.0, target.1), &mut equations);
-            if let Some(behind) = behind {
-                layer.keep(&Tensor::from_f32(&target.0, behind));
-            }
-        }
-        for parent in 0..self.parents.len() {
-            self.advance_parent(parent, observed)?;
-        }
-        let start = self.start(unit, &shares, &shape);
-        let has_shift = unit.bias.is_some() || unit.normalization.is_some();
-        let singular = || RepairError::Singular { layer: anchor.value(unit.weight).name.clone() };
-        let mut input = |batch: usize| {
-            let values = self.fused.peek(batch, &[unit.input]);
-            values.and_then(|values| floats(values, unit.input)).map_err(|source| self.of_fused(source))
-        };
-        let fits = layer.solve(equations, &start, (ridge, has_shift), (activation, rounds), &mut input)?;
-        let own = anchor.initializer(unit.weight).and_then(Tensor::to_f32).unwrap_or_default();
-        for (id, values) in written(unit, &fits.ok_or_else(singular)?, &shape, &own) {
-            self.set(id, values)?;
-        }
-        Ok(())
+        let start = self.parents.start(unit, &shares, &self.fused.shape(unit.weight));
+        let fitting = Fitting { unit, other: residual.map(|(_, other)| other), start, ridge, rounds };
+        let (parents, activation) = (&self.parents, fitting.activation());
+        let mut target = |batch| parents.target(unit, batch, observed, &shares, (answer, activation));
+        self.fused.fit(&fitting, &mut target)?;
+        (0..self.parents.streams.len()).try_for_each(|parent| self.parents.advance(parent, observed))
     }
 
     /// Each parent's share in each channel of a layer.
     fn shares(&mut self, unit: &LinearUnit, observed: ValueId, power: f64) -> Result<Vec<Vec<f64>>, RepairError> {
-        let mut moments = Vec::with_capacity(self.parents.len());
+        let mut moments = Vec::with_capacity(self.parents.streams.len());
         let mut axis = 0;
-        for parent in 0..self.parents.len() {
+        for parent in 0..self.parents.streams.len() {
             let mut of_parent = Moments::default();
             for batch in 0..self.fused.batches().min(IMPORTANCE_BATCHES) {
-                let tensor = self.parent_value(parent, batch, observed)?;
-                axis = self.channel_axis(unit, tensor.shape());
+                let tensor = self.parents.said(parent, batch, observed)?;
+                axis = self.parents.channel_axis(unit, tensor.shape());
                 of_parent.add(&tensor, axis);
             }
             moments.push(of_parent.variances());
         }
         Ok(self.shares.of(observed, axis, &moments, power))
     }
+}
+
+impl Parents<'_> {
+    /// A value of a parent on one batch, its neurons in the anchor's order; `value` is the anchor's id.
+    fn said(&self, parent: usize, batch: usize, value: ValueId) -> Result<Tensor, RepairError> {
+        let (model, _, stream) = &self.streams[parent];
+        let id = self.networks.value(*model, value);
+        let failed = |source| RepairError::Runtime { model: *model, source };
+        let values = stream.peek(batch, &[id]).map_err(failed)?;
+        let tensor = floats(values, id).map_err(failed)?;
+        Ok(self.fusion.aligned(self.networks, *model, value, &tensor))
+    }
+
+    fn advance(&mut self, parent: usize, value: ValueId) -> Result<(), RepairError> {
+        let (model, _, stream) = &mut self.streams[parent];
+        let id = self.networks.value(*model, value);
+        stream.advance(&[id]).map_err(|source| RepairError::Runtime { model: *model, source })
+    }
+
+    /// The axis of a layer's outputs on its values.
+    fn channel_axis(&self, unit: &LinearUnit, shape: &[usize]) -> usize {
+        let anchor = self.networks.reference();
+        match Product::of(&anchor.node(unit.node).operator) {
+            Product::Convolution(_) | Product::Transposed(_) => 1,
+            Product::Matrix => shape.len() - 1,
+        }
+    }
 
     /// Each parent's share in each class; nothing without classes.
-    fn class_shares(&self, value: ValueId) -> Result<Option<Vec<Vec<f64>>>, RepairError> {
-        let mut found: Vec<Vec<f64>> = Vec::with_capacity(self.parents.len());
-        for (parent, (_, weight, _)) in self.parents.iter().enumerate() {
+    fn class_shares(&self, value: ValueId, batches: usize) -> Result<Option<Vec<Vec<f64>>>, RepairError> {
+        let mut found: Vec<Vec<f64>> = Vec::with_capacity(self.streams.len());
+        for (parent, (_, weight, _)) in self.streams.iter().enumerate() {
             let mut of_parent = Vec::new();
-            for batch in 0..self.fused.batches() {
-                let scores = self.parent_value(parent, batch, value)?;
+            for batch in 0..batches {
+                let scores = self.said(parent, batch, value)?;
                 let &[_, classes] = scores.shape() else { return Ok(None) };
                 let is_classified = self.is_classified && classes > 1;
                 let rows = scores.to_f32().unwrap_or_default();
@@ -338,16 +277,17 @@ impl<'a> Refit<'a> {
         shares: &[Vec<f64>],
         (answer, activation): (Answer, Option<Activation>),
     ) -> Result<Target, RepairError> {
-        let mut members = Vec::with_capacity(self.parents.len());
-        for parent in 0..self.parents.len() {
-            members.push((self.parent_value(parent, batch, value)?, self.parents[parent].1));
+        let mut members = Vec::with_capacity(self.streams.len());
+        for (parent, (_, weight, _)) in self.streams.iter().enumerate() {
+            members.push((self.said(parent, batch, value)?, *weight));
         }
         let shape = members.first().map_or_else(Vec::new, |(tensor, _)| tensor.shape().to_vec());
         let is_answer = self.is_output(value) && self.has_classes(&shape);
         // Shares are those of samples; of tokens the ensemble is the answer.
         let is_whole = is_answer && (answer == Answer::Ensemble || shape.len() > 2);
         if is_whole && let Some(logits) = ensemble_logits(&members) {
-            return Ok((logits, None));
+            let (shape, sums) = logits;
+            return Ok(Target { shape, sums, behind: None });
         }
         let inner = shape[self.channel_axis(unit, &shape) + 1..].iter().product::<usize>().max(1);
         let mean = |function: &dyn Fn(f32) -> f32| -> Vec<f32> {
@@ -362,7 +302,8 @@ impl<'a> Refit<'a> {
             sum.into_iter().map(|value| value as f32).collect()
         };
         let behind = activation.map(|activation| mean(&|value| activation.at(value)));
-        Ok(((shape.clone(), mean(&|value| value)), behind))
+        let sums = mean(&|value| value);
+        Ok(Target { shape, sums, behind })
     }
 
     /// Whether a value is an output of the network, be it under another name.
@@ -383,21 +324,10 @@ impl<'a> Refit<'a> {
 
     /// The average of the aligned weights by shares as a row-major `depth x outputs` matrix, normalisations folded in.
     fn start(&self, unit: &LinearUnit, shares: &[Vec<f64>], shape: &[usize]) -> Vec<f64> {
-        let outputs = shape[unit.output_axis];
         let mut start = vec![0.0; shape.iter().product()];
-        for ((model, _, _), shares) in self.parents.iter().zip(shares) {
+        for ((model, _, _), shares) in self.streams.iter().zip(shares) {
             let of = |id: ValueId| self.fusion.aligned_weight(self.networks, *model, id);
-            let mut factors = shares.clone();
-            if let Some(normalization) = unit.normalization {
-                let (scales, variances) = (of(normalization.scale), of(normalization.variance));
-                for ((factor, scale), variance) in factors.iter_mut().zip(scales).zip(variances) {
-                    *factor *= f64::from(scale) / (f64::from(variance) + f64::from(normalization.epsilon)).sqrt();
-                }
-            }
-            for (at, value) in of(unit.weight).into_iter().enumerate() {
-                let (input, output) = unit.place(shape, at);
-                start[input * outputs + output] += factors[output] * f64::from(value);
-            }
+            unit.add_to(&mut start, shape, shares.clone(), &of);
         }
         start
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use otfuse_graph::{Graph, NodeId, Tensor, ValueId};
 
 use super::runner::{Loaded, RunError, Runner};
+use super::unit::LinearUnit;
 
 /// A network that stands still between two layers, with the values of all samples at the cut.
 pub(crate) struct Stream<'a> {
@@ -86,6 +87,15 @@ pub(crate) fn ancestors(graph: &Graph, wanted: &[ValueId]) -> HashSet<NodeId> {
         }
     }
     found
+}
+
+/// Where the output of the first of some layers, all that are still to be fitted, is added to another value that none of them
+/// changes any more: the sum and the other value.
+pub(crate) fn open_residual(graph: &Graph, layers: &[LinearUnit]) -> Option<(ValueId, ValueId)> {
+    layers.first()?.residual.filter(|&(_, other)| {
+        let before = ancestors(graph, &[other]);
+        layers.iter().all(|layer| !before.contains(&layer.node))
+    })
 }
 
 /// A value that was computed.

@@ -19,6 +19,15 @@ pub struct Normalization {
     pub epsilon: f32,
 }
 
+impl Normalization {
+    /// What each channel is multiplied with.
+    pub(crate) fn factors(&self, of: &dyn Fn(ValueId) -> Vec<f32>) -> Vec<f64> {
+        let (scales, variances) = (of(self.scale), of(self.variance));
+        let factor = |(scale, variance)| f64::from(scale) / (f64::from(variance) + f64::from(self.epsilon)).sqrt();
+        scales.into_iter().zip(variances).map(factor).collect()
+    }
+}
+
 /// A linear layer with weights of its own: a matrix product or convolution, its bias and the batch normalisation right
 /// behind it.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +82,33 @@ impl LinearUnit {
     pub(crate) fn place(&self, shape: &[usize], at: usize) -> (usize, usize) {
         let (outputs, inner) = (shape[self.output_axis], shape[self.output_axis + 1..].iter().product::<usize>());
         (at / (outputs * inner) * inner + at % inner, at / inner % outputs)
+    }
+
+    /// Adds the layer's weights to a row-major `inputs x outputs` matrix, normalisations folded in, each output `shares` times; `of`
+    /// gives the values of its tensors, `shape` is that of the weight.
+    pub(crate) fn add_to(
+        &self,
+        matrix: &mut [f64],
+        shape: &[usize],
+        shares: Vec<f64>,
+        of: &dyn Fn(ValueId) -> Vec<f32>,
+    ) {
+        let mut factors = shares;
+        if let Some(normalization) = self.normalization {
+            factors.iter_mut().zip(normalization.factors(of)).for_each(|(share, factor)| *share *= factor);
+        }
+        let outputs = shape[self.output_axis];
+        for (at, value) in of(self.weight).into_iter().enumerate() {
+            let (input, output) = self.place(shape, at);
+            matrix[input * outputs + output] += factors[output] * f64::from(value);
+        }
+    }
+
+    /// The layer's weights as such a matrix.
+    pub(crate) fn folded(&self, shape: &[usize], of: &dyn Fn(ValueId) -> Vec<f32>) -> Vec<f64> {
+        let mut matrix = vec![0.0; shape.iter().product()];
+        self.add_to(&mut matrix, shape, vec![1.0; shape[self.output_axis]], of);
+        matrix
     }
 
     /// The same with the layers whose weight is turned before it is multiplied with.

@@ -5,6 +5,7 @@ mod compare;
 mod experiment;
 mod fusion;
 mod interpolate;
+mod search;
 mod terms;
 
 use std::path::Path;

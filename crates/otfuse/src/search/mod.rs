@@ -12,6 +12,7 @@ use serde::Serialize;
 use self::coefficients::{Coefficient, coefficients, started, told};
 use self::judge::Judge;
 use crate::choices::choices;
+use crate::fusing::FuseReport;
 use crate::fusing::plan::{Plan, Purpose};
 use crate::{Context, Dataset, Error, FuseOptions, MergeParameters, Model, Result};
 
@@ -26,6 +27,17 @@ choices!(
         Ensemble = "ensemble",
     }
 );
+
+impl Objective {
+    /// What its scores are, of which less is better.
+    pub(crate) fn measure(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Accuracy => "accuracy with a minus sign",
+            Self::Ensemble => "divergence from the ensemble",
+        }
+    }
+}
 
 /// How coefficients are searched for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,6 +78,16 @@ pub struct Search {
     pub held_out_best: f64,
     /// What the merge is told with the best coefficients.
     pub parameters: MergeParameters,
+}
+
+/// A search, and the fusion with what it found.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Searched<'a> {
+    /// The search.
+    pub search: &'a Search,
+    /// The fusion, whose entries stand beside.
+    #[serde(flatten)]
+    pub fusion: &'a FuseReport,
 }
 
 /// A merge that was measured.

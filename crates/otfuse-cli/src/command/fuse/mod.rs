@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use otfuse::{
     Configuration, DataOptions, Dataset, Error, FuseOptions, ModeName, Model, Objective, Registry, RepairName, Result,
-    Search, SearchOptions, card, card_path,
+    Search, SearchOptions, Searched, card, card_path,
 };
 
 use self::options::Options;
@@ -193,13 +193,17 @@ impl Fuse {
         if let Some(path) = &self.save_samples {
             fused.write_samples(&registry, path)?;
         }
-        self.pages.write(&fused.report, &registry)?;
+        let fusion = &fused.report;
+        match found {
+            Some(search) => self.pages.write(&Searched { search, fusion }, &registry)?,
+            None => self.pages.write(fusion, &registry)?,
+        }
         if is_carded {
             registry.write(&card_path(output, is_folder), card(output, is_folder, &fused.report).as_bytes())?;
         }
         registry.commit()?;
         match found {
-            Some(search) => session.print(&search::Searched { search, fusion: &fused.report }, |found| {
+            Some(search) => session.print(&Searched { search, fusion: &fused.report }, |found| {
                 format!("{}\n\n{}", search::text(found.search), text(found.fusion))
             }),
             None => session.print(&fused.report, text),

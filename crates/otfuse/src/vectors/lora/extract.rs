@@ -469,8 +469,8 @@ fn settings(base: &Model, parted: &Parted<'_>, found: &[(Product, ExtractedLayer
 
 /// The task of a folder's class, where PEFT has a model of its own for it that changes nothing.
 fn task(base: &Model) -> Option<&'static str> {
-    let text = std::fs::read(base.path().join(otfuse_formats::hf::CONFIG_FILE)).ok()?;
-    let settings: Value = serde_json::from_slice(&text).ok()?;
+    let text = otfuse_formats::read_regular_text(&base.path().join(otfuse_formats::hf::CONFIG_FILE)).ok()?;
+    let settings: Value = serde_json::from_str(&text).ok()?;
     let class = settings.get("architectures")?.get(0)?.as_str()?;
     match class {
         class if class.ends_with("ForCausalLM") || class.ends_with("LMHeadModel") => Some("CAUSAL_LM"),
