@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The layers of a network: stacks of tensors whose names differ in one number.
+use otfuse_graph::Graph;
+
+/// The layers of a network: stacks of tensors whose names differ in one number, or what a graph says of their order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layers {
+    /// Where tensors stand by the graph, where names do not tell.
+    places: BTreeMap<String, f64>,
     /// The numbers of each stack, by what stands before them.
     stacks: BTreeMap<String, BTreeSet<usize>>,
     /// Tensors of each stack.
@@ -56,9 +60,35 @@ impl Layers {
         layers
     }
 
+    /// The layers of a graph: by names where these number one stack of layers; else in the order in which matrices and kernels are
+    /// applied, everything else with the one before it.
+    pub fn of_graph(graph: &Graph) -> Self {
+        let name = |id| graph.value(id).name.as_str();
+        let layers = Self::of(graph.initializers().map(|(id, _)| name(id)));
+        if layers.main().is_some() && layers.rivals().len() == 1 {
+            return layers;
+        }
+        let mut found: BTreeMap<String, usize> = BTreeMap::new();
+        let mut count = 0;
+        for (_, node) in graph.nodes() {
+            let new = || node.inputs.iter().flatten().filter(|id| !found.contains_key(name(**id)));
+            let of_rank = |id: &_| graph.initializer(*id).map(|tensor| tensor.shape().len());
+            let is_layer = new().any(|id| graph.is_weight(*id) && of_rank(id) >= Some(2));
+            count += usize::from(is_layer);
+            let read: Vec<String> = new().filter(|id| of_rank(id).is_some()).map(|id| name(*id).to_owned()).collect();
+            found.extend(read.into_iter().map(|name| (name, count.max(1) - 1)));
+        }
+        let last = count.max(2) - 1;
+        let places = found.into_iter().map(|(name, layer)| (name, layer as f64 / last as f64)).collect();
+        Self { places, ..layers }
+    }
+
     /// Where a tensor stands between the first layer of its stack, 0, and the last one, 1; in the only layer, at the end, and outside
     /// all layers at the beginning.
     pub fn place(&self, name: &str) -> f64 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
         let Some(split) = Split::of(name) else { return 0.0 };
         let Some(numbers) = self.stacks.get(split.stack) else { return 0.0 };
         let before = numbers.range(..split.layer).count();
@@ -94,5 +124,14 @@ mod tests {
         assert_eq!(Split::of(names[1]).unwrap().at(7), "model.layers.7.a.1.w");
         let sequential = Layers::of(["0.weight", "2.weight", "4.weight"]);
         assert_eq!((sequential.place("2.weight"), sequential.main()), (0.5, None));
+    }
+
+    #[test]
+    fn where_names_do_not_tell_the_graph_does() {
+        let graph = crate::architecture("mlp:8-6", &[4], 3, 0).unwrap().graph;
+        let layers = Layers::of_graph(&graph);
+        let mut places: Vec<f64> = graph.initializers().map(|(id, _)| layers.place(&graph.value(id).name)).collect();
+        places.sort_by(f64::total_cmp);
+        assert_eq!(places, [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]);
     }
 }

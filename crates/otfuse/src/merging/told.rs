@@ -52,10 +52,7 @@ impl Told {
             let message = format!("`weights`: expected {count}, one for each model, found {}", weights.len());
             return Err(Error::input(message).hint("that of the base counts for nothing"));
         }
-        let layers = {
-            let graph = models[anchor].graph()?;
-            Layers::of(graph.initializers().map(|(id, _)| graph.value(id).name.as_str()))
-        };
+        let layers = Layers::of_graph(models[anchor].graph()?);
         let t = options.t;
         let said = move |model: Option<usize>, parameter: &Parameter, name: &str, place: f64| {
             let of_model = model.and_then(|model| parameters.models.get(model)?.at(parameter.name, name, place));
