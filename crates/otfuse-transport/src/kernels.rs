@@ -105,6 +105,49 @@ impl Kernels {
         });
     }
 
+    /// `min_j values_j`.
+    pub(crate) fn lowest(self, values: &[f64]) -> f64 {
+        self.arch.dispatch(|| {
+            let mut best = [f64::INFINITY; LANES];
+            let parts = values.chunks_exact(LANES);
+            let tail = parts.remainder().iter().fold(f64::INFINITY, |best, &value| smaller(value, best));
+            for part in parts {
+                for lane in 0..LANES {
+                    best[lane] = smaller(part[lane], best[lane]);
+                }
+            }
+            best.into_iter().fold(tail, smaller)
+        })
+    }
+
+    /// `sum_j (values_j - mean)^2`.
+    pub(crate) fn squared_excess(self, values: &[f64], mean: f64) -> f64 {
+        self.arch.dispatch(|| {
+            let mut sums = [0.0; LANES];
+            let parts = values.chunks_exact(LANES);
+            let tail: f64 = parts.remainder().iter().map(|value| (value - mean) * (value - mean)).sum();
+            for part in parts {
+                for lane in 0..LANES {
+                    sums[lane] += (part[lane] - mean) * (part[lane] - mean);
+                }
+            }
+            sums.into_iter().sum::<f64>() + tail
+        })
+    }
+
+    /// `into_j += values_j - mean`.
+    pub(crate) fn add_excess(self, values: &[f64], mean: f64, into: &mut [f64]) {
+        self.arch.dispatch(|| into.iter_mut().zip(values).for_each(|(into, value)| *into += value - mean));
+    }
+
+    /// `values_j = exp(values_j)`; returns the sum. No value may exceed 700.
+    pub(crate) fn exponentiate(self, values: &mut [f64]) -> f64 {
+        self.arch.dispatch(|| {
+            values.iter_mut().for_each(|value| *value = exponential(*value));
+            values.iter().sum()
+        })
+    }
+
     /// `minima_k = min(minima_k, min_j values_j)` over the `j` that leave the remainder `k`, for as many remainders as
     /// there are minima. The last, incomplete part of `values` is left out.
     pub(crate) fn interleaved_minima(self, values: &[f64], minima: &mut [f64]) {

@@ -1,7 +1,6 @@
 //! Choosing and running a solver.
 
 use crate::assignment::assign;
-use crate::certificate::feasible_rows;
 use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_length};
 use crate::permutation::Permutation;
@@ -83,7 +82,7 @@ impl Solver {
 /// simplex method is the better tool. Costs without structure take 3 for 512 rows and 30 for 16 384; costs of points on
 /// a line, or products, take hundreds, while the simplex method is at its best there.
 fn patience(rows: usize) -> f64 {
-    8.0 + rows as f64 / 96.0
+    64.0 + rows as f64 / 8.0
 }
 
 fn solve_assignment<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -> Result<Solution, TransportError> {
@@ -102,8 +101,8 @@ fn solve_assignment<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
         return Solution::exact(problem, plan, solution.potentials, solution.termination);
     };
     let plan = TransportPlan::Permutation(keep_in_place(cost, Permutation::new(columns)?)?);
-    let f = feasible_rows(cost, &assignment.prices);
-    Solution::exact(problem, plan, Potentials { f, g: assignment.prices }, Termination::Optimal)
+    let potentials = Potentials { f: assignment.rows, g: assignment.prices };
+    Solution::exact(problem, plan, potentials, Termination::Optimal)
 }
 
 /// The identity if it costs no more than `columns`, so that things that are alike stay where they are.
