@@ -120,6 +120,11 @@ impl Kernels {
         })
     }
 
+    /// `lowest_j = min(lowest_j, values_j - by)`.
+    pub(crate) fn lower_by(self, values: &[f64], by: f64, lowest: &mut [f64]) {
+        self.arch.dispatch(|| lowest.iter_mut().zip(values).for_each(|(low, value)| *low = smaller(value - by, *low)));
+    }
+
     /// `sum_j (values_j - mean)^2`.
     pub(crate) fn squared_excess(self, values: &[f64], mean: f64) -> f64 {
         self.arch.dispatch(|| {
@@ -160,20 +165,32 @@ impl Kernels {
 
     /// The `j` with `values_j <= bound`, ascending; false, and not all of them, where there are more than `most`.
     pub(crate) fn positions_up_to(self, values: &[f64], bound: f64, most: usize, into: &mut Vec<u32>) -> bool {
-        self.arch.dispatch(|| {
+        let start = into.len();
+        // Written past the end and then cut, so that nothing depends on what was found.
+        into.resize(start + most.min(values.len()) + LANES, 0);
+        let mut found = start;
+        let fits = self.arch.dispatch(|| {
             for (part, values) in values.chunks(LANES).enumerate() {
                 // Without short circuit, so that it vectorises.
                 if !values.iter().fold(false, |found, x| found | (*x <= bound)) {
                     continue;
                 }
-                let start = (part * LANES) as u32;
-                into.extend((start..).zip(values).filter(|(_, value)| **value <= bound).map(|(at, _)| at));
-                if into.len() > most {
+                let first = (part * LANES) as u32;
+                let room = &mut into[found..found + LANES];
+                let mut count = 0;
+                for (lane, value) in values.iter().enumerate() {
+                    room[count & (LANES - 1)] = first + lane as u32;
+                    count += usize::from(*value <= bound);
+                }
+                found += count;
+                if found - start > most {
                     return false;
                 }
             }
             true
-        })
+        });
+        into.truncate(found);
+        fits
     }
 
     /// The `j` with `c_j - v_j - shift < distance_j`, ascending.
@@ -188,18 +205,6 @@ impl Kernels {
                 }
                 let start = (part * LANES) as u32;
                 into.extend((start..).zip(entries()).filter(|(_, near)| *near).map(|(at, _)| at));
-            }
-        });
-    }
-
-    /// Where `c_j < lowest_j`, sets `lowest_j` to it and `argument_j` to `row`.
-    pub(crate) fn lower<T: CostValue>(self, c: &[T], row: f64, lowest: &mut [f64], argument: &mut [f64]) {
-        self.arch.dispatch(|| {
-            for ((&c, low), argument) in c.iter().zip(lowest).zip(argument) {
-                let c: f64 = c.into();
-                let closer = c < *low;
-                *low = if closer { c } else { *low };
-                *argument = if closer { row } else { *argument };
             }
         });
     }

@@ -1,5 +1,6 @@
 //! Rows that bid for columns.
 
+use super::shortlist::Entry;
 use super::{FREE, State};
 use crate::rows::Rows;
 
@@ -16,15 +17,16 @@ struct Choice {
 }
 
 impl<R: Rows> State<'_, R> {
-    /// Gives every row its cheapest column where that is free; returns the rows left, ascending.
+    /// Gives every row a column that is cheapest where one is free; returns the rows left, ascending. Lists have to be
+    /// new, made at the present prices.
     pub(super) fn take_cheapest(&mut self) -> Vec<usize> {
         let mut left = Vec::new();
         for row in 0..self.price.len() {
-            let Choice { column, cost, .. } = self.choose(row);
-            if self.row_of[column] == FREE {
-                self.link(row, column, cost);
-            } else {
-                left.push(row);
+            let entries = &self.lists[row].entries;
+            let mut cheapest = entries.iter().take_while(|entry| entry.base == entries[0].base);
+            match cheapest.find(|entry| self.row_of[entry.column as usize] == FREE) {
+                Some(&Entry { column, cost, .. }) => self.link(row, column as usize, cost),
+                None => left.push(row),
             }
         }
         left

@@ -26,7 +26,7 @@ mod soft;
 
 use rayon::prelude::*;
 
-use crate::certificate::SMALL;
+use crate::certificate::in_parallel;
 use crate::kernels::Kernels;
 use crate::rows::Rows;
 use crate::stop::Stop;
@@ -80,11 +80,12 @@ struct Readers {
     reduced: Vec<f64>,
     minima: Vec<f64>,
     columns: Vec<u32>,
+    keys: Vec<u128>,
 }
 
 impl Readers {
     fn new() -> Self {
-        Self { kernels: Kernels::new(), reduced: Vec::new(), minima: Vec::new(), columns: Vec::new() }
+        Self { kernels: Kernels::new(), reduced: Vec::new(), minima: Vec::new(), columns: Vec::new(), keys: Vec::new() }
     }
 }
 
@@ -135,10 +136,10 @@ impl<'a, R: Rows> State<'a, R> {
                     Shortlist::of_one(costs, prices, wanted, readers)
                 }
             };
-            if costs.len() < SMALL || rayon::current_num_threads() == 1 {
-                self.lists.extend(costs.chunks_exact(n).enumerate().map(|row| list(&mut self.readers, row)));
-            } else {
+            if in_parallel(costs.len()) {
                 self.lists.par_extend(costs.par_chunks_exact(n).enumerate().map_init(Readers::new, list));
+            } else {
+                self.lists.extend(costs.chunks_exact(n).enumerate().map(|row| list(&mut self.readers, row)));
             }
         }
     }

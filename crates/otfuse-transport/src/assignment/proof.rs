@@ -12,7 +12,8 @@ impl<R: Rows> State<'_, R> {
     }
 
     /// Rounding is monotone, so `f` is feasible in floating point where it does not exceed any exact difference of cost
-    /// and price. A rounded difference above `f` is a proof of that; of those that equal `f` the error has to be known.
+    /// and price. A rounded difference above `f` is a proof of that; of those that equal `f` the error has to be known,
+    /// or `f` is lowered by a unit in the last place.
     fn row_potential(&mut self, row: usize) -> f64 {
         let list = &self.lists[row];
         let reduced = |entry: &Entry| entry.cost - self.price[entry.column as usize];
@@ -27,11 +28,12 @@ impl<R: Rows> State<'_, R> {
         if lowest == 0.0 && lowest <= list.bound {
             return lowest;
         }
-        if lowest < list.bound {
+        if !list.crowded && lowest <= list.bound {
             let exceeds = |entry: &&Entry| {
                 reduced(entry) == lowest && error(entry.cost, self.price[entry.column as usize], lowest) < 0.0
             };
-            return if list.entries.iter().find(exceeds).is_some() { lowest.next_down() } else { lowest };
+            let inexact = lowest == list.bound || list.entries.iter().find(exceeds).is_some();
+            return if inexact { lowest.next_down() } else { lowest };
         }
         feasible_row(self.readers.kernels, self.source.row(row, &mut self.scratch), &self.price)
     }

@@ -6,8 +6,10 @@ use crate::rows::Rows;
 
 /// Problems below this size are solved before a sample tells anything.
 const SMALL: usize = 96;
-/// Rows that are looked at.
+/// Rows that are looked at, at most.
 const ROWS: usize = 32;
+/// One of so many rows is looked at, at most.
+const PART: usize = 16;
 /// The lowest costs of a row that are compared.
 const LOWEST: usize = 8;
 /// Parts of a row whose minima are taken for its lowest costs.
@@ -31,7 +33,9 @@ pub(super) fn look<R: Rows>(costs: &R) -> Start {
     }
     let kernels = Kernels::new();
     let mut scratch = Vec::new();
-    let rows = || (0..ROWS).map(|at| (2 * at + 1) * n / (2 * ROWS));
+    let looked_at = ROWS.min(n / PART);
+    let rows = || (0..looked_at).map(|at| (2 * at + 1) * n / (2 * looked_at));
+    let nothing = vec![0.0; n];
     let (mut outliers, mut ties) = (0, 0);
     let mut means = vec![0.0; n];
     let mut spread = 0.0;
@@ -39,7 +43,7 @@ pub(super) fn look<R: Rows>(costs: &R) -> Start {
     let mut reduced = Vec::new();
     for row in rows() {
         let costs = costs.row(row, &mut scratch);
-        let lowest = lowest(kernels, costs, &vec![0.0; n], &mut reduced);
+        let lowest = lowest(kernels, costs, &nothing, &mut reduced);
         outliers += usize::from(lowest[1] - lowest[0] > 2.0 * (lowest[LOWEST - 1] - lowest[1]));
         ties += usize::from(lowest[1] == lowest[0]);
         plain += mean_excess(&lowest);
@@ -47,28 +51,29 @@ pub(super) fn look<R: Rows>(costs: &R) -> Start {
         spread += kernels.squared_excess(&reduced, mean) / n as f64;
         kernels.add_excess(&reduced, mean, &mut means);
     }
-    if 4 * outliers >= 3 * ROWS {
+    if 4 * outliers >= 3 * looked_at {
         return Start::Outliers;
     }
-    if 4 * ties >= ROWS {
+    if 4 * ties >= looked_at {
         return Start::Flat;
     }
-    let count = ROWS as f64;
+    let count = looked_at as f64;
     means.iter_mut().for_each(|mean| *mean /= count);
     // Means of columns without an effect of their own vary as means of so many costs do.
     let between = kernels.squared_excess(&means, 0.0) / n as f64;
-    let (prices, excess) = if between * count > 3.0 * (spread / count) {
+    let rough = between * count > 3.0 * (spread / count);
+    let (prices, excess) = if rough {
         let mut sum = 0.0;
         for row in rows() {
             sum += mean_excess(&lowest(kernels, costs.row(row, &mut scratch), &means, &mut reduced));
         }
         (means, sum / count)
     } else {
-        (vec![0.0; n], plain / count)
+        (nothing, plain / count)
     };
-    let temperature = 0.5 * excess;
+    let temperature = if rough { 0.25 } else { 0.5 } * excess;
     if temperature.is_normal() && (1.0 / temperature).is_normal() {
-        Start::Soft(Soft { prices, temperature })
+        Start::Soft(Soft { prices, temperature, rough })
     } else {
         Start::Flat
     }

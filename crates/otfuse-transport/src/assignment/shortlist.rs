@@ -39,7 +39,7 @@ impl Shortlist {
     ) -> Self {
         let n = costs.len();
         let mut list = Self { entries: Vec::new(), bound: f64::INFINITY, crowded: false, wanted };
-        let Readers { kernels, reduced, minima, columns } = readers;
+        let Readers { kernels, reduced, minima, columns, .. } = readers;
         columns.clear();
         kernels.difference(costs, prices, reduced);
         if n <= 2 * wanted {
@@ -53,14 +53,20 @@ impl Shortlist {
                 list.bound = choose_among_equals(row, list.bound, wanted, readers);
             }
         }
-        let Readers { reduced, columns, .. } = readers;
-        list.entries.extend(columns.iter().map(|&column| {
-            let at = column as usize;
-            Entry { base: reduced[at], cost: costs[at].into(), column }
+        let Readers { reduced, columns, keys, .. } = readers;
+        // By reduced cost, whose bits order as it does once the sign is seen to, then by how far the column follows.
+        keys.clear();
+        keys.extend(columns.iter().map(|&column| {
+            let bits = reduced[column as usize].to_bits();
+            let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+            let after = if column as usize >= row { column as usize - row } else { column as usize + n - row };
+            u128::from(ordered) << 64 | (after as u128) << 32 | u128::from(column)
         }));
-        let after = |column: u32| (column as usize + n - row) % n;
-        list.entries
-            .sort_unstable_by(|x, y| x.base.total_cmp(&y.base).then_with(|| after(x.column).cmp(&after(y.column))));
+        keys.sort_unstable();
+        list.entries.extend(keys.iter().map(|&key| {
+            let column = key as u32;
+            Entry { base: reduced[column as usize], cost: costs[column as usize].into(), column }
+        }));
         list
     }
 
@@ -91,7 +97,7 @@ impl Shortlist {
 /// Collects the columns with the lowest reduced costs where very many are at or below the bound: all below a new bound, which
 /// is returned, and of those at it the next after the row's own number, `wanted` in all.
 fn choose_among_equals(row: usize, bound: f64, wanted: usize, readers: &mut Readers) -> f64 {
-    let Readers { kernels, reduced, minima, columns } = readers;
+    let Readers { kernels, reduced, minima, columns, .. } = readers;
     let mut bound = bound;
     columns.clear();
     if !kernels.positions_up_to(reduced, bound.next_down(), 2 * wanted, columns) {
