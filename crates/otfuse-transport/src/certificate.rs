@@ -66,16 +66,21 @@ pub fn certificate<T: CostValue>(problem: &Problem<T>, solution: &Solution) -> R
 }
 
 /// So many costs are read faster than other threads wake up.
-pub(crate) const SMALL: usize = 1 << 14;
+const SMALL: usize = 1 << 14;
+
+/// Whether to read so many costs on several threads.
+pub(crate) fn in_parallel(costs: usize) -> bool {
+    costs >= SMALL && rayon::current_num_threads() > 1
+}
 
 /// The largest feasible `f` for given `g`.
 pub(crate) fn feasible_rows<T: CostValue>(cost: &CostMatrix<T>, g: &[f64]) -> Vec<f64> {
     let kernels = Kernels::new();
     let feasible = |row| feasible_row(kernels, cost.row(row), g);
-    if cost.rows() * cost.columns() < SMALL {
-        return (0..cost.rows()).map(feasible).collect();
+    if in_parallel(cost.rows() * cost.columns()) {
+        return (0..cost.rows()).into_par_iter().map(feasible).collect();
     }
-    (0..cost.rows()).into_par_iter().map(feasible).collect()
+    (0..cost.rows()).map(feasible).collect()
 }
 
 /// The largest feasible potential of one row: `min_j (c_j - g_j)`, lowered by units in the last place until

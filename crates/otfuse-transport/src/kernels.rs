@@ -105,6 +105,54 @@ impl Kernels {
         });
     }
 
+    /// `min_j values_j`.
+    pub(crate) fn lowest(self, values: &[f64]) -> f64 {
+        self.arch.dispatch(|| {
+            let mut best = [f64::INFINITY; LANES];
+            let parts = values.chunks_exact(LANES);
+            let tail = parts.remainder().iter().fold(f64::INFINITY, |best, &value| smaller(value, best));
+            for part in parts {
+                for lane in 0..LANES {
+                    best[lane] = smaller(part[lane], best[lane]);
+                }
+            }
+            best.into_iter().fold(tail, smaller)
+        })
+    }
+
+    /// `lowest_j = min(lowest_j, values_j - by)`.
+    pub(crate) fn lower_by(self, values: &[f64], by: f64, lowest: &mut [f64]) {
+        self.arch.dispatch(|| lowest.iter_mut().zip(values).for_each(|(low, value)| *low = smaller(value - by, *low)));
+    }
+
+    /// `sum_j (values_j - mean)^2`.
+    pub(crate) fn squared_excess(self, values: &[f64], mean: f64) -> f64 {
+        self.arch.dispatch(|| {
+            let mut sums = [0.0; LANES];
+            let parts = values.chunks_exact(LANES);
+            let tail: f64 = parts.remainder().iter().map(|value| (value - mean) * (value - mean)).sum();
+            for part in parts {
+                for lane in 0..LANES {
+                    sums[lane] += (part[lane] - mean) * (part[lane] - mean);
+                }
+            }
+            sums.into_iter().sum::<f64>() + tail
+        })
+    }
+
+    /// `into_j += values_j - mean`.
+    pub(crate) fn add_excess(self, values: &[f64], mean: f64, into: &mut [f64]) {
+        self.arch.dispatch(|| into.iter_mut().zip(values).for_each(|(into, value)| *into += value - mean));
+    }
+
+    /// `values_j = exp(values_j)`; returns the sum. No value may exceed 700.
+    pub(crate) fn exponentiate(self, values: &mut [f64]) -> f64 {
+        self.arch.dispatch(|| {
+            values.iter_mut().for_each(|value| *value = exponential(*value));
+            values.iter().sum()
+        })
+    }
+
     /// `minima_k = min(minima_k, min_j values_j)` over the `j` that leave the remainder `k`, for as many remainders as
     /// there are minima. The last, incomplete part of `values` is left out.
     pub(crate) fn interleaved_minima(self, values: &[f64], minima: &mut [f64]) {
@@ -117,20 +165,32 @@ impl Kernels {
 
     /// The `j` with `values_j <= bound`, ascending; false, and not all of them, where there are more than `most`.
     pub(crate) fn positions_up_to(self, values: &[f64], bound: f64, most: usize, into: &mut Vec<u32>) -> bool {
-        self.arch.dispatch(|| {
+        let start = into.len();
+        // Written past the end and then cut, so that nothing depends on what was found.
+        into.resize(start + most.min(values.len()) + LANES, 0);
+        let mut found = start;
+        let fits = self.arch.dispatch(|| {
             for (part, values) in values.chunks(LANES).enumerate() {
                 // Without short circuit, so that it vectorises.
                 if !values.iter().fold(false, |found, x| found | (*x <= bound)) {
                     continue;
                 }
-                let start = (part * LANES) as u32;
-                into.extend((start..).zip(values).filter(|(_, value)| **value <= bound).map(|(at, _)| at));
-                if into.len() > most {
+                let first = (part * LANES) as u32;
+                let room = &mut into[found..found + LANES];
+                let mut count = 0;
+                for (lane, value) in values.iter().enumerate() {
+                    room[count & (LANES - 1)] = first + lane as u32;
+                    count += usize::from(*value <= bound);
+                }
+                found += count;
+                if found - start > most {
                     return false;
                 }
             }
             true
-        })
+        });
+        into.truncate(found);
+        fits
     }
 
     /// The `j` with `c_j - v_j - shift < distance_j`, ascending.
@@ -145,18 +205,6 @@ impl Kernels {
                 }
                 let start = (part * LANES) as u32;
                 into.extend((start..).zip(entries()).filter(|(_, near)| *near).map(|(at, _)| at));
-            }
-        });
-    }
-
-    /// Where `c_j < lowest_j`, sets `lowest_j` to it and `argument_j` to `row`.
-    pub(crate) fn lower<T: CostValue>(self, c: &[T], row: f64, lowest: &mut [f64], argument: &mut [f64]) {
-        self.arch.dispatch(|| {
-            for ((&c, low), argument) in c.iter().zip(lowest).zip(argument) {
-                let c: f64 = c.into();
-                let closer = c < *low;
-                *low = if closer { c } else { *low };
-                *argument = if closer { row } else { *argument };
             }
         });
     }

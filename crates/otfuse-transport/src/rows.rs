@@ -20,6 +20,9 @@ pub(crate) trait Rows: Sync {
     /// Rows that are best asked for at once.
     fn tile(&self) -> usize;
 
+    /// Whether a row can be had for the time that reading it takes.
+    fn is_stored(&self) -> bool;
+
     /// Columns of a row that are best remembered, so that it need not be read again.
     fn shortlist(&self) -> usize;
 
@@ -43,8 +46,12 @@ impl<T: CostValue> Rows for CostMatrix<T> {
         self.rows()
     }
 
+    fn is_stored(&self) -> bool {
+        true
+    }
+
     fn shortlist(&self) -> usize {
-        64
+        32
     }
 
     fn rows<'a>(&'a self, rows: Range<usize>, _: &'a mut Vec<T>) -> &'a [T] {
@@ -85,6 +92,10 @@ impl Rows for ComputedCosts<'_> {
 
     fn tile(&self) -> usize {
         TILE
+    }
+
+    fn is_stored(&self) -> bool {
+        false
     }
 
     fn shortlist(&self) -> usize {

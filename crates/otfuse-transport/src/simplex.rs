@@ -17,6 +17,7 @@ use crate::certificate::feasible_rows;
 use crate::cost::CostMatrix;
 use crate::error::TransportError;
 use crate::kernels::Kernels;
+use crate::masses::Masses;
 use crate::plan::{SparsePlan, TransportPlan};
 use crate::problem::Problem;
 use crate::solution::{Potentials, Solution, Termination};
@@ -38,16 +39,14 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
         Some(prices) => support.columns.iter().map(|&column| prices[column]).collect(),
         None => start::cheapest(&support.cost),
     };
-    let arcs = start::greedy(&support.cost, prices, &masses.row_units, &masses.column_units);
+    let (row_units, column_units) = masses.perturbed(tree::ROOT_COLUMN);
+    let arcs = start::greedy(&support.cost, prices, &row_units, &column_units);
     let mut tree = Tree::new(&support.cost, &arcs);
     let termination = optimise(&support.cost, &mut tree, problem.stop())?;
     let (rows, columns) = problem.cost().shape();
     let mut entries = Vec::with_capacity(arcs.len());
     for (row, column, flow) in tree.flows(&masses.a, &masses.b) {
-        // What rounding leaves on an arc that should carry nothing is no entry.
-        if flow > 1e-12 * masses.a[row].min(masses.b[column]) {
-            entries.push((support.rows[row], support.columns[column], flow * masses.scale));
-        }
+        entries.extend(masses.entry(&support, row, column, flow));
     }
     let plan = TransportPlan::Sparse(SparsePlan::new(rows, columns, entries)?);
     let g = support.extend_columns(problem.cost(), &tree.row_potential, &tree.column_potential);
@@ -111,52 +110,4 @@ impl Pricing {
         }
         best
     }
-}
-
-/// Masses in the units that the method computes with.
-struct Masses {
-    /// Masses of the rows, times `1 / scale`.
-    a: Vec<f64>,
-    /// Masses of the columns, times `1 / scale`.
-    b: Vec<f64>,
-    /// What turns `a`, `b` and their flows back into probabilities.
-    scale: f64,
-    /// Perturbed whole-numbered masses of the rows, all positive.
-    row_units: Vec<i64>,
-    /// Perturbed whole-numbered masses of the columns, of the same sum.
-    column_units: Vec<i64>,
-}
-
-impl Masses {
-    fn new<T: CostValue>(problem: &Problem<T>, support: &Support<'_, T>) -> Self {
-        let (n, m) = (support.a.len(), support.b.len());
-        let (a, b, scale) = if problem.a().is_uniform() && problem.b().is_uniform() {
-            // Whole numbers in the same ratio: all flows are then exact.
-            let divisor = greatest_common_divisor(n, m);
-            let (row, column) = ((m / divisor) as f64, (n / divisor) as f64);
-            (vec![row; n], vec![column; m], 1.0 / (row * n as f64))
-        } else {
-            (support.a.clone(), support.b.clone(), 1.0)
-        };
-        // As fine as the perturbed sum allows, a power of two.
-        let total = 1.0 / scale;
-        let bits = 60 - (n as f64 + 1.0).log2().ceil() as i32 - total.log2().ceil() as i32;
-        let unit = if scale == 1.0 { 2.0_f64.powi(bits) } else { 1.0 };
-        let whole = |masses: &[f64]| -> Vec<i64> { masses.iter().map(|x| ((x * unit) as i64).max(1)).collect() };
-        let (mut row_units, mut column_units) = (whole(&a), whole(&b));
-        let surplus = row_units.iter().sum::<i64>() - column_units.iter().sum::<i64>();
-        let (short, by) = if surplus > 0 { (&mut column_units, surplus) } else { (&mut row_units, -surplus) };
-        if let Some(largest) = short.iter_mut().max() {
-            *largest += by;
-        }
-        let perturbed = n as i64 + 1;
-        row_units.iter_mut().for_each(|units| *units = *units * perturbed + 1);
-        column_units.iter_mut().for_each(|units| *units *= perturbed);
-        column_units[tree::ROOT_COLUMN] += n as i64;
-        Self { a, b, scale, row_units, column_units }
-    }
-}
-
-fn greatest_common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

@@ -1,6 +1,6 @@
 //! Shortest augmenting paths.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{FREE, State};
@@ -9,41 +9,31 @@ use crate::stop::Stop;
 
 /// Searches after which the work of all is estimated.
 const TRIAL: usize = 8;
+/// Columns of a list that are looked at at once, at least.
+const STEP: usize = 4;
 
-/// What Dijkstra's algorithm meets next: a column at its distance, or the columns that are not on the list of a row, of
-/// which none is nearer than this.
-#[derive(Clone, Copy, PartialEq)]
-struct Event {
-    distance: f64,
-    /// A column, or `n` plus a row.
-    node: usize,
-}
+/// What Dijkstra's algorithm meets next: a column at its distance, or the columns that a row has not shown yet, of which
+/// none is nearer than this. Distances are not negative, so their bits order as they do; then the node: a column, or `n`
+/// plus a row.
+type Event = Reverse<u128>;
 
-impl Eq for Event {}
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.distance.total_cmp(&other.distance).then(self.node.cmp(&other.node))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+fn event(distance: f64, node: usize) -> Event {
+    Reverse(u128::from(distance.to_bits()) << 64 | node as u128)
 }
 
 /// The state of a search, kept between searches for its memory.
 struct Search {
     /// Of the columns: infinite where not reached, `-inf` where done.
     distance: Vec<f64>,
-    /// The row before every column.
-    via: Vec<usize>,
+    /// The row before every column, and the cost between them.
+    via: Vec<(usize, f64)>,
     /// The columns whose distance was set.
     touched: Vec<usize>,
     /// What is subtracted from a row's reduced costs to have distances.
     shift: Vec<f64>,
-    events: BinaryHeap<Reverse<Event>>,
+    /// How much of a row's list was looked at.
+    next: Vec<u32>,
+    events: BinaryHeap<Event>,
     /// The columns that are done and their distances.
     done: Vec<(usize, f64)>,
     /// The nearest free column so far.
@@ -57,9 +47,10 @@ impl Search {
     fn new(n: usize) -> Self {
         Self {
             distance: vec![f64::INFINITY; n],
-            via: vec![FREE; n],
+            via: vec![(FREE, 0.0); n],
             touched: Vec::new(),
             shift: vec![0.0; n],
+            next: vec![0; n],
             events: BinaryHeap::new(),
             done: Vec::new(),
             end: FREE,
@@ -79,7 +70,7 @@ impl Search {
 
     /// An arc to `column`, over `row`, of the given length from the start.
     #[inline]
-    fn reach(&mut self, row: usize, column: usize, distance: f64, free: bool) {
+    fn reach(&mut self, row: usize, column: usize, cost: f64, distance: f64, free: bool) {
         if distance >= self.distance[column] || distance >= self.length {
             return;
         }
@@ -87,11 +78,11 @@ impl Search {
             self.touched.push(column);
         }
         self.distance[column] = distance;
-        self.via[column] = row;
+        self.via[column] = (row, cost);
         if free {
             (self.end, self.length) = (column, distance);
         } else {
-            self.events.push(Reverse(Event { distance, node: column }));
+            self.events.push(event(distance, column));
         }
     }
 }
@@ -117,9 +108,9 @@ impl<R: Rows> State<'_, R> {
             }
             let mut column = search.end;
             while column != FREE {
-                let row = search.via[column];
+                let (row, cost) = search.via[column];
                 let next = self.column_of[row];
-                self.link(row, column);
+                self.link(row, column, cost);
                 column = if row == start { FREE } else { next };
             }
         }
@@ -129,58 +120,77 @@ impl<R: Rows> State<'_, R> {
     /// Dijkstra's algorithm from a free row to the nearest free column.
     fn search(&mut self, start: usize, search: &mut Search) {
         let n = self.price.len();
-        search.shift[start] = 0.0;
-        self.scan(start, search);
-        while let Some(Reverse(Event { distance, node })) = search.events.pop() {
+        (search.shift[start], search.next[start]) = (self.lowest(start), 0);
+        self.scan(start, 0.0, search);
+        while let Some(Reverse(event)) = search.events.pop() {
+            let (distance, node) = (f64::from_bits((event >> 64) as u64), event as u64 as usize);
             if distance >= search.length {
                 break;
             }
             if node >= n {
-                self.extend_list(node - n);
-                self.scan(node - n, search);
+                let row = node - n;
+                if search.next[row] as usize == self.lists[row].entries.len() {
+                    self.extend_list(row);
+                    search.next[row] = 0;
+                }
+                self.scan(row, distance, search);
             } else if distance == search.distance[node] {
                 search.distance[node] = f64::NEG_INFINITY;
                 search.done.push((node, distance));
                 let row = self.row_of[node];
-                search.shift[row] = self.reduced_cost(row, node) - distance;
-                self.scan(row, search);
+                search.shift[row] = self.cost_of[row] - self.price[node] - distance;
+                search.next[row] = 0;
+                self.scan(row, distance, search);
             }
         }
     }
 
-    /// Reaches the columns of a row that are on its list, and makes an event of the others.
-    fn scan(&mut self, row: usize, search: &mut Search) {
+    /// Reaches the columns of a row that may be as near as `now`, and makes an event of the others.
+    fn scan(&mut self, row: usize, now: f64, search: &mut Search) {
         let shift = search.shift[row];
         let list = &self.lists[row];
         if list.crowded {
             let costs = self.source.row(row, &mut self.scratch);
             let mut crowd = std::mem::take(&mut search.crowd);
-            self.kernels.nearer(costs, &self.price, shift, &search.distance, &mut crowd);
+            self.readers.kernels.nearer(costs, &self.price, shift, &search.distance, &mut crowd);
             for &column in &crowd {
                 let column = column as usize;
-                let distance = costs[column].into() - self.price[column] - shift;
-                search.reach(row, column, distance, self.row_of[column] == FREE);
+                let cost = costs[column].into();
+                let distance = (cost - self.price[column] - shift).max(now);
+                search.reach(row, column, cost, distance, self.row_of[column] == FREE);
             }
             search.crowd = crowd;
             return;
         }
-        for (&column, &cost) in list.columns.iter().zip(&list.costs) {
-            let column = column as usize;
-            search.reach(row, column, cost.into() - self.price[column] - shift, self.row_of[column] == FREE);
-        }
-        let others = list.bound - shift;
+        let mut at = search.next[row] as usize;
+        let soon = at + STEP;
+        let others = loop {
+            let Some(entry) = list.entries.get(at) else {
+                break list.bound - shift;
+            };
+            let nearest = entry.base - shift;
+            if nearest >= search.length || (at >= soon && nearest > now) {
+                break nearest;
+            }
+            at += 1;
+            let column = entry.column as usize;
+            // Rounding must not lead back.
+            let distance = (entry.cost - self.price[column] - shift).max(now);
+            search.reach(row, column, entry.cost, distance, self.row_of[column] == FREE);
+        };
+        search.next[row] = at as u32;
         if others < search.length {
-            search.events.push(Reverse(Event { distance: others, node: self.price.len() + row }));
+            search.events.push(event(others.max(now), self.price.len() + row));
         }
     }
 
-    /// The reduced cost of a row's column.
-    fn reduced_cost(&mut self, row: usize, column: usize) -> f64 {
+    /// The lowest reduced cost of a row, or less.
+    fn lowest(&mut self, row: usize) -> f64 {
         let list = &self.lists[row];
-        let cost = match list.columns.binary_search(&(column as u32)) {
-            Ok(at) => list.costs[at],
-            Err(_) => self.source.row(row, &mut self.scratch)[column],
-        };
-        cost.into() - self.price[column]
+        if list.crowded {
+            let costs = self.source.row(row, &mut self.scratch);
+            return self.readers.kernels.minimum(costs, &self.price);
+        }
+        list.entries.first().map_or(list.bound, |entry| entry.base)
     }
 }

@@ -1,0 +1,104 @@
+//! What a few rows tell of all.
+
+use super::soft::Soft;
+use crate::kernels::Kernels;
+use crate::rows::Rows;
+
+/// Problems below this size are solved before a sample tells anything.
+const SMALL: usize = 96;
+/// Rows that are looked at, at most.
+const ROWS: usize = 32;
+/// One of so many rows is looked at, at most.
+const PART: usize = 16;
+/// The lowest costs of a row that are compared.
+const LOWEST: usize = 8;
+/// Parts of a row whose minima are taken for its lowest costs.
+const PARTS: usize = 64;
+
+/// Where to start from.
+pub(super) enum Start {
+    /// Nearly every row has a column that is far cheaper than all others.
+    Outliers,
+    /// Many columns are the cheapest of a row.
+    Flat,
+    /// Neither: prices from an iteration of Sinkhorn's algorithm.
+    Soft(Soft),
+}
+
+/// Reads some rows.
+pub(super) fn look<R: Rows>(costs: &R) -> Start {
+    let n = costs.shape().0;
+    if n < SMALL {
+        return Start::Flat;
+    }
+    let kernels = Kernels::new();
+    let mut scratch = Vec::new();
+    let looked_at = ROWS.min(n / PART);
+    let rows = || (0..looked_at).map(|at| (2 * at + 1) * n / (2 * looked_at));
+    let nothing = vec![0.0; n];
+    let (mut outliers, mut ties) = (0, 0);
+    let mut means = vec![0.0; n];
+    let mut spread = 0.0;
+    let mut plain = 0.0;
+    let mut reduced = Vec::new();
+    for row in rows() {
+        let costs = costs.row(row, &mut scratch);
+        let lowest = lowest(kernels, costs, &nothing, &mut reduced);
+        outliers += usize::from(lowest[1] - lowest[0] > 2.0 * (lowest[LOWEST - 1] - lowest[1]));
+        ties += usize::from(lowest[1] == lowest[0]);
+        plain += mean_excess(&lowest);
+        let mean = kernels.sum(&reduced) / n as f64;
+        spread += kernels.squared_excess(&reduced, mean) / n as f64;
+        kernels.add_excess(&reduced, mean, &mut means);
+    }
+    if 4 * outliers >= 3 * looked_at {
+        return Start::Outliers;
+    }
+    if 4 * ties >= looked_at {
+        return Start::Flat;
+    }
+    let count = looked_at as f64;
+    means.iter_mut().for_each(|mean| *mean /= count);
+    // Means of columns without an effect of their own vary as means of so many costs do.
+    let between = kernels.squared_excess(&means, 0.0) / n as f64;
+    let rough = between * count > 3.0 * (spread / count);
+    let (prices, excess) = if rough {
+        let mut sum = 0.0;
+        for row in rows() {
+            sum += mean_excess(&lowest(kernels, costs.row(row, &mut scratch), &means, &mut reduced));
+        }
+        (means, sum / count)
+    } else {
+        (nothing, plain / count)
+    };
+    let temperature = if rough { 0.25 } else { 0.5 } * excess;
+    if temperature.is_normal() && (1.0 / temperature).is_normal() {
+        Start::Soft(Soft { prices, temperature, rough })
+    } else {
+        Start::Flat
+    }
+}
+
+/// About the lowest reduced costs, ascending: the lowest is; leaves all of them in `reduced`.
+fn lowest<T: crate::value::CostValue>(
+    kernels: Kernels,
+    costs: &[T],
+    prices: &[f64],
+    reduced: &mut Vec<f64>,
+) -> [f64; LOWEST] {
+    kernels.difference(costs, prices, reduced);
+    let mut minima = [f64::INFINITY; PARTS];
+    kernels.interleaved_minima(reduced, &mut minima);
+    for (low, &value) in minima.iter_mut().zip(reduced.chunks_exact(PARTS).remainder()) {
+        *low = low.min(value);
+    }
+    minima.select_nth_unstable_by(LOWEST, f64::total_cmp);
+    let mut found = [0.0; LOWEST];
+    found.copy_from_slice(&minima[..LOWEST]);
+    found.sort_unstable_by(f64::total_cmp);
+    found
+}
+
+fn mean_excess(lowest: &[f64; LOWEST]) -> f64 {
+    lowest.iter().map(|value| value - lowest[0]).sum::<f64>() / LOWEST as f64
+}
