@@ -30,6 +30,9 @@ fn choices(input: ParseStream<'_>) -> syn::Result<Vec<Item>> {
         let variant = input.parse()?;
         input.parse::<Token![=]>()?;
         input.parse::<LitStr>()?;
+        while input.parse::<Option<Token![|]>>()?.is_some() {
+            input.parse::<LitStr>()?;
+        }
         Ok(variant)
     };
     let variants = variants.parse_terminated(variant, Token![,])?.into_iter();
