@@ -188,6 +188,7 @@ impl FusePlan {
         };
         drop(activations);
         let align = aligned.alignment_time.as_secs_f64();
+        let aligned = group.measured(aligned, weights, plan, samples, context)?;
         clock.lap();
         let merge = plan.merging();
         let alignments = aligned.alignments.clone();
