@@ -38,14 +38,10 @@ WITH = [
     ("default with ridge 1", "--ridge 1"),
     ("default: activations behind the nonlinearity, least squares", ""),
 ]
-FISHER = [(f"fisher, epsilon {value}", f"--merge fisher --parameter epsilon={value}") for value in (1e-6, 1e-3, 0.1, 1)]
-REGMEAN = [(f"regmean, alpha {value}", f"--merge regmean --parameter alpha={value}") for value in (0, 0.1, 0.5, 0.9, 1)]
-MERGES = [
-    (f"{name}, {matched}, no repair", f"{options} --mode {matched} --repair none")
-    for matched in ("weights", "activations")
-    for name, options in [("mean", ""), *FISHER, *REGMEAN]
-]
-MERGES += [(f"{merge}, least squares", f"--merge {merge}") for merge in ("mean", "fisher", "regmean")]
+FISHER = [(f"fisher, epsilon {value}", f"--merge fisher --parameter epsilon={value}") for value in (1e-3, 0.1, 1)]
+REGMEAN = [(f"regmean, alpha {value}", f"--merge regmean --parameter alpha={value}") for value in (0.1, 0.5, 0.9, 1)]
+MERGES = [(f"{name}, no repair", f"{options} --repair none") for name, options in [("mean", ""), *REGMEAN, *FISHER]]
+MERGES += [(f"{merge}, least squares", f"--merge {merge}") for merge in ("mean", "regmean", "fisher")]
 
 
 def pairs(shared, cifar10):

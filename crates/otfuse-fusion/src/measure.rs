@@ -54,12 +54,8 @@ impl Measurements {
         let models = || self.models.iter().map(Option::as_ref);
         match self.kind {
             Statistics::Fisher if models().flatten().any(|model| model.information.contains_key(&id)) => {
-                let part = |model: Option<&'_ OfModel>| {
-                    let found = model?.information.get(&id)?;
-                    Some((found.values.get(elements.clone())?, found.mean))
-                };
-                let part = |model| part(model).map(|(values, mean)| Information { values, mean });
-                Measured::Fisher(models().map(|model| part(model).unwrap_or_default()).collect())
+                let parts = models().map(|model| Some(model?.information.get(&id)?.part(elements)));
+                Measured::Fisher(parts.map(Option::unwrap_or_default).collect())
             }
             Statistics::Gram => match models().flatten().find_map(|model| model.inputs.get(&id)) {
                 Some(Inputs { output_axis, .. }) => {
@@ -153,6 +149,10 @@ impl Diagonal {
     fn of(values: Vec<f32>) -> Self {
         let mean = values.iter().copied().map(f64::from).sum::<f64>() / values.len().max(1) as f64;
         Self { values, mean }
+    }
+
+    fn part(&self, elements: &Range<usize>) -> Information<'_> {
+        Information { values: self.values.get(elements.clone()).unwrap_or_default(), mean: self.mean }
     }
 }
 

@@ -35,17 +35,18 @@ fn model(name: &str, graph: &Graph) -> Model {
     Model::of_onnx(name, bytes.to_vec()).expect("a network")
 }
 
-fn waves(count: usize, size: usize) -> Vec<f32> {
-    (0..count * size).map(|index| (0.37 * index as f32 + 3.0 * (0.011 * index as f32).sin()).sin()).collect()
+fn noise(count: usize) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(99);
+    (0..count).map(|_| random.next_u32() as f32 / (1 << 31) as f32 - 1.0).collect()
 }
 
 fn samples(shape: &[usize], count: usize) -> Samples {
-    let values = waves(count, shape.iter().product());
-    Samples::from_floats("waves", shape.to_vec(), values, vec![0; count], 10).expect("samples")
+    let values = noise(count * shape.iter().product::<usize>());
+    Samples::from_floats("noise", shape.to_vec(), values, vec![0; count], 10).expect("samples")
 }
 
 fn outputs(graph: &Graph, shape: &[usize]) -> Vec<f32> {
-    let batch = Tensor::from_f32(&[&[6], shape].concat(), waves(6, shape.iter().product()));
+    let batch = Tensor::from_f32(&[&[6], shape].concat(), noise(6 * shape.iter().product::<usize>()));
     let name = graph.value(graph.inputs()[0]).name.clone();
     run_graph(graph, [(name, batch)].into(), &Host::default()).expect("runs")[0].1.to_f32().expect("floats")
 }

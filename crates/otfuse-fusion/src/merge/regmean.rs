@@ -111,7 +111,7 @@ impl Solving<'_> {
             }
         }
         for Group { left, right } in &mut groups {
-            (0..depth).filter(|at| left[at * depth + at] <= 0.0).for_each(|at| left[at * depth + at] = 1.0);
+            left.iter_mut().step_by(depth + 1).filter(|entry| **entry <= 0.0).for_each(|entry| *entry = 1.0);
             cholesky::factor(left, depth).ok_or_else(|| self.undetermined())?;
             cholesky::solve(left, depth, right, width);
         }

@@ -37,10 +37,11 @@ pub trait Runner {
     /// observer that stopped the work.
     fn fisher(
         &self,
-        _graph: &Graph,
-        _seed: u64,
-        _observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+        graph: &Graph,
+        seed: u64,
+        observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<BTreeMap<ValueId, Vec<f32>>, RunError> {
+        let _ = (graph, seed, observe);
         Err("what runs the networks computes no gradients".into())
     }
 }
