@@ -256,7 +256,7 @@ fn methods_that_know_of_samples_merge_networks_of_any_form_by_file_and_by_option
     }
     let (a, b) = (path("1.pt"), path("2.pt"));
     let accuracy = |out: &str| {
-        let (code, stdout, stderr) = otfuse(&["evaluate", out, "--arch", "mlp", "--data", "digits", "--json"]);
+        let (code, stdout, stderr) = otfuse(&["eval", out, "--arch", "mlp", "--data", "digits", "--json"]);
         assert_eq!(code, 0, "{stderr}");
         let report: Value = serde_json::from_str(&stdout).unwrap();
         report["models"][0]["accuracy"].as_f64().unwrap()
@@ -282,9 +282,9 @@ fn methods_that_know_of_samples_merge_networks_of_any_form_by_file_and_by_option
         let (code, _, stderr) = otfuse(&[&fuse[..], &wrong].concat());
         assert!(code == 2 && stderr.contains("weight"), "{stderr}");
     }
-    // Language models: folders of Hugging Face, the next token.
+    // Language models: folders of Hugging Face, the next of 12 tokens.
     let text = path("text.txt");
-    fs::write(&text, "the cat sat on the mat and the dog sat on the log. ".repeat(40)).unwrap();
+    fs::write(&text, "a bad cab had a bead. ".repeat(80)).unwrap();
     let models = golden().join("models");
     for method in ["fisher", "regmean"] {
         let out = path(method);

@@ -12,6 +12,11 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 const BOTH: [MergeName; 2] = [MergeName::Fisher, MergeName::RegMean];
 
+/// A number from -1 to 1.
+fn uniform(random: &mut ChaCha8Rng) -> f32 {
+    random.next_u32() as f32 / 2_147_483_648.0 - 1.0
+}
+
 /// A network with other weights; variances stay positive.
 fn changed(graph: &Graph, amount: f32, seed: u64) -> Graph {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -21,7 +26,7 @@ fn changed(graph: &Graph, amount: f32, seed: u64) -> Graph {
     for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id)) {
         let values = tensor.to_f32().expect("floats");
         let size = (values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32).sqrt().max(0.1);
-        let mut next = || amount * size * (random.next_u32() as f32 / (1 << 31) as f32 - 1.0);
+        let mut next = || amount * size * uniform(&mut random);
         let positive = variances.contains(&id);
         let made = values.iter().map(|value| if positive { value * next().exp() } else { value + next() });
         editor.set_tensor(id, Tensor::from_f32(tensor.shape(), made.collect()));
@@ -37,7 +42,7 @@ fn model(name: &str, graph: &Graph) -> Model {
 
 fn noise(count: usize) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(99);
-    (0..count).map(|_| random.next_u32() as f32 / (1 << 31) as f32 - 1.0).collect()
+    (0..count).map(|_| uniform(&mut random)).collect()
 }
 
 fn samples(shape: &[usize], count: usize) -> Samples {
@@ -123,7 +128,7 @@ fn a_model_without_weight_has_no_part() {
 /// `x W' V'`, from 6 numbers by 5 to 3.
 fn linear_network(seed: u64) -> Graph {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut table = |count: usize| (0..count).map(|_| random.next_u32() as f32 / (1 << 31) as f32 - 1.0).collect();
+    let mut table = |count: usize| (0..count).map(|_| uniform(&mut random)).collect();
     let mut b = GraphBuilder::new("linear");
     let x = b.input("x", &[None, Some(6)]);
     let first = b.initializer("first", Tensor::from_f32(&[5, 6], table(30)));
