@@ -38,6 +38,10 @@ WITH = [
     ("default with ridge 1", "--ridge 1"),
     ("default: activations behind the nonlinearity, least squares", ""),
 ]
+FISHER = [(f"fisher, epsilon {value}", f"--merge fisher --parameter epsilon={value}") for value in (1e-3, 0.1, 1)]
+REGMEAN = [(f"regmean, alpha {value}", f"--merge regmean --parameter alpha={value}") for value in (0.1, 0.5, 0.9, 1)]
+MERGES = [(f"{name}, no repair", f"{options} --repair none") for name, options in [("mean", ""), *REGMEAN, *FISHER]]
+MERGES += [(f"{merge}, least squares", f"--merge {merge}") for merge in ("mean", "regmean", "fisher")]
 
 
 def pairs(shared, cifar10):
@@ -64,7 +68,7 @@ def main():
     parser.add_argument("--pairs", default="mlp,noniid2,noniid4,noniid8,vgg11,resnet20")
     parser.add_argument("--split", choices=["select", "test"], default="select")
     parser.add_argument("--limit", type=int, help="samples to measure on")
-    parser.add_argument("--only", choices=["without", "with", "default"], help="only these settings")
+    parser.add_argument("--only", choices=["without", "with", "default", "merges"], help="only these settings")
     arguments = parser.parse_args()
 
     def otfuse(*command):
@@ -77,6 +81,8 @@ def main():
     settings = [(name, options, False) for name, options in WITHOUT] + [(name, options, True) for name, options in WITH]
     if arguments.only == "default":
         settings = [setting for setting in settings if not setting[1]]
+    elif arguments.only == "merges":
+        settings = [(name, options, True) for name, options in MERGES]
     elif arguments.only:
         settings = [setting for setting in settings if setting[2] == (arguments.only == "with")]
     all_pairs = pairs(arguments.shared, arguments.cifar10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import otfuse
 import pytest
 from conftest import command, perceptron
@@ -82,6 +83,20 @@ def test_with_an_alignment_it_is_a_fusion(folder: Path) -> None:
     assert of_each.onnx() == fused.onnx()
     of_all = otfuse.fuse(networks, effort="quick", merge="ties", parameters={"weight": 0.5, "density": 0.5})
     assert of_all.onnx() == fused.onnx()
+
+
+@pytest.mark.parametrize("method", ["fisher", "regmean"])
+def test_merges_that_know_of_samples_need_some(method: str, folder: Path) -> None:
+    networks = [folder / "a.onnx", folder / "b.onnx"]
+    with pytest.raises(otfuse.InputError, match="needs samples") as found:
+        otfuse.fuse(networks, merge=method)
+    assert "samples" in found.value.hint
+    data = folder / "x.npz"
+    np.savez(data, x=np.random.default_rng(0).standard_normal((40, 6), dtype=np.float32))
+    fused = otfuse.fuse(networks, merge=method, samples=f"npz:{data}", repair="none")
+    config = {"merge_method": method, "models": [{"model": str(path)} for path in networks], "alignment": {"repair": "none"}}
+    otfuse.merge(config, folder / "of_file.onnx", samples=f"npz:{data}")
+    assert (folder / "of_file.onnx").read_bytes() == fused.onnx()
 
 
 @pytest.mark.parametrize(

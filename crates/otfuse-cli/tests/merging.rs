@@ -179,6 +179,8 @@ fn what_does_not_fit_is_refused_by_its_place_and_nothing_is_written() {
             &["made of each other"],
         ),
         ("gate_mode: hidden\nmerge_method: linear\nexperts: []\nmodels: [{model: a}]".into(), &["gate_mode"]),
+        (format!("merge_method: fisher\n{two}"), &["fisher needs to know", "`alignment: {}`", "--data", "--merge fisher"]),
+        (format!("merge_method: regmean\n{two}\nalignment: {{}}"), &["--merge regmean needs samples", "--data"]),
         ("merge_method: [".into(), &["not valid YAML"]),
         (String::new(), &["empty file"]),
     ] {
@@ -241,6 +243,59 @@ fn with_alignment_any_method_merges_networks_of_their_own_seeds() {
     settings.refuses(&text("nearswap", ""), &["expected t"]);
     settings.refuses(&text("slerp", "parameters: {density: 0.5}"), &["density", "slerp"]);
     settings.refuses(&text("passthrough", ""), &["aligned networks"]);
+}
+
+#[test]
+fn methods_that_know_of_samples_merge_networks_of_any_form_by_file_and_by_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for seed in ["1", "2"] {
+        let train = ["train", "mlp:16", "--data", "digits", "--epochs", "3", "--seed", seed, "-o"];
+        let (code, _, stderr) = otfuse(&[&train[..], &[&path(&format!("{seed}.pt"))]].concat());
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let (a, b) = (path("1.pt"), path("2.pt"));
+    let accuracy = |out: &str| {
+        let (code, stdout, stderr) = otfuse(&["eval", out, "--arch", "mlp", "--data", "digits", "--json"]);
+        assert_eq!(code, 0, "{stderr}");
+        let report: Value = serde_json::from_str(&stdout).unwrap();
+        report["models"][0]["accuracy"].as_f64().unwrap()
+    };
+    for method in ["fisher", "regmean"] {
+        let (by_option, by_file) = (path(&format!("{method}.pt")), path(&format!("{method}-file.pt")));
+        let common = ["--data", "digits", "--samples", "200", "--repair", "none", "-o"];
+        let fuse = ["fuse", &a, &b, "--arch", "mlp", "--merge", method];
+        let (code, _, stderr) = with_threads("1", &[&fuse[..], &common, &[&by_option]].concat());
+        assert_eq!(code, 0, "{stderr}");
+        let text = format!(
+            "merge_method: {method}\nmodels: [{{model: {a}}}, {{model: {b}}}]\narch: mlp\nalignment: {{repair: none, samples: 200}}"
+        );
+        let file = path("settings.yml");
+        fs::write(&file, text).unwrap();
+        let (code, _, stderr) = with_threads("3", &["fuse", &file, "--data", "digits", "-o", &by_file]);
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(fs::read(&by_option).unwrap(), fs::read(&by_file).unwrap(), "{method}");
+        assert!(accuracy(&by_option) > 0.5, "{method}: {}", accuracy(&by_option));
+        let (code, _, stderr) = otfuse(&[&fuse[..], &["-o", &path("none.pt")]].concat());
+        assert!(code == 2 && stderr.contains("needs samples") && stderr.contains("--data"), "{stderr}");
+        let wrong = ["--data", "digits", "--parameter", "weight=-1", "-o", &path("none.pt")];
+        let (code, _, stderr) = otfuse(&[&fuse[..], &wrong].concat());
+        assert!(code == 2 && stderr.contains("weight"), "{stderr}");
+    }
+    // Language models: folders of Hugging Face, the next of 12 tokens.
+    let text = path("text.txt");
+    fs::write(&text, "a bad cab had a bead. ".repeat(80)).unwrap();
+    let models = golden().join("models");
+    for method in ["fisher", "regmean"] {
+        let out = path(method);
+        let (first, second) = (models.join("llama-far"), models.join("llama"));
+        let data = format!("text@8:{text}");
+        let arguments =
+            ["fuse", at(&first), at(&second), "--merge", method, "--data", &data, "--samples", "10", "-o", &out];
+        let (code, _, stderr) = otfuse(&arguments);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(Path::new(&out).join("model.safetensors").is_file());
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Alignments that were saved, put to work again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use otfuse_graph::GroupId;
@@ -39,6 +40,7 @@ impl Aligned {
             maps,
             is_of_sequences: false,
             rotated: BTreeSet::new(),
+            measurements: Arc::default(),
             alignments: alignments.to_vec(),
             alignment_time: Duration::ZERO,
         })

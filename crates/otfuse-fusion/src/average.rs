@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use crate::error::FusionError;
 use crate::map::GroupMap;
-use crate::merge::Merging;
+use crate::measure::Measurements;
+use crate::merge::{Merging, Statistics};
 use crate::networks::Networks;
 use crate::transform::Mapper;
 
@@ -19,20 +20,23 @@ const PIECE: usize = 1 << 21;
 
 /// The anchor's graph with every weight replaced by what the mapped weights of all models are merged to.
 ///
-/// `maps[k]` are the maps of model `k`; empty for the anchor itself and where nothing was aligned.
+/// `maps[k]` are the maps of model `k`; empty for the anchor itself and where nothing was aligned. Beside them stands what is known
+/// of samples.
 pub(crate) fn average(
     networks: &Networks,
-    maps: &[Vec<Option<GroupMap>>],
+    members: (&[Vec<Option<GroupMap>>], &Measurements),
     merge: &Merging,
     weights: &[f64],
     precision: Precision,
 ) -> Result<Graph, FusionError> {
     let anchor = networks.reference();
     let floats: Vec<ValueId> = anchor.initializers().map(|(id, _)| id).filter(|id| anchor.is_weight(*id)).collect();
-    let averaged: Vec<(ValueId, Tensor)> = floats
-        .par_iter()
-        .map(|&id| Ok((id, averaged(networks, maps, merge, weights, precision, id)?)))
-        .collect::<Result<_, FusionError>>()?;
+    let of = |&id: &ValueId| Ok((id, averaged(networks, members, merge, weights, precision, id)?));
+    let averaged: Vec<(ValueId, Tensor)> = match merge.method().needs() {
+        // A layer's equations are large: one after the other.
+        Statistics::Gram => floats.iter().map(of).collect::<Result<_, FusionError>>()?,
+        _ => floats.par_iter().map(of).collect::<Result<_, FusionError>>()?,
+    };
     let mut editor = GraphEditor::edit(anchor.clone());
     for (id, tensor) in averaged {
         editor.set_tensor(id, tensor);
@@ -43,7 +47,7 @@ pub(crate) fn average(
 /// One constant of the average: the anchor's own where it is no weight.
 pub(crate) fn averaged(
     networks: &Networks,
-    maps: &[Vec<Option<GroupMap>>],
+    (maps, measurements): (&[Vec<Option<GroupMap>>], &Measurements),
     merge: &Merging,
     weights: &[f64],
     precision: Precision,
@@ -66,12 +70,13 @@ pub(crate) fn averaged(
     };
     let active = || (0..weights.len()).filter(|&model| merge.asks_for(model, weights));
     let name = &anchor.value(id).name;
-    let merged = |shape: &[usize], values: &dyn Fn(usize) -> Vec<f32>| -> Result<Vec<f32>, FusionError> {
+    let merged = |shape: &[usize], first: usize, values: &dyn Fn(usize) -> Vec<f32>| -> Result<Vec<f32>, FusionError> {
         let aligned = |model: usize| {
             let values = values(model);
             if values.len() == shape.iter().product::<usize>() { Ok(values) } else { Err(shape_error(model)) }
         };
-        Ok(merge.tensor((name, shape), weights, &aligned)?.into_iter().map(|value| value as f32).collect())
+        let measured = measurements.of(id, &(first..first + shape.iter().product::<usize>()));
+        Ok(merge.tensor((name, shape), weights, measured, &aligned)?.into_iter().map(|value| value as f32).collect())
     };
     let rows = tensor.shape().first().copied().unwrap_or(1);
     let layouts = networks.groups().layouts(id);
@@ -79,7 +84,7 @@ pub(crate) fn averaged(
     let same_rows = active().all(|model| networks.tensor(model, id).shape().first() == Some(&rows));
     let whole = !merge.works_in_pieces() || !keeps_rows || !same_rows;
     if tensor.len() <= PIECE || whole || tensor.shape().len() < 2 {
-        let values = merged(tensor.shape(), &|model| mapped(networks, model, id, &maps[model]))?;
+        let values = merged(tensor.shape(), 0, &|model| mapped(networks, model, id, &maps[model]))?;
         return made(tensor.shape(), values, 0);
     }
     let (row, width) = (tensor.len() / rows, data_type.size());
@@ -87,7 +92,7 @@ pub(crate) fn averaged(
     let mut bytes = vec![0; tensor.len() * width];
     bytes.par_chunks_mut(step * row * width).enumerate().try_for_each(|(piece, into)| {
         let (first, count) = (piece * step, into.len() / (row * width));
-        let values = merged(&[count * row], &|model| {
+        let values = merged(&[count * row], first * row, &|model| {
             Mapper { networks, model, maps: &maps[model] }.mapped_rows(id, first..first + count, &|_| false).0
         })?;
         into.copy_from_slice(made(&[values.len()], values, first * row)?.bytes());

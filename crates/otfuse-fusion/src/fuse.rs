@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use otfuse_graph::{AxisLayout, Graph, GroupId, Tensor, ValueId};
@@ -16,6 +17,7 @@ use crate::consensus::realign_recorded;
 use crate::error::FusionError;
 use crate::map::GroupMap;
 use crate::matching::{Views, realign};
+use crate::measure::{Measurements, unmeasured};
 use crate::merge::Merging;
 use crate::networks::Networks;
 use crate::observer::{Observer, Progress};
@@ -51,7 +53,7 @@ pub struct Fusion {
 ///
 /// # Errors
 /// Weights that are not finite, settings out of range, activations that do not fit, unequal shapes without alignment, weights
-/// that the method of merging does not take; [`FusionError::Cancelled`] if the observer stopped the work.
+/// that the method of merging does not take, or a method that has to know of samples ([`Aligned::measured`]); [`FusionError::Cancelled`] if the observer stopped the work.
 pub fn fuse(
     networks: &Networks,
     settings: &Settings,
@@ -118,6 +120,8 @@ pub struct Aligned {
     /// What fusions of these are told; see [`Fusion`].
     pub(crate) is_of_sequences: bool,
     pub(crate) rotated: BTreeSet<GroupId>,
+    /// What is known of samples.
+    pub(crate) measurements: Arc<Measurements>,
     /// One alignment per model other than the anchor; none for a plain average.
     pub alignments: Vec<ModelAlignment>,
     /// Time spent aligning.
@@ -136,17 +140,26 @@ impl Aligned {
     /// One network of the aligned ones, with one weight per model; they should add up to 1.
     ///
     /// # Errors
-    /// Not one weight per model, or weights that the method of merging does not take; unequal shapes without alignment.
+    /// Not one weight per model, or weights that the method of merging does not take; unequal shapes without alignment; a method
+    /// that has to know of samples what was not [measured](Self::measured).
     pub fn average(&self, merge: &Merging, weights: &[f64]) -> Result<Graph, FusionError> {
         self.check(merge, weights)?;
-        average(&self.networks, &self.maps, merge, weights, Precision::Anchor)
+        average(&self.networks, self.members(), merge, weights, Precision::Anchor)
     }
 
     fn check(&self, merge: &Merging, weights: &[f64]) -> Result<(), FusionError> {
         if weights.len() != self.networks.len() {
             return Err(FusionError::Weights { expected: self.networks.len(), found: weights.to_vec() });
         }
-        merge.check(weights)
+        merge.check(weights)?;
+        let (needs, mut models) = (merge.method().needs(), 0..weights.len());
+        let is_known = |model: usize| !merge.asks_for(model, weights) || self.measurements.know(needs, model);
+        if models.all(is_known) { Ok(()) } else { Err(unmeasured(merge)) }
+    }
+
+    /// What the merged networks are made by.
+    fn members(&self) -> (&[Vec<Option<GroupMap>>], &Measurements) {
+        (&self.maps, &self.measurements)
     }
 
     /// The second half of [`fuse`]: the merged network with one weight per model, in memory, together with what a repair needs to know
@@ -157,7 +170,7 @@ impl Aligned {
     pub fn fused(&self, merge: &Merging, weights: &[f64]) -> Result<Fusion, FusionError> {
         let start = Instant::now();
         self.check(merge, weights)?;
-        let graph = average(&self.networks, &self.maps, merge, weights, Precision::Wide)?;
+        let graph = average(&self.networks, self.members(), merge, weights, Precision::Wide)?;
         Ok(Fusion {
             graph,
             alignments: self.alignments.clone(),
@@ -177,7 +190,8 @@ impl Aligned {
     /// As [`average`](Self::average).
     pub fn tensors(&self, ids: &[ValueId], merge: &Merging, weights: &[f64]) -> Result<Vec<Tensor>, FusionError> {
         self.check(merge, weights)?;
-        ids.par_iter().map(|&id| averaged(&self.networks, &self.maps, merge, weights, Precision::Anchor, id)).collect()
+        let of = |&id: &ValueId| averaged(&self.networks, self.members(), merge, weights, Precision::Anchor, id);
+        ids.par_iter().map(of).collect()
     }
 }
 
@@ -203,6 +217,7 @@ pub fn align_all(
             maps,
             is_of_sequences: false,
             rotated: BTreeSet::new(),
+            measurements: Arc::default(),
             alignments: Vec::new(),
             alignment_time: start.elapsed(),
         });
@@ -237,6 +252,7 @@ pub fn align_all(
         maps,
         is_of_sequences: false,
         rotated: BTreeSet::new(),
+        measurements: Arc::default(),
         alignments,
         alignment_time: start.elapsed(),
     })

@@ -33,6 +33,7 @@ mod latent;
 mod low_rank;
 mod map;
 mod matching;
+mod measure;
 pub mod merge;
 mod networks;
 mod normalization;

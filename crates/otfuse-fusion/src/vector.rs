@@ -22,6 +22,7 @@ impl Aligned {
             maps: like.iter().map(|&like| self.maps.get(like).cloned().unwrap_or_default()).collect(),
             is_of_sequences: self.is_of_sequences,
             rotated: self.rotated.clone(),
+            measurements: Default::default(),
             alignments: self.alignments.clone(),
             alignment_time: self.alignment_time,
         })

@@ -9,10 +9,21 @@ use otfuse_fusion::{
 };
 use otfuse_graph::{Graph, Tensor, ValueId};
 use otfuse_runtime::dataset::Dataset;
+#[cfg(feature = "training")]
+use otfuse_runtime::train::{Expectation, TrainError, Work, fisher_diagonal};
 use otfuse_runtime::{Executable, Host, RuntimeError, SampleLayout, fixed_batch_size, run_batched};
 
 /// Samples at once in a repair, where the network leaves the choice.
 const BATCH: usize = 100;
+
+/// Of at most so many classes all are gone through for the Fisher information, where that takes at most so many multiplications.
+#[cfg(feature = "training")]
+const EXACT_CLASSES: usize = 16;
+#[cfg(feature = "training")]
+const EXACT_WORK: f64 = 3e11;
+/// A pass forwards and backwards, in passes forwards.
+#[cfg(feature = "training")]
+const PASSES: f64 = 3.0;
 
 /// Why activations could not be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +105,8 @@ pub(crate) fn repaired(
     repair(networks, fusion, kind, runner.as_ref().map(|runner| runner as &dyn Runner), observe)
 }
 
-/// Runs networks on the samples of a data set on a host, for [`repair`](otfuse_fusion::repair()). Samples that do not
-/// fill a batch of a size that the network fixes are left out.
+/// Runs networks on the samples of a data set on a host, for [`repair`](otfuse_fusion::repair()) and for what methods of merging
+/// [measure](otfuse_fusion::Aligned::measured). Samples that do not fill a batch of a size that the network fixes are left out.
 pub struct SampleRunner<'a> {
     dataset: &'a Dataset,
     host: &'a Host,
@@ -125,6 +136,27 @@ impl Runner for SampleRunner<'_> {
     fn load(&self, graph: &Graph) -> Result<Box<dyn Loaded + '_>, RunError> {
         let executable = Executable::new(graph, self.host)?;
         Ok(Box::new(OnSamples { dataset: self.dataset, executable }))
+    }
+
+    #[cfg(feature = "training")]
+    fn fisher(
+        &self,
+        graph: &Graph,
+        seed: u64,
+        observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<BTreeMap<ValueId, Vec<f32>>, RunError> {
+        let work = Work::of(&Executable::new(graph, self.host)?, self.dataset)?;
+        let passes = EXACT_CLASSES as f64 * PASSES * self.dataset.len() as f64;
+        let expectation = match work.multiply_adds as f64 * passes <= EXACT_WORK {
+            true => Expectation::Exact { classes: EXACT_CLASSES },
+            false => Expectation::Drawn,
+        };
+        let mut observe = |done, total| observe(done, total).is_continue();
+        let found = fisher_diagonal(graph, self.dataset, (None, expectation), seed, self.host, &mut observe);
+        found.map_err(|error| match error {
+            TrainError::Runtime(error) => error.into(),
+            error => error.into(),
+        })
     }
 }
 

@@ -77,6 +77,10 @@ choices!(
         Median = "median",
         /// The mean without the ends
         TrimmedMean = "trimmed_mean",
+        /// The mean by how much each model depends on each weight, on samples
+        Fisher = "fisher",
+        /// Layers that say of each model's inputs what the model says, on samples
+        RegMean = "regmean",
     }
 );
 

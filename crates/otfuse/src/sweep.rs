@@ -113,6 +113,7 @@ fn swept(
     let turned = Turned::of(models, &group, &plan, context)?;
     let aligned = group.aligned_as(turned.as_ref(), &plan, &prepared, context)?;
     let plain = group.unaligned(&plan, context)?;
+    let plain = plain.map(|plain| group.measured(plain, &[1.0; 2], &plan, &prepared, context)).transpose()?;
     let merge = plan.merging();
 
     let mut points = Vec::with_capacity(weights.len());

@@ -101,7 +101,7 @@ def fuse(
     merge : str, t : float
         How aligned tensors become one: mean, slerp, nuslerp, multislerp, karcher, task_arithmetic, ties, dare_linear,
         dare_ties, della_linear, della, breadcrumbs, breadcrumbs_ties, model_stock, nearswap, arcee_fusion, sce, median,
-        trimmed_mean (docs/merging.md); the share of the second of two.
+        trimmed_mean, and with ``samples`` fisher and regmean (docs/merging.md); the share of the second of two.
     parameters : dict, or sequence of dicts
         What the merge is told, by name: ``{"density": 0.5}`` of all models, a list of such dicts of each, or
         ``{"all": .., "models": [..]}``. A value is a number, a list of numbers from the first layer to the last one, or

@@ -38,6 +38,8 @@ Merge = Literal[
     "sce",
     "median",
     "trimmed_mean",
+    "fisher",
+    "regmean",
 ]
 # A number, numbers from the first layer to the last one, or values by parts of names: {"filter": .., "value": ..}.
 Setting = float | Sequence[float] | Mapping[str, Any] | Sequence[Mapping[str, Any]]

@@ -33,6 +33,10 @@ impl Merge for Linear {
         true
     }
 
+    fn leaves_out_weightless(&self) -> bool {
+        true
+    }
+
     fn prepare<'a>(&self, tensor: &'a Operands<'a>) -> Result<Finish<'a>, FusionError> {
         let models = 0..tensor.models.len();
         let weights: Vec<f64> = models.map(|model| tensor.of_model(model, &WEIGHT)).collect();

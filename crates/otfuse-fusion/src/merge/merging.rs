@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::blocks::BLOCK;
+use super::measured::Measured;
 use super::operands::{Operands, Values};
 use super::parameters::{Numbers, Scope};
 use super::{Merge, check};
@@ -92,12 +93,17 @@ impl Merging {
 
     /// Whether a model has a part in every tensor.
     pub fn asks_for(&self, model: usize, weights: &[f64]) -> bool {
-        let is_weighted = self.choose.is_none() && self.method.name() == "linear";
+        let is_weighted = self.choose.is_none() && self.method.leaves_out_weightless();
         !is_weighted || weights[model] != 0.0
     }
 
-    /// One tensor of this name and shape, or a piece of it: `aligned` gives a model's values. Models that
-    /// [count for nothing](Self::asks_for) are not asked for.
+    /// The seed of random draws.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// One tensor of this name and shape, or a piece of it: `aligned` gives a model's values, and `measured` is what is known of
+    /// them. Models that [count for nothing](Self::asks_for) are not asked for.
     ///
     /// # Errors
     /// Those of `aligned` and of the method.
@@ -105,6 +111,7 @@ impl Merging {
         &self,
         (name, shape): (&str, &[usize]),
         weights: &[f64],
+        measured: Measured<'_>,
         aligned: &dyn Fn(usize) -> Result<Vec<f32>, FusionError>,
     ) -> Result<Vec<f64>, FusionError> {
         let values: Vec<Vec<f32>> = (0..weights.len())
@@ -112,8 +119,8 @@ impl Merging {
             .collect::<Result<_, FusionError>>()?;
         let numbers = self.numbers(name, weights);
         let models = values.iter().map(|values| values as &dyn Values).collect();
-        let (base, seed) = (self.base, self.seed);
-        let operands = Operands { name, shape, models, base, numbers: &numbers, rounding: None, seed };
+        let (base, numbers, seed) = (self.base, &numbers, self.seed);
+        let operands = Operands { name, shape, models, measured, base, numbers, rounding: None, seed };
         let finish = self.method.prepare(&operands)?;
         let mut made = vec![0.0; operands.len()];
         made.chunks_mut(BLOCK).enumerate().try_for_each(|(at, block)| finish(at * BLOCK, block))?;
@@ -155,7 +162,10 @@ mod tests {
             1 => panic!("a model that does not count"),
             model => Ok(vec![model as f32, 1.0]),
         };
-        assert_eq!(Merging::mean().tensor(("w", &[2]), &[0.25, 0.0, 0.75], &aligned).unwrap(), [1.5, 1.0]);
+        assert_eq!(
+            Merging::mean().tensor(("w", &[2]), &[0.25, 0.0, 0.75], Measured::Nothing, &aligned).unwrap(),
+            [1.5, 1.0]
+        );
     }
 
     #[test]

@@ -5,17 +5,20 @@
 //! | `linear`, `slerp`, `nuslerp`, `multislerp`, `karcher`, `median` | means, on a line, a sphere, by rank |
 //! | `tasks` | task vectors, thinned out (`sparsify`, `largest`) and brought to agree on signs |
 //! | `model_stock`, `nearswap`, `arcee_fusion`, `sce`, `passthrough` | a method each |
+//! | `fisher`, `regmean` | means that know of samples how much weights matter (`measured`) |
 //! | `made` | one tensor in the types of files |
 //! | `operands`, `parameters`, `blocks`, `kernels`, `rounded` | what a method is given, and how large tensors are gone through |
 //! | `merging` | a method and what it was told, for networks |
 
 mod arcee_fusion;
 mod blocks;
+mod fisher;
 mod karcher;
 mod kernels;
 mod largest;
 mod linear;
 mod made;
+mod measured;
 mod median;
 mod merging;
 mod model_stock;
@@ -25,6 +28,7 @@ mod nuslerp;
 mod operands;
 mod parameters;
 mod passthrough;
+mod regmean;
 mod rounded;
 mod sce;
 mod slerp;
@@ -35,6 +39,7 @@ use crate::error::FusionError;
 
 pub use blocks::{BLOCK, Finish};
 pub use made::{Stored, made, round};
+pub use measured::{Information, LayerInputs, Measured, Products, Statistics};
 pub use merging::{Choose, Merging};
 pub use operands::{Operands, Values};
 pub use parameters::{Numbers, Parameter, Scope};
@@ -61,6 +66,8 @@ pub static METHODS: &[&dyn Merge] = &[
     &passthrough::Passthrough,
     &median::MEDIAN,
     &median::TRIMMED_MEAN,
+    &fisher::Fisher,
+    &regmean::RegMean,
 ];
 
 /// The method of a name.
@@ -82,6 +89,16 @@ pub trait Merge: Send + Sync + std::fmt::Debug {
     /// How many models the method takes beside the base.
     fn others(&self) -> Others {
         Others::Any
+    }
+
+    /// What the method has to know of samples.
+    fn needs(&self) -> Statistics {
+        Statistics::None
+    }
+
+    /// Whether a model of weight 0 has no part, so that nobody has to ask for it.
+    fn leaves_out_weightless(&self) -> bool {
+        false
     }
 
     /// Whether each element depends on the same element of the models alone, so that parts of a tensor can be merged by

@@ -2,8 +2,10 @@
 
 use otfuse_graph::DataType;
 
+use super::Merge;
 use super::kernels;
-use super::parameters::{Numbers, Parameter};
+use super::measured::Measured;
+use super::parameters::{Numbers, Parameter, SHARE};
 use crate::error::FusionError;
 
 /// The elements of one model's tensor, in row-major order.
@@ -30,6 +32,8 @@ pub struct Operands<'a> {
     pub shape: &'a [usize],
     /// The models' values.
     pub models: Vec<&'a dyn Values>,
+    /// What was measured of the models on samples.
+    pub measured: Measured<'a>,
     /// The place of the base among the models.
     pub base: Option<usize>,
     /// What the method was told.
@@ -100,6 +104,20 @@ impl Operands<'_> {
         self.numbers.of_model(model, parameter)
     }
 
+    /// The models' weights, brought to a sum of 1.
+    ///
+    /// # Errors
+    /// [`FusionError::Merge`] for weights that are all 0.
+    pub(super) fn shares(&self, method: &dyn Merge) -> Result<Vec<f64>, FusionError> {
+        let weights: Vec<f64> = (0..self.models.len()).map(|model| self.of_model(model, &SHARE)).collect();
+        let total: f64 = weights.iter().sum();
+        if total > 0.0 && total.is_finite() {
+            return Ok(weights.into_iter().map(|weight| weight / total).collect());
+        }
+        let (method, expected) = (method.name(), "weights from 0 on that are not all 0".to_owned());
+        Err(FusionError::Merge { method, expected, found: format!("{weights:?}") })
+    }
+
     /// A number of the tensor.
     pub fn of_tensor(&self, parameter: &Parameter) -> f64 {
         self.numbers.of_tensor(parameter)
@@ -160,6 +178,28 @@ pub(super) mod tests {
         tensor: &[(&'static str, f64)],
         of_models: &[(&'static str, &[f64])],
     ) -> Vec<f64> {
+        merged_with(method, models, (shape, base, Measured::Nothing), tensor, of_models)
+    }
+
+    /// The same with what was measured.
+    pub fn merged_measured(
+        method: &'static dyn Merge,
+        models: &[&Vec<f32>],
+        shape: &[usize],
+        measured: Measured<'_>,
+        tensor: &[(&'static str, f64)],
+        of_models: &[(&'static str, &[f64])],
+    ) -> Vec<f64> {
+        merged_with(method, models, (shape, None, measured), tensor, of_models)
+    }
+
+    fn merged_with(
+        method: &'static dyn Merge,
+        models: &[&Vec<f32>],
+        (shape, base, measured): (&[usize], Option<usize>, Measured<'_>),
+        tensor: &[(&'static str, f64)],
+        of_models: &[(&'static str, &[f64])],
+    ) -> Vec<f64> {
         let mut numbers =
             Numbers { tensor: tensor.iter().copied().collect(), models: vec![Default::default(); models.len()] };
         for (name, values) in of_models {
@@ -168,7 +208,8 @@ pub(super) mod tests {
             });
         }
         let models: Vec<&dyn Values> = models.iter().map(|values| *values as &dyn Values).collect();
-        let operands = Operands { name: "w", shape, models, base, numbers: &numbers, rounding: None, seed: 0 };
+        let numbers = &numbers;
+        let operands = Operands { name: "w", shape, models, measured, base, numbers, rounding: None, seed: 0 };
         let finish = method.prepare(&operands).unwrap();
         let mut out = vec![0.0; operands.len()];
         for (at, block) in out.chunks_mut(BLOCK).enumerate() {
@@ -190,6 +231,7 @@ pub(super) mod tests {
             name: "w",
             shape: &[],
             models: Vec::new(),
+            measured: Measured::Nothing,
             base: None,
             numbers: &numbers,
             rounding: Some(DataType::BF16),

@@ -50,6 +50,8 @@ impl Parameter {
 
 /// The weight of a model.
 pub(super) const WEIGHT: Parameter = Parameter::of_model("weight", None, ANY, "how much the model counts");
+/// The same where it cannot be taken away.
+pub(super) const SHARE: Parameter = Parameter::of_model("weight", None, (0.0, f64::MAX), "how much the model counts");
 /// What files of mergekit have beside others.
 pub(super) const INT8_MASK: Parameter = Parameter::flag("int8_mask", false, "nothing here: masks take a byte always");
 

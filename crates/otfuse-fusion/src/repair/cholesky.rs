@@ -7,7 +7,7 @@ use faer::{Conj, MatMut, MatRef, Par};
 
 /// The factor of the row-major symmetric `n x n` matrix whose lower triangle `matrix` has, in its place. `None` if it is not
 /// positive definite. `n^3 / 3` operations; the result does not depend on the number of threads.
-pub(super) fn factor(matrix: &mut [f64], n: usize) -> Option<()> {
+pub(crate) fn factor(matrix: &mut [f64], n: usize) -> Option<()> {
     let parallel = Par::rayon(rayon::current_num_threads());
     let mut factor = MatMut::from_row_major_slice_mut(matrix, n, n);
     let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(n, parallel, Default::default()));
@@ -18,7 +18,7 @@ pub(super) fn factor(matrix: &mut [f64], n: usize) -> Option<()> {
 
 /// Solves `A x = b` for each of the `m` columns of the row-major `n x m` matrix `b`, in place, where `factor` is that of `A`.
 /// `2 n^2 m` operations; the result does not depend on the number of threads.
-pub(super) fn solve(factor: &[f64], n: usize, b: &mut [f64], m: usize) {
+pub(crate) fn solve(factor: &[f64], n: usize, b: &mut [f64], m: usize) {
     let parallel = Par::rayon(rayon::current_num_threads());
     let mut memory = MemBuffer::new(solve_in_place_scratch::<f64>(n, m, parallel));
     let right = MatMut::from_row_major_slice_mut(b, n, m);

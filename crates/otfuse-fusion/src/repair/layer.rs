@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::activation::Activation;
 use super::normal_equations::{Fit, Fitted, Held, NormalEquations, RightSide, System};
 use super::patches::Product;
+use super::second_moments::SecondMoments;
 use super::unit::LinearUnit;
 
 /// Rows for least squares: so many a weight of a neuron, or this many at least.
@@ -64,6 +65,25 @@ impl<'a> Layer<'a> {
     /// Equations without any rows yet.
     pub fn equations(&self) -> Vec<NormalEquations> {
         vec![NormalEquations::new(self.depth, self.outputs / self.groups()); self.groups()]
+    }
+
+    /// Products of inputs, of each group, without any rows yet.
+    pub fn moments(&self) -> Vec<SecondMoments> {
+        vec![SecondMoments::new(self.depth); self.groups()]
+    }
+
+    /// Adds the inputs of a batch; `output` is the shape of the outputs, of which [rows](Self::reads_rows) need none.
+    pub fn add_inputs(&self, input: &Tensor, output: &[usize], moments: &mut [SecondMoments]) {
+        for (group, moments) in moments.iter_mut().enumerate() {
+            if let Some(inputs) = self.product.inputs(input, output, self.shape, group, self.per_batch) {
+                moments.add(&inputs);
+            }
+        }
+    }
+
+    /// Whether what flows in are the inputs of neurons as they are, row by row.
+    pub fn reads_rows(&self) -> bool {
+        matches!(self.product, Product::Matrix)
     }
 
     /// Adds the rows of a batch.

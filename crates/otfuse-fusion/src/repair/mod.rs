@@ -11,21 +11,22 @@ pub(crate) mod activation;
 mod balance;
 mod carry;
 mod choice;
-mod cholesky;
+pub(crate) mod cholesky;
 mod data_free;
 mod ensemble;
 pub(crate) mod following;
 mod importance;
 pub(crate) mod layer;
 mod moments;
-mod normal_equations;
+pub(crate) mod normal_equations;
 mod patches;
 mod recall;
 mod refit;
 mod runner;
+pub(crate) mod second_moments;
 mod shares;
 pub(crate) mod stream;
-mod unit;
+pub(crate) mod unit;
 
 use std::ops::ControlFlow;
 

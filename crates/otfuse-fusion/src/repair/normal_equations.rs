@@ -4,9 +4,7 @@ use otfuse_transport::matrix::{Matrix, Update, product};
 use rayon::prelude::*;
 
 use super::cholesky;
-
-/// Columns of the Gram matrix that one task computes.
-const BLOCK: usize = 256;
+use super::second_moments::{BLOCK, SecondMoments, add_product};
 
 /// What is known of the rows of `X` (`rows x inputs`) and `Y` (`rows x outputs`): all that least squares needs. Memory
 /// is `8 inputs (inputs + outputs)` bytes whatever the number of rows.
@@ -14,9 +12,8 @@ const BLOCK: usize = 256;
 pub struct NormalEquations {
     inputs: usize,
     outputs: usize,
-    rows: usize,
-    /// `X'X`, the upper triangle of blocks.
-    gram: Vec<f64>,
+    /// `X'X`.
+    moments: SecondMoments,
     input_sums: Vec<f64>,
     right: RightSide,
 }
@@ -62,8 +59,7 @@ impl NormalEquations {
         Self {
             inputs,
             outputs,
-            rows: 0,
-            gram: vec![0.0; inputs * inputs],
+            moments: SecondMoments::new(inputs),
             input_sums: vec![0.0; inputs],
             right: RightSide::new(inputs, outputs),
         }
@@ -73,19 +69,15 @@ impl NormalEquations {
     pub(super) fn of_means(gram: Vec<f64>, inputs: Vec<f64>, cross: Vec<f64>, outputs: Vec<f64>) -> Self {
         let (d, m) = (inputs.len(), outputs.len());
         let right = RightSide { inputs: d, outputs: m, cross, sums: outputs };
-        Self { inputs: d, outputs: m, rows: 1, gram, input_sums: inputs, right }
+        Self { inputs: d, outputs: m, moments: SecondMoments::of_mean(d, gram), input_sums: inputs, right }
     }
 
     /// The means over the rows that [`of_means`](Self::of_means) takes; zeros without rows.
     pub(super) fn means(&self) -> Means {
-        let (d, count) = (self.inputs, self.rows.max(1) as f64);
-        let stored = |i: usize, j: usize| match j >= i / BLOCK * BLOCK {
-            true => self.gram[i * d + j],
-            false => self.gram[j * d + i],
-        };
+        let (d, count) = (self.inputs, self.rows().max(1) as f64);
         let mean = |values: &[f64]| values.iter().map(|value| value / count).collect();
         Means {
-            gram: (0..d * d).map(|at| stored(at / d, at % d) / count).collect(),
+            gram: (0..d * d).map(|at| self.moments.at(at / d, at % d) / count).collect(),
             inputs: mean(&self.input_sums),
             cross: mean(&self.right.cross),
             outputs: mean(&self.right.sums),
@@ -94,7 +86,7 @@ impl NormalEquations {
 
     /// The number of rows so far.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.moments.rows()
     }
 
     /// Adds rows: row-major `rows x inputs` and `rows x outputs`. `rows inputs (inputs + outputs)` multiplications; the
@@ -106,12 +98,7 @@ impl NormalEquations {
         if rows == 0 || m == 0 {
             return;
         }
-        self.rows += rows;
-        self.gram.par_chunks_mut(BLOCK * d).enumerate().for_each(|(index, block)| {
-            let first = index * BLOCK;
-            let shape = (block.len() / d, d - first, rows);
-            add_product(shape, (&mut block[first..], d), (&x[first..], d), (&x[first..], d));
-        });
+        self.moments.add(x);
         self.right.add(x, y);
         add_sums(&mut self.input_sums, x);
     }
@@ -129,16 +116,15 @@ impl NormalEquations {
 
     fn system(&self, ridge: f64, intercept: bool) -> Option<System> {
         let d = self.inputs;
-        if self.rows == 0 {
+        if self.rows() == 0 {
             return None;
         }
-        let count = self.rows as f64;
+        let count = self.rows() as f64;
         let centre = |a: f64, b: f64| if intercept { a * b / count } else { 0.0 };
         let mut gram = vec![0.0; d * d];
         gram.par_chunks_exact_mut(d).enumerate().for_each(|(i, row)| {
             for (j, value) in row.iter_mut().enumerate() {
-                let stored = if j >= i / BLOCK * BLOCK { self.gram[i * d + j] } else { self.gram[j * d + i] };
-                *value = stored - centre(self.input_sums[i], self.input_sums[j]);
+                *value = self.moments.at(i, j) - centre(self.input_sums[i], self.input_sums[j]);
             }
         });
         let scale: f64 = (0..d).map(|i| gram[i * d + i]).sum::<f64>() / d as f64;
@@ -308,7 +294,7 @@ fn add_sums(sums: &mut [f64], rows: &[f32]) {
 }
 
 /// Row-major `d x d` times row-major `d x m`.
-fn multiply(left: &[f64], right: &[f64], d: usize, m: usize) -> Vec<f64> {
+pub(crate) fn multiply(left: &[f64], right: &[f64], d: usize, m: usize) -> Vec<f64> {
     let mut result = vec![0.0; d * m];
     result.par_chunks_mut((64 * m).max(1)).enumerate().for_each(|(index, block)| {
         let rows = block.len() / m;
@@ -317,28 +303,6 @@ fn multiply(left: &[f64], right: &[f64], d: usize, m: usize) -> Vec<f64> {
         product(block, m, [rows, d, m], left, right, Update::Replace);
     });
     result
-}
-
-/// `to += left' right` for a `rows x a` left and a `rows x b` right side in single precision, each with its row stride.
-/// Sums run over so many rows in single precision as are given, then go on in double precision.
-fn add_product(
-    (a, b, rows): (usize, usize, usize),
-    (to, to_stride): (&mut [f64], usize),
-    (left, left_stride): (&[f32], usize),
-    (right, right_stride): (&[f32], usize),
-) {
-    const CHUNK: usize = 512;
-    let mut sums = vec![0.0_f32; a * b];
-    for start in (0..rows).step_by(CHUNK) {
-        let count = CHUNK.min(rows - start);
-        let (left, right) = (&left[start * left_stride..], &right[start * right_stride..]);
-        let (left, right) = (Matrix::row_major(left, left_stride), Matrix::row_major(right, right_stride));
-        product(&mut sums, b, [a, count, b], left.transposed(), right, Update::Replace);
-        for (row, sums) in sums.chunks_exact(b).enumerate() {
-            let to = &mut to[row * to_stride..row * to_stride + b];
-            to.iter_mut().zip(sums).for_each(|(to, &sum)| *to += f64::from(sum));
-        }
-    }
 }
 
 #[cfg(test)]

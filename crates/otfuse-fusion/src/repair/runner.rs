@@ -1,6 +1,7 @@
 //! What a repair needs of whatever runs networks on samples.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use otfuse_graph::{Graph, Tensor, ValueId};
 
@@ -26,6 +27,23 @@ pub trait Runner {
     /// # Errors
     /// A network that cannot be run on the samples.
     fn load(&self, graph: &Graph) -> Result<Box<dyn Loaded + '_>, RunError>;
+
+    /// The diagonal of the Fisher information of the weights that training changes, in the mean over the samples, by the ids of
+    /// the graph: `E_x E_(y ~ p(y|x)) (d log p(y|x) / dw)^2`, where `p` is what the network itself answers. Random draws follow from
+    /// `seed`; `observe` is told how many of how many samples are done.
+    ///
+    /// # Errors
+    /// A network that cannot be run on the samples; a runner that computes no gradients, which is what one does that says nothing else; an
+    /// observer that stopped the work.
+    fn fisher(
+        &self,
+        graph: &Graph,
+        seed: u64,
+        observe: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<BTreeMap<ValueId, Vec<f32>>, RunError> {
+        let _ = (graph, seed, observe);
+        Err("what runs the networks computes no gradients".into())
+    }
 }
 
 /// A network that is ready to be run. Values go by the ids of the graph that was loaded.

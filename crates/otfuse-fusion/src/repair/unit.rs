@@ -64,6 +64,12 @@ struct Wiring<'a> {
     takes_transposed: bool,
 }
 
+/// The input and the output that an element of a weight of this shape connects, whose outputs are counted on an axis.
+pub(crate) fn place(output_axis: usize, shape: &[usize], at: usize) -> (usize, usize) {
+    let (outputs, inner) = (shape[output_axis], shape[output_axis + 1..].iter().product::<usize>());
+    (at / (outputs * inner) * inner + at % inner, at / inner % outputs)
+}
+
 impl LinearUnit {
     /// The layers of a graph in topological order. Weights that several nodes read are left out: fitting them to one would
     /// change the others. Linear in the size of the graph.
@@ -80,8 +86,7 @@ impl LinearUnit {
 
     /// The input and the output that an element of the weight, of this shape, connects.
     pub(crate) fn place(&self, shape: &[usize], at: usize) -> (usize, usize) {
-        let (outputs, inner) = (shape[self.output_axis], shape[self.output_axis + 1..].iter().product::<usize>());
-        (at / (outputs * inner) * inner + at % inner, at / inner % outputs)
+        place(self.output_axis, shape, at)
     }
 
     /// Adds the layer's weights to a row-major `inputs x outputs` matrix, normalisations folded in, each output `shares` times; `of`

@@ -27,7 +27,7 @@ use otfuse_graph::Graph;
 
 pub use augment::Augmentation;
 pub use error::TrainError;
-pub use fisher::fisher_diagonal;
+pub use fisher::{Expectation, fisher_diagonal};
 pub use hold::Hold;
 pub use loss::Distillation;
 pub use mix::Mixing;

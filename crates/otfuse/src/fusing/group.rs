@@ -11,7 +11,7 @@ use otfuse_runtime::RuntimeError;
 
 use super::plan::Plan;
 use super::{Prepared, Turned, refusal};
-use crate::activations::{RecordError, record_activations, record_with_importance, repaired};
+use crate::activations::{RecordError, SampleRunner, record_activations, record_with_importance, repaired};
 use crate::error::fusion_error;
 use crate::verify::{broken, verify_groups_at};
 use crate::{Context, Error, Model, RepairName, Result, VerifyError};
@@ -137,7 +137,7 @@ impl Group {
     }
 
     /// The networks aligned as the plan says: turned into one set of coordinates, where they were, or matched with what their
-    /// neurons say of the samples.
+    /// neurons say of the samples; with what the merge has to know of these, whatever the weights.
     pub(crate) fn aligned_as(
         &self,
         turned: Option<&Turned>,
@@ -145,10 +145,33 @@ impl Group {
         samples: &Prepared,
         context: &Context,
     ) -> Result<Aligned> {
-        match turned {
-            Some(turned) => turned.aligned(plan, context),
-            None => self.aligned(plan, self.activations(plan, samples, context)?.as_deref(), context),
-        }
+        let aligned = match turned {
+            Some(turned) => turned.aligned(plan, context)?,
+            None => self.aligned(plan, self.activations(plan, samples, context)?.as_deref(), context)?,
+        };
+        self.measured(aligned, &vec![1.0; self.networks.len()], plan, samples, context)
+    }
+
+    /// Aligned networks with what the plan's merge has to know of the samples of those that count.
+    pub(crate) fn measured(
+        &self,
+        aligned: Aligned,
+        weights: &[f64],
+        plan: &Plan,
+        samples: &Prepared,
+        context: &Context,
+    ) -> Result<Aligned> {
+        let Some(samples) = samples.all.as_ref().filter(|_| plan.measures()) else { return Ok(aligned) };
+        let stage = context.stage("measuring models on samples", 0);
+        let mut observe = |done, total| {
+            stage.at(done, total);
+            context.flow()
+        };
+        let runner = SampleRunner::new(samples, context.host());
+        let found = aligned.measured(&plan.merging(), weights, &runner, &mut observe);
+        drop(stage);
+        context.check()?;
+        found.map_err(|error| self.repair_error(error))
     }
 
     /// The networks, their neurons aligned to the anchor's.

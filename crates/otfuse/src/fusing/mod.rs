@@ -125,7 +125,7 @@ impl<'s> Training<'s> {
 pub(crate) struct Prepared {
     /// Those whose activations are matched.
     pub(crate) matching: Option<Samples>,
-    /// Those that layers are fitted on.
+    /// Those that layers are fitted on, and what a merge has to know is measured on.
     pub(crate) all: Option<Samples>,
 }
 
@@ -135,7 +135,7 @@ impl Prepared {
         train: impl FnOnce() -> Result<S>,
         is_ordered: bool,
     ) -> Result<Self> {
-        let needs_all = plan.repair.needs_samples() || is_ordered;
+        let needs_all = plan.repair.needs_samples() || plan.measures() || is_ordered;
         if !plan.records() && !needs_all {
             return Ok(Self::default());
         }
@@ -243,7 +243,7 @@ impl Fuse {
     }
 
     fn purpose(&self) -> Purpose {
-        Purpose::Fuse { has_data: self.source.is_some() || self.implies_noise() }
+        Purpose::Fuse { has_data: self.source.is_some() || self.implies_noise() || self.asks_for_samples() }
     }
 
     /// Resolves all options, reads the samples and puts three and more models into an order of their own, so that the order

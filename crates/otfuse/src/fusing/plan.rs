@@ -1,6 +1,6 @@
 //! A fusion, its options resolved: what the product does where nothing is said.
 
-use otfuse_fusion::merge::Base;
+use otfuse_fusion::merge::{Base, Statistics};
 use otfuse_fusion::{
     ActivationPoint, ActivationStatistic, Alignment, Answer, Consensus, FeatureSource, MarginalKind, Matching, Members,
     Merging, Residual, Settings, SweepOrder, SweepStart,
@@ -211,6 +211,11 @@ impl Plan {
         self.settings.alignment == Alignment::Transport && self.mode != ModeName::Weights
     }
 
+    /// Whether the merge has to know something of samples.
+    pub(crate) fn measures(&self) -> bool {
+        self.merge.method().needs() != Statistics::None
+    }
+
     /// The distance between neurons.
     pub(crate) fn cost(&self) -> CostName {
         match self.settings.ground_cost.metric {
@@ -263,6 +268,16 @@ pub(crate) fn spare_memory(
 }
 
 fn check_samples(options: &FuseOptions, mode: ModeName, repair: RepairName, has_data: bool) -> Result<()> {
+    let needs = options.merge.map_or(Statistics::None, |merge| merge.method().needs());
+    let merge = options.merge.unwrap_or(MergeName::Mean);
+    if needs == Statistics::Fisher && !cfg!(feature = "training") {
+        return Err(Error::input(format!("`merge` {merge}: this build has no training, which computes gradients"))
+            .hint("`merge` regmean needs none"));
+    }
+    if needs != Statistics::None && !has_data {
+        return Err(Error::input(format!("`merge` {merge} needs samples, of which no labels are looked at"))
+            .hint(format!("{DATA_HINT}; or `samples_from` parents, which lets the networks make some")));
+    }
     if mode != ModeName::Weights && !has_data {
         return Err(Error::input(format!("`mode` {} needs samples", mode.name())).hint(DATA_HINT));
     }

@@ -232,7 +232,7 @@ impl FuseSettings {
 
     pub(super) fn of(plan: &Plan, options: &FuseOptions, data: Option<&str>, anchor: usize, weights: &[f64]) -> Self {
         let is_fitted = matches!(plan.repair, RepairName::LeastSquares | RepairName::Distill);
-        let uses_samples = plan.mode != ModeName::Weights || plan.repair.needs_samples();
+        let uses_samples = plan.mode != ModeName::Weights || plan.repair.needs_samples() || plan.measures();
         Self {
             preset: options.preset,
             mode: plan.mode,

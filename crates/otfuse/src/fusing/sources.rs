@@ -42,6 +42,11 @@ impl Fuse {
         self.source.is_none() && self.options.free_inputs.is_some() && matches!(from, None | Some("noise"))
     }
 
+    /// Whether there will be samples that are made or read, since the options say so.
+    pub(super) fn asks_for_samples(&self) -> bool {
+        self.options.samples_from.as_deref().is_some_and(|from| from != "none")
+    }
+
     /// The same fusion, whose noise has been drawn. Where inputs are free and nothing else is said they are taken for normal noise.
     pub(super) fn with_noise(&self, context: &Context) -> Result<Self> {
         let mut found = self.clone();

@@ -189,6 +189,7 @@ impl FusePlan {
         drop(activations);
         let align = aligned.alignment_time.as_secs_f64();
         clock.lap();
+        let aligned = group.measured(aligned, weights, plan, samples, context)?;
         let merge = plan.merging();
         let alignments = aligned.alignments.clone();
         let is_streamed = turned.is_none()

@@ -148,7 +148,9 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
     Coverage::of(&group, &plan).check(&fuse)?;
     let verified = !fuse.no_verify.unwrap_or(false) && group.prove(&plan, context)?;
     seconds.read = clock.lap();
+    let all = vec![1.0; models.len()];
     let plain = group.unaligned(&plan, context)?;
+    let plain = plain.map(|plain| group.measured(plain, &all, &plan, &prepared, context)).transpose()?;
     let turned = Turned::of(models, &group, &plan, context)?;
     let aligned = group.aligned_as(turned.as_ref(), &plan, &prepared, context)?;
     seconds.align = clock.lap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use otfuse_fusion::{Answering, Recall, Recalled, RepairError, recall};
 use otfuse_graph::{Graph, GraphEditor};
 use otfuse_runtime::dataset::Targets;
-use otfuse_runtime::train::{TrainError, fisher_diagonal};
+use otfuse_runtime::train::{Expectation, TrainError, fisher_diagonal};
 use otfuse_runtime::{Answers, Executable, RuntimeError, predict};
 use serde::Serialize;
 
@@ -379,7 +379,7 @@ impl Learner<'_> {
         let found = fisher_diagonal(
             graph,
             &samples,
-            classes,
+            (classes, Expectation::Drawn),
             self.options.seed.unwrap_or(0),
             self.context.host(),
             &mut observe,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use otfuse_fusion::merge::{self, Base, Merge};
+use otfuse_fusion::merge::{self, Base, Merge, Statistics};
 use otfuse_graph::DataType;
 use serde_json::{Map, Value};
 
@@ -125,6 +125,15 @@ pub(crate) fn document(value: &Value) -> Result<MergeDocument> {
     let Some(known) = merge::method(&method) else {
         return Err(Error::input(format!("merge_method: '{method}' is no method")).hint(methods(&method)));
     };
+    if known.needs() != Statistics::None {
+        let message = format!(
+            "merge_method: {method} needs to know what networks make of samples, and runs them for that; tensors of files say nothing of it"
+        );
+        return Err(Error::input(message).hint(format!(
+            "`alignment: {{}}` in the file (and `arch` for checkpoints), with samples by `data`; or otfuse fuse A B -o OUT with \
+             `merge` {method} and `data`"
+        )));
+    }
     let mut parameters = Parameters::parse(map.get("parameters"), "parameters")?;
     let mut notes = parameters.check(known, false, "parameters")?;
     let (models, slices) = (list(map, "models")?, list(map, "slices")?);

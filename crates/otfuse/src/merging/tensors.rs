@@ -1,7 +1,7 @@
 //! The tensors of a merged network, made one by one.
 
 use otfuse_fusion::FusionError;
-use otfuse_fusion::merge::{self, Operands, Stored, Values, made};
+use otfuse_fusion::merge::{self, Measured, Operands, Stored, Values, made};
 use otfuse_graph::Tensor;
 
 use super::plan::Plan;
@@ -41,6 +41,7 @@ pub(super) fn tensor(plan: &Plan, place: usize, seed: u64) -> Result<Tensor> {
         name: &planned.name,
         shape: &planned.shape,
         models,
+        measured: Measured::Nothing,
         base: part.base,
         numbers: &part.numbers,
         rounding: Some(part.working),
