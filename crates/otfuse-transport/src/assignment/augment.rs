@@ -22,32 +22,32 @@ fn event(distance: f64, node: usize) -> Event {
 }
 
 /// The state of a search, kept between searches for its memory.
-struct Search {
+pub(super) struct Search {
     /// Of the columns: infinite where not reached, `-inf` where done.
-    distance: Vec<f64>,
+    pub(super) distance: Vec<f64>,
     /// The row before every column, and the cost between them.
-    via: Vec<(usize, f64)>,
+    pub(super) via: Vec<(usize, f64)>,
     /// The columns whose distance was set.
-    touched: Vec<usize>,
+    pub(super) touched: Vec<usize>,
     /// What is subtracted from a row's reduced costs to have distances.
-    shift: Vec<f64>,
+    pub(super) shift: Vec<f64>,
     /// How much of a row's list was looked at.
-    next: Vec<u32>,
-    events: BinaryHeap<Event>,
+    pub(super) next: Vec<u32>,
+    pub(super) events: BinaryHeap<Event>,
     /// The columns that are done and their distances.
-    done: Vec<(usize, f64)>,
+    pub(super) done: Vec<(usize, f64)>,
     /// The nearest free column so far.
-    end: usize,
+    pub(super) end: usize,
     /// Its distance.
-    length: f64,
+    pub(super) length: f64,
     crowd: Vec<u32>,
 }
 
 impl Search {
-    fn new(n: usize) -> Self {
+    pub(super) fn new(n: usize, m: usize) -> Self {
         Self {
-            distance: vec![f64::INFINITY; n],
-            via: vec![(FREE, 0.0); n],
+            distance: vec![f64::INFINITY; m],
+            via: vec![(FREE, 0.0); m],
             touched: Vec::new(),
             shift: vec![0.0; n],
             next: vec![0; n],
@@ -59,7 +59,7 @@ impl Search {
         }
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         for column in self.touched.drain(..) {
             self.distance[column] = f64::INFINITY;
         }
@@ -91,7 +91,7 @@ impl<R: Rows> State<'_, R> {
     /// Shortest augmenting paths from every free row; false where it was given up, because it would take more than `most`
     /// columns in all.
     pub(super) fn augment(&mut self, rows: &[usize], most: f64, stop: &Stop) -> bool {
-        let mut search = Search::new(self.price.len());
+        let mut search = Search::new(self.lists.len(), self.price.len());
         let mut columns = 0;
         for (searches, &start) in rows.iter().enumerate() {
             if stop.is_given() {
@@ -100,12 +100,9 @@ impl<R: Rows> State<'_, R> {
             if searches >= TRIAL && columns as f64 / searches as f64 * rows.len() as f64 > most {
                 return false;
             }
-            search.clear();
             self.search(start, &mut search);
             columns += search.done.len();
-            for &(column, at) in &search.done {
-                self.price[column] += at - search.length;
-            }
+            self.settle(&search);
             let mut column = search.end;
             while column != FREE {
                 let (row, cost) = search.via[column];
@@ -119,16 +116,37 @@ impl<R: Rows> State<'_, R> {
 
     /// Dijkstra's algorithm from a free row to the nearest free column.
     fn search(&mut self, start: usize, search: &mut Search) {
-        let n = self.price.len();
+        self.depart(start, search);
+        while let Some((column, distance)) = self.next_column(search) {
+            let row = self.row_of[column];
+            self.arrive(row, column, self.cost_of[row], distance, search);
+        }
+    }
+
+    /// Begins a search at a row.
+    pub(super) fn depart(&mut self, start: usize, search: &mut Search) {
+        search.clear();
         (search.shift[start], search.next[start]) = (self.lowest(start), 0);
         self.scan(start, 0.0, search);
+    }
+
+    /// Goes on from a column to a row that has it, at the given cost.
+    pub(super) fn arrive(&mut self, row: usize, column: usize, cost: f64, distance: f64, search: &mut Search) {
+        search.shift[row] = cost - self.price[column] - distance;
+        search.next[row] = 0;
+        self.scan(row, distance, search);
+    }
+
+    /// The nearest column that is not free nor done, and its distance; it is done then. None where a free one is as near.
+    pub(super) fn next_column(&mut self, search: &mut Search) -> Option<(usize, f64)> {
+        let m = self.price.len();
         while let Some(Reverse(event)) = search.events.pop() {
             let (distance, node) = (f64::from_bits((event >> 64) as u64), event as u64 as usize);
             if distance >= search.length {
-                break;
+                return None;
             }
-            if node >= n {
-                let row = node - n;
+            if node >= m {
+                let row = node - m;
                 if search.next[row] as usize == self.lists[row].entries.len() {
                     self.extend_list(row);
                     search.next[row] = 0;
@@ -137,11 +155,16 @@ impl<R: Rows> State<'_, R> {
             } else if distance == search.distance[node] {
                 search.distance[node] = f64::NEG_INFINITY;
                 search.done.push((node, distance));
-                let row = self.row_of[node];
-                search.shift[row] = self.cost_of[row] - self.price[node] - distance;
-                search.next[row] = 0;
-                self.scan(row, distance, search);
+                return Some((node, distance));
             }
+        }
+        None
+    }
+
+    /// Lowers the prices of the columns that are done by what they are nearer than the end.
+    pub(super) fn settle(&mut self, search: &Search) {
+        for &(column, at) in &search.done {
+            self.price[column] += at - search.length;
         }
     }
 

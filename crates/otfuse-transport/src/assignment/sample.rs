@@ -21,23 +21,25 @@ pub(super) enum Start {
     Outliers,
     /// Many columns are the cheapest of a row.
     Flat,
-    /// Neither: prices from an iteration of Sinkhorn's algorithm.
+    /// Prices that are known already.
+    Given(Vec<f64>),
+    /// None of these: prices from an iteration of Sinkhorn's algorithm.
     Soft(Soft),
 }
 
-/// Reads some rows.
-pub(super) fn look<R: Rows>(costs: &R) -> Start {
-    let n = costs.shape().0;
-    if n < SMALL {
+/// Reads some rows; of outliers, only where they would be an assignment's.
+pub(super) fn look<R: Rows>(costs: &R, is_assignment: bool) -> Start {
+    let (n, m) = costs.shape();
+    if n.min(m) < SMALL {
         return Start::Flat;
     }
     let kernels = Kernels::new();
     let mut scratch = Vec::new();
     let looked_at = ROWS.min(n / PART);
     let rows = || (0..looked_at).map(|at| (2 * at + 1) * n / (2 * looked_at));
-    let nothing = vec![0.0; n];
+    let nothing = vec![0.0; m];
     let (mut outliers, mut ties) = (0, 0);
-    let mut means = vec![0.0; n];
+    let mut means = vec![0.0; m];
     let mut spread = 0.0;
     let mut plain = 0.0;
     let mut reduced = Vec::new();
@@ -47,11 +49,11 @@ pub(super) fn look<R: Rows>(costs: &R) -> Start {
         outliers += usize::from(lowest[1] - lowest[0] > 2.0 * (lowest[LOWEST - 1] - lowest[1]));
         ties += usize::from(lowest[1] == lowest[0]);
         plain += mean_excess(&lowest);
-        let mean = kernels.sum(&reduced) / n as f64;
-        spread += kernels.squared_excess(&reduced, mean) / n as f64;
+        let mean = kernels.sum(&reduced) / m as f64;
+        spread += kernels.squared_excess(&reduced, mean) / m as f64;
         kernels.add_excess(&reduced, mean, &mut means);
     }
-    if 4 * outliers >= 3 * looked_at {
+    if is_assignment && 4 * outliers >= 3 * looked_at {
         return Start::Outliers;
     }
     if 4 * ties >= looked_at {
@@ -60,7 +62,7 @@ pub(super) fn look<R: Rows>(costs: &R) -> Start {
     let count = looked_at as f64;
     means.iter_mut().for_each(|mean| *mean /= count);
     // Means of columns without an effect of their own vary as means of so many costs do.
-    let between = kernels.squared_excess(&means, 0.0) / n as f64;
+    let between = kernels.squared_excess(&means, 0.0) / m as f64;
     let rough = between * count > 3.0 * (spread / count);
     let (prices, excess) = if rough {
         let mut sum = 0.0;
