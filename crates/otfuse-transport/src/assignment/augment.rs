@@ -11,6 +11,8 @@ use crate::stop::Stop;
 const TRIAL: usize = 8;
 /// Columns of a list that are looked at at once, at least.
 const STEP: usize = 4;
+/// Columns that were looked at too early for a list to be put into order anew.
+const VAIN: usize = 8;
 
 /// What Dijkstra's algorithm meets next: a column at its distance, or the columns that a row has not shown yet, of which
 /// none is nearer than this. Distances are not negative, so their bits order as they do; then the node: a column, or `n`
@@ -171,6 +173,9 @@ impl<R: Rows> State<'_, R> {
     /// Reaches the columns of a row that may be as near as `now`, and makes an event of the others.
     fn scan(&mut self, row: usize, now: f64, search: &mut Search) {
         let shift = search.shift[row];
+        if search.next[row] == 0 && self.lists[row].stale {
+            self.lists[row].refresh(row, &self.price, &mut self.readers);
+        }
         let list = &self.lists[row];
         if list.crowded {
             let costs = self.source.row(row, &mut self.scratch);
@@ -187,6 +192,7 @@ impl<R: Rows> State<'_, R> {
         }
         let mut at = search.next[row] as usize;
         let soon = at + STEP;
+        let mut vain = 0;
         let others = loop {
             let Some(entry) = list.entries.get(at) else {
                 break list.bound - shift;
@@ -199,8 +205,11 @@ impl<R: Rows> State<'_, R> {
             let column = entry.column as usize;
             // Rounding must not lead back.
             let distance = (entry.cost - self.price[column] - shift).max(now);
+            vain += usize::from(distance > now);
             search.reach(row, column, entry.cost, distance, self.row_of[column] == FREE);
         };
+        // Not now: the search goes on where it stopped.
+        self.lists[row].stale |= vain > VAIN;
         search.next[row] = at as u32;
         if others < search.length {
             search.events.push(event(others.max(now), self.price.len() + row));
