@@ -71,7 +71,7 @@ impl Shortlist {
         let (base, bound) = readers.kernels.two_smallest(costs, prices);
         let column = readers.kernels.position_of_difference(costs, prices, 0, base).unwrap_or(0);
         let entry = Entry { base, cost: costs[column].into(), column: column as u32 };
-        Self { entries: vec![entry], bound, crowded: false, stale: false, wanted }
+        Self { entries: vec![entry], bound, crowded: false, stale: false, wanted: wanted / 2 }
     }
 
     /// Puts the columns into the order of the present prices; those that are now beyond the bound are left out.
@@ -89,7 +89,7 @@ impl Shortlist {
         self.entries = entries.take_while(|entry| entry.base <= self.bound).collect();
     }
 
-    /// A new list of the same row, longer if this one has not shrunk.
+    /// A longer list of the same row.
     pub(super) fn extended<T: CostValue>(
         &self,
         row: usize,
@@ -97,8 +97,8 @@ impl Shortlist {
         prices: &[f64],
         readers: &mut Readers,
     ) -> Self {
-        let wanted = if 2 * self.entries.len() < self.wanted { self.wanted } else { 2 * self.wanted };
-        if self.entries.len() > 1 && CROWDED * wanted > costs.len() {
+        let wanted = 2 * self.wanted;
+        if CROWDED * wanted > costs.len() {
             return Self { entries: Vec::new(), bound: f64::NEG_INFINITY, crowded: true, stale: false, wanted };
         }
         Self::new(row, costs, prices, wanted, readers)
