@@ -1,11 +1,12 @@
-//! Solves a transport problem with uniform marginals and prints one JSON object.
+//! Solves a transport problem and prints one JSON object.
 //!
 //! usage: solve [--solver exact|sinkhorn] [--epsilon-relative 0.05] [--tolerance 1e-9] [--epsilon-factor 0.25]
 //!              [--repeat N] [--single] FILE.npz
 //!        solve [...] --random N [--seed S]
 //!        solve [...] --points N --dimension D [--seed S] [--stored]
 //!
-//! The file holds `cost` (`n x m`, float64; `--single` stores it in single precision). `--random` makes `N x N` costs
+//! The file holds `cost` (`n x m`, float64; `--single` stores it in single precision) and may hold the masses `a` and `b`
+//! (float64; otherwise uniform). `--random` makes `N x N` costs
 //! in single precision, uniform between 0 and 1. `--points` assigns uniformly distributed points to others by their
 //! Euclidean distance, without storing costs; with `--stored` costs are stored in single precision. `seconds` is the
 //! median time of the solver alone (with `--points` but not `--stored`, that of computing costs included), `cpu_seconds`
@@ -14,11 +15,12 @@
 
 use std::error::Error;
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::time::Instant;
 
 use otfuse_transport::{
-    CostMatrix, CostValue, Epsilon, Features, GroundMetric, Problem, SinkhornSettings, Solver, assign_features,
-    certificate, cost_matrix,
+    CostMatrix, CostValue, Epsilon, Features, GroundMetric, Marginals, Problem, SinkhornSettings, Solver,
+    assign_features, certificate, cost_matrix,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -70,17 +72,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         let cost = cost_matrix(GroundMetric::Euclidean, &left, &right)?.into_vec();
         return report(&solver, repeat, CostMatrix::from_f32(n, n, cost.into_iter().map(|c| c as f32).collect())?);
     }
-    let cost = read_cost(&path.ok_or("which file?")?)?;
+    let (cost, a, b) = read(&path.ok_or("which file?")?)?;
     if single {
         let (rows, columns) = cost.shape();
         let data = cost.into_vec().into_iter().map(|c| c as f32).collect();
-        return report(&solver, repeat, CostMatrix::from_f32(rows, columns, data)?);
+        return report_problem(&solver, repeat, Problem::new(CostMatrix::from_f32(rows, columns, data)?, a, b)?);
     }
-    report(&solver, repeat, cost)
+    report_problem(&solver, repeat, Problem::new(cost, a, b)?)
 }
 
 fn report<T: CostValue>(solver: &Solver, repeat: usize, cost: CostMatrix<T>) -> Result<(), Box<dyn Error>> {
-    let problem = Problem::uniform(cost)?;
+    report_problem(solver, repeat, Problem::uniform(cost)?)
+}
+
+fn report_problem<T: CostValue>(solver: &Solver, repeat: usize, problem: Problem<T>) -> Result<(), Box<dyn Error>> {
     let (seconds, cpu_seconds, solution) = timed(repeat, || solver.solve(&problem))?;
     let proof = certificate(&problem, &solution)?;
     let (n, m) = problem.cost().shape();
@@ -99,13 +104,29 @@ fn report<T: CostValue>(solver: &Solver, repeat: usize, cost: CostMatrix<T>) -> 
     Ok(())
 }
 
-fn read_cost(path: &str) -> Result<CostMatrix, Box<dyn Error>> {
+/// The costs and the masses of a file.
+fn read(path: &str) -> Result<(CostMatrix, Marginals, Marginals), Box<dyn Error>> {
     let mut archive = zip::ZipArchive::new(File::open(path)?)?;
     let file = npyz::NpyFile::new(archive.by_name("cost.npy")?)?;
     let (&[rows, columns], npyz::Order::C) = (file.shape(), file.order()) else {
         return Err(format!("cost has the shape {:?}, expected two axes in C order", file.shape()).into());
     };
-    Ok(CostMatrix::new(rows as usize, columns as usize, file.into_vec::<f64>()?)?)
+    let cost = CostMatrix::new(rows as usize, columns as usize, file.into_vec::<f64>()?)?;
+    let a = read_masses(&mut archive, "a.npy", cost.rows())?;
+    let b = read_masses(&mut archive, "b.npy", cost.columns())?;
+    Ok((cost, a, b))
+}
+
+fn read_masses(
+    archive: &mut zip::ZipArchive<impl Read + Seek>,
+    name: &str,
+    len: usize,
+) -> Result<Marginals, Box<dyn Error>> {
+    match archive.by_name(name) {
+        Ok(file) => Ok(Marginals::from_weights(&npyz::NpyFile::new(file)?.into_vec::<f64>()?)?),
+        Err(zip::result::ZipError::FileNotFound) => Ok(Marginals::uniform(len)?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Assigns features without a matrix of costs.

@@ -125,21 +125,6 @@ impl Kernels {
         self.arch.dispatch(|| lowest.iter_mut().zip(values).for_each(|(low, value)| *low = smaller(value - by, *low)));
     }
 
-    /// `sum_j (values_j - mean)^2`.
-    pub(crate) fn squared_excess(self, values: &[f64], mean: f64) -> f64 {
-        self.arch.dispatch(|| {
-            let mut sums = [0.0; LANES];
-            let parts = values.chunks_exact(LANES);
-            let tail: f64 = parts.remainder().iter().map(|value| (value - mean) * (value - mean)).sum();
-            for part in parts {
-                for lane in 0..LANES {
-                    sums[lane] += (part[lane] - mean) * (part[lane] - mean);
-                }
-            }
-            sums.into_iter().sum::<f64>() + tail
-        })
-    }
-
     /// `into_j += values_j - mean`.
     pub(crate) fn add_excess(self, values: &[f64], mean: f64, into: &mut [f64]) {
         self.arch.dispatch(|| into.iter_mut().zip(values).for_each(|(into, value)| *into += value - mean));

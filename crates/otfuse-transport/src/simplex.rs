@@ -1,8 +1,10 @@
 //! The transportation problem by the network simplex method on the complete bipartite graph.
 //!
-//! The method of G. B. Dantzig (1951) with a spanning tree kept as linked lists of children. As in LEMON, on which
+//! The method of G. B. Dantzig (1951) with a spanning tree kept as a list of its nodes in preorder. As in LEMON, on which
 //! N. Bonneel et al., "Displacement interpolation using Lagrangian mass transport", SIGGRAPH Asia 2011, rest, the
-//! entering arc is the best of a block of arcs; a block here is a few whole rows, read in order, which vectorises. A pivot takes `O(n + m)` time at worst and touches one subtree; pricing a block takes `O(m)`.
+//! entering arc is the best of a block of arcs; a block here is a whole row, which vectorises. A pivot takes `O(n + m)` time at
+//! worst and touches the smaller part of the tree; pricing a row takes `O(m)`. The start is the row minimum rule under the prices
+//! that an assignment starts from.
 //!
 //! Degeneracy, the rule rather than the exception for uniform marginals, is removed instead of being managed: masses
 //! become integers and every row gets one more unit than its share, the root the sum of these (A. Orden's perturbation,
@@ -13,6 +15,7 @@
 mod start;
 mod tree;
 
+use crate::assignment::prices;
 use crate::certificate::feasible_rows;
 use crate::cost::CostMatrix;
 use crate::error::TransportError;
@@ -26,8 +29,6 @@ use crate::support::Support;
 use crate::value::CostValue;
 use tree::Tree;
 
-/// Rows that are priced before the best arc enters: more give fewer pivots, each of which costs more.
-const BLOCK_ROWS: usize = 3;
 /// Reduced costs count as negative below this many units in the last place of the numbers that they come from.
 const TOLERANCE: f64 = 64.0 * f64::EPSILON;
 
@@ -37,7 +38,7 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
     let masses = Masses::new(problem, &support);
     let prices = match start {
         Some(prices) => support.columns.iter().map(|&column| prices[column]).collect(),
-        None => start::cheapest(&support.cost),
+        None => prices(&*support.cost, &masses.a, &masses.b),
     };
     let (row_units, column_units) = masses.perturbed(tree::ROOT_COLUMN);
     let arcs = start::greedy(&support.cost, prices, &row_units, &column_units);
@@ -49,7 +50,8 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>, start: Option<&[f64]>) -
         entries.extend(masses.entry(&support, row, column, flow));
     }
     let plan = TransportPlan::Sparse(SparsePlan::new(rows, columns, entries)?);
-    let g = support.extend_columns(problem.cost(), &tree.row_potential, &tree.column_potential);
+    let (f, g) = tree.potentials();
+    let g = support.extend_columns(problem.cost(), f, g);
     let f = feasible_rows(problem.cost(), &g);
     Solution::exact(problem, plan, Potentials { f, g }, termination)
 }
@@ -89,25 +91,22 @@ struct Pricing {
 }
 
 impl Pricing {
-    /// The best arc of the next block of rows that has one with a negative reduced cost: `(row, column, reduced cost)`.
+    /// The best arc of the next row that has one with a negative reduced cost: `(row, column, reduced cost)`. More rows
+    /// would give fewer pivots, each of which costs more.
     fn entering<T: CostValue>(&mut self, cost: &CostMatrix<T>, tree: &Tree) -> Option<(usize, usize, f64)> {
-        let n = cost.rows();
-        let mut best: Option<(usize, usize, f64)> = None;
-        for priced in 1..=n {
+        let (rows, g) = tree.potentials();
+        for _ in 0..cost.rows() {
             let row = self.next;
-            self.next = if row + 1 == n { 0 } else { row + 1 };
-            let (costs, f, g) = (cost.row(row), tree.row_potential[row], &tree.column_potential);
+            self.next = if row + 1 == cost.rows() { 0 } else { row + 1 };
+            let (costs, f) = (cost.row(row), rows[row]);
             let lowest = self.kernels.minimum(costs, g);
-            if lowest - f < best.map_or(0.0, |best| best.2)
+            if lowest - f < 0.0
                 && let Some(column) = self.kernels.position_of_difference(costs, g, 0, lowest)
                 && lowest - f < -TOLERANCE * (costs[column].into().abs() + g[column].abs() + f.abs())
             {
-                best = Some((row, column, lowest - f));
-            }
-            if priced % BLOCK_ROWS == 0 && best.is_some() {
-                break;
+                return Some((row, column, lowest - f));
             }
         }
-        best
+        None
     }
 }

@@ -4,6 +4,9 @@ use super::shortlist::Entry;
 use super::{FREE, State};
 use crate::rows::Rows;
 
+/// Columns that a bid looks at before a list is put into order anew.
+const MANY: usize = 16;
+
 /// The two columns of a row with the lowest reduced costs.
 struct Choice {
     /// A free one where several are as good.
@@ -82,12 +85,14 @@ impl<R: Rows> State<'_, R> {
             if list.crowded {
                 return self.choose_of_all(row);
             }
+            let mut looked_at = 0;
             let mut best = Choice { column: FREE, cost: 0.0, lowest: f64::INFINITY, next: f64::INFINITY, tie: None };
             for entry in &list.entries {
                 // Reduced costs are at least what they were when the list was made, and the list ascends.
                 if entry.base >= best.next && entry.base > best.lowest {
                     break;
                 }
+                looked_at += 1;
                 let column = entry.column as usize;
                 let value = entry.cost - self.price[column];
                 if value < best.lowest {
@@ -105,6 +110,9 @@ impl<R: Rows> State<'_, R> {
                 }
             }
             if best.next <= list.bound {
+                if looked_at > MANY {
+                    self.lists[row].refresh(row, &self.price, &mut self.readers);
+                }
                 return best;
             }
             self.extend_list(row);

@@ -32,6 +32,7 @@ use crate::rows::Rows;
 use crate::stop::Stop;
 use sample::Start;
 use shortlist::Shortlist;
+use soft::Wanted;
 
 /// No row or column.
 const FREE: usize = usize::MAX;
@@ -51,20 +52,19 @@ pub(crate) struct Assignment {
 /// columns in all, so that another method can go on from the prices, or when told to stop.
 pub(crate) fn assign<R: Rows>(costs: &R, start: Option<&[f64]>, most: f64, stop: &Stop) -> Assignment {
     let mut state = State::new(costs);
-    let whole = if let Some(prices) = start {
-        state.price.copy_from_slice(prices);
-        true
-    } else {
-        match sample::look(costs) {
-            Start::Outliers => false,
-            Start::Flat => true,
-            Start::Soft(start) => {
-                state.price = soft::prices(costs, start);
-                true
-            }
+    let whole = match start.map_or_else(|| sample::look(costs, true), |prices| Start::Given(prices.to_vec())) {
+        Start::Outliers => !costs.is_stored(),
+        Start::Flat => true,
+        Start::Given(prices) => {
+            state.price = prices;
+            true
+        }
+        Start::Soft(start) => {
+            state.price = soft::prices(costs, start, &Wanted { rows: None, columns: None });
+            true
         }
     };
-    state.make_lists(whole || !costs.is_stored());
+    state.make_lists(whole);
     let mut free = state.take_cheapest();
     for _ in 0..2 {
         free = state.reduce_rows(free);
@@ -72,6 +72,23 @@ pub(crate) fn assign<R: Rows>(costs: &R, start: Option<&[f64]>, most: f64, stop:
     let solved = state.augment(&free, most, stop);
     let rows = if solved && costs.is_stored() { state.row_potentials() } else { Vec::new() };
     Assignment { columns: solved.then_some(state.column_of), rows, prices: state.price }
+}
+
+/// Prices for masses of any size to start from, all positive.
+pub(crate) fn prices<R: Rows>(costs: &R, rows: &[f64], columns: &[f64]) -> Vec<f64> {
+    // Of mean one, where they are not all equal.
+    let relative = |masses: &[f64]| {
+        let mean = masses.iter().sum::<f64>() / masses.len() as f64;
+        let uniform = masses.iter().all(|&mass| mass == masses[0]);
+        (!uniform).then(|| masses.iter().map(|mass| mass / mean).collect::<Vec<_>>())
+    };
+    let (rows, columns) = (relative(rows), relative(columns));
+    match sample::look(costs, false) {
+        Start::Soft(start) => {
+            soft::prices(costs, start, &Wanted { rows: rows.as_deref(), columns: columns.as_deref() })
+        }
+        _ => vec![0.0; costs.shape().1],
+    }
 }
 
 /// The loops that read rows, and the memory that they use.
@@ -103,14 +120,14 @@ struct State<'a, R: Rows> {
 
 impl<'a, R: Rows> State<'a, R> {
     fn new(source: &'a R) -> Self {
-        let n = source.shape().0;
+        let (n, m) = source.shape();
         Self {
             source,
             readers: Readers::new(),
-            price: vec![0.0; n],
+            price: vec![0.0; m],
             column_of: vec![FREE; n],
             cost_of: vec![0.0; n],
-            row_of: vec![FREE; n],
+            row_of: vec![FREE; m],
             lists: Vec::with_capacity(n),
             scratch: Vec::new(),
         }
@@ -124,7 +141,7 @@ impl<'a, R: Rows> State<'a, R> {
 
     /// Reads every row once, on all threads; without their `whole` lists, rows have their best column only.
     fn make_lists(&mut self, whole: bool) {
-        let n = self.price.len();
+        let (n, m) = self.source.shape();
         let (prices, wanted) = (&self.price, self.source.shortlist());
         for start in (0..n).step_by(self.source.tile()) {
             let rows = start..(start + self.source.tile()).min(n);
@@ -137,9 +154,9 @@ impl<'a, R: Rows> State<'a, R> {
                 }
             };
             if in_parallel(costs.len()) {
-                self.lists.par_extend(costs.par_chunks_exact(n).enumerate().map_init(Readers::new, list));
+                self.lists.par_extend(costs.par_chunks_exact(m).enumerate().map_init(Readers::new, list));
             } else {
-                self.lists.extend(costs.chunks_exact(n).enumerate().map(|row| list(&mut self.readers, row)));
+                self.lists.extend(costs.chunks_exact(m).enumerate().map(|row| list(&mut self.readers, row)));
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Shortlist {
     pub(super) bound: f64,
     /// The row has to be read in full.
     pub(super) crowded: bool,
+    /// Prices have fallen so far that the order is of little use.
+    pub(super) stale: bool,
     wanted: usize,
 }
 
@@ -38,7 +40,7 @@ impl Shortlist {
         readers: &mut Readers,
     ) -> Self {
         let n = costs.len();
-        let mut list = Self { entries: Vec::new(), bound: f64::INFINITY, crowded: false, wanted };
+        let mut list = Self { entries: Vec::new(), bound: f64::INFINITY, crowded: false, stale: false, wanted };
         let Readers { kernels, reduced, minima, columns, .. } = readers;
         columns.clear();
         kernels.difference(costs, prices, reduced);
@@ -54,14 +56,8 @@ impl Shortlist {
             }
         }
         let Readers { reduced, columns, keys, .. } = readers;
-        // By reduced cost, whose bits order as it does once the sign is seen to, then by how far the column follows.
         keys.clear();
-        keys.extend(columns.iter().map(|&column| {
-            let bits = reduced[column as usize].to_bits();
-            let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
-            let after = if column as usize >= row { column as usize - row } else { column as usize + n - row };
-            u128::from(ordered) << 64 | (after as u128) << 32 | u128::from(column)
-        }));
+        keys.extend(columns.iter().map(|&column| key(reduced[column as usize], row, column as usize, n, column)));
         keys.sort_unstable();
         list.entries.extend(keys.iter().map(|&key| {
             let column = key as u32;
@@ -75,7 +71,22 @@ impl Shortlist {
         let (base, bound) = readers.kernels.two_smallest(costs, prices);
         let column = readers.kernels.position_of_difference(costs, prices, 0, base).unwrap_or(0);
         let entry = Entry { base, cost: costs[column].into(), column: column as u32 };
-        Self { entries: vec![entry], bound, crowded: false, wanted: wanted / 2 }
+        Self { entries: vec![entry], bound, crowded: false, stale: false, wanted: wanted / 2 }
+    }
+
+    /// Puts the columns into the order of the present prices; those that are now beyond the bound are left out.
+    pub(super) fn refresh(&mut self, row: usize, prices: &[f64], readers: &mut Readers) {
+        self.stale = false;
+        let keys = &mut readers.keys;
+        keys.clear();
+        keys.extend(self.entries.iter_mut().enumerate().map(|(at, entry)| {
+            let column = entry.column as usize;
+            entry.base = entry.cost - prices[column];
+            key(entry.base, row, column, prices.len(), at as u32)
+        }));
+        keys.sort_unstable();
+        let entries = keys.iter().map(|&key| self.entries[key as u32 as usize]);
+        self.entries = entries.take_while(|entry| entry.base <= self.bound).collect();
     }
 
     /// A longer list of the same row.
@@ -87,11 +98,20 @@ impl Shortlist {
         readers: &mut Readers,
     ) -> Self {
         let wanted = 2 * self.wanted;
-        if self.entries.len() > 1 && CROWDED * wanted > costs.len() {
-            return Self { entries: Vec::new(), bound: f64::NEG_INFINITY, crowded: true, wanted };
+        if CROWDED * wanted > costs.len() {
+            return Self { entries: Vec::new(), bound: f64::NEG_INFINITY, crowded: true, stale: false, wanted };
         }
         Self::new(row, costs, prices, wanted, readers)
     }
+}
+
+/// Orders columns by reduced cost, whose bits order as it does once the sign is seen to, then by how far they follow the row's
+/// number; `tag` comes back in the low bits.
+fn key(reduced: f64, row: usize, column: usize, n: usize, tag: u32) -> u128 {
+    let bits = reduced.to_bits();
+    let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    let after = if column >= row { column - row } else { column + n - row };
+    u128::from(ordered) << 64 | (after as u128) << 32 | u128::from(tag)
 }
 
 /// Collects the columns with the lowest reduced costs where very many are at or below the bound: all below a new bound, which

@@ -21,6 +21,12 @@ pub(super) struct Soft {
     pub(super) rough: bool,
 }
 
+/// The masses of the rows and of the columns, each side of mean one; none where they are uniform.
+pub(super) struct Wanted<'a> {
+    pub(super) rows: Option<&'a [f64]>,
+    pub(super) columns: Option<&'a [f64]>,
+}
+
 /// Weights below `exp(-CUT)` of a row's largest do not count.
 const CUT: f64 = 8.0;
 /// Rows whose weights are added one after the other: fixed, so that sums do not depend on the number of threads.
@@ -31,41 +37,45 @@ const WARMER: f64 = 3.0;
 const PART: usize = 4;
 
 /// Prices of the columns, none of them positive.
-pub(super) fn prices<R: Rows>(costs: &R, start: Soft) -> Vec<f64> {
+pub(super) fn prices<R: Rows>(costs: &R, start: Soft, wanted: &Wanted<'_>) -> Vec<f64> {
     let Soft { mut prices, temperature, rough } = start;
     // Rows that are computed are too dear for two iterations.
     if rough && costs.is_stored() {
-        iterate(costs, &mut prices, WARMER * temperature, PART);
+        iterate(costs, &mut prices, WARMER * temperature, PART, wanted);
     }
-    iterate(costs, &mut prices, temperature, 1);
+    iterate(costs, &mut prices, temperature, 1, wanted);
     let highest = prices.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     prices.iter_mut().for_each(|price| *price -= highest);
     prices
 }
 
 /// An iteration over one of every `step` rows.
-fn iterate<R: Rows>(costs: &R, prices: &mut [f64], temperature: f64, step: usize) {
-    let n = prices.len();
-    let mut all = Weights::new(n);
+fn iterate<R: Rows>(costs: &R, prices: &mut [f64], temperature: f64, step: usize, wanted: &Wanted<'_>) {
+    let (n, m) = costs.shape();
+    let mut all = Weights::new(m);
     let mut scratch = Vec::new();
     for first in (0..n).step_by(costs.tile()) {
         let rows = first..(first + costs.tile()).min(n);
         let tile = costs.rows(rows, &mut scratch);
-        let block = |part: &[R::Value]| weigh(part, prices, temperature, step);
-        let size = n.div_ceil(BLOCKS) * n;
+        let size = n.div_ceil(BLOCKS);
+        let block = |(at, part): (usize, &[R::Value])| {
+            weigh(part, prices, temperature, step, wanted.rows.map(|rows| &rows[first + at * size..]))
+        };
         let parts: Vec<Weights> = if in_parallel(tile.len()) {
-            tile.par_chunks(size).map(block).collect()
+            tile.par_chunks(size * m).enumerate().map(block).collect()
         } else {
-            tile.chunks(size).map(block).collect()
+            tile.chunks(size * m).enumerate().map(block).collect()
         };
         for part in parts {
             all.sums.iter_mut().zip(part.sums).for_each(|(sum, weight)| *sum += weight);
             all.nearest.iter_mut().zip(part.nearest).for_each(|(nearest, other)| *nearest = nearest.min(other));
         }
     }
-    for (price, (weight, nearest)) in prices.iter_mut().zip(all.sums.iter().zip(&all.nearest)) {
+    let share = (step * m) as f64 / n as f64;
+    for (column, (price, (weight, nearest))) in prices.iter_mut().zip(all.sums.iter().zip(&all.nearest)).enumerate() {
+        let mass = wanted.columns.map_or(1.0, |columns| columns[column]);
         // A column that nobody wants becomes as dear as it can be before somebody does: prices only fall afterwards.
-        *price += if *weight > 0.0 { -temperature * (weight * step as f64).ln() } else { *nearest };
+        *price += if *weight > 0.0 { -temperature * (weight * share / mass).ln() } else { *nearest };
     }
 }
 
@@ -83,13 +93,13 @@ impl Weights {
     }
 }
 
-/// What one of every `step` rows, each of weight one, gives the columns.
-fn weigh<T: CostValue>(rows: &[T], prices: &[f64], temperature: f64, step: usize) -> Weights {
+/// What one of every `step` rows gives the columns.
+fn weigh<T: CostValue>(rows: &[T], prices: &[f64], temperature: f64, step: usize, masses: Option<&[f64]>) -> Weights {
     let n = prices.len();
     let mut readers = Readers::new();
     let mut all = Weights::new(n);
     let mut weights = Vec::new();
-    for costs in rows.chunks_exact(n).step_by(step) {
+    for (row, costs) in rows.chunks_exact(n).enumerate().step_by(step) {
         let Readers { kernels, reduced, columns, .. } = &mut readers;
         kernels.difference(costs, prices, reduced);
         let lowest = kernels.lowest(reduced);
@@ -98,7 +108,7 @@ fn weigh<T: CostValue>(rows: &[T], prices: &[f64], temperature: f64, step: usize
         kernels.positions_up_to(reduced, lowest + CUT * temperature, n, columns);
         weights.clear();
         weights.extend(columns.iter().map(|&column| (lowest - reduced[column as usize]) / temperature));
-        let share = 1.0 / kernels.exponentiate(&mut weights);
+        let share = masses.map_or(1.0, |masses| masses[row]) / kernels.exponentiate(&mut weights);
         for (&column, weight) in columns.iter().zip(&weights) {
             all.sums[column as usize] += weight * share;
         }

@@ -7,16 +7,6 @@ use crate::value::CostValue;
 /// An arc of the tree: row, column, flow in perturbed units.
 pub(super) type Arc = (usize, usize, i64);
 
-/// The lowest cost in every column: what every mass that arrives there pays at least, and so says nothing in a
-/// comparison between columns.
-pub(super) fn cheapest<T: CostValue>(cost: &CostMatrix<T>) -> Vec<f64> {
-    let mut prices = vec![f64::INFINITY; cost.columns()];
-    for row in 0..cost.rows() {
-        prices.iter_mut().zip(cost.row(row)).for_each(|(lowest, c)| *lowest = lowest.min((*c).into()));
-    }
-    prices
-}
-
 /// The row minimum rule on costs reduced by the prices of the columns: row after row, those first that lose most by their
 /// second choice, sends its mass to its cheapest columns that still want some. Sums of `rows` and `columns` must be equal, and no proper part of the rows may have
 /// the sum of a part of the columns; the `n + m - 1` arcs then form a spanning tree with positive flows.

@@ -10,24 +10,26 @@ pub(super) const ROOT_COLUMN: usize = 0;
 const NONE: u32 = u32::MAX;
 
 /// A spanning tree over rows (nodes `0..n`) and columns (nodes `n..n+m`) with flows on its arcs and the potentials that
-/// make all its reduced costs zero. Arcs lead from rows to columns; each is stored with the lower of its nodes.
+/// make all its reduced costs zero. Arcs lead from rows to columns; each is stored with the lower of its nodes. Nodes
+/// are in a circle in which every one is followed by all that are below it, so that what is below is found without branches.
 pub(super) struct Tree {
     rows: usize,
     nodes: Vec<Node>,
-    /// Dual variables of the rows.
-    pub(super) row_potential: Vec<f64>,
-    /// Dual variables of the columns.
-    pub(super) column_potential: Vec<f64>,
-    stack: Vec<u32>,
+    /// The node after every node.
+    next: Vec<u32>,
+    /// Dual variables of the rows, then of the columns.
+    potential: Vec<f64>,
 }
 
 #[derive(Clone, Copy)]
 struct Node {
     parent: u32,
-    first_child: u32,
-    next: u32,
+    /// The node before it in the circle.
     previous: u32,
-    depth: u32,
+    /// The last of the nodes below it, or itself.
+    last: u32,
+    /// Nodes below it, itself included.
+    size: u32,
     /// Flow on the arc to the parent, in perturbed units.
     flow: i64,
 }
@@ -36,70 +38,70 @@ impl Tree {
     /// The tree of the given spanning arcs.
     pub(super) fn new<T: CostValue>(cost: &CostMatrix<T>, arcs: &[Arc]) -> Self {
         let (n, m) = cost.shape();
-        let blank = Node { parent: NONE, first_child: NONE, next: NONE, previous: NONE, depth: 0, flow: 0 };
-        let mut tree = Self {
-            rows: n,
-            nodes: vec![blank; n + m],
-            row_potential: vec![0.0; n],
-            column_potential: vec![0.0; m],
-            stack: Vec::new(),
-        };
         let mut neighbours: Vec<Vec<(usize, i64)>> = vec![Vec::new(); n + m];
         for &(row, column, flow) in arcs {
             neighbours[row].push((n + column, flow));
             neighbours[n + column].push((row, flow));
         }
-        let mut queue = vec![n + ROOT_COLUMN];
-        while let Some(node) = queue.pop() {
+        let root = n + ROOT_COLUMN;
+        let blank = Node { parent: NONE, previous: NONE, last: NONE, size: 1, flow: 0 };
+        let mut tree =
+            Self { rows: n, nodes: vec![blank; n + m], next: vec![NONE; n + m], potential: vec![0.0; n + m] };
+        let mut order = Vec::with_capacity(n + m);
+        let mut stack = vec![root];
+        while let Some(node) = stack.pop() {
+            order.push(node);
             for &(child, flow) in &neighbours[node] {
                 if tree.nodes[node].parent != child as u32 {
-                    tree.attach(child as u32, node as u32, flow);
-                    tree.nodes[child].depth = tree.nodes[node].depth + 1;
-                    queue.push(child);
+                    (tree.nodes[child].parent, tree.nodes[child].flow) = (node as u32, flow);
+                    stack.push(child);
                 }
+            }
+        }
+        for (at, &node) in order.iter().enumerate() {
+            tree.connect(node as u32, order[(at + 1) % order.len()] as u32);
+            tree.nodes[node].last = node as u32;
+        }
+        for &node in order[1..].iter().rev() {
+            let Node { parent, last, size, .. } = tree.nodes[node];
+            let above = &mut tree.nodes[parent as usize];
+            above.size += size;
+            // Seen from the end, the first child is the one with the last nodes.
+            if above.last == parent {
+                above.last = last;
             }
         }
         tree.refresh_potentials(cost);
         tree
     }
 
+    /// Dual variables of the rows and of the columns.
+    pub(super) fn potentials(&self) -> (&[f64], &[f64]) {
+        self.potential.split_at(self.rows)
+    }
+
     fn is_row(&self, node: u32) -> bool {
         (node as usize) < self.rows
     }
 
-    fn attach(&mut self, child: u32, parent: u32, flow: i64) {
-        let next = std::mem::replace(&mut self.nodes[parent as usize].first_child, child);
-        if next != NONE {
-            self.nodes[next as usize].previous = child;
-        }
-        let node = &mut self.nodes[child as usize];
-        (node.parent, node.next, node.previous, node.flow) = (parent, next, NONE, flow);
-    }
-
-    fn detach(&mut self, child: u32) {
-        let Node { parent, next, previous, .. } = self.nodes[child as usize];
-        if next != NONE {
-            self.nodes[next as usize].previous = previous;
-        }
-        if previous == NONE {
-            self.nodes[parent as usize].first_child = next;
-        } else {
-            self.nodes[previous as usize].next = next;
-        }
+    /// Makes a node the one after another.
+    fn connect(&mut self, node: u32, next: u32) {
+        self.next[node as usize] = next;
+        self.nodes[next as usize].previous = node;
     }
 
     /// Sends as much flow as can be through the arc from `row` to `column`, of the given reduced cost, and round the
     /// cycle that it closes; the arc that runs empty leaves the tree.
     pub(super) fn pivot(&mut self, row: usize, column: usize, reduced: f64) {
         let (tail, head) = (row as u32, (self.rows + column) as u32);
-        // Up both sides to where they meet. An arc loses flow where its lower node is a column on the head's side or
-        // a row on the tail's.
+        // Up both sides to where they meet: what is above a node is larger. An arc loses flow where its lower node is a
+        // column on the head's side or a row on the tail's.
         let (mut x, mut y) = (tail, head);
         let mut flow = i64::MAX;
         let (mut leaving, mut on_tail_side) = (NONE, false);
         while x != y {
             let (up_x, up_y) = (self.nodes[x as usize], self.nodes[y as usize]);
-            if up_x.depth >= up_y.depth {
+            if up_x.size <= up_y.size {
                 if self.is_row(x) && up_x.flow < flow {
                     (flow, leaving, on_tail_side) = (up_x.flow, x, true);
                 }
@@ -123,54 +125,108 @@ impl Tree {
         }
         // The part below the leaving arc hangs from the entering arc from now on.
         let (top, above) = if on_tail_side { (tail, head) } else { (head, tail) };
-        let (mut at, mut parent, mut carried) = (top, above, flow);
-        loop {
-            let Node { parent: old_parent, flow: old_flow, .. } = self.nodes[at as usize];
-            self.detach(at);
-            self.attach(at, parent, carried);
-            if at == leaving {
-                break;
-            }
-            (parent, at, carried) = (at, old_parent, old_flow);
-        }
-        self.shift(top, reduced);
+        let moved = self.nodes[leaving as usize].size;
+        self.grow(self.nodes[leaving as usize].parent, join, moved.wrapping_neg());
+        self.grow(above, join, moved);
+        self.take_out(leaving);
+        let last = self.turn(top, leaving, above, flow);
+        self.put_in(top, last, above);
+        self.shift(top, last, reduced);
     }
 
-    /// Moves the potentials below `top` (included) by `amount`: those of its own kind up, the others down. Sets depths.
-    fn shift(&mut self, top: u32, amount: f64) {
-        let (rows_by, columns_by) = if self.is_row(top) { (amount, -amount) } else { (-amount, amount) };
-        self.stack.push(top);
-        while let Some(at) = self.stack.pop() {
-            let index = at as usize;
-            if index < self.rows {
-                self.row_potential[index] += rows_by;
-            } else {
-                self.column_potential[index - self.rows] += columns_by;
+    /// Adds to the sizes from a node up to another, which is left out.
+    fn grow(&mut self, from: u32, to: u32, by: u32) {
+        let mut at = from;
+        while at != to {
+            let node = &mut self.nodes[at as usize];
+            node.size = node.size.wrapping_add(by);
+            at = node.parent;
+        }
+    }
+
+    /// Takes a node and all below it out of the circle.
+    fn take_out(&mut self, node: u32) {
+        let Node { parent, previous, last, .. } = self.nodes[node as usize];
+        let after = self.next[last as usize];
+        self.connect(previous, after);
+        self.next[last as usize] = NONE;
+        self.replace_last(parent, last, previous);
+    }
+
+    /// Puts the nodes from `top` to `last`, all that are below `top`, into the circle after `above`.
+    fn put_in(&mut self, top: u32, last: u32, above: u32) {
+        let after = self.next[above as usize];
+        self.connect(above, top);
+        self.connect(last, after);
+        self.replace_last(above, above, last);
+    }
+
+    /// From a node upwards, says which node is the last where another was.
+    fn replace_last(&mut self, from: u32, old: u32, new: u32) {
+        let mut at = from;
+        while at != NONE && self.nodes[at as usize].last == old {
+            self.nodes[at as usize].last = new;
+            at = self.nodes[at as usize].parent;
+        }
+    }
+
+    /// Turns the part of the tree below `old_top`, which was taken out, so that `top` is its top, `above` that node's
+    /// parent with so much `flow` between them. Returns the last of its nodes.
+    ///
+    /// In the new order, what is below `top` comes first, then what else was below its parent, and so on.
+    fn turn(&mut self, top: u32, old_top: u32, above: u32, flow: i64) -> u32 {
+        let size = self.nodes[old_top as usize].size;
+        let mut at = self.nodes[top as usize];
+        let (mut node, mut below) = (top, 0);
+        // What was around the nodes below `node`, and the end of the new order so far.
+        let (mut before, mut after, mut end) = (at.previous, self.next[at.last as usize], at.last);
+        let (mut parent, mut carried) = (above, flow);
+        loop {
+            let changed = &mut self.nodes[node as usize];
+            (changed.parent, changed.flow, changed.size) = (parent, carried, size - below);
+            if node == old_top {
+                break;
             }
-            let Node { parent, first_child, .. } = self.nodes[index];
-            self.nodes[index].depth = self.nodes[parent as usize].depth + 1;
-            let mut child = first_child;
-            while child != NONE {
-                self.stack.push(child);
-                child = self.nodes[child as usize].next;
+            let up = at.parent;
+            let old = self.nodes[up as usize];
+            let (part_end, next_after) =
+                if old.last == at.last { (before, after) } else { (old.last, self.next[old.last as usize]) };
+            if after != NONE {
+                self.connect(before, after);
             }
+            self.connect(end, up);
+            (parent, carried, below) = (node, at.flow, at.size);
+            (before, after, end) = (old.previous, next_after, part_end);
+            (node, at) = (up, old);
+        }
+        while node != above {
+            self.nodes[node as usize].last = end;
+            node = self.nodes[node as usize].parent;
+        }
+        end
+    }
+
+    /// Moves the potentials from `top` to `last`, all that are below `top`, by `amount`: those of its own kind up, the
+    /// others down; or, if there are fewer of them, all others the other way, which is the same but for a constant.
+    fn shift(&mut self, top: u32, last: u32, amount: f64) {
+        let amount = if self.is_row(top) { amount } else { -amount };
+        let size = self.nodes[top as usize].size as usize;
+        let (from, count, amount) = if 2 * size <= self.nodes.len() {
+            (top, size, amount)
+        } else {
+            (self.next[last as usize], self.nodes.len() - size, -amount)
+        };
+        let mut at = from as usize;
+        for _ in 0..count {
+            self.potential[at] += if at < self.rows { amount } else { -amount };
+            at = self.next[at] as usize;
         }
     }
 
     /// Nodes, parents before children.
     fn order(&self) -> Vec<u32> {
-        let mut order = Vec::with_capacity(self.nodes.len());
-        order.push((self.rows + ROOT_COLUMN) as u32);
-        let mut looked_at = 0;
-        while let Some(&at) = order.get(looked_at) {
-            looked_at += 1;
-            let mut child = self.nodes[at as usize].first_child;
-            while child != NONE {
-                order.push(child);
-                child = self.nodes[child as usize].next;
-            }
-        }
-        order
+        let root = (self.rows + ROOT_COLUMN) as u32;
+        std::iter::successors(Some(root), |&node| Some(self.next[node as usize])).take(self.nodes.len()).collect()
     }
 
     /// Row and column of the arc above `node`.
@@ -182,13 +238,11 @@ impl Tree {
 
     /// Computes all potentials anew from the costs of the tree's arcs.
     pub(super) fn refresh_potentials<T: CostValue>(&mut self, cost: &CostMatrix<T>) {
+        self.potential[self.rows + ROOT_COLUMN] = 0.0;
         for &node in &self.order()[1..] {
             let (row, column) = self.arc(node);
-            if self.is_row(node) {
-                self.row_potential[row] = cost.get(row, column) - self.column_potential[column];
-            } else {
-                self.column_potential[column] = cost.get(row, column) - self.row_potential[row];
-            }
+            let parent = self.nodes[node as usize].parent;
+            self.potential[node as usize] = cost.get(row, column) - self.potential[parent as usize];
         }
     }
 
