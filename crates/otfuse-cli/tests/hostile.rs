@@ -13,6 +13,9 @@ use support::shared;
 
 /// Longer than any of these takes on a busy machine.
 const SECONDS: u64 = 60;
+/// Seconds that a command computes at most, on all cores together, and KiB that it holds.
+const COMPUTED: f64 = 4.0;
+const HELD: u64 = 1 << 20;
 
 /// Runs the command with 3.5 GB of address space, if the shell can limit it.
 fn run(arguments: &[&str], folder: &Path) -> Output {
@@ -28,6 +31,9 @@ fn run(arguments: &[&str], folder: &Path) -> Output {
         .expect("a shell");
     let begin = Instant::now();
     while child.try_wait().expect("a process").is_none() {
+        if let Some((computed, held)) = taken(child.id()) {
+            assert!(computed < COMPUTED && held < HELD, "{arguments:?} takes {computed} s and {held} KiB");
+        }
         if begin.elapsed() > Duration::from_secs(SECONDS) {
             child.kill().expect("a process");
             panic!("{arguments:?} does not end");
@@ -35,6 +41,17 @@ fn run(arguments: &[&str], folder: &Path) -> Output {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().expect("its output")
+}
+
+/// Seconds that a process has computed and KiB that it has held at most, where the system says so.
+fn taken(process: u32) -> Option<(f64, u64)> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{process}/{name}")).ok();
+    // Hundredths of seconds of the user's and the system's time, behind the name in brackets.
+    let fields = read("stat")?;
+    let ticks = fields.rsplit_once(')')?.1.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok());
+    let held = read("status")?;
+    let held = held.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    Some((ticks.sum::<u64>() as f64 / 100.0, held?))
 }
 
 /// That a command ended as promised; returns what it said.
@@ -52,6 +69,17 @@ fn kept(arguments: &[&str], folder: &Path) -> String {
     said
 }
 
+/// What is typed for each command on a file.
+fn lines(name: &str) -> [Vec<&str>; 5] {
+    [
+        vec!["inspect", name],
+        vec!["verify", name],
+        vec!["fuse", name, name, "-o", "fused.onnx"],
+        vec!["convert", name, "converted.safetensors"],
+        vec!["run", name, "-o", "outputs.npz"],
+    ]
+}
+
 #[test]
 fn files_of_strangers_end_soon() {
     let Some(files) = shared("cases/hostile") else { return };
@@ -59,10 +87,9 @@ fn files_of_strangers_end_soon() {
     for entry in fs::read_dir(files).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path.to_str().expect("text");
-        for command in ["inspect", "verify"] {
-            kept(&[command, name], folder.path());
+        for line in lines(name) {
+            kept(&line, folder.path());
         }
-        kept(&["fuse", name, name, "-o", "fused.onnx"], folder.path());
     }
 }
 

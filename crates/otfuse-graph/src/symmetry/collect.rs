@@ -1,6 +1,6 @@
 //! From axis rules to neuron groups.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::symmetry::analysis::Analysis;
@@ -196,9 +196,10 @@ impl Collection<'_> {
         by_group.sort();
         let mut within: Vec<Option<GroupId>> = vec![None; ids.len()];
         // Those that are within nothing first: they are what others can be within.
-        let is_outermost = |group: GroupId| by_group.iter().any(|(found, outer)| *found == group && outer.is_empty());
+        let outermost: HashSet<GroupId> =
+            by_group.iter().filter(|(_, outer)| outer.is_empty()).map(|(group, _)| *group).collect();
         for (group, outer) in &by_group {
-            within[group.index()] = outer.iter().copied().find(|&outer| is_outermost(outer));
+            within[group.index()] = outer.iter().copied().find(|outer| outermost.contains(outer));
         }
         within
     }

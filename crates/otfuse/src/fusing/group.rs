@@ -25,10 +25,14 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite.
+    /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite
+    /// unless the plan lets them through.
     pub(crate) fn open(models: &[Model], narrow: Option<&Graph>, plan: &Plan) -> Result<Self> {
         let found =
             Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
+        if plan.allow_nonfinite {
+            found.networks.admit_nonfinite();
+        }
         found.networks.check_finite().map_err(|error| found.error(&error))?;
         Ok(found)
     }
