@@ -39,8 +39,10 @@ def words(command, path, folder):
             return [other, str(path)]
 
 
-def limited(space):
+def limited(space, computed):
     def set_limits():
+        if computed:
+            resource.setrlimit(resource.RLIMIT_CPU, (computed, computed))
         resource.setrlimit(resource.RLIMIT_AS, (space * 1024, space * 1024))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.setpgrp()
@@ -48,14 +50,14 @@ def limited(space):
     return set_limits
 
 
-def run(program, command, path, seconds, space):
+def run(program, command, path, seconds, space, computed):
     """Exit code (negative for a signal, None where it did not end), seconds, those of all cores, peak in MiB, what was said."""
     with tempfile.TemporaryDirectory() as folder:
         with tempfile.TemporaryFile() as said:
             begin = time.monotonic()
             arguments = [program, *words(command, path, pathlib.Path(folder))]
             process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=said, stderr=said, preexec_fn=limited(space), cwd=folder
+                arguments, stdin=subprocess.DEVNULL, stdout=said, stderr=said, preexec_fn=limited(space, computed), cwd=folder
             )
             code, usage = None, None
             while time.monotonic() - begin < seconds:
@@ -95,6 +97,7 @@ def main():
     parser.add_argument("paths", nargs="+", type=pathlib.Path)
     parser.add_argument("--commands", default="inspect,verify")
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--computed", type=int, help="a limit of seconds of all cores, for machines that are busy")
     parser.add_argument("--space", type=int, default=3_500_000)
     parser.add_argument("--slow", type=float, default=2, help="runs that compute longer are listed")
     parser.add_argument("--large", type=float, default=1024, help="runs that take more MiB are listed")
@@ -107,7 +110,9 @@ def main():
     runs = broken = 0
     for path in files:
         for command in given.commands.split(","):
-            code, took, computed, peak, text = run(program, command, path, given.seconds, given.space)
+            code, took, computed, peak, text = run(
+                program, command, path, given.seconds, given.space, given.computed
+            )
             found = fault(code, text)
             runs, broken = runs + 1, broken + bool(found)
             if found or computed > given.slow or peak > given.large or given.all:

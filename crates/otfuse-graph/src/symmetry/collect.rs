@@ -130,7 +130,10 @@ impl Collection<'_> {
         let analysis = self.analysis;
         let mut members: BTreeMap<BlockId, Vec<Member>> = BTreeMap::new();
         let mut order: HashMap<BlockId, usize> = HashMap::new();
-        for (id, _) in analysis.graph.initializers().filter(|(id, _)| analysis.graph.is_weight(*id)) {
+        // What holds nothing may be of any length, and nothing can be reordered there.
+        let weights =
+            analysis.graph.initializers().filter(|(id, tensor)| analysis.graph.is_weight(*id) && !tensor.is_empty());
+        for (id, _) in weights {
             let Some(node) = analysis.first_reader(id) else {
                 continue;
             };

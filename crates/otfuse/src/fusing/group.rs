@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use otfuse_fusion::{
-    Activations, Aligned, Apart, FeatureSource, Fusion, FusionError, Networks, Progress, RepairError, align_all,
-    fuse_partially,
+    Activations, Aligned, Alignment, Apart, FeatureSource, Fusion, FusionError, Networks, Progress, RepairError,
+    align_all, fuse_partially,
 };
 use otfuse_graph::{Facts, Graph, NeuronGroups};
 use otfuse_runtime::RuntimeError;
@@ -35,6 +35,32 @@ impl Group {
         }
         found.networks.check_finite().map_err(|error| found.error(&error))?;
         Ok(found)
+    }
+
+    /// Refuses groups of so many neurons that what it costs to match them, a number for each pair, does not fit into the context's
+    /// memory.
+    pub(crate) fn check_costs(&self, plan: &Plan, context: &Context) -> Result<()> {
+        if plan.settings.alignment == Alignment::None {
+            return Ok(());
+        }
+        let networks = &self.networks;
+        for (id, group) in networks.groups().iter() {
+            let to = networks.size(networks.anchor(), id) as u64;
+            let from = (0..networks.len()).filter(|&model| model != networks.anchor());
+            let Some(most) = from.map(|model| networks.size(model, id) as u64).max() else { continue };
+            let (asked, allowed) = (most.saturating_mul(to).saturating_mul(8), context.memory_limit());
+            if asked > allowed {
+                let graph = networks.graph(networks.anchor());
+                let first = group.members.first().map(|member| &graph.value(member.initializer).name);
+                let name = first.map_or_else(String::new, |name| format!(" of '{name}'"));
+                return Err(Error::budget(format!(
+                    "matching {most} neurons{name} with {to} takes {asked} bytes, of which {allowed} are allowed"
+                ))
+                .of(&self.paths[networks.anchor()])
+                .hint("`memory` allows more, if the machine has it; `method` average matches nothing"));
+            }
+        }
+        Ok(())
     }
 
     /// The same, with the error of networks that do not fit together as it is.
