@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use otfuse::graph::{DataType, GraphEditor, Tensor};
 use support::shared;
 
 /// Longer than any of these takes on a busy machine.
@@ -127,4 +128,67 @@ fn a_damaged_first_row_is_no_header() {
     fs::write(folder.path().join("a.csv"), "0.1x,0.5,1\n0.2,0.5,0\n").expect("written");
     let said = kept(&["train", "mlp:2", "--data", "csv:a.csv", "--epochs", "1", "-o", "x.pt"], folder.path());
     assert!(said.contains("line 1, column 1") && said.contains("0.1x"), "{said}");
+}
+
+/// A perceptron's weights as a file, each tensor as `change` makes it.
+fn perceptron(path: &Path, seed: u64, change: impl Fn(&str, Tensor) -> Tensor) {
+    let network = otfuse::architecture("mlp:5", &[4], 3, seed).expect("a network");
+    let mut editor = GraphEditor::edit(network.graph.clone());
+    for (id, tensor) in network.graph.initializers() {
+        editor.set_tensor(id, change(&network.graph.value(id).name, tensor.clone()));
+    }
+    network.save(&editor.finish().expect("sound"), path).expect("written");
+}
+
+#[test]
+fn doubles_are_computed_in_single_precision_which_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let double =
+        |_: &str, tensor: Tensor| Tensor::from_f32_as(DataType::F64, tensor.shape(), tensor.to_f32().expect("floats"));
+    for (name, seed) in [("a.safetensors", 1), ("b.safetensors", 2)] {
+        perceptron(&folder.path().join(name), seed, double);
+    }
+    let line = ["fuse", "a.safetensors", "b.safetensors", "--arch", "mlp", "-o", "f.safetensors", "--report", "f.html"];
+    let said = kept(&line, folder.path());
+    assert!(said.contains("weights of float64") && said.contains("in float32"), "{said}");
+    let written = fs::read(folder.path().join("f.safetensors")).expect("written");
+    assert!(String::from_utf8_lossy(&written).contains("\"F64\""));
+    assert!(fs::read_to_string(folder.path().join("f.html")).expect("a page").contains("single, of double"));
+}
+
+#[test]
+fn weights_are_finite_unless_others_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let infinite = |name: &str, tensor: Tensor| {
+        // The last layer's bias, by which no neurons are matched.
+        let mut values = tensor.to_f32().expect("floats");
+        if name.ends_with("bias") && tensor.shape() == [3] {
+            values[1] = f32::INFINITY;
+        }
+        Tensor::from_f32(tensor.shape(), values)
+    };
+    perceptron(&folder.path().join("a.safetensors"), 1, infinite);
+    perceptron(&folder.path().join("b.safetensors"), 2, |_, tensor| tensor);
+    let line = ["fuse", "a.safetensors", "b.safetensors", "--arch", "mlp", "--no-verify", "-o", "f.safetensors"];
+    let said = kept(&line, folder.path());
+    assert!(said.contains("--allow-nonfinite") && !folder.path().join("f.safetensors").exists(), "{said}");
+    kept(&[&line[..], &["--allow-nonfinite"]].concat(), folder.path());
+    let fused = otfuse::Model::open_as(folder.path().join("f.safetensors"), Some("mlp")).expect("written");
+    let graph = fused.graph().expect("a network");
+    for (id, tensor) in graph.initializers() {
+        let is_finite = tensor.to_f32().expect("floats").iter().all(|value| value.is_finite());
+        assert_eq!(is_finite, tensor.shape() != [3], "{}", graph.value(id).name);
+    }
+}
+
+#[test]
+fn groups_too_wide_to_be_matched_are_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, seed) in [("a.safetensors", 1), ("b.safetensors", 2)] {
+        let network = otfuse::architecture("mlp:300000", &[1], 1, seed).expect("a network");
+        network.save(&network.graph, &folder.path().join(name)).expect("written");
+    }
+    let line = ["fuse", "a.safetensors", "b.safetensors", "--arch", "mlp", "-o", "f.safetensors"];
+    let said = kept(&line, folder.path());
+    assert!(said.contains("matching 300000 neurons") && said.contains("--memory"), "{said}");
 }

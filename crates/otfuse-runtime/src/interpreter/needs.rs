@@ -221,7 +221,13 @@ impl<B: Backend> Shapes<'_, B> {
             | Operator::Opaque { .. } => Made::default(),
             // Views, or no more elements than go in.
             Operator::Flatten { .. } | Operator::Reshape { .. } | Operator::Squeeze | Operator::Unsqueeze => {
-                Made::of(self.len(0), 1)
+                // Axes that are added are inserted one by one.
+                let axes = self.len(1).saturating_add(self.shape(0)?.len() as u64);
+                let made = Made::of(self.len(0), 1);
+                Made {
+                    operations: made.operations.saturating_add(axes.saturating_mul(axes).saturating_mul(HOST)),
+                    ..made
+                }
             }
             Operator::Split { .. } | Operator::Slice | Operator::Transpose { .. } => Made::of(self.len(0), ELEMENT),
             // Short runs are copied one by one.

@@ -204,7 +204,7 @@ impl Group {
         if !self.networks.equal_sizes() {
             return Ok(None);
         }
-        let settings = otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
+        let settings = otfuse_fusion::Settings { alignment: Alignment::None, ..plan.settings.clone() };
         let found = align_all(&self.networks, &settings, None, &|_| context.flow());
         found.map(Some).map_err(|error| self.error(&error))
     }
