@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use otfuse::graph::{DataType, GraphEditor, Tensor};
+use otfuse::formats::StateDict;
+use otfuse::formats::safetensors::write_safetensors;
+use otfuse::graph::{DataType, Tensor};
 use support::shared;
 
 /// Longer than any of these takes on a busy machine.
@@ -133,11 +135,11 @@ fn a_damaged_first_row_is_no_header() {
 /// A perceptron's weights as a file, each tensor as `change` makes it.
 fn perceptron(path: &Path, seed: u64, change: impl Fn(&str, Tensor) -> Tensor) {
     let network = otfuse::architecture("mlp:5", &[4], 3, seed).expect("a network");
-    let mut editor = GraphEditor::edit(network.graph.clone());
-    for (id, tensor) in network.graph.initializers() {
-        editor.set_tensor(id, change(&network.graph.value(id).name, tensor.clone()));
+    let mut changed = StateDict::new();
+    for (name, tensor) in network.tensors(&network.graph).expect("tensors").iter() {
+        changed.insert(name, change(name, tensor.clone())).expect("a name");
     }
-    network.save(&editor.finish().expect("sound"), path).expect("written");
+    write_safetensors(path, &changed).expect("written");
 }
 
 #[test]

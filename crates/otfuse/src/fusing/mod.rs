@@ -393,6 +393,9 @@ impl FusePlan {
             };
             *anchor = anchor.retyped(dtype.data_type())?;
         }
+        if self.plan.allow_nonfinite {
+            self.models[given_anchor] = self.models[given_anchor].admitting_nonfinite()?;
+        }
         let anchor = self.models[given_anchor].clone();
         let narrow = self.narrow(context)?;
         let group = Group::open(&self.models, narrow.as_ref(), &self.plan)?;
