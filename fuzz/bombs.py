@@ -289,6 +289,153 @@ def wiring():
     yield "squares", behind([N("Mul", ["h" if i == 0 else f"c{i-1}"] * 2, [f"c{i}"]) for i in range(200)] + [N("Identity", ["c199"], ["y"])], [])
 
 
+def wide():
+    """Many of one thing, and things that are long."""
+    random = np.random.default_rng(3)
+    first, weights = layer()
+    for count in (1000, 100_000):
+        yield f"outputs-{count}", model([*first, *[N("Relu", ["h"], [f"y{i}"]) for i in range(count)]], [value("x", [1, 4])], [value(f"y{i}", None) for i in range(count)], weights)
+        yield f"outputs-same-{count}", model([*first, N("Relu", ["h"], ["y"])], [value("x", [1, 4])], [value("y", None)] * count, weights)
+        yield f"opaque-{count}", behind([N("Nothing", ["h" if i == 0 else f"c{i-1}"], [f"c{i}"], domain="d") for i in range(count)] + [N("Identity", [f"c{count-1}"], ["y"])], [])
+        yield f"opaque-wide-{count}", model([N("Nothing", [f"x{i}" for i in range(count)], [f"y{i}" for i in range(count)], domain="d")], [value(f"x{i}", [1, 2]) for i in range(count)], [value(f"y{i}", None) for i in range(count)], [])
+        yield f"opaque-each-{count}", model([*[N("Nothing", [f"x{i}"], [f"z{i}"], domain="d") for i in range(count)], N("Sum", [f"z{i}" for i in range(count)], ["y"])], [value(f"x{i}", [1, 2]) for i in range(count)], [value("y", None)], [])
+        yield f"inputs-open-{count}", model([N("Sum", [f"x{i}" for i in range(count)], ["y"])], [value(f"x{i}", [f"n{i}", 2]) for i in range(count)], [value("y", None)], [])
+        yield f"inputs-sums-{count}", model([N("Sum", [f"x{i}" for i in range(count)], ["y"])], [value(f"x{i}", [f"n{i}+n{i+1}*2", 2]) for i in range(count)], [value("y", None)], [])
+        yield f"initializers-{count}", behind([N("Identity", ["h"], ["y"])], [floats(f"w{i}", random.normal(size=(2, 2))) for i in range(count)])
+        yield f"shared-reads-{count}", model([n for i in range(count) for n in (N("MatMul", ["x", "w"], [f"a{i}"]),)] + [N("Sum", [f"a{i}" for i in range(count)], ["y"])], [value("x", [1, 4])], [value("y", None)], [floats("w", random.normal(size=(4, 4)))])
+        yield f"biases-{count}", model([N("Add", ["x" if i == 0 else f"c{i-1}", f"b{i}"], [f"c{i}"]) for i in range(count)] + [N("Identity", [f"c{count-1}"], ["y"])], [value("x", [1, 4])], [value("y", None)], [floats(f"b{i}", random.normal(size=4)) for i in range(count)])
+        yield f"towers-{count}", model([n for i in range(count) for n in (N("MatMul", ["x", f"w{i}"], [f"a{i}"]), N("Relu", [f"a{i}"], [f"r{i}"]), N("MatMul", [f"r{i}", f"v{i}"], [f"o{i}"]))] + [N("Sum", [f"o{i}" for i in range(count)], ["y"])],
+                                       [value("x", [1, 2])], [value("y", None)], [floats(f"{n}{i}", random.normal(size=(2, 2))) for i in range(count) for n in "wv"])
+        yield f"residual-{count}", model([n for i in range(count) for n in (N("MatMul", ["x" if i == 0 else f"c{i-1}", f"w{i}"], [f"a{i}"]), N("Relu", [f"a{i}"], [f"r{i}"]), N("Add", [f"r{i}", "x" if i == 0 else f"c{i-1}"], [f"c{i}"]))] + [N("Identity", [f"c{count-1}"], ["y"])],
+                                         [value("x", [1, 2])], [value("y", None)], [floats(f"w{i}", random.normal(size=(2, 2)) / 100) for i in range(count)])
+        yield f"names-same-{count}", model([N("Relu", ["x" if i == 0 else f"c{i-1}"], [f"c{i}"], name="same") for i in range(count)], [value("x", [1, 4])], [value(f"c{count-1}", None)], [])
+        yield f"ladder-{count}", model([N("Add", ["x" if i == 0 else f"c{i-1}", "x" if i < 2 else f"c{i-2}"], [f"c{i}"]) for i in range(count)] + [N("Identity", [f"c{count-1}"], ["y"])], [value("x", [1, 4])], [value("y", None)], [])
+        yield f"skips-{count}", behind([N("Relu", ["h" if i == 0 else f"c{i-1}"], [f"c{i}"]) for i in range(count)] + [N("Sum", [f"c{i}" for i in range(count)], ["y"])], [])
+        yield f"gathers-{count}", model([N("Gather", ["t", f"i{i % 8}"], [f"g{i}"]) for i in range(count)] + [N("Concat", [f"g{i}" for i in range(count)], ["c"], axis=0), N("ReduceMax", ["c"], ["y"], keepdims=0)], [value("x", [1, 4])], [value("y", None)],
+                                        [floats("t", random.normal(size=(8, 4))), *[ints(f"i{i}", i) for i in range(8)]])
+        yield f"slices-{count}", behind([n for i in range(count) for n in (N("Slice", ["h", f"a{i % 4}", f"b{i % 4}", "one"], [f"s{i}"]),)] + [N("Concat", [f"s{i}" for i in range(count)], ["c"], axis=1), N("ReduceMax", ["c"], ["y"], keepdims=0)],
+                                        [*[ints(f"a{i}", [i]) for i in range(4)], *[ints(f"b{i}", [i + 1]) for i in range(4)], ints("one", [1])])
+        yield f"softmaxes-{count}", behind([N("Softmax", ["h" if i == 0 else f"c{i-1}"], [f"c{i}"]) for i in range(count)] + [N("Identity", [f"c{count-1}"], ["y"])], [])
+        yield f"attentions-{count}", behind([n for i in range(count) for n in (N("MatMul", ["h" if i == 0 else f"c{i-1}", "h" if i == 0 else f"c{i-1}"], [f"m{i}"]), N("Softmax", [f"m{i}"], [f"s{i}"]), N("MatMul", [f"s{i}", "h" if i == 0 else f"c{i-1}"], [f"c{i}"]))] + [N("Identity", [f"c{count-1}"], ["y"])], [], x_shape=(4, 4))
+        yield f"divisions-{count}", behind([n for i in range(count) for n in (N("Sqrt", ["h" if i == 0 else f"c{i-1}"], [f"q{i}"]), N("ReduceMean", [f"q{i}"], [f"m{i}"]), N("Div", ["h" if i == 0 else f"c{i-1}", f"m{i}"], [f"c{i}"]))] + [N("Identity", [f"c{count-1}"], ["y"])], [])
+        yield f"mul-diamonds-{count}", behind([n for i in range(count) for n in (N("Sigmoid", ["h" if i == 0 else f"c{i-1}"], [f"g{i}"]), N("Mul", ["h" if i == 0 else f"c{i-1}", f"g{i}"], [f"c{i}"]))] + [N("Identity", [f"c{count-1}"], ["y"])], [])
+        yield f"shape-chain-{count}", behind([n for i in range(count) for n in (N("Shape", ["h" if i == 0 else f"c{i-1}"], [f"s{i}"]), N("Reshape", ["h" if i == 0 else f"c{i-1}", f"s{i}"], [f"c{i}"]))] + [N("Identity", [f"c{count-1}"], ["y"])], [])
+        yield f"transposes-{count}", behind([N("Transpose", ["h" if i == 0 else f"c{i-1}"], [f"c{i}"], perm=[1, 0]) for i in range(count)] + [N("ReduceMax", [f"c{count-1}"], ["y"])], [])
+        yield f"repeated-blocks-{count}", behind([n for i in range(count // 2) for n in (N("Relu", ["h" if i == 0 else f"c{i-1}"], [f"r{i}"]), N("Tanh" if i % 7 else "Sigmoid", [f"r{i}"], [f"c{i}"]))] + [N("Identity", [f"c{count // 2-1}"], ["y"])], [])
+        yield f"attribute-ints-{count}", behind([N("ReduceSum", ["h"], ["y"], axes=[0] * count)], [], opset=11)
+        yield f"attribute-perm-{count}", behind([N("Transpose", ["h"], ["y"], perm=list(range(count)))], [])
+        yield f"attribute-kernel-{count}", behind([N("Unsqueeze", ["h", "ax"], ["u"]), N("MaxPool", ["u"], ["y"], kernel_shape=[1] * count)], [ints("ax", [0])])
+        yield f"attribute-scales-{count}", behind([N("Upsample", ["h"], ["y"], scales=[1.0] * count, mode="nearest")], [], opset=7)
+        yield f"attribute-strings-{count}", behind([N("Nothing", ["h"], ["y"], domain="d", words=["a"] * count)], [])
+        yield f"axes-{count}", behind([N("Squeeze", ["h", "ax"], ["y"])], [ints("ax", [0] * count)])
+        yield f"unsqueeze-{count}", behind([N("Unsqueeze", ["h", "ax"], ["u"]), N("ReduceMax", ["u"], ["y"], keepdims=0)], [ints("ax", list(range(count)))])
+        yield f"reshape-rank-{count}", behind([N("Reshape", ["h", "s"], ["r"]), N("ReduceMax", ["r"], ["y"], keepdims=0)], [ints("s", [1] * count + [4])])
+        yield f"expand-rank-{count}", behind([N("Expand", ["h", "s"], ["r"]), N("ReduceMax", ["r"], ["y"], keepdims=0)], [ints("s", [1] * count + [4])])
+        yield f"slice-axes-{count}", behind([N("Slice", ["h", "a", "b", "x1"], ["y"])], [ints("a", [0] * count), ints("b", [4] * count), ints("x1", [1] * count)])
+        yield f"pad-axes-{count}", behind([N("Pad", ["h", "s", "", "x1"], ["y"])], [ints("s", [0] * 2 * count), ints("x1", [1] * count)])
+        yield f"optional-{count}", behind([N("Clip", ["h"] + [""] * count, ["y"])], [])
+        yield f"sum-broadcast-{count}", behind([N("Sum", [f"b{i}" for i in range(count)], ["s"]), N("ReduceMax", ["s"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [floats(f"b{i}", random.normal(size=(1, 2))) for i in range(count)])
+    for count in (64, 1000):
+        # A long shape at each of many nodes.
+        yield f"rank-chain-{count}", behind([N("Reshape", ["h", "s"], ["c0"]), *[N("Relu", [f"c{i}"], [f"c{i+1}"]) for i in range(20_000)], N("ReduceMax", ["c20000"], ["y"], keepdims=0)], [ints("s", [1] * count + [4])])
+        yield f"names-long-{count}", model([N("Nothing", [f"x{i}" for i in range(count)], [f"y{i}" for i in range(count)], domain="d", name="n" * 3_000_000)], [value(f"x{i}", [1, 2, 3]) for i in range(count)], [value(f"y{i}", [2, 3]) for i in range(count)], [])
+        yield f"names-long-chain-{count}", behind([N("Relu", ["h" if i == 0 else f"c{i-1}"], [f"c{i}"], name=f"{i}" * 20_000) for i in range(count)] + [N("Identity", [f"c{count-1}"], ["y"])], [])
+        yield f"symbols-shared-{count}", model([N("Relu", ["x" if i == 0 else f"c{i-1}"], [f"c{i}"]) for i in range(20_000)], [value("x", [f"d{'z' * 1000}{i}" for i in range(count)])], [value("c19999", None)], [])
+    yield "symbol-products", model([N("Reshape", ["x", "s"], ["c0"]), *[n for i in range(60) for n in (N("Unsqueeze", [f"c{i}", "ax"], [f"u{i}"]), N("Expand", [f"u{i}", "e"], [f"v{i}"]), N("Reshape", [f"v{i}", "s"], [f"c{i+1}"]))], N("ReduceMax", ["c60"], ["y"], keepdims=0)],
+                                   [value("x", ["a", "b", "c"])], [value("y", None)], [ints("s", [-1]), ints("ax", [0]), ints("e", [3, 1])])
+    for at, side in enumerate((1000, 20_000, 1_000_000)):
+        yield f"neurons-{at}", model([N("MatMul", ["x", "w"], ["a"]), N("Relu", ["a"], ["r"]), N("MatMul", ["r", "v"], ["y"])], [value("x", ["n", 1])], [value("y", None)],
+                                     [floats("w", random.normal(size=(1, side))), floats("v", random.normal(size=(side, 1)))])
+    # Functions that call functions, each twice.
+    functions = [helper.make_function("f", "F0", ["a"], ["b"], [N("Relu", ["a"], ["b"])], [helper.make_opsetid("", 18)])]
+    for i in range(1, 40):
+        functions.append(helper.make_function("f", f"F{i}", ["a"], ["b"], [N(f"F{i-1}", ["a"], ["t"], domain="f"), N(f"F{i-1}", ["t"], ["b"], domain="f")], [helper.make_opsetid("", 18), helper.make_opsetid("f", 1)]))
+    yield "functions-doubled", model([N("F39", ["x"], ["y"], domain="f")], [value("x", [1, 4])], [value("y", None)], [], functions=functions)
+    loop = [helper.make_function("f", "A", ["a"], ["b"], [N("B", ["a"], ["b"], domain="f")], [helper.make_opsetid("f", 1)]), helper.make_function("f", "B", ["a"], ["b"], [N("A", ["a"], ["b"], domain="f")], [helper.make_opsetid("f", 1)])]
+    yield "functions-endless", model([N("A", ["x"], ["y"], domain="f")], [value("x", [1, 4])], [value("y", None)], [], functions=loop)
+
+
+def computed():
+    """Operators whose work does not follow from the size of what they give."""
+    for rank in (4, 12, 20, 40, 60):
+        ones, unsqueezed = [1] * rank, ints("s", [1, 1, *[1] * rank])
+        for mode in ("nearest", "linear", "cubic"):
+            yield f"gridsample-{mode}-{rank}", behind([N("Reshape", ["one", "s"], ["u"]), N("GridSample", ["u", "g"], ["c"], mode=mode, padding_mode="border"), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])],
+                                                      [unsqueezed, floats("one", [1]), floats("g", np.full([1, *[1] * rank, rank] if rank <= 60 else [1], 0.1))], opset=20)
+            yield f"resize-{mode}-rank-{rank}", behind([N("Reshape", ["one", "s"], ["u"]), N("Resize", ["u", "", "k"], ["c"], mode=mode), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])],
+                                                       [unsqueezed, floats("one", [1]), floats("k", [1, 1, *[1.5 if mode == "nearest" else 2.0] * min(rank, 24), *[1.0] * max(0, rank - 24)])])
+        yield f"deform-rank-{rank}", behind([N("Reshape", ["one", "s"], ["u"]), N("DeformConv", ["u", "k", "o"], ["c"]), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])],
+                                            [unsqueezed, floats("one", [1]), floats("k", np.ones([1, 1, *ones][:62])), floats("o", np.full([1, rank, *ones][:62], 0.5))], opset=19)
+        yield f"conv-rank-{rank}", behind([N("Reshape", ["one", "s"], ["u"]), N("Conv", ["u", "k"], ["c"], pads=[1] * 2 * min(rank, 60)), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [unsqueezed, floats("one", [1]), floats("k", np.ones([1, 1, *ones][:62]))])
+        yield f"convtranspose-rank-{rank}", behind([N("Reshape", ["one", "s"], ["u"]), N("ConvTranspose", ["u", "k"], ["c"], strides=[2] * rank), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [unsqueezed, floats("one", [1]), floats("k", np.ones([1, 1, *ones][:62]))])
+        yield f"pool-rank-{rank}", behind([N("Reshape", ["one", "s"], ["u"]), N("AveragePool", ["u"], ["c"], kernel_shape=[2] * rank, pads=[1] * 2 * rank), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [unsqueezed, floats("one", [1])])
+        letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[:rank]
+        yield f"einsum-letters-{rank}", behind([N("Einsum", ["two"] * len(letters), ["c"], equation=",".join(letters) + "->" + letters), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [floats("two", [1, 2])])
+        yield f"einsum-sum-{rank}", behind([N("Einsum", ["two"] * len(letters), ["c"], equation=",".join(letters) + "->"), N("Add", ["h", "c"], ["y"])], [floats("two", [1, 2])])
+        yield f"einsum-trace-{rank}", behind([N("Reshape", ["one", "e"], ["u"]), N("Einsum", ["u"], ["c"], equation="a" * min(rank, 52) + "->a"), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [ints("e", [1] * min(rank, 52)), floats("one", [1])])
+        yield f"transpose-rank-{rank}", behind([N("ConstantOfShape", ["s"], ["a"]), N("Transpose", ["a"], ["b"], perm=list(range(rank))[::-1]), N("ReduceMax", ["b"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [ints("s", [2] * min(rank, 26) + [1] * max(0, rank - 26))])
+        yield f"broadcast-rank-{rank}", behind([N("ConstantOfShape", ["s"], ["a"]), N("ConstantOfShape", ["t"], ["b"]), N("Add", ["a", "b"], ["c"]), N("ReduceMax", ["c"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])], [ints("s", ([2, 1] * rank)[:rank]), ints("t", ([1, 2] * rank)[:rank])])
+    for power in (10, 16, 20, 24, 26):
+        side = 1 << power
+        big = [N("ConstantOfShape", ["s"], ["a"])]
+        whole = [N("ConstantOfShape", ["s"], ["a"], value=helper.make_tensor("v", INT64, [1], [1]))]
+        end = [N("Cast", ["c"], ["f"], to=FLOAT), N("ReduceMax", ["f"], ["r"], keepdims=0), N("Add", ["h", "r"], ["y"])]
+        yield f"matmul-tiny-{power}", behind([*big, N("MatMul", ["a", "a"], ["c"]), *end], [ints("s", [side, 1, 1])])
+        yield f"matmul-rows-{power}", behind([*big, N("MatMul", ["a", "w"], ["c"]), *end], [ints("s", [side, 1, 4]), floats("w", np.ones((4, 4)))])
+        yield f"conv-samples-{power}", behind([*big, N("Conv", ["a", "k"], ["c"]), *end], [ints("s", [side, 1, 3]), floats("k", np.ones((1, 1, 3)))])
+        yield f"conv-groups-{power}", behind([*big, N("ConstantOfShape", ["t"], ["k"]), N("Conv", ["a", "k"], ["c"], group=side), *end], [ints("s", [1, side, 3]), ints("t", [side, 1, 3])])
+        yield f"convtranspose-groups-{power}", behind([*big, N("ConstantOfShape", ["t"], ["k"]), N("ConvTranspose", ["a", "k"], ["c"], group=side), *end], [ints("s", [1, side, 3]), ints("t", [side, 1, 3])])
+        yield f"pool-planes-{power}", behind([*big, N("MaxPool", ["a"], ["c"], kernel_shape=[1, 1]), *end], [ints("s", [1, side, 1, 1])])
+        yield f"pool-3d-{power}", behind([*big, N("AveragePool", ["a"], ["c"], kernel_shape=[3, 3, 3]), *end], [ints("s", [1, max(1, side >> 10), 8, 8, 16])])
+        yield f"reduce-last-{power}", behind([*big, *[N("ReduceSum", ["a"], [f"c{i}"], keepdims=1) for i in range(8)], N("Sum", [f"c{i}" for i in range(8)], ["c"]), *end], [ints("s", [side, 1, 1, 1])])
+        yield f"argmax-{power}", behind([*big, N("ArgMax", ["a"], ["c"], axis=0), *end], [ints("s", [side, 16])])
+        yield f"softmax-narrow-{power}", behind([*big, N("Softmax", ["a"], ["c"], axis=-1), *end], [ints("s", [side, 1])])
+        yield f"softmax-strided-{power}", behind([*big, N("Softmax", ["a"], ["c"], axis=0), *end], [ints("s", [8, side])])
+        yield f"layernorm-narrow-{power}", behind([*big, N("LayerNormalization", ["a", "w"], ["c"]), *end], [ints("s", [side, 1]), floats("w", [1])])
+        yield f"instancenorm-{power}", behind([*big, N("ConstantOfShape", ["t"], ["k"]), N("InstanceNormalization", ["a", "k", "k"], ["c"]), *end], [ints("s", [1, side, 2]), ints("t", [side])])
+        yield f"groupnorm-{power}", behind([*big, N("ConstantOfShape", ["t"], ["k"]), N("GroupNormalization", ["a", "k", "k"], ["c"], num_groups=side), *end], [ints("s", [1, side, 2]), ints("t", [side])], opset=21)
+        yield f"topk-wide-{power}", behind([*big, N("TopK", ["a", "k"], ["c", "i"], axis=0), *end], [ints("s", [side]), ints("k", [side])])
+        yield f"topk-rows-{power}", behind([*big, N("TopK", ["a", "k"], ["c", "i"]), *end], [ints("s", [side, 2]), ints("k", [1])])
+        yield f"gathernd-rows-{power}", behind([*whole, N("GatherND", ["t", "a"], ["c"]), *end], [ints("s", [side, 1]), floats("t", np.ones((2, 1)))])
+        yield f"scatterelements-{power}", behind([*whole, N("Cast", ["a"], ["u"], to=FLOAT), N("ScatterElements", ["u", "a", "u"], ["c"], reduction="add"), *end], [ints("s", [side])], opset=18)
+        yield f"split-many-{power}", behind([*big, N("Split", ["a"], [f"c{i}" for i in range(min(side, 50_000))], num_outputs=min(side, 50_000)), N("Identity", ["c0"], ["c"]), *end], [ints("s", [side])])
+        yield f"concat-rows-{power}", behind([*big, N("Concat", ["a", "a"], ["c"], axis=1), *end], [ints("s", [side, 1])])
+        yield f"tile-rows-{power}", behind([*big, N("Tile", ["a", "k"], ["c"]), *end], [ints("s", [side, 1]), ints("k", [1, 2])])
+        yield f"where-rows-{power}", behind([*big, N("Cast", ["a"], ["m"], to=BOOL), N("Where", ["m", "a", "w"], ["c"]), *end], [ints("s", [side, 1]), floats("w", np.ones((1, 3)))])
+        yield f"pow-{power}", behind([*big, N("Pow", ["a", "k"], ["c"]), *end], [ints("s", [side]), floats("k", [1.5])])
+        yield f"erf-chain-{power}", behind([*big, *[N("Erf", ["a" if i == 0 else f"e{i}"], [f"e{i+1}"]) for i in range(100)], N("Identity", ["e100"], ["c"]), *end], [ints("s", [side])])
+        yield f"ints-chain-{power}", behind([*whole, *[N("Add", ["a" if i == 0 else f"e{i}", "a" if i == 0 else f"e{i}"], [f"e{i+1}"]) for i in range(3000)], N("Identity", ["e3000"], ["c"]), *end], [ints("s", [side])])
+        yield f"ints-mod-{power}", behind([*whole, *[N("Mod", ["a" if i == 0 else f"e{i}", "k"], [f"e{i+1}"]) for i in range(100)], N("Identity", ["e100"], ["c"]), *end], [ints("s", [side]), ints("k", [7])])
+        yield f"ints-transposed-{power}", behind([*whole, *[N("Transpose", ["a" if i == 0 else f"e{i}"], [f"e{i+1}"], perm=[1, 0]) for i in range(101)], N("Identity", ["e101"], ["c"]), *end], [ints("s", [side, 4])])
+        yield f"ints-where-{power}", behind([*whole, N("Cast", ["a"], ["m"], to=BOOL), *[N("Where", ["m", "a" if i == 0 else f"e{i}", "a"], [f"e{i+1}"]) for i in range(100)], N("Identity", ["e100"], ["c"]), *end], [ints("s", [side])])
+        yield f"qlinearconv-{power}", behind([N("ConstantOfShape", ["s"], ["a"], value=helper.make_tensor("v", TensorProto.UINT8, [1], [1])), N("QLinearConv", ["a", "one", "z", "k", "one", "z", "one", "z"], ["c"]), *end],
+                                             [ints("s", [1, 1, side]), floats("one", 1), numpy_helper.from_array(np.array(0, dtype=np.uint8), "z"), numpy_helper.from_array(np.ones((1, 1, 3), dtype=np.uint8), "k")])
+        yield f"matmulinteger-{power}", behind([N("ConstantOfShape", ["s"], ["a"], value=helper.make_tensor("v", TensorProto.UINT8, [1], [1])), N("MatMulInteger", ["a", "k"], ["c"]), *end], [ints("s", [side, 4]), numpy_helper.from_array(np.ones((4, 64), dtype=np.uint8), "k")])
+        yield f"quantize-{power}", behind([*big, N("QuantizeLinear", ["a", "one"], ["q"]), N("DequantizeLinear", ["q", "one"], ["c"]), *end], [ints("s", [side]), floats("one", 1)])
+        yield f"dynamicquantize-{power}", behind([*big, N("DynamicQuantizeLinear", ["a"], ["q", "w", "e"]), N("Cast", ["q"], ["c"], to=FLOAT), *end], [ints("s", [side])])
+        yield f"lrn-wide-{power}", behind([*big, N("LRN", ["a"], ["c"], size=side - 1 | 1), *end], [ints("s", [1, side, 1])])
+        yield f"cumsum-rows-{power}", behind([*big, N("CumSum", ["a", "ax"], ["c"]), *end], [ints("s", [side]), ints("ax", 0)])
+        yield f"trilu-big-{power}", behind([*big, N("Trilu", ["a"], ["c"]), *end], [ints("s", [side, 2, 2])])
+        yield f"multinomial-{power}", behind([N("Multinomial", ["h"], ["c"], sample_size=side), *end], [])
+        yield f"window-{power}", behind([N("HannWindow", ["s"], ["c"]), *end], [ints("s", side)])
+        yield f"mel-{power}", behind([N("MelWeightMatrix", ["s", "s", "s", "lo", "hi"], ["c"]), *end], [ints("s", side), floats("lo", 0), floats("hi", 1)])
+        yield f"maxunpool-{power}", behind([N("Unsqueeze", ["h", "ax"], ["u"]), N("MaxUnpool", ["u", "i", "o"], ["c"], kernel_shape=[2]), *end], [ints("ax", [0]), ints("i", [[[0, 1, 2, 3]]]), ints("o", [1, 1, side])])
+        yield f"nms-{power}", behind([N("ConstantOfShape", ["s"], ["b"]), N("ConstantOfShape", ["t"], ["p"]), N("NonMaxSuppression", ["b", "p", "k"], ["c"]), *end], [ints("s", [1, side, 4]), ints("t", [1, 1, side]), ints("k", side)])
+        yield f"sequence-{power}", behind([*big, N("SplitToSequence", ["a"], ["q"], axis=0), N("ConcatFromSequence", ["q"], ["c"], axis=0), *end], [ints("s", [side])])
+        yield f"scan-rows-{power}", behind([*big, N("Scan", ["h", "a"], ["y", "z"], num_scan_inputs=1, body=body_graph("b", [N("Relu", ["st"], ["st_out"]), N("Identity", ["st"], ["o"])], [value("st", None), value("el", None)], [value("st_out", None), value("o", None)]))], [ints("s", [side, 0])])
+        large = floats("big", np.ones(min(side, 1 << 20)))
+        inner = body_graph("then", [N("ReduceMax", ["big"], ["m"], keepdims=0), N("Add", ["v", "m"], ["w"])], [], [value("w", None)], [large])
+        other = body_graph("else", [N("Neg", ["v"], ["n2"])], [], [value("n2", None)])
+        outer = body_graph("body", [N("Identity", ["cond"], ["cond_out"]), N("If", ["cond"], ["v_out"], then_branch=inner, else_branch=other)], [value("i", [], INT64), value("cond", [], BOOL), value("v", None)], [value("cond_out", [], BOOL), value("v_out", None)])
+        yield f"loop-if-constant-{power}", behind([N("Loop", ["n", "true", "h"], ["y"], body=outer)], [ints("n", 1 << 40), numpy_helper.from_array(np.array(True), "true")])
+        unused = body_graph("body", [N("Identity", ["cond"], ["cond_out"]), N("Identity", ["v"], ["v_out"])], [value("i", [], INT64), value("cond", [], BOOL), value("v", None)], [value("cond_out", [], BOOL), value("v_out", None)], [large])
+        yield f"loop-unused-constant-{power}", behind([N("Loop", ["n", "true", "h"], ["y"], body=unused)], [ints("n", 1 << 40), numpy_helper.from_array(np.array(True), "true")])
+        state = body_graph("body", [N("Identity", ["cond"], ["cond_out"]), N("Add", ["v", "one"], ["v_out"])], [value("i", [], INT64), value("cond", [], BOOL), value("v", None)], [value("cond_out", [], BOOL), value("v_out", None)], [floats("one", [1])])
+        yield f"loop-large-state-{power}", behind([*big, N("Loop", ["n", "true", "a"], ["c"], body=state), *end], [ints("s", [side]), ints("n", 1 << 40), numpy_helper.from_array(np.array(True), "true")])
+        taken = body_graph("body", [N("Identity", ["cond"], ["cond_out"]), N("Slice", ["a", "z", "e"], ["p"]), N("Add", ["v", "p"], ["v_out"])], [value("i", [], INT64), value("cond", [], BOOL), value("v", None)], [value("cond_out", [], BOOL), value("v_out", None)], [ints("z", [0]), ints("e", [1])])
+        yield f"loop-captured-{power}", behind([*big, N("Loop", ["n", "true", "h"], ["c"], body=taken), *end], [ints("s", [side]), ints("n", 1 << 40), numpy_helper.from_array(np.array(True), "true")])
+
+
 def sparse():
     first, weights = layer()
     values, indices = floats("big", [1.0]), ints("big_i", [0])
@@ -461,7 +608,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
-    for make in (shapes, loops, declared, wiring, sparse):
+    for make in (shapes, loops, declared, wiring, wide, computed, sparse):
         (folder / "onnx").mkdir(exist_ok=True)
         for name, data in make():
             (folder / "onnx" / f"{name}.onnx").write_bytes(data)

@@ -292,6 +292,7 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "importance_cost",
             "residual",
             "aligned_only",
+            "allow_nonfinite",
             "no_verify",
             "seed",
         ],

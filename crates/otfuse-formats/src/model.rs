@@ -48,6 +48,8 @@ pub struct Model {
     pub path: PathBuf,
     /// Initializers of the architecture's file that are one in the graph.
     pub(crate) ties: Vec<Tie>,
+    /// Whether weights are written that are not finite where the file's own are.
+    pub(crate) admits_nonfinite: bool,
 }
 
 /// What a network's file holds beside its weights.
@@ -104,13 +106,20 @@ impl Model {
                 source: Source::HuggingFace(Box::new(source)),
                 path: path.into(),
                 ties: Vec::new(),
+                admits_nonfinite: false,
             });
         }
         let bytes = open_mapped(path)?;
         let format = Format::of_content(path, &bytes)?;
         if format == Format::Onnx {
             let OnnxModel { graph, template } = open_onnx(path).map_err(|error| unknown(path, &bytes, error))?;
-            return Ok(Self { graph, source: Source::Onnx(Box::new(template)), path: path.into(), ties: Vec::new() });
+            return Ok(Self {
+                graph,
+                source: Source::Onnx(Box::new(template)),
+                path: path.into(),
+                ties: Vec::new(),
+                admits_nonfinite: false,
+            });
         }
         let dict = read_state_dict(path, key)?;
         if let Some(error) = adapter_of_tensors(&dict) {
@@ -132,7 +141,13 @@ impl Model {
     /// As [`open`](Self::open).
     pub fn of_onnx(path: &Path, bytes: Bytes) -> Result<Self, ModelError> {
         let OnnxModel { graph, template } = Exported::new(path, bytes).open()?;
-        Ok(Self { graph, source: Source::Onnx(Box::new(template)), path: path.into(), ties: Vec::new() })
+        Ok(Self {
+            graph,
+            source: Source::Onnx(Box::new(template)),
+            path: path.into(),
+            ties: Vec::new(),
+            admits_nonfinite: false,
+        })
     }
 
     /// The network that a state dict fills; `path` is what errors name.
@@ -199,6 +214,13 @@ impl Model {
         Outputs::at_once(|outputs| self.save_to(outputs, graph, path))
     }
 
+    /// The same network, whose weights are written also where they are not finite and the file's own are.
+    #[must_use]
+    pub fn admitting_nonfinite(mut self) -> Self {
+        self.admits_nonfinite = true;
+        self
+    }
+
     /// As [`save`](Self::save), as one of several outputs.
     ///
     /// # Errors
@@ -206,7 +228,9 @@ impl Model {
     pub fn save_to(&self, outputs: &Outputs, graph: &Graph, path: &Path) -> Result<(), ModelError> {
         let format = self.format_at(path)?;
         if format == Format::Onnx {
-            retype::check_finite_graph(graph, &self.graph, path)?;
+            if !self.admits_nonfinite {
+                retype::check_finite_graph(graph, &self.graph, path)?;
+            }
             return Ok(write_onnx_to(outputs, path, self.proto(graph, path)?, &WriteOptions::default())?);
         }
         self.write(outputs, format, &self.dict(graph, path)?, path)
@@ -254,7 +278,9 @@ impl Model {
                 (filled(&source.dict, &bound(source.bindings.clone()), graph, path)?, &source.dict)
             }
         };
-        retype::check_finite(&dict, given, path)?;
+        if !self.admits_nonfinite {
+            retype::check_finite(&dict, given, path)?;
+        }
         Ok(dict)
     }
 

@@ -59,9 +59,8 @@ pub(crate) fn averaged(
         return Ok(tensor.clone());
     }
     let data_type = precision.of(tensor.data_type());
-    let made = |shape: &[usize], values, first| {
-        finite(Tensor::from_f32_as(data_type, shape, values), (tensor, first), &anchor.value(id).name)
-    };
+    let made =
+        |shape: &[usize], values, first| finite(networks, id, Tensor::from_f32_as(data_type, shape, values), first);
     let shape_error = |model: usize| FusionError::Shape {
         model,
         tensor: anchor.value(id).name.clone(),
@@ -119,15 +118,17 @@ impl Precision {
     }
 }
 
-/// The tensor, which is made from elements of `like` from `first` on, if it is finite wherever they are.
-fn finite(tensor: Tensor, (like, first): (&Tensor, usize), name: &str) -> Result<Tensor, FusionError> {
+/// The tensor, which is made from elements of the anchor's weight `id` from `first` on, if it is finite wherever they are.
+fn finite(networks: &Networks, id: ValueId, tensor: Tensor, first: usize) -> Result<Tensor, FusionError> {
     let Some((index, value)) = tensor.find(|value| !value.is_finite()) else { return Ok(tensor) };
-    // Infinite constants (masks) that all models share stay.
-    if like.find(|value| !value.is_finite()).is_some() && !value.is_nan() {
+    let is_finite = |model: usize| networks.tensor(model, id).find(|value| !value.is_finite()).is_none();
+    // Infinite constants (masks) that all models share stay, and what is asked for.
+    let is_shared = !value.is_nan() && !is_finite(networks.anchor());
+    if is_shared || (networks.admits_nonfinite() && !(0..networks.len()).all(is_finite)) {
         return Ok(tensor);
     }
-    let (tensor, data_type) = (name.to_owned(), tensor.data_type().to_string());
-    Err(FusionError::ResultNotFinite { tensor, index: first + index, value, data_type })
+    let (name, data_type) = (networks.reference().value(id).name.clone(), tensor.data_type().to_string());
+    Err(FusionError::ResultNotFinite { tensor: name, index: first + index, value, data_type })
 }
 
 /// A network made from a [`Precision::Wide`] average, its weights rounded to the anchor's types.
@@ -141,7 +142,7 @@ pub(crate) fn rounded(networks: &Networks, graph: Graph) -> Result<Graph, Fusion
         let to = like.data_type();
         let values = tensor.to_f32().filter(|_| tensor.data_type() != to && to.is_float());
         let made = values.map_or_else(|| tensor.clone(), |values| Tensor::from_f32_as(to, tensor.shape(), values));
-        finite(made, (like, 0), name).map(|made| (tensor.data_type() != to).then_some((place, made)))
+        finite(networks, id, made, 0).map(|made| (tensor.data_type() != to).then_some((place, made)))
     });
     let made: Vec<Option<(ValueId, Tensor)>> = made.collect::<Result<_, FusionError>>()?;
     if made.iter().all(Option::is_none) {
@@ -154,12 +155,12 @@ pub(crate) fn rounded(networks: &Networks, graph: Graph) -> Result<Graph, Fusion
 
 impl Networks {
     /// Refuses weights that are no numbers, and infinite ones unless they are the same constant in all models (a mask);
-    /// [`fuse`](crate::fuse) does so too. Linear in the number of weights, which are looked through once.
+    /// [`fuse`](crate::fuse) does so too, unless they are [let through](Self::admit_nonfinite). Linear in the number of weights, which are looked through once.
     ///
     /// # Errors
     /// [`FusionError::NotFinite`] with the first such weight.
     pub fn check_finite(&self) -> Result<(), FusionError> {
-        if self.finite().get().is_none() {
+        if self.finite().get().is_none() && !self.admits_nonfinite() {
             check_finite(self)?;
             let _ = self.finite().set(());
         }

@@ -34,6 +34,8 @@ struct Shared {
     readers: HashMap<ValueId, Vec<(NodeId, usize)>>,
     /// Set once all weights are known to be finite.
     finite: OnceLock<()>,
+    /// Set where weights that are not finite are let through.
+    admits_nonfinite: OnceLock<()>,
 }
 
 impl std::fmt::Debug for Networks {
@@ -109,6 +111,7 @@ impl Networks {
             roles,
             readers: of_anchor.consumers(),
             finite: OnceLock::new(),
+            admits_nonfinite: OnceLock::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -143,6 +146,17 @@ impl Networks {
     /// The graph of the anchor.
     pub(crate) fn reference(&self) -> &Graph {
         self.graph(self.anchor())
+    }
+
+    /// Lets weights through that are not finite, from now on: such a weight of the result is no error where the same weight of a
+    /// model is not finite either. Neurons cannot be matched by weights that are no numbers, which stays an error.
+    pub fn admit_nonfinite(&self) {
+        let _ = self.shared.admits_nonfinite.set(());
+    }
+
+    /// Whether weights that are not finite are let through.
+    pub(crate) fn admits_nonfinite(&self) -> bool {
+        self.shared.admits_nonfinite.get().is_some()
     }
 
     /// Where it is noted that all weights are finite.

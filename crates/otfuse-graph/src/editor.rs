@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::GraphError;
-use crate::graph::{Declared, Graph, Node, Value};
+use crate::graph::{Declared, Graph, Names, Node, Value};
 use crate::{NodeId, Operator, Tensor, ValueId};
 
 /// Builds a graph or changes one. Between the calls the graph may be inconsistent; [`finish`](Self::finish) removes
@@ -13,6 +13,8 @@ pub struct GraphEditor {
     graph: Graph,
     removed: HashSet<NodeId>,
     names: HashMap<String, ValueId>,
+    /// The last number behind each name that was wanted again.
+    numbers: HashMap<String, usize>,
 }
 
 impl GraphEditor {
@@ -24,7 +26,7 @@ impl GraphEditor {
     /// Starts from a graph. Ids of its values and nodes stay valid until [`finish`](Self::finish).
     pub fn edit(graph: Graph) -> Self {
         let names = graph.values().map(|(id, value)| (value.name.clone(), id)).collect();
-        Self { graph, removed: HashSet::new(), names }
+        Self { graph, names, ..Self::default() }
     }
 
     /// The graph as it stands.
@@ -41,14 +43,17 @@ impl GraphEditor {
     pub fn add_value(&mut self, name: impl Into<String>, declared: Option<Declared>) -> ValueId {
         let wanted = name.into();
         let mut name = wanted.clone();
-        let mut number = 1;
-        while self.names.contains_key(&name) {
-            name = format!("{wanted}_{number}");
-            number += 1;
+        if self.names.contains_key(&name) {
+            let number = self.numbers.entry(wanted.clone()).or_default();
+            while self.names.contains_key(&name) {
+                *number += 1;
+                name = format!("{wanted}_{number}");
+            }
         }
         let id = ValueId::new(self.graph.values.len());
         self.names.insert(name.clone(), id);
         self.graph.values.push(Value { name, declared });
+        self.graph.names = Names::default();
         id
     }
 
@@ -248,6 +253,7 @@ fn drop_unused_values(graph: &mut Graph) {
             id
         })
         .collect();
+    graph.names = Names::default();
     let mut index = 0;
     graph.values.retain(|_| {
         index += 1;

@@ -13,7 +13,7 @@ use crate::{
 const MOST_ELEMENTS: usize = 1_000_000;
 
 /// Bytes that all tensors made out of `ConstantOfShape` may take.
-const MOST_BYTES: usize = 1 << 28;
+const MOST_BYTES: usize = 1 << 24;
 
 /// A pass may find numbers that let the next one infer more; exporters' chains take two or three.
 const MOST_PASSES: usize = 16;

@@ -3,6 +3,7 @@
 pub(crate) mod operator;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::OnceLock;
 
 use crate::error::GraphError;
 use crate::{DataType, NodeId, Shape, Tensor, ValueId};
@@ -64,6 +65,23 @@ pub struct Graph {
     pub(crate) outputs: Vec<ValueId>,
     pub(crate) initializers: BTreeMap<ValueId, Tensor>,
     pub(crate) fixed: BTreeSet<ValueId>,
+    pub(crate) names: Names,
+}
+
+/// The values of a graph in the order of their names, made when one is looked for; no part of what the graph is.
+#[derive(Debug, Default)]
+pub(crate) struct Names(OnceLock<Vec<ValueId>>);
+
+impl Clone for Names {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Names {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Graph {
@@ -119,9 +137,16 @@ impl Graph {
         self.initializers.get(&id)
     }
 
-    /// The value of that name. Linear in the number of values.
+    /// The value of that name. The values are sorted by their names the first time.
     pub fn find_value(&self, name: &str) -> Option<ValueId> {
-        self.values.iter().position(|value| value.name == name).map(ValueId::new)
+        let of = |id: &ValueId| self.values[id.index()].name.as_str();
+        let sorted = self.names.0.get_or_init(|| {
+            let mut ids: Vec<ValueId> = (0..self.values.len()).map(ValueId::new).collect();
+            ids.sort_by_key(of);
+            ids
+        });
+        let first = sorted.partition_point(|id| of(id) < name);
+        sorted.get(first).copied().filter(|id| of(id) == name)
     }
 
     /// The node that computes each value that is computed.

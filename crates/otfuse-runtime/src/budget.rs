@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use otfuse_formats::memory_limit;
-use otfuse_graph::Graph;
+use otfuse_graph::{Graph, Tensor};
 
 /// What any network may hold.
 const BASE_BYTES: u64 = 960 << 20;
@@ -19,7 +19,9 @@ const STEPS: (u64, u64, u64) = (1 << 16, 1 << 10, 16);
 const MOST_STEPS: u64 = 1 << 20;
 /// Operations of any network, for each element of a constant, and of an input. Networks of convolutions over large images
 /// take 100,000 multiplications for each of their weights.
-const OPERATIONS: (u64, u64, u64) = (15_000_000_000, 200_000, 20_000);
+const OPERATIONS: (u64, u64, u64) = (8_000_000_000, 200_000, 20_000);
+/// Elements of a constant that count whatever they are.
+const FEW: usize = 1 << 12;
 /// Several runs that prove one thing together take as much as this many.
 const RUNS_TOGETHER: u64 = 4;
 
@@ -43,7 +45,7 @@ impl Size {
     pub(crate) fn of(graph: &Graph) -> Self {
         let mut size = Self { nodes: graph.nodes().len() as u64, constants: 0 };
         for (_, tensor) in graph.initializers() {
-            size.constants = size.constants.saturating_add(tensor.len() as u64);
+            size.constants = size.constants.saturating_add(counted(tensor));
         }
         for body in graph.nodes().flat_map(|(_, node)| node.operator.bodies()) {
             let inner = Self::of(&body.graph);
@@ -68,6 +70,12 @@ impl Size {
             operations: operations.saturating_mul(runs),
         }
     }
+}
+
+/// Elements of a constant that give an allowance. One number many times over takes no place in a file, and is not what any
+/// training leaves.
+fn counted(tensor: &Tensor) -> u64 {
+    if tensor.len() > FEW && tensor.is_uniform() { FEW as u64 } else { tensor.len() as u64 }
 }
 
 /// What has been taken of an allowance.

@@ -167,9 +167,10 @@ pub fn run_values_with(
     other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
 ) -> Result<Vec<(String, Tensor)>, RuntimeError> {
     let names = || graph.inputs().iter().map(|&id| graph.value(id).name.clone()).collect();
+    let own: BTreeMap<&str, ValueId> = graph.inputs().iter().map(|&id| (graph.value(id).name.as_str(), id)).collect();
     let mut given = Vec::with_capacity(inputs.len());
     for (name, tensor) in inputs {
-        let input = graph.inputs().iter().find(|&&id| graph.value(id).name == name);
+        let input = own.get(name.as_str());
         let &input = input.ok_or_else(|| RuntimeError::UnknownInput { input: name, expected: names() })?;
         given.push((input, tensor));
     }

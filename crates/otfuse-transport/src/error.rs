@@ -25,8 +25,8 @@ pub enum TransportError {
         /// The length found.
         found: usize,
     },
-    /// A shape whose number of entries does not fit the address space.
-    #[error("{what}: a shape of {rows} x {columns} is too large")]
+    /// A shape whose entries do not fit the address space, or the memory that the system gives.
+    #[error("{what}: a shape of {rows} x {columns} is too large for the memory")]
     TooLarge {
         /// What has that shape.
         what: &'static str,

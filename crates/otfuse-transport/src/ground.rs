@@ -30,7 +30,7 @@ const CANCELLATION: f64 = 1e-5;
 /// The result is the same whatever the number of threads.
 ///
 /// # Errors
-/// Different numbers of features, or a result too large for the address space.
+/// Different numbers of features, or a result too large for the address space or the memory.
 ///
 /// ```
 /// use otfuse_transport::{Features, GroundMetric, cost_matrix};
@@ -49,7 +49,11 @@ pub fn cost_matrix(
     if dimension != right.dimension() {
         return Err(TransportError::Dimension { left: dimension, right: right.dimension() });
     }
-    check_shape("cost matrix", n, m)?;
+    let what = "cost matrix";
+    let entries = check_shape(what, n, m)?;
+    // The system is asked whether it has so much, before it is an error that nobody catches.
+    let room = Vec::<f64>::new().try_reserve_exact(entries);
+    room.map_err(|_| TransportError::TooLarge { what, rows: n, columns: m })?;
     CostMatrix::new(n, m, costs(ground.into(), left, right))
 }
 

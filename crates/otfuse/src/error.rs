@@ -201,7 +201,9 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
         FusionError::ResultNotFinite { .. } => {
             "`dtype` float32 writes the result in a wider type; without, it has the anchor's"
         }
-        FusionError::NotFinite { .. } => "the checkpoint may come from a training run that diverged",
+        FusionError::NotFinite { .. } => {
+            "the checkpoint may come from a training run that diverged; `allow_nonfinite` takes such weights all the same"
+        }
         FusionError::Weights { .. } => "give one number per model: `weights` 0.5,0.5",
         FusionError::Anchor { .. } => "models are counted from 0",
         FusionError::WidthBudget { .. } => "for example `width_budget` 1.2; without it everything is averaged",

@@ -155,6 +155,14 @@ impl Model {
         Ok(model)
     }
 
+    /// The same network, whose weights are written also where they are not finite and the file's own are.
+    pub(crate) fn admitting_nonfinite(&self) -> Result<Self> {
+        let file = self.file()?.clone().admitting_nonfinite();
+        let model = Self::with(&self.0.path, self.0.key.clone(), self.0.held.clone(), Ok(file));
+        let _ = model.0.sha256.set(self.sha256().map(str::to_owned));
+        Ok(model)
+    }
+
     /// The same network, in which a weight that several places share is one for each; `None` where its form leaves no place
     /// for that.
     pub(crate) fn untied(&self, initializer: &str) -> Result<Option<Self>> {

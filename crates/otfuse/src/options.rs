@@ -229,6 +229,8 @@ options!(
         dtype ("dtype"): TypeName,
         /// Match rows of Hugging Face models' vocabularies by token, and what becomes of tokens that not all have.
         vocabulary ("vocabulary"): VocabularyName,
+        /// Weights of the result that are not finite are no error where the same weight of a model is not finite either.
+        allow_nonfinite ("allow-nonfinite"): bool,
         /// Do not prove the neuron groups of each model first.
         no_verify ("no-verify"): bool,
         /// Lengths of inputs that the proof is made on, where a network leaves them open.

@@ -423,12 +423,8 @@ fn compared(graph: &Graph, groups: &NeuronGroups) -> Result<Vec<ValueId>, Verify
         unknown.extend(node.outputs.iter().flatten());
     }
     let known = graph.outputs().iter().filter(|output| !unknown.contains(*output)).copied();
-    let mut wanted: Vec<ValueId> = Vec::new();
-    for value in known.chain(entering) {
-        if !wanted.contains(&value) {
-            wanted.push(value);
-        }
-    }
+    let mut seen: HashSet<ValueId> = HashSet::new();
+    let wanted: Vec<ValueId> = known.chain(entering).filter(|&value| seen.insert(value)).collect();
     match first {
         // Without any groups there is nothing to prove but that the network runs.
         Some((node, reason)) if groups.is_empty() || wanted.iter().all(|value| graph.inputs().contains(value)) => {

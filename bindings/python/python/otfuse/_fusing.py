@@ -138,7 +138,8 @@ def fuse(
     vocabulary : {"anchor", "intersect"}
         Of Hugging Face models: rows are matched by token, and the anchor's tokens stay, or those that all have.
     sweeps, start, members, order, starts, balance, activation_share, consensus, marginals, align_outputs, \
-activation_point, activation_features, importance_cost, class_shares, residual, aligned_only, no_verify, shape, seed
+activation_point, activation_features, importance_cost, class_shares, residual, aligned_only, allow_nonfinite, \
+no_verify, shape, seed
         As the command's options of these names (``otfuse fuse --help``); ``shape`` is a dict of lengths by input.
 
     Returns

@@ -98,6 +98,7 @@ class FuseOptions(AlignOptions, total=False):
     activation_features: Literal["raw", "moments"]
     residual: Literal["sums", "uniform", "scaled", "neurons"]
     aligned_only: bool
+    allow_nonfinite: bool
     dtype: Literal["float32", "float16", "bfloat16"]
     vocabulary: Literal["anchor", "intersect"]
     effort: Literal["quick", "default", "thorough"]

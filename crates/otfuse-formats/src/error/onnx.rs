@@ -14,6 +14,9 @@ pub enum OnnxError {
     /// The bytes are no serialised `ModelProto`.
     #[error("expected an ONNX model (a serialised ModelProto), found {found} bytes that are none: {source}")]
     Decode { found: usize, source: prost::DecodeError },
+    /// The file holds more messages than a network of its length has.
+    #[error("the messages of the model take {asked} bytes or more, of which a file of its length may take {allowed}")]
+    Messages { asked: u64, allowed: u64 },
     /// A part that every model has is not there.
     #[error("the model has no {expected}")]
     Missing { expected: &'static str },
@@ -60,6 +63,9 @@ impl OnnxError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Decode { .. } => "check that the file is an ONNX model and was copied or downloaded completely",
+            Self::Messages { .. } => {
+                "nearly all of them are empty: the file is damaged, or was made to fill the memory"
+            }
             Self::Missing { .. } | Self::Name { .. } | Self::Graph(_) | Self::Inference(_) => {
                 "check the model with onnx.checker.check_model"
             }

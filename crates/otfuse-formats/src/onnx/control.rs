@@ -7,6 +7,7 @@ use otfuse_graph::{Body, Declared, Dim, Direction, GraphEditor, Operator, Scan, 
 
 use super::attributes::Attributes;
 use super::call::{Binding, Place, Target};
+use super::constants::is_constant;
 use super::external::ExternalFiles;
 use super::hints::Hints;
 use super::names;
@@ -21,6 +22,21 @@ const MOST_ELEMENTS: usize = 1024;
 /// Operators whose constants say how, not what: they stay inside of bodies, where shapes follow from them.
 const SETTINGS: [&str; 6] = ["Resize", "Upsample", "Pad", "Clip", "Range", "OneHot"];
 
+/// How deep bodies may lie in bodies. Each is looked through once for each of those around it.
+const MOST_DEPTH: usize = 16;
+
+/// The constants of a body, which are taken out of what is decoded; its other nodes stand empty in their places, since they hold
+/// bodies themselves.
+fn constants_only(proto: &GraphProto) -> GraphProto {
+    let node = |node: &NodeProto| if is_constant(node) { node.clone() } else { NodeProto::default() };
+    GraphProto {
+        node: proto.node.iter().map(node).collect(),
+        initializer: proto.initializer.clone(),
+        sparse_initializer: proto.sparse_initializer.clone(),
+        ..GraphProto::default()
+    }
+}
+
 impl Reader<'_> {
     /// Reads `If`, `Loop` and `Scan`; what the bodies read from outside is added to the inputs. `None` for other
     /// operators, and for bodies whose inputs are not the operator's.
@@ -34,16 +50,19 @@ impl Reader<'_> {
         let attributes = Attributes::new(node, name);
         let given = inputs.len();
         let mut extended = inputs.clone();
+        let node_of = (name, node.op_type.as_deref().unwrap_or_default());
         let operator = match node.op_type.as_deref() {
             Some("If") => {
-                let then_branch = self.body((index, "then_branch"), attributes.graph("then_branch")?, &mut extended)?;
-                let else_branch = self.body((index, "else_branch"), attributes.graph("else_branch")?, &mut extended)?;
+                let then_branch =
+                    self.body(node_of, (index, "then_branch"), attributes.graph("then_branch")?, &mut extended)?;
+                let else_branch =
+                    self.body(node_of, (index, "else_branch"), attributes.graph("else_branch")?, &mut extended)?;
                 let Some((then_branch, else_branch)) = then_branch.zip(else_branch) else { return Ok(None) };
                 let plain = [&then_branch, &else_branch].iter().all(|body| body.own_inputs() == 0);
                 plain.then_some(Operator::If { then_branch, else_branch })
             }
             Some("Loop") => {
-                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else {
+                let Some(body) = self.body(node_of, (index, "body"), attributes.graph("body")?, &mut extended)? else {
                     return Ok(None);
                 };
                 let states = given.saturating_sub(2);
@@ -51,7 +70,7 @@ impl Reader<'_> {
                 fits.then_some(Operator::Loop { body, states })
             }
             Some("Scan") => {
-                let Some(body) = self.body((index, "body"), attributes.graph("body")?, &mut extended)? else {
+                let Some(body) = self.body(node_of, (index, "body"), attributes.graph("body")?, &mut extended)? else {
                     return Ok(None);
                 };
                 scan(&attributes, body, given)?.map(Operator::Scan)
@@ -69,17 +88,23 @@ impl Reader<'_> {
     /// constants of the graph around it like all others.
     fn body(
         &mut self,
+        (name, operator): (&str, &str),
         place: Place,
         proto: &GraphProto,
         inputs: &mut Vec<Option<ValueId>>,
     ) -> Result<Option<Body>, OnnxError> {
-        let mut body = proto.clone();
+        if self.depth >= MOST_DEPTH {
+            let construct = format!("a body within {MOST_DEPTH} others");
+            return Err(OnnxError::UnsupportedNode { node: name.into(), operator: operator.into(), construct });
+        }
+        let mut constants_of = constants_only(proto);
         let mut bindings = Vec::new();
         let mut reader = Reader {
             editor: GraphEditor::new(proto.name.clone().unwrap_or_default()),
-            declared: declarations(&body),
+            declared: declarations(proto),
             version: self.version,
-            functions: self.functions.clone(),
+            functions: Arc::clone(&self.functions),
+            depth: self.depth + 1,
             hints: Hints::default(),
             unsupported: HashMap::new(),
             readers: HashMap::new(),
@@ -87,11 +112,11 @@ impl Reader<'_> {
             sequences: HashMap::new(),
             bindings: &mut bindings,
         };
-        reader.constants(&mut body, &mut ExternalFiles::default())?;
+        reader.constants(&mut constants_of, &mut ExternalFiles::default())?;
         let constants: Vec<(ValueId, Tensor)> =
             reader.editor.graph().initializers().map(|(id, tensor)| (id, tensor.clone())).collect();
-        reader.ends(&body)?;
-        if reader.editor.graph().inputs().len() != body.input.len() {
+        reader.ends(proto)?;
+        if reader.editor.graph().inputs().len() != proto.input.len() {
             return Ok(None);
         }
         let mut captures = Vec::new();
@@ -112,8 +137,8 @@ impl Reader<'_> {
                 inputs.len() - 1
             }));
         }
-        reader.reads(&body);
-        for (index, node) in body.node.iter().enumerate() {
+        reader.reads(proto);
+        for (index, node) in proto.node.iter().enumerate() {
             reader.node(index, node)?;
         }
         reader.check_unsupported()?;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use otfuse_graph::{
@@ -15,7 +16,7 @@ use super::call::{Binding, Call, Reading};
 use super::constants::{self, is_constant, is_onnx_domain};
 use super::external::ExternalFiles;
 use super::hints::Hints;
-use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_type};
+use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_type, too_large};
 use super::sequences::{self, Sequence};
 use super::template::Template;
 use super::tensor::Constant;
@@ -41,6 +42,9 @@ pub struct OnnxModel {
 /// [`OnnxError`] naming the node or tensor that breaks the format's rules or cannot be kept aside.
 pub fn read_onnx(bytes: Bytes, folder: &Path) -> Result<OnnxModel, OnnxError> {
     let found = bytes.len();
+    if let Some((asked, allowed)) = too_large(&bytes) {
+        return Err(OnnxError::Messages { asked, allowed });
+    }
     let mut model = ModelProto::decode(bytes).map_err(|source| OnnxError::Decode { found, source })?;
     let mut bindings = Vec::new();
     let mut external = ExternalFiles::new(folder);
@@ -67,7 +71,8 @@ fn read_model(
         editor: GraphEditor::new(proto.name.clone().unwrap_or_default()),
         declared: declarations(proto),
         version,
-        functions,
+        functions: Arc::new(functions),
+        depth: 0,
         hints: Hints::default(),
         unsupported: HashMap::new(),
         readers: HashMap::new(),
@@ -130,7 +135,9 @@ pub(super) struct Reader<'a> {
     pub(super) declared: HashMap<String, Declared>,
     pub(super) version: i64,
     /// Operators that the file defines itself.
-    pub(super) functions: HashSet<(String, String)>,
+    pub(super) functions: Arc<HashSet<(String, String)>>,
+    /// How many bodies lie around.
+    pub(super) depth: usize,
     pub(super) hints: Hints,
     /// Constants without a counterpart here, described.
     pub(super) unsupported: HashMap<ValueId, String>,
@@ -311,9 +318,10 @@ impl Reader<'_> {
 
     /// What the bodies of a node read from outside is an input like any other: nothing goes unseen.
     fn add_captured(&mut self, node: &NodeProto, inputs: &mut Vec<Option<ValueId>>) {
+        let mut known: HashSet<Option<ValueId>> = inputs.iter().copied().collect();
         for captured in names::captured(node) {
             let value = self.value(captured);
-            if !inputs.contains(&value) {
+            if known.insert(value) {
                 inputs.push(value);
             }
         }

@@ -31,7 +31,16 @@ impl TransformerSpec {
         let stacks = Stacks::of_stacked(&dict);
         let source = HfSource { files: HfFiles::New(files), dict, weights: HfWeights::Single, bindings, stacks };
         let path = PathBuf::from(&self.text);
-        Ok((Model { graph, source: Source::HuggingFace(Box::new(source)), path, ties: Vec::new() }, fills))
+        Ok((
+            Model {
+                graph,
+                source: Source::HuggingFace(Box::new(source)),
+                path,
+                ties: Vec::new(),
+                admits_nonfinite: false,
+            },
+            fills,
+        ))
     }
 }
 

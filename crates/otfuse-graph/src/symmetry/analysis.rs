@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::symmetry::PinReason;
 use crate::symmetry::group::Role;
 use crate::symmetry::layout::{Blocks, Layout};
+use crate::symmetry::reason::brief_name;
 use crate::{Dim, Facts, Graph, Node, NodeId, Operator, ValueId};
 
 /// Where the axes of a value come from, if it is a weight or a rearranged weight.
@@ -89,7 +90,7 @@ impl<'a> Analysis<'a> {
     fn enter_sources(&mut self, free: &[ValueId]) {
         for &input in self.graph.inputs() {
             let Some(shape) = self.facts.shape(input) else { continue };
-            let name = &self.graph.value(input).name;
+            let name = brief_name(&self.graph.value(input).name);
             let reason = |axis| PinReason::NetworkInput { name: name.clone(), axis };
             let layouts = shape.iter().enumerate().map(|(axis, dim)| {
                 let is_free = axis > 0 && dim.as_known().is_some() && free.contains(&input);
@@ -99,7 +100,7 @@ impl<'a> Analysis<'a> {
         }
         for (id, tensor) in self.graph.initializers() {
             let is_weight = self.graph.is_weight(id);
-            let name = &self.graph.value(id).name;
+            let name = brief_name(&self.graph.value(id).name);
             let layouts = tensor.shape().iter().map(|&length| match is_weight {
                 true => self.blocks.fresh(Dim::known(length)),
                 false => self.blocks.pinned(Dim::known(length), PinReason::Constant { name: name.clone() }),
@@ -114,7 +115,7 @@ impl<'a> Analysis<'a> {
     /// Pins the axes of the network's outputs.
     pub(crate) fn pin_outputs(&mut self) {
         for &output in self.graph.outputs() {
-            let name = self.graph.value(output).name.clone();
+            let name = brief_name(&self.graph.value(output).name);
             for (axis, layout) in self.axes.get(&output).cloned().unwrap_or_default().iter().enumerate() {
                 self.blocks.pin(layout, &PinReason::NetworkOutput { name: name.clone(), axis });
             }
@@ -185,7 +186,8 @@ impl<'a> Analysis<'a> {
             return PinReason::Position;
         };
         let operator = node.operator.name().to_owned();
-        PinReason::Operator { node: node.name.clone(), operator, explanation: explanation.to_owned() }
+        let node = brief_name(&node.name);
+        PinReason::Operator { node, operator, explanation: explanation.to_owned() }
     }
 
     pub(crate) fn unify(&mut self, a: &Layout, b: &Layout) {

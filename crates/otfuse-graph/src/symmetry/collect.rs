@@ -1,6 +1,6 @@
 //! From axis rules to neuron groups.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::symmetry::analysis::Analysis;
@@ -130,7 +130,10 @@ impl Collection<'_> {
         let analysis = self.analysis;
         let mut members: BTreeMap<BlockId, Vec<Member>> = BTreeMap::new();
         let mut order: HashMap<BlockId, usize> = HashMap::new();
-        for (id, _) in analysis.graph.initializers().filter(|(id, _)| analysis.graph.is_weight(*id)) {
+        // What holds nothing may be of any length, and nothing can be reordered there.
+        let weights =
+            analysis.graph.initializers().filter(|(id, tensor)| analysis.graph.is_weight(*id) && !tensor.is_empty());
+        for (id, _) in weights {
             let Some(node) = analysis.first_reader(id) else {
                 continue;
             };
@@ -196,9 +199,10 @@ impl Collection<'_> {
         by_group.sort();
         let mut within: Vec<Option<GroupId>> = vec![None; ids.len()];
         // Those that are within nothing first: they are what others can be within.
-        let is_outermost = |group: GroupId| by_group.iter().any(|(found, outer)| *found == group && outer.is_empty());
+        let outermost: HashSet<GroupId> =
+            by_group.iter().filter(|(_, outer)| outer.is_empty()).map(|(group, _)| *group).collect();
         for (group, outer) in &by_group {
-            within[group.index()] = outer.iter().copied().find(|&outer| is_outermost(outer));
+            within[group.index()] = outer.iter().copied().find(|outer| outermost.contains(outer));
         }
         within
     }

@@ -6,7 +6,7 @@ use otfuse_graph::DeformConv;
 use super::array::Array;
 use super::fault::{Fault, Outcome, element_count};
 use super::floats::Floats;
-use super::sampling::{combined, unravel};
+use super::sampling::{check_sampled, unravel};
 use super::value::Operands;
 use super::window::{Sliding, slide};
 
@@ -36,6 +36,7 @@ pub(super) fn convolution<B: Backend>(deform: &DeformConv, operands: &mut Operan
     if !fits {
         return Err(Fault::new("X and W", "shapes that agree", format!("{shape:?} and {kernel:?}")));
     }
+    check_sampled(shape.len() - 2)?;
     let axes = slide(&deform.window, &shape[2..], &kernel[2..], false)?;
     let geometry = Geometry {
         output: axes.iter().map(|axis| axis.output).collect(),
@@ -81,36 +82,59 @@ impl Geometry {
         let (spatial, pixels) = (self.input.len(), self.input.iter().product::<usize>());
         let rows = x.len() / pixels.max(1);
         let mut columns = Vec::with_capacity(rows * elements * places);
+        let mut taps = vec![[(None, 0.0); 2]; spatial];
         for row in 0..rows {
             let (sample, channel) = (row / self.channels, row % self.channels);
             let part = sample * self.offset_groups + channel / (self.channels / self.offset_groups);
             let source = &x[row * pixels..][..pixels];
             for element in 0..elements {
                 let within = unravel(element, &self.kernel);
+                let mut window = vec![0; spatial];
                 for place in 0..places {
-                    let window = unravel(place, &self.output);
-                    let taps: Vec<_> = (0..spatial)
-                        .map(|at| {
-                            let axis = &self.axes[at];
-                            let moved = offsets[((part * elements + element) * spatial + at) * places + place];
-                            let start = (window[at] * axis.stride + within[at] * axis.dilation) as f32;
-                            linear(start - axis.before as f32 + moved, self.input[at])
-                        })
-                        .collect();
-                    let sampled: f32 =
-                        combined(&taps, &self.input).iter().map(|&(at, weight)| source[at] * weight).sum();
+                    for at in 0..spatial {
+                        let axis = &self.axes[at];
+                        let moved = offsets[((part * elements + element) * spatial + at) * places + place];
+                        let start = (window[at] * axis.stride + within[at] * axis.dilation) as f32;
+                        taps[at] = linear(start - axis.before as f32 + moved, self.input[at]);
+                    }
                     let weight = mask.as_ref().map_or(1.0, |mask| mask[(part * elements + element) * places + place]);
-                    columns.push(sampled * weight);
+                    columns.push(self.sampled(source, &taps) * weight);
+                    advance(&mut window, &self.output);
                 }
             }
         }
         columns
     }
+
+    /// The sum over all combinations of the neighbours along each axis.
+    fn sampled(&self, source: &[f32], taps: &[[(Option<usize>, f32); 2]]) -> f32 {
+        let last = taps.len() - 1;
+        let element = |choice: usize| {
+            let axes = taps.iter().zip(&self.input).enumerate();
+            axes.map(|(axis, (taps, &length))| (taps[choice >> (last - axis) & 1], length))
+                .try_fold((0, 1.0), |(at, factor), ((index, weight), length)| {
+                    Some((at * length + index?, factor * weight))
+                })
+                .map(|(at, factor)| source[at] * factor)
+        };
+        (0..1_usize << taps.len()).filter_map(element).sum()
+    }
+}
+
+/// The next place in row-major order.
+fn advance(place: &mut [usize], shape: &[usize]) {
+    for (own, &length) in place.iter_mut().zip(shape).rev() {
+        *own += 1;
+        if *own < length {
+            return;
+        }
+        *own = 0;
+    }
 }
 
 /// The two neighbours of a place, zeros beyond the edge.
-fn linear(x: f32, length: usize) -> Vec<(Option<usize>, f32)> {
+fn linear(x: f32, length: usize) -> [(Option<usize>, f32); 2] {
     let floor = x.floor();
     let inside = |index: f32| (index >= 0.0 && index < length as f32).then_some(index as usize);
-    vec![(inside(floor), 1.0 - (x - floor)), (inside(floor + 1.0), x - floor)]
+    [(inside(floor), 1.0 - (x - floor)), (inside(floor + 1.0), x - floor)]
 }

@@ -1,5 +1,7 @@
 //! Integer and boolean tensors, kept on the host: shapes, indices and masks.
 
+use std::cell::Cell;
+
 use otfuse_graph::{DataType, Tensor};
 
 use super::array::Array;
@@ -34,8 +36,17 @@ impl Integers {
         data_type: DataType,
         function: impl Fn(i64, i64) -> Outcome<i64>,
     ) -> Outcome<Self> {
-        let (shape, data) = combine((&self.data, &self.shape), (&other.data, &other.shape), function)?;
-        Ok(Self::new(data_type, shape, data.into_iter().collect::<Outcome<_>>()?))
+        // The first fault is kept aside, so that numbers alone are collected.
+        let fault = Cell::new(None);
+        let number = |x, y| {
+            function(x, y).unwrap_or_else(|found| {
+                let first = fault.take();
+                fault.set(first.or(Some(found)));
+                0
+            })
+        };
+        let (shape, data) = combine((&self.data, &self.shape), (&other.data, &other.shape), number)?;
+        fault.into_inner().map_or_else(|| Ok(Self::new(data_type, shape, data)), Err)
     }
 
     pub(crate) fn to_tensor(&self) -> Tensor {

@@ -182,10 +182,21 @@ fn tile<A: Array>(mut x: A, repeats: &[i64]) -> Outcome<A> {
     let shape: Vec<usize> = x.shape().iter().zip(&repeats).map(|(&a, &b)| a.saturating_mul(b)).collect();
     element_count(&shape)?;
     for (axis, &times) in repeats.iter().enumerate() {
-        if times != 1 {
-            let length = x.shape()[axis];
-            let indices: Vec<usize> = (0..times).flat_map(|_| 0..length).collect();
-            x = x.selected(axis, &indices);
+        if times == 1 {
+            continue;
+        }
+        if x.shape().contains(&0) {
+            let mut shape = x.shape().to_vec();
+            shape[axis] *= times;
+            x = x.reshaped(&shape);
+        } else if times == 0 {
+            x = x.range(axis, 0, 0);
+        } else {
+            // Copies of what lies from this axis on, each behind the other.
+            let mut shape = x.shape().to_vec();
+            let (outer, inner) = (shape[..axis].iter().product(), shape[axis..].iter().product());
+            shape[axis] *= times;
+            x = x.reshaped(&[outer, 1, inner]).expanded(&[outer, times, inner]).reshaped(&shape);
         }
     }
     Ok(x)

@@ -5,7 +5,7 @@
 //! long as so many. Operands that do not fit are left to the operators, which say what is wrong.
 
 use burn_backend::Backend;
-use otfuse_graph::{Attention, Binary, ConvTranspose, Einsum, Operator, Recurrent, Resize, Window};
+use otfuse_graph::{Attention, Binary, ConvTranspose, Einsum, GridMode, Operator, Recurrent, Resize, Window};
 
 use super::convolution::transposed_lengths;
 use super::value::{Operands, Value};
@@ -44,9 +44,15 @@ impl Made {
     }
 }
 
-/// The product of lengths, as large as can be where it overflows.
+/// The product of lengths, as large as can be where it overflows. A length of 0 counts as 1: what has no elements may be
+/// reduced to what has as many as its other lengths say.
 fn product(lengths: impl IntoIterator<Item = usize>) -> u64 {
-    lengths.into_iter().fold(1, |product, length| product.saturating_mul(length as u64))
+    lengths.into_iter().fold(1, |product, length| product.saturating_mul(length.max(1) as u64))
+}
+
+/// Ways to take one of so many elements along each axis, as large as can be where it overflows.
+fn combinations(taps: u64, axes: usize) -> u64 {
+    u32::try_from(axes).map_or(u64::MAX, |axes| taps.saturating_pow(axes))
 }
 
 impl Needs {
@@ -121,8 +127,13 @@ impl<B: Backend> Shapes<'_, B> {
             Operator::Conv(conv) => self.windows(0, 1, &conv.window)?,
             Operator::DeformConv(conv) => {
                 let made = self.windows(0, 1, &conv.window)?;
-                let beside = made.operations.saturating_mul(4) / (self.shape(1)?[0].max(1) as u64);
-                Made { beside, operations: made.operations.saturating_mul(ELEMENT), ..made }
+                let (x, w) = (self.shape(0)?, self.shape(1)?);
+                let places = made.elements / (w[0].max(1) as u64);
+                // Each channel is sampled once for each place and element of the window.
+                let sampled = places.saturating_mul(x[1] as u64).saturating_mul(product(w[2..].iter().copied()));
+                let each = combinations(2, w.len().saturating_sub(2)).saturating_mul(HOST);
+                let operations = made.operations.saturating_add(sampled.saturating_mul(each));
+                Made { beside: sampled.saturating_mul(4), operations, ..made }
             }
             Operator::QLinearConv(conv) => self.windows(0, 3, &conv.window)?,
             Operator::ConvTranspose(conv) => self.transposed(conv)?,
@@ -179,12 +190,19 @@ impl<B: Backend> Shapes<'_, B> {
             Operator::CumSum { .. } | Operator::Hardmax { .. } | Operator::Trilu { .. } | Operator::EyeLike { .. } => {
                 Made::looked_up(self.len(0))
             }
-            Operator::GridSample(_) => {
+            Operator::GridSample(sample) => {
                 let (x, grid) = (self.shape(0)?, self.shape(1)?);
                 let places = product(grid.split_last()?.1.iter().copied());
+                let taps = match sample.mode {
+                    GridMode::Nearest => 1,
+                    GridMode::Linear => 2,
+                    GridMode::Cubic => 4,
+                };
+                let read = combinations(taps, x.len().saturating_sub(2)).div_ceil(4);
                 let made = Made::of(places.saturating_mul(x.get(1).copied().unwrap_or(1) as u64), HOST);
                 // A place takes longer than what is read there.
-                Made { operations: made.operations.saturating_add(places.saturating_mul(32 * HOST)), ..made }
+                let operations = made.operations.saturating_add(places.saturating_mul(32 * HOST)).saturating_mul(read);
+                Made { operations, ..made }
             }
             Operator::Col2Im(_) => {
                 let made = product(self.lengths(1)?).saturating_mul(product(self.shape(0)?.iter().take(2).copied()));
@@ -203,7 +221,13 @@ impl<B: Backend> Shapes<'_, B> {
             | Operator::Opaque { .. } => Made::default(),
             // Views, or no more elements than go in.
             Operator::Flatten { .. } | Operator::Reshape { .. } | Operator::Squeeze | Operator::Unsqueeze => {
-                Made::of(self.len(0), 1)
+                // Axes that are added are inserted one by one.
+                let axes = self.len(1).saturating_add(self.shape(0)?.len() as u64);
+                let made = Made::of(self.len(0), 1);
+                Made {
+                    operations: made.operations.saturating_add(axes.saturating_mul(axes).saturating_mul(HOST)),
+                    ..made
+                }
             }
             Operator::Split { .. } | Operator::Slice | Operator::Transpose { .. } => Made::of(self.len(0), ELEMENT),
             // Short runs are copied one by one.

@@ -106,6 +106,17 @@ pub(super) fn unravel(mut place: usize, shape: &[usize]) -> Vec<usize> {
     coordinates
 }
 
+/// The most axes along which is sampled between elements: as many as twice for each are read at each place.
+const MOST_SAMPLED: usize = 16;
+
+/// Refuses to sample along more axes than anything has.
+pub(super) fn check_sampled(spatial: usize) -> Outcome<()> {
+    if spatial <= MOST_SAMPLED {
+        return Ok(());
+    }
+    Err(Fault::new("input 0", format!("{MOST_SAMPLED} spatial axes at most"), spatial))
+}
+
 /// Elements of an axis with their weights; `None` stands for zeros beyond the edge.
 type Taps = Vec<(Option<usize>, f32)>;
 
@@ -118,6 +129,7 @@ pub(super) fn grid_sample<B: Backend>(sample: GridSample, operands: &mut Operand
         let expected = format!("[{}, .., {spatial}]", shape.first().copied().unwrap_or(0));
         return Err(Fault::new("grid", expected, format!("{places:?} for {shape:?}")));
     }
+    check_sampled(spatial)?;
     let (samples, channels) = (shape[0], shape[1]);
     let pixels: usize = shape[2..].iter().product();
     let count: usize = places[1..=spatial].iter().product();
@@ -141,7 +153,7 @@ pub(super) fn grid_sample<B: Backend>(sample: GridSample, operands: &mut Operand
 }
 
 /// All combinations of the taps of each axis, as row-major places.
-pub(super) fn combined(taps: &[Taps], shape: &[usize]) -> Vec<(usize, f32)> {
+fn combined(taps: &[Taps], shape: &[usize]) -> Vec<(usize, f32)> {
     let mut elements = vec![(0, 1.0)];
     for (taps, &length) in taps.iter().zip(shape) {
         let inside = || taps.iter().filter_map(|&(index, weight)| Some((index?, weight)));

@@ -1,5 +1,6 @@
 //! Units that repeat.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::{Unit, UnitKind};
@@ -28,14 +29,18 @@ impl Block {
 /// Units beyond which nothing is looked for that repeats.
 const MOST_UNITS: usize = 4000;
 
+/// Units that are looked at in all. Networks with copies take a few for each pair of units; one that takes more was made to.
+const MOST_WORK: usize = 1 << 28;
+
 /// What repeats, from the front; of several ways the one that covers most units, and of these the shortest block.
 pub(super) fn of(units: &[Unit]) -> Vec<Block> {
     let mut blocks = Vec::new();
     if units.len() > MOST_UNITS {
         return blocks;
     }
+    let units = &Units { units, work: Cell::new(0) };
     let mut start = 0;
-    while start < units.len() {
+    while start < units.len() && units.work.get() < MOST_WORK {
         let left = units.len() - start;
         let candidates = (1..=left / 2).filter_map(|length| {
             let count = copies(units, start, length);
@@ -55,7 +60,28 @@ pub(super) fn of(units: &[Unit]) -> Vec<Block> {
     blocks
 }
 
-fn is_better_later(units: &[Unit], block: &Block) -> bool {
+/// Units, and how many were looked at so far.
+struct Units<'a> {
+    units: &'a [Unit],
+    work: Cell<usize>,
+}
+
+impl std::ops::Deref for Units<'_> {
+    type Target = [Unit];
+
+    fn deref(&self) -> &[Unit] {
+        self.units
+    }
+}
+
+impl Units<'_> {
+    /// Counts a unit with what it reads.
+    fn looked_at(&self, unit: &Unit) {
+        self.work.set(self.work.get() + 1 + unit.inputs.len());
+    }
+}
+
+fn is_better_later(units: &Units<'_>, block: &Block) -> bool {
     let worth = |block: &Block| {
         let (first, last) = (&units[block.start], &units[block.start + block.length - 1]);
         let is_whole = first.kind != UnitKind::Join && last.kind == UnitKind::Join;
@@ -69,7 +95,7 @@ fn is_better_later(units: &[Unit], block: &Block) -> bool {
 }
 
 /// How many copies of the units from `start` on follow one another, the first included.
-fn copies(units: &[Unit], start: usize, length: usize) -> usize {
+fn copies(units: &Units<'_>, start: usize, length: usize) -> usize {
     let mut count = 1;
     while start + (count + 1) * length <= units.len() && is_copy(units, start, length, count) {
         count += 1;
@@ -84,7 +110,7 @@ fn copies(units: &[Unit], start: usize, length: usize) -> usize {
 /// Whether copy `copy` has the units of the first one, which read each other in the same way. What the first copy reads
 /// from outside, each other one reads from the copy before or all read from the same place; units that read one
 /// thing in the first copy do so in every copy.
-fn is_copy(units: &[Unit], start: usize, length: usize, copy: usize) -> bool {
+fn is_copy(units: &Units<'_>, start: usize, length: usize, copy: usize) -> bool {
     let offset = copy * length;
     // What the first copy reads from outside, and what stands in its place here: one thing each way.
     let mut outside: BTreeMap<usize, usize> = BTreeMap::new();
@@ -94,6 +120,7 @@ fn is_copy(units: &[Unit], start: usize, length: usize, copy: usize) -> bool {
     (start..start + length).all(|index| {
         let (first, second, other) = (&units[index], &units[index + length], &units[index + offset]);
         let ports = [UnitKind::Input, UnitKind::Output];
+        units.looked_at(other);
         if ports.contains(&first.kind) || first.label != other.label || first.kind != other.kind {
             return false;
         }
@@ -111,14 +138,17 @@ fn is_copy(units: &[Unit], start: usize, length: usize, copy: usize) -> bool {
 }
 
 /// Whether what stands outside reads the last copy alone.
-fn is_closed(units: &[Unit], start: usize, length: usize, count: usize) -> bool {
+fn is_closed(units: &Units<'_>, start: usize, length: usize, count: usize) -> bool {
     let end = start + length * count;
     let last = end - length;
-    units[end..].iter().all(|unit| unit.inputs.iter().all(|&input| input < start || input >= last))
+    let looked_at = |unit: &&Unit| units.looked_at(unit);
+    let mut behind = units[end..].iter().inspect(looked_at);
+    behind.all(|unit| unit.inputs.iter().all(|&input| input < start || input >= last))
         && (1..count).all(|copy| {
             let from = start + copy * length;
             units[from..from + length]
                 .iter()
+                .inspect(looked_at)
                 .flat_map(|unit| &unit.inputs)
                 .all(|&input| input < start || input + length >= from)
         })

@@ -4,6 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use otfuse_graph::{Binary, Facts, Graph, Node, NodeId, Operator, ValueId, Variadic};
 
+/// The most values that are looked at to find the weights that one value is made of.
+const MOST_SOURCES: usize = 64;
+
+/// The most inputs of a node in what is written out in elementary operators.
+const MOST_INPUTS: usize = 16;
+
 /// The flow of features through a graph.
 pub(super) struct Flow<'g> {
     pub graph: &'g Graph,
@@ -16,6 +22,7 @@ pub(super) struct Flow<'g> {
     pub producers: HashMap<ValueId, NodeId>,
     /// The nodes that read each feature.
     readers: HashMap<ValueId, Vec<NodeId>>,
+    outputs: HashSet<ValueId>,
 }
 
 impl<'g> Flow<'g> {
@@ -53,7 +60,8 @@ impl<'g> Flow<'g> {
                 readers.entry(value).or_default().push(id);
             }
         }
-        Self { graph, features, parameters, nodes, producers: graph.producers(), readers }
+        let outputs = graph.outputs().iter().copied().collect();
+        Self { graph, features, parameters, nodes, producers: graph.producers(), readers, outputs }
     }
 
     pub fn node(&self, id: NodeId) -> &'g Node {
@@ -80,14 +88,15 @@ impl<'g> Flow<'g> {
     /// The weights that a value is made of.
     pub fn sources(&self, value: ValueId) -> Vec<ValueId> {
         let (mut waiting, mut found, mut seen) = (vec![value], Vec::new(), HashSet::new());
-        while let Some(value) = waiting.pop().filter(|_| seen.len() < 64) {
+        while let Some(value) = waiting.pop().filter(|_| seen.len() < MOST_SOURCES) {
             if !seen.insert(value) {
                 continue;
             }
             if self.graph.is_weight(value) {
                 found.push(value);
             } else if let Some(&producer) = self.producers.get(&value) {
-                waiting.extend(self.node(producer).inputs.iter().flatten().filter(|it| self.parameters.contains(it)));
+                let inputs = self.node(producer).inputs.iter().flatten().filter(|it| self.parameters.contains(it));
+                waiting.extend(inputs.take(MOST_SOURCES));
             }
         }
         found
@@ -116,7 +125,7 @@ impl<'g> Flow<'g> {
 
     /// Whether a value is an output of the network.
     fn is_output(&self, value: ValueId) -> bool {
-        self.graph.outputs().contains(&value)
+        self.outputs.contains(&value)
     }
 
     /// The nodes that read a node's features; `None` if some of these are an output of the network.
@@ -133,6 +142,12 @@ impl<'g> Flow<'g> {
         Some(found)
     }
 
+    /// The nodes that read a node's features, some of them several times.
+    pub fn all_reading(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        let features = self.node(id).outputs.iter().flatten().filter(|output| self.features.contains(output));
+        features.flat_map(|output| self.readers.get(output).into_iter().flatten().copied())
+    }
+
     /// The only node that reads a node's features.
     pub fn only_reader(&self, id: NodeId) -> Option<NodeId> {
         self.reading(id).filter(|found| found.len() == 1).map(|found| found[0])
@@ -143,6 +158,9 @@ impl<'g> Flow<'g> {
     pub fn region(&self, id: NodeId, most: usize) -> Option<Vec<NodeId>> {
         let mut region = vec![id];
         loop {
+            if region.iter().any(|&node| self.node(node).inputs.len() > MOST_INPUTS) {
+                return None;
+            }
             let mut outside: Vec<ValueId> = region.iter().flat_map(|&node| self.operands(node)).collect();
             outside.retain(|value| self.producers.get(value).is_none_or(|producer| !region.contains(producer)));
             outside.sort_unstable();

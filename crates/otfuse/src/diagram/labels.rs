@@ -7,6 +7,9 @@ use super::flow::{Flow, is_moving, joins};
 /// The most characters of a name.
 const MOST: usize = 60;
 
+/// The most steps that a label lists.
+const MOST_PARTS: usize = 12;
+
 pub(super) struct Labels<'f, 'g> {
     pub flow: &'f Flow<'g>,
     pub facts: &'f Facts,
@@ -95,6 +98,10 @@ impl Labels<'_, '_> {
             parts = nodes.iter().map(|&id| self.flow.node(id).operator.name().to_owned()).collect();
             parts.dedup();
             parts.truncate(3);
+        }
+        if parts.len() > MOST_PARTS {
+            parts.truncate(MOST_PARTS);
+            parts.push("\u{2026}".into());
         }
         parts.join(", ")
     }

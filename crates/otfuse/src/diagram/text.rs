@@ -2,6 +2,12 @@
 
 use super::{Diagram, Unit, UnitKind};
 
+/// The most units that a line names as read.
+const MOST_READ: usize = 8;
+
+/// The most groups inside a unit that a line names.
+const MOST_GROUPS: usize = 24;
+
 impl Diagram {
     /// One line a unit, those of a block indented beneath it: what it does, the group on its result and those inside it,
     /// and what its weights are called.
@@ -36,12 +42,15 @@ impl Diagram {
         if is_port || others.is_empty() || unit.inputs.iter().all(|&it| self.units[it].kind == UnitKind::Input) {
             return unit.label.clone();
         }
-        let of = others.iter().map(|&input| {
+        let of = others.iter().take(MOST_READ).map(|&input| {
             let other = &self.units[input];
             let name = if other.kind == UnitKind::Join { "the sum or product above" } else { other.label.as_str() };
             if other.label.starts_with('+') { "the sum above" } else { name }
         });
-        let of = of.collect::<Vec<_>>().join("; ");
+        let mut of = of.collect::<Vec<_>>().join("; ");
+        if others.len() > MOST_READ {
+            of += &format!("; {} more", others.len() - MOST_READ);
+        }
         match unit.kind {
             UnitKind::Join => format!("{}  (and {of})", unit.label),
             _ => format!("{}  (of {of})", unit.label),
@@ -55,8 +64,8 @@ fn groups(unit: &Unit) -> String {
         Some(outer) => format!("{} ({size} in each of group {})", id.index(), outer.index()),
         None => format!("{} ({size})", id.index()),
     });
-    let inside: Vec<String> = inside.collect();
-    let numbers: Vec<String> = unit.carries.iter().map(|id| id.index().to_string()).collect();
+    let inside = first(inside, unit.inside.len());
+    let numbers = first(unit.carries.iter().map(|id| id.index().to_string()), unit.carries.len());
     let carried = match numbers.len() {
         0 => None,
         1 => Some(format!("group {}", numbers[0])),
@@ -68,4 +77,10 @@ fn groups(unit: &Unit) -> String {
         (None, false) => format!("inside {}", inside.join(", ")),
         (Some(carried), false) => format!("{carried}, inside {}", inside.join(", ")),
     }
+}
+
+/// The first of so many texts, and how many more there are.
+fn first(texts: impl Iterator<Item = String>, count: usize) -> Vec<String> {
+    let more = count.saturating_sub(MOST_GROUPS);
+    texts.take(MOST_GROUPS).chain((more > 0).then(|| format!("{more} more"))).collect()
 }

@@ -142,9 +142,9 @@ impl<'f, 'g> Merging<'f, 'g> {
                     found.push(producer);
                     waiting.push(producer);
                 }
-            }
-            if found.len() > MOST_OF_ATTENTION {
-                return None;
+                if found.len() > MOST_OF_ATTENTION {
+                    return None;
+                }
             }
         }
         if found.iter().filter(|&&id| flow.is_product(id)).count() != 2 {
@@ -262,14 +262,8 @@ impl<'f, 'g> Merging<'f, 'g> {
 
     fn is_only_read_by(&self, units: &[NodeId], by: &[NodeId]) -> bool {
         let inside: Vec<NodeId> = by.iter().map(|&unit| self.unit(unit)).collect();
-        let reads = |id: NodeId| self.flow.operands(id);
-        self.flow.nodes.iter().all(|&id| {
-            inside.contains(&self.unit(id))
-                || reads(id).iter().all(|operand| {
-                    let producer = self.flow.producers.get(operand).map(|&producer| self.unit(producer));
-                    producer.is_none_or(|producer| units.iter().all(|&unit| self.unit(unit) != producer))
-                })
-        })
+        let nodes = units.iter().flat_map(|&unit| self.nodes(unit));
+        nodes.flat_map(|id| self.flow.all_reading(id)).all(|reader| inside.contains(&self.unit(reader)))
     }
 
     /// The units, each behind all that it reads; `None` if that cannot be.

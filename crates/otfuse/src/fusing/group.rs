@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use otfuse_fusion::{
-    Activations, Aligned, Apart, FeatureSource, Fusion, FusionError, Networks, Progress, RepairError, align_all,
-    fuse_partially,
+    Activations, Aligned, Alignment, Apart, FeatureSource, Fusion, FusionError, Networks, Progress, RepairError,
+    align_all, fuse_partially,
 };
 use otfuse_graph::{Facts, Graph, NeuronGroups};
 use otfuse_runtime::RuntimeError;
@@ -25,12 +25,42 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite.
+    /// The networks of the models, and of a narrow copy of the anchor behind them; refuses weights that are not finite
+    /// unless the plan lets them through.
     pub(crate) fn open(models: &[Model], narrow: Option<&Graph>, plan: &Plan) -> Result<Self> {
         let found =
             Self::matched(models, narrow, plan)?.map_err(|(error, paths)| fusion_error(&error, &paths, plan.anchor))?;
+        if plan.allow_nonfinite {
+            found.networks.admit_nonfinite();
+        }
         found.networks.check_finite().map_err(|error| found.error(&error))?;
         Ok(found)
+    }
+
+    /// Refuses groups of so many neurons that what it costs to match them, a number for each pair, does not fit into the context's
+    /// memory.
+    pub(crate) fn check_costs(&self, plan: &Plan, context: &Context) -> Result<()> {
+        if plan.settings.alignment == Alignment::None {
+            return Ok(());
+        }
+        let networks = &self.networks;
+        for (id, group) in networks.groups().iter() {
+            let to = networks.size(networks.anchor(), id) as u64;
+            let from = (0..networks.len()).filter(|&model| model != networks.anchor());
+            let Some(most) = from.map(|model| networks.size(model, id) as u64).max() else { continue };
+            let (asked, allowed) = (most.saturating_mul(to).saturating_mul(8), context.memory_limit());
+            if asked > allowed {
+                let graph = networks.graph(networks.anchor());
+                let first = group.members.first().map(|member| &graph.value(member.initializer).name);
+                let name = first.map_or_else(String::new, |name| format!(" of '{name}'"));
+                return Err(Error::budget(format!(
+                    "matching {most} neurons{name} with {to} takes {asked} bytes, of which {allowed} are allowed"
+                ))
+                .of(&self.paths[networks.anchor()])
+                .hint("`memory` allows more, if the machine has it; `method` average matches nothing"));
+            }
+        }
+        Ok(())
     }
 
     /// The same, with the error of networks that do not fit together as it is.
@@ -197,7 +227,7 @@ impl Group {
         if !self.networks.equal_sizes() {
             return Ok(None);
         }
-        let settings = otfuse_fusion::Settings { alignment: otfuse_fusion::Alignment::None, ..plan.settings.clone() };
+        let settings = otfuse_fusion::Settings { alignment: Alignment::None, ..plan.settings.clone() };
         let found = align_all(&self.networks, &settings, None, &|_| context.flow());
         found.map(Some).map_err(|error| self.error(&error))
     }

@@ -21,7 +21,7 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use otfuse_fusion::{PruneSettings, prune};
-use otfuse_graph::{Graph, ValueId};
+use otfuse_graph::{DataType, Graph, Tensor, ValueId};
 use otfuse_runtime::dataset::NoiseLaw;
 
 use self::comparison::Checked;
@@ -383,6 +383,7 @@ impl FusePlan {
     /// The fusion itself.
     pub(crate) fn execute(mut self, context: &Context) -> Result<Fused> {
         self.models.iter().flat_map(Model::notes).for_each(|note| context.warn(&note));
+        let single_precision = warn_of_precision(&self.models, context)?;
         let mut clock = Clock::start();
         let given_anchor = self.plan.anchor;
         if let Some(dtype) = self.options.dtype {
@@ -392,9 +393,13 @@ impl FusePlan {
             };
             *anchor = anchor.retyped(dtype.data_type())?;
         }
+        if self.plan.allow_nonfinite {
+            self.models[given_anchor] = self.models[given_anchor].admitting_nonfinite()?;
+        }
         let anchor = self.models[given_anchor].clone();
         let narrow = self.narrow(context)?;
         let group = Group::open(&self.models, narrow.as_ref(), &self.plan)?;
+        group.check_costs(&self.plan, context)?;
         let failure = |error| group.error(&error);
         let weights = self.plan.settings.normalised_weights(group.networks.len()).map_err(failure)?;
         self.check_parts(&weights)?;
@@ -451,8 +456,12 @@ impl FusePlan {
         if let Some(used) = &mut settings.samples {
             self.samples.count(used);
         }
-        let mut report =
-            FuseReport::of(FuseSettings { verified, ..settings }, &self.options, self.originals(), &alignments)?;
+        let mut report = FuseReport::of(
+            FuseSettings { verified, single_precision, ..settings },
+            &self.options,
+            self.originals(),
+            &alignments,
+        )?;
         #[cfg(feature = "training")]
         {
             report.distillation = distillation;
@@ -589,4 +598,21 @@ impl FusePlan {
         (self.plan.settings.weights, self.plan.anchor) = (weights, self.models.len());
         Ok(Some(pruning.graph))
     }
+}
+
+/// Whether some weights have double precision, which is said: they are computed with in single precision.
+fn warn_of_precision(models: &[Model], context: &Context) -> Result<bool> {
+    for model in models {
+        let graph = model.graph()?;
+        let is_double = |(id, tensor): (ValueId, &Tensor)| graph.is_weight(id) && tensor.data_type() == DataType::F64;
+        if let Some((id, _)) = graph.initializers().find(|&(id, tensor)| is_double((id, tensor))) {
+            context.warn(&format!(
+                "{}: weights of float64 ('{}') are aligned and averaged in float32, and written as float64",
+                model.shown(),
+                graph.value(id).name
+            ));
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

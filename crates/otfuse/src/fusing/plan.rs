@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub told: Told,
     pub anchor: usize,
     pub align_outputs: bool,
+    /// Whether weights may be other than finite.
+    pub allow_nonfinite: bool,
     pub mode: ModeName,
     pub point: PointName,
     pub statistic: StatisticName,
@@ -133,6 +135,7 @@ impl Plan {
             merge,
             told,
             anchor,
+            allow_nonfinite: options.allow_nonfinite == Some(true),
             align_outputs: (is_paper || options.align_outputs.unwrap_or(false))
                 && settings.alignment == Alignment::Transport,
             mode,

@@ -105,6 +105,9 @@ pub struct FuseSettings {
     pub ridge: Option<f64>,
     pub importance: Option<f64>,
     pub samples: Option<FuseSamples>,
+    /// Whether weights of double precision were aligned and averaged in single precision; they are written in their own type.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub single_precision: bool,
     /// Whether the neuron groups of all models were proved.
     pub verified: bool,
 }
@@ -213,6 +216,7 @@ impl FuseSettings {
             ("preset", self.preset.map(|preset| preset.to_string())),
             ("published scaling", Some(yes(self.published_scaling))),
             ("repair", Some(self.repair.to_string())),
+            ("precision", self.single_precision.then(|| "single, of double".to_owned())),
             ("residual", Some(self.residual.to_string())),
             ("ridge", self.ridge.map(number)),
             ("samples, count", samples.map(|samples| samples.count.to_string())),
@@ -263,6 +267,7 @@ impl FuseSettings {
                 point: plan.point,
                 features: plan.statistic,
             }),
+            single_precision: false,
             verified: false,
         }
     }

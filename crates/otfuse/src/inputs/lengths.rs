@@ -32,10 +32,10 @@ const MOST_GIVEN_ELEMENTS: usize = 1 << 26;
 const MOST_NAMED: usize = 8;
 /// Elements that any value may have.
 const MOST_ELEMENTS: usize = 1 << 28;
-/// Nodes whose shapes are inferred in all, over all tries.
+/// Nodes whose shapes are inferred in all, over all tries; lengths that are open count as nodes.
 const MOST_NODES: usize = 400_000;
 /// Tries at least and at most.
-const TRIES: (usize, usize) = (60, 1000);
+const TRIES: (usize, usize) = (12, 1000);
 /// How often the network is run, at most.
 const MOST_RUNS: usize = 400;
 /// How much of it, at most, in passes through all of its nodes.
@@ -205,7 +205,8 @@ impl<'a, T> Search<'a, T> {
     ) -> Self {
         let mut places = HashMap::new();
         enter(graph, &mut places);
-        let tries = (MOST_NODES / graph.nodes().len().max(1)).clamp(TRIES.0, TRIES.1);
+        let size = graph.nodes().len() + open(graph, facts).count();
+        let tries = (MOST_NODES / size.max(1)).clamp(TRIES.0, TRIES.1);
         let (bare, fillings) = (bare(graph), Filling::all(graph, facts));
         let (seen, runs) = (BTreeSet::new(), MOST_RUNS);
         Self { graph, facts, shapes, seed, run, places, bare, fillings, seen, tries, runs, passes: 0.0, best: None }
@@ -260,15 +261,9 @@ impl<'a, T> Search<'a, T> {
             .flat_map(|&input| self.facts.shape(input).into_iter().flatten())
             .map(ToString::to_string)
             .collect();
-        let mut names: Vec<&str> = Vec::new();
-        for (_, dim) in open(self.graph, self.facts) {
-            let Some(name) = dim.as_symbol() else { continue };
-            let follows = given.contains(name) || sum(name, &first.0).is_some();
-            if !follows && !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let names = open(self.graph, self.facts).filter_map(|(_, dim)| dim.as_symbol());
+        names.filter(|name| !given.contains(*name) && seen.insert(name) && sum(name, &first.0).is_none()).collect()
     }
 
     /// All tries; ends early with what was found.
@@ -309,6 +304,9 @@ impl<'a, T> Search<'a, T> {
             let Some((before, from, _)) = self.best.clone() else { return Ok(()) };
             for name in names {
                 for length in LENGTHS.into_iter().chain(SMALL) {
+                    if self.tries == 0 {
+                        return Ok(());
+                    }
                     self.attempt(&from.with(&[(name, length)]))?;
                 }
             }

@@ -4,6 +4,7 @@
 //! `OTFUSE_FUZZ_FIRST` the number of the first; a case that fails names its target and number, and its file lies in the
 //! system's folder for temporary files.
 
+mod files;
 mod messages;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +31,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// Tries cases of a target, each with random numbers of its own.
-fn cases(target: &str, mut case: impl FnMut(&mut ChaCha8Rng) -> Vec<u8>, run: impl Fn(&[u8])) {
+pub fn cases(target: &str, mut case: impl FnMut(&mut ChaCha8Rng) -> Vec<u8>, run: impl Fn(&[u8])) {
     let first = number("OTFUSE_FUZZ_FIRST", 0);
     for at in first..first + number("OTFUSE_FUZZ_CASES", 200) {
         let mut random = ChaCha8Rng::seed_from_u64(at);
@@ -75,7 +76,7 @@ fn mutated_messages() {
 }
 
 /// Bytes changed, taken out, doubled or cut off.
-fn damaged(seed: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
+pub fn damaged(seed: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..=random.next_u64() % 6 {
         if bytes.is_empty() {

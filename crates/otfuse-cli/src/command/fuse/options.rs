@@ -116,6 +116,9 @@ pub struct Options {
     /// Write the first of two models aligned to the anchor, without averaging
     #[arg(long)]
     aligned_only: bool,
+    /// Take weights that are not finite: the same weight of the result may then be as well. Without, they are an error
+    #[arg(long)]
+    allow_nonfinite: bool,
     /// The element type that the weights of the result are written in; the anchor's if not given
     #[arg(long, value_parser = choice::<TypeName>())]
     dtype: Option<TypeName>,
@@ -208,6 +211,7 @@ impl Options {
             activation_features: self.activation_features,
             residual: self.residual,
             aligned_only: said(self.aligned_only),
+            allow_nonfinite: said(self.allow_nonfinite),
             dtype: self.dtype,
             vocabulary: self.vocabulary,
             no_verify: said(self.proof.no_verify),

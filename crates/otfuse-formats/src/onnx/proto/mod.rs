@@ -4,11 +4,13 @@
 //! whether it was present: a model that is read and written back means the same. The bytes of tensors are slices of the
 //! bytes that were decoded.
 
+mod extent;
 mod graph;
 mod model;
 mod tensor;
 mod types;
 
+pub(crate) use extent::too_large;
 pub use graph::{AttributeProto, GraphProto, NodeProto, TensorAnnotation, ValueInfoProto};
 pub use graph::{IntIntListEntryProto, NodeDeviceConfigurationProto, ShardedDimProto, ShardingSpecProto};
 pub use graph::{SimpleShardedDim, SimpleShardedDimProto};

@@ -103,7 +103,7 @@ pub(crate) struct Arena {
 }
 
 /// Bytes that any pickle may take, and for each byte of its file.
-const BYTES: (usize, usize) = (128 << 20, 64);
+const BYTES: (usize, usize) = (32 << 20, 64);
 
 impl Arena {
     /// Nothing yet, for pickles of a file of so many bytes, on the disk: what is packed in it may be a thousand times as long.
