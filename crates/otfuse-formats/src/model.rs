@@ -189,7 +189,13 @@ impl Model {
         let architecture = architecture.clone();
         let (graph, bindings, ties) = tied::tie(graph, bindings, &dict).map_err(|error| invalid(path, error))?;
         let source = StateDictSource { dict, format, architecture, notes, bindings, template, folder: None };
-        Ok(Self { graph, source: Source::StateDict(Box::new(source)), path: path.into(), ties })
+        Ok(Self {
+            graph,
+            source: Source::StateDict(Box::new(source)),
+            path: path.into(),
+            ties,
+            admits_nonfinite: false,
+        })
     }
 
     /// The format of the file that was read.

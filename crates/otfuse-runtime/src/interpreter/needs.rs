@@ -38,6 +38,12 @@ impl Made {
         Self { elements, beside: 0, operations: elements.saturating_mul(each.max(1)) }
     }
 
+    /// The same for so many axes, which are compared with one another: tensors have a few, files may ask for a million.
+    fn with_axes(self, axes: u64) -> Self {
+        let compared = axes.saturating_mul(axes).saturating_mul(HOST);
+        Self { operations: self.operations.saturating_add(compared), ..self }
+    }
+
     /// Elements that are looked up by an index each.
     fn looked_up(elements: u64) -> Self {
         Self { beside: elements.saturating_mul(8), ..Self::of(elements, HOST) }
@@ -158,7 +164,7 @@ impl<B: Backend> Shapes<'_, B> {
                 let channels = self.shape(0)?.get(1).copied().unwrap_or(1);
                 Made::of(self.len(0), ELEMENT.saturating_mul((*size).min(channels) as u64))
             }
-            Operator::ConstantOfShape { .. } => Made::of(product(self.lengths(0)?), 1),
+            Operator::ConstantOfShape { .. } => Made::of(product(self.lengths(0)?), 1).with_axes(self.len(0)),
             Operator::Range => self.range()?,
             Operator::Expand => self.expanded()?,
             Operator::Tile => {
@@ -221,13 +227,8 @@ impl<B: Backend> Shapes<'_, B> {
             | Operator::Opaque { .. } => Made::default(),
             // Views, or no more elements than go in.
             Operator::Flatten { .. } | Operator::Reshape { .. } | Operator::Squeeze | Operator::Unsqueeze => {
-                // Axes that are added are inserted one by one.
                 let axes = self.len(1).saturating_add(self.shape(0)?.len() as u64);
-                let made = Made::of(self.len(0), 1);
-                Made {
-                    operations: made.operations.saturating_add(axes.saturating_mul(axes).saturating_mul(HOST)),
-                    ..made
-                }
+                Made::of(self.len(0), 1).with_axes(axes)
             }
             Operator::Split { .. } | Operator::Slice | Operator::Transpose { .. } => Made::of(self.len(0), ELEMENT),
             // Short runs are copied one by one.
@@ -368,7 +369,7 @@ impl<B: Backend> Shapes<'_, B> {
             1 => length(&target, axis),
             own => own,
         });
-        Some(Made::of(product(lengths), ELEMENT))
+        Some(Made::of(product(lengths), ELEMENT).with_axes(rank as u64))
     }
 
     fn padded(&self) -> Option<Made> {

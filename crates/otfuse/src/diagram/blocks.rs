@@ -38,7 +38,8 @@ pub(super) fn of(units: &[Unit]) -> Vec<Block> {
     if units.len() > MOST_UNITS {
         return blocks;
     }
-    let units = &Units { units, work: Cell::new(0) };
+    let reads: usize = units.iter().map(|unit| unit.inputs.len()).sum();
+    let units = &Units { units, weight: 1 + reads / units.len().max(1), work: Cell::new(0) };
     let mut start = 0;
     while start < units.len() && units.work.get() < MOST_WORK {
         let left = units.len() - start;
@@ -63,6 +64,8 @@ pub(super) fn of(units: &[Unit]) -> Vec<Block> {
 /// Units, and how many were looked at so far.
 struct Units<'a> {
     units: &'a [Unit],
+    /// What a unit costs: with what it reads, in the mean.
+    weight: usize,
     work: Cell<usize>,
 }
 
@@ -75,9 +78,12 @@ impl std::ops::Deref for Units<'_> {
 }
 
 impl Units<'_> {
-    /// Counts a unit with what it reads.
-    fn looked_at(&self, unit: &Unit) {
-        self.work.set(self.work.get() + 1 + unit.inputs.len());
+    /// Whether all of so many units are as wanted; those that were looked at are counted.
+    fn all<T>(&self, mut units: impl ExactSizeIterator<Item = T>, mut wanted: impl FnMut(T) -> bool) -> bool {
+        let count = units.len();
+        let other = units.position(|unit| !wanted(unit));
+        self.work.set(self.work.get() + self.weight * other.map_or(count, |at| at + 1));
+        other.is_none()
     }
 }
 
@@ -117,10 +123,9 @@ fn is_copy(units: &Units<'_>, start: usize, length: usize, copy: usize) -> bool 
     let mut replaced: BTreeMap<usize, usize> = BTreeMap::new();
     let mut pairs =
         move |a: usize, b: usize| *outside.entry(a).or_insert(b) == b && *replaced.entry(b).or_insert(a) == a;
-    (start..start + length).all(|index| {
+    units.all(start..start + length, |index| {
         let (first, second, other) = (&units[index], &units[index + length], &units[index + offset]);
         let ports = [UnitKind::Input, UnitKind::Output];
-        units.looked_at(other);
         if ports.contains(&first.kind) || first.label != other.label || first.kind != other.kind {
             return false;
         }
@@ -141,16 +146,12 @@ fn is_copy(units: &Units<'_>, start: usize, length: usize, copy: usize) -> bool 
 fn is_closed(units: &Units<'_>, start: usize, length: usize, count: usize) -> bool {
     let end = start + length * count;
     let last = end - length;
-    let looked_at = |unit: &&Unit| units.looked_at(unit);
-    let mut behind = units[end..].iter().inspect(looked_at);
-    behind.all(|unit| unit.inputs.iter().all(|&input| input < start || input >= last))
+    units.all(units[end..].iter(), |unit| unit.inputs.iter().all(|&input| input < start || input >= last))
         && (1..count).all(|copy| {
             let from = start + copy * length;
-            units[from..from + length]
-                .iter()
-                .inspect(looked_at)
-                .flat_map(|unit| &unit.inputs)
-                .all(|&input| input < start || input + length >= from)
+            units.all(units[from..from + length].iter(), |unit| {
+                unit.inputs.iter().all(|&input| input < start || input + length >= from)
+            })
         })
 }
 
