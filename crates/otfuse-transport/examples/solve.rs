@@ -2,13 +2,14 @@
 //!
 //! usage: solve [--solver exact|sinkhorn] [--epsilon-relative 0.05] [--tolerance 1e-9] [--epsilon-factor 0.25]
 //!              [--repeat N] [--single] FILE.npz
-//!        solve [...] --random N [--seed S]
-//!        solve [...] --points N --dimension D [--seed S] [--stored]
+//!        solve [...] --random N [--kind uniform|whole|line|product] [--seed S]
+//!        solve [...] --points N --dimension D [--seed S] [--stored] [--permuted]
 //!
 //! The file holds `cost` (`n x m`, float64; `--single` stores it in single precision) and may hold the masses `a` and `b`
 //! (float64; otherwise uniform). `--random` makes `N x N` costs
-//! in single precision, uniform between 0 and 1. `--points` assigns uniformly distributed points to others by their
-//! Euclidean distance, without storing costs; with `--stored` costs are stored in single precision. `seconds` is the
+//! in single precision: uniform between 0 and 1, whole numbers from 0 to 9, squared distances on a line, products of two factors. `--points` assigns uniformly distributed points to others by their
+//! Euclidean distance, without storing costs; with `--stored` costs are stored in single precision,
+//! with `--permuted` the others are the same, moved a little. `seconds` is the
 //! median time of the solver alone (with `--points` but not `--stored`, that of computing costs included), `cpu_seconds`
 //! that of its processors (Linux; elsewhere the same as `seconds`).
 #![allow(clippy::print_stdout)]
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut solver, mut epsilon, mut tolerance, mut repeat) = ("exact".to_owned(), 0.05, 1e-9, 1);
     let (mut path, mut single, mut random, mut seed) = (None, false, None, 0);
     let (mut points, mut dimension, mut stored, mut factor) = (None, 64, false, 0.25);
+    let (mut permuted, mut kind) = (false, "uniform".to_owned());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -41,6 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--points" => points = Some(value()?.parse::<usize>()?),
             "--dimension" => dimension = value()?.parse()?,
             "--stored" => stored = true,
+            "--permuted" => permuted = true,
+            "--kind" => kind = value()?,
             "--seed" => seed = value()?.parse()?,
             _ => path = Some(argument),
         }
@@ -59,12 +63,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("unknown solver `{other}`, expected exact or sinkhorn").into()),
     };
     if let Some(n) = random {
-        let entries = n.checked_mul(n).ok_or("too large")?;
-        return report(&solver, repeat, CostMatrix::from_f32(n, n, uniform(entries, seed))?);
+        return report(&solver, repeat, CostMatrix::from_f32(n, n, costs(&kind, n, seed)?)?);
     }
     if let Some(n) = points {
         let entries = n.checked_mul(dimension).ok_or("too large")?;
-        let (x, y) = (uniform(entries, seed), uniform(entries, !seed));
+        let (x, mut y) = (uniform(entries, seed), uniform(entries, !seed));
+        if permuted {
+            y.iter_mut().zip(&x).for_each(|(y, x)| *y = x + 0.1 * *y);
+            y.rotate_left(dimension * (n / 3));
+        }
         let (left, right) = (Features::new(n, dimension, &x)?, Features::new(n, dimension, &y)?);
         if !stored {
             return report_points(repeat, &left, &right);
@@ -182,6 +189,20 @@ fn cpu_nanoseconds() -> Option<u64> {
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 fn cpu_nanoseconds() -> Option<u64> {
     None
+}
+
+/// Costs of a kind.
+fn costs(kind: &str, n: usize, seed: u64) -> Result<Vec<f32>, Box<dyn Error>> {
+    let entries = n.checked_mul(n).ok_or("too large")?;
+    let (x, y) = (uniform(n, seed), uniform(n, !seed));
+    let pair = |cost: fn(f32, f32) -> f32| x.iter().flat_map(|x| y.iter().map(move |y| cost(*x, *y))).collect();
+    match kind {
+        "uniform" => Ok(uniform(entries, seed)),
+        "whole" => Ok(uniform(entries, seed).into_iter().map(|c| (10.0 * c).floor()).collect()),
+        "line" => Ok(pair(|x, y| (x - y) * (x - y))),
+        "product" => Ok(pair(|x, y| x * y)),
+        other => Err(format!("unknown kind `{other}`, expected uniform, whole, line or product").into()),
+    }
 }
 
 /// Pseudo-random numbers between 0 and 1: the high bits of a linear congruential sequence.

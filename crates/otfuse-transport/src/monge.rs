@@ -20,13 +20,24 @@ use crate::value::CostValue;
 /// Rows and columns of the part that is looked at first.
 const SAMPLE: usize = 16;
 
-/// An optimal plan, where sorting gives one.
-pub(crate) fn solve<T: CostValue>(problem: &Problem<T>) -> Result<Option<Solution>, TransportError> {
+/// What sorting gives.
+pub(crate) enum Sorted {
+    /// An optimal plan.
+    Solved(Solution),
+    /// Prices of the columns that are optimal but for rounding: costs that were stored in few digits have the property
+    /// only nearly.
+    Nearly(Vec<f64>),
+    /// Nothing.
+    Nothing,
+}
+
+/// An optimal plan or nearly optimal prices, where sorting gives them.
+pub(crate) fn solve<T: CostValue>(problem: &Problem<T>) -> Result<Sorted, TransportError> {
     let cost = problem.cost();
     let (n, m) = cost.shape();
     let sample = |len: usize| (0..len.min(SAMPLE)).map(|at| at * len / len.min(SAMPLE)).collect::<Vec<_>>();
     if !has_property(cost, &Order::new(cost, &sample(n), &sample(m))) {
-        return Ok(None);
+        return Ok(Sorted::Nothing);
     }
     let support = Support::new(problem);
     let kept = &support.cost;
@@ -48,7 +59,10 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>) -> Result<Option<Solutio
     let solution = Solution::exact(problem, plan, Potentials { f, g }, Termination::Optimal)?;
     // The potentials of the staircase are sums of as many costs as it has steps.
     let rounding = f64::EPSILON * largest * (64.0 + (n + m) as f64 / 4.0);
-    Ok((solution.gap <= rounding).then_some(solution))
+    if solution.gap <= rounding {
+        return Ok(Sorted::Solved(solution));
+    }
+    Ok(Sorted::Nearly(solution.potentials.g))
 }
 
 /// Rows and columns in the order in which costs may have the property.
@@ -100,7 +114,7 @@ fn has_property<T: CostValue>(cost: &CostMatrix<T>, order: &Order) -> bool {
         order.columns.windows(2).all(|columns| {
             let at = |row: usize, column: usize| cost.get(rows[row], columns[column]);
             let (along, across) = ((at(0, 0), at(1, 1)), (at(0, 1), at(1, 0)));
-            let rounding = 4.0 * f64::EPSILON * (along.0.abs() + along.1.abs() + across.0.abs() + across.1.abs());
+            let rounding = 4.0 * T::EPSILON * (along.0.abs() + along.1.abs() + across.0.abs() + across.1.abs());
             along.0 + along.1 - across.0 - across.1 <= rounding
         })
     })

@@ -3,7 +3,7 @@
 use crate::assignment::assign;
 use crate::cost::CostMatrix;
 use crate::error::{TransportError, check_length};
-use crate::monge;
+use crate::monge::{self, Sorted};
 use crate::permutation::Permutation;
 use crate::plan::TransportPlan;
 use crate::problem::Problem;
@@ -71,14 +71,16 @@ impl Solver {
     }
 
     fn run<T: CostValue>(&self, problem: &Problem<T>, start: Option<&[f64]>) -> Result<Solution, TransportError> {
-        if let Self::Exact = self
-            && let Some(solution) = monge::solve(problem)?
-        {
-            return in_place(problem, solution);
-        }
         match self {
-            Self::Exact if problem.is_assignment() => solve_assignment(problem, start),
-            Self::Exact => simplex::solve(problem, start),
+            Self::Exact => {
+                let prices = match monge::solve(problem)? {
+                    Sorted::Solved(solution) => return in_place(problem, solution),
+                    Sorted::Nearly(prices) => Some(prices),
+                    Sorted::Nothing => None,
+                };
+                let start = start.or(prices.as_deref());
+                if problem.is_assignment() { solve_assignment(problem, start) } else { simplex::solve(problem, start) }
+            }
             Self::Sinkhorn(settings) => sinkhorn::solve(problem, settings, start),
         }
     }

@@ -11,7 +11,15 @@ mod sealed {
 /// How a cost is stored: `f64`, or `f32` where memory counts.
 ///
 /// Solvers compute in `f64` in either case and never copy the matrix: a solution is exact for the stored costs.
-pub trait CostValue: Copy + PartialEq + Debug + Default + Into<f64> + Send + Sync + sealed::Sealed + 'static {}
+pub trait CostValue: Copy + PartialEq + Debug + Default + Into<f64> + Send + Sync + sealed::Sealed + 'static {
+    /// The difference between 1 and the next number.
+    #[doc(hidden)]
+    const EPSILON: f64;
+}
 
-impl CostValue for f32 {}
-impl CostValue for f64 {}
+impl CostValue for f32 {
+    const EPSILON: f64 = f32::EPSILON as f64;
+}
+impl CostValue for f64 {
+    const EPSILON: f64 = f64::EPSILON;
+}

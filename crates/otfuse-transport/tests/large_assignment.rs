@@ -3,10 +3,10 @@
 mod support;
 
 use otfuse_transport::{
-    CostMatrix, Features, GroundCost, GroundMetric, Potentials, Problem, Solver, TransportError, assign_features,
-    cost_matrix,
+    CostMatrix, Features, GroundCost, GroundMetric, Marginals, Potentials, Problem, Solver, TransportError,
+    assign_features, certificate, cost_matrix,
 };
-use support::{assert_optimal, sequence};
+use support::{KINDS, assert_optimal, kind, sequence};
 
 fn solve(n: usize, data: Vec<f64>) -> f64 {
     let problem = Problem::uniform(CostMatrix::new(n, n, data).unwrap()).unwrap();
@@ -38,6 +38,48 @@ fn structured_costs_get_a_proof() {
     // Sorted by column, so that neighbours are alike; a third of the rows and columns are equal.
     solve(n, pair(&|i, j| if i % 3 == 0 || j % 3 == 0 { 0.5 } else { noise[i * n + j] }));
     assert_eq!(solve(n, vec![2.0; n * n]), 2.0);
+}
+
+#[test]
+fn every_kind_gets_a_proof() {
+    for n in [33, 64, 150, 400] {
+        for number in 0..KINDS {
+            let problem = Problem::uniform(CostMatrix::new(n, n, kind(number, n, n, 7)).unwrap()).unwrap();
+            assert_optimal(&problem, &Solver::Exact.solve(&problem).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_transport_gets_a_proof() {
+    for (n, m) in [(150, 149), (160, 80), (90, 200)] {
+        for number in 0..KINDS {
+            let cost = CostMatrix::new(n, m, kind(number, n, m, 8)).unwrap();
+            let problem = Problem::uniform(cost.clone()).unwrap();
+            assert_optimal(&problem, &Solver::Exact.solve(&problem).unwrap());
+            // A third of the rows has nothing.
+            let a: Vec<f64> = sequence(n, 9).iter().map(|mass| (mass - 1.0 / 3.0).max(0.0)).collect();
+            let (a, b) = (Marginals::from_weights(&a).unwrap(), Marginals::from_weights(&sequence(m, 10)).unwrap());
+            let problem = Problem::new(cost, a, b).unwrap();
+            assert_optimal(&problem, &Solver::Exact.solve(&problem).unwrap());
+        }
+    }
+}
+
+/// Costs in single precision, of which products have Monge's property only nearly.
+#[test]
+fn every_kind_in_single_precision_gets_a_proof() {
+    let n = 300;
+    for number in 0..KINDS {
+        let single = kind(number, n, n, 11).into_iter().map(|c| c as f32).collect();
+        let problem = Problem::uniform(CostMatrix::from_f32(n, n, single).unwrap()).unwrap();
+        let solution = Solver::Exact.solve(&problem).unwrap();
+        let proof = certificate(&problem, &solution).unwrap();
+        assert!(
+            proof.dual_infeasibility <= 0.0 && solution.gap <= 1e-11 * problem.cost().max_abs(),
+            "{number}: {proof:?}"
+        );
+    }
 }
 
 fn table(rows: usize, dimension: usize, seed: u64) -> Vec<f32> {
@@ -98,7 +140,13 @@ fn threads_do_not_matter() {
             let (left, right) = (Features::new(n, 9, &x).unwrap(), Features::new(n, 9, &y).unwrap());
             let stored = Problem::uniform(cost_matrix(GroundMetric::Euclidean, &left, &right).unwrap()).unwrap();
             let computed = assign_features(GroundMetric::Euclidean, &left, &right, None).unwrap();
-            (Solver::Exact.solve(&stored).unwrap(), computed)
+            let kinds: Vec<_> = (0..KINDS)
+                .map(|number| {
+                    let cost = CostMatrix::new(n, n, kind(number, n, n, 12)).unwrap();
+                    Solver::Exact.solve(&Problem::uniform(cost).unwrap()).unwrap()
+                })
+                .collect();
+            (Solver::Exact.solve(&stored).unwrap(), computed, kinds)
         })
     };
     assert_eq!(run(1), run(4));

@@ -34,6 +34,8 @@ use sample::Start;
 use shortlist::Shortlist;
 use soft::Wanted;
 
+/// Columns on a list, at least.
+const SHORTEST: usize = 8;
 /// No row or column.
 const FREE: usize = usize::MAX;
 
@@ -142,7 +144,9 @@ impl<'a, R: Rows> State<'a, R> {
     /// Reads every row once, on all threads; without their `whole` lists, rows have their best column only.
     fn make_lists(&mut self, whole: bool) {
         let (n, m) = self.source.shape();
-        let (prices, wanted) = (&self.price, self.source.shortlist());
+        // Of a short row, a short list: sorting one takes as long as reading a long row.
+        let wanted = self.source.shortlist().min(m / 8).max(SHORTEST);
+        let prices = &self.price;
         for start in (0..n).step_by(self.source.tile()) {
             let rows = start..(start + self.source.tile()).min(n);
             let costs = self.source.rows(rows, &mut self.scratch);

@@ -5,10 +5,10 @@ use crate::kernels::Kernels;
 use crate::rows::Rows;
 
 /// Problems below this size are solved before a sample tells anything.
-const SMALL: usize = 96;
+const SMALL: usize = 32;
 /// Rows that are looked at, at most.
 const ROWS: usize = 32;
-/// One of so many rows is looked at, at most.
+/// One of so many rows is looked at, at most, but for a few.
 const PART: usize = 16;
 /// The lowest costs of a row that are compared.
 const LOWEST: usize = 8;
@@ -38,7 +38,7 @@ pub(super) fn look<R: Rows>(costs: &R, is_assignment: bool) -> Start {
     }
     let kernels = Kernels::new();
     let mut scratch = Vec::new();
-    let looked_at = ROWS.min(n / PART);
+    let looked_at = (n / PART).clamp(LOWEST, ROWS);
     let rows = || (0..looked_at).map(|at| (2 * at + 1) * n / (2 * looked_at));
     let nothing = vec![0.0; m];
     let (mut outliers, mut ties) = (0, 0);

@@ -4,12 +4,22 @@
 use otfuse_transport::{CostMatrix, Marginals, Problem, Solution, certificate};
 use proptest::prelude::*;
 
-/// Costs of many kinds: real, few whole numbers (ties), huge, tiny, with constant rows, all equal.
+/// Costs of many kinds: real, few whole numbers (ties), equal rows, sums and products of factors, huge, tiny, with constant
+/// rows, all equal.
 pub fn costs(rows: usize, columns: usize) -> impl Strategy<Value = CostMatrix> {
     let entries = rows * columns;
     let real = prop::collection::vec(-1.0..1.0_f64, entries);
     let whole = prop::collection::vec(0..4_i32, entries).prop_map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>());
-    let base = prop_oneof![3 => real, 3 => whole, 1 => Just(vec![7.0; entries])];
+    let factors = (prop::collection::vec(-3..4_i32, rows), prop::collection::vec(-1.0..1.0_f64, columns));
+    let pairs = (factors, 0..3_usize).prop_map(move |((x, y), kind)| {
+        let pair = |x: f64, y: f64| [x + y, x * y, (x - y) * (x - y)][kind];
+        x.iter().flat_map(|&x| y.iter().map(move |&y| pair(f64::from(x), y))).collect::<Vec<_>>()
+    });
+    let sorts = (prop::collection::vec(-1.0..1.0_f64, 2 * columns), prop::collection::vec(0..2_usize, rows));
+    let copies = sorts.prop_map(move |(sorts, of)| {
+        of.into_iter().flat_map(|sort| sorts[sort * columns..(sort + 1) * columns].to_vec()).collect::<Vec<_>>()
+    });
+    let base = prop_oneof![3 => real, 3 => whole, 2 => pairs, 2 => copies, 1 => Just(vec![7.0; entries])];
     let scale = prop_oneof![4 => Just(1.0), 1 => Just(1e12), 1 => Just(1e-12), 1 => Just(1e297), 1 => Just(1e-300)];
     let offset = prop_oneof![4 => Just(0.0), 1 => Just(100.0)];
     (base, scale, offset, prop::option::weighted(0.2, 0..rows)).prop_map(move |(base, scale, offset, constant)| {
@@ -75,3 +85,49 @@ pub fn sequence(len: usize, seed: u64) -> Vec<f64> {
     };
     (0..len).map(|_| next()).collect()
 }
+
+/// Costs of one of the kinds that [`KINDS`] numbers, of points, factors or numbers from a sequence.
+pub fn kind(kind: usize, n: usize, m: usize, seed: u64) -> Vec<f64> {
+    let noise = sequence(n * m, seed);
+    let (x, y) = (sequence(3 * n, seed ^ 1), sequence(3 * m, seed ^ 2));
+    let distance = |i: usize, j: usize, dimension: usize| {
+        (0..dimension).map(|k| (x[3 * i + k] - y[3 * j + k]).powi(2)).sum::<f64>()
+    };
+    let cost = |i: usize, j: usize| {
+        let z = noise[i * m + j];
+        match kind {
+            0 => z,
+            1 => (10.0 * z).floor(),
+            2 => (2.0 * z).floor(),
+            3 => f64::from(u8::from(z * m as f64 > 3.0)),
+            4 => distance(i, j, 1),
+            5 => distance(i, j, 2).sqrt(),
+            6 => distance(i, j, 3),
+            7 => x[i] * y[j],
+            8 => f64::from((x[i] * y[j]) as f32),
+            9 => x[i] + y[j] + 1e-3 * z,
+            10 => sequence(m, (i % 7) as u64)[j] + 1e-6 * z,
+            11 => z + if y[j] < 0.3 { 1e3 } else { 0.0 },
+            12 => (-8.0 * z.max(1e-9).ln()).exp(),
+            13 => (x[i] + y[j] + 0.1 * z).sqrt(),
+            14 => {
+                if (i * 7 + 3) % n == j {
+                    0.1 * z
+                } else {
+                    1.0 + z
+                }
+            }
+            _ => {
+                if i * 8 / n == j * 8 / m {
+                    0.5 * z
+                } else {
+                    1.0 + 0.5 * z
+                }
+            }
+        }
+    };
+    (0..n * m).map(|at| cost(at / m, at % m)).collect()
+}
+
+/// How many kinds there are.
+pub const KINDS: usize = 16;
