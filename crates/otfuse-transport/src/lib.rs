@@ -38,12 +38,13 @@
 //!
 //! | problem | algorithm | time | memory beside the costs |
 //! |---|---|---|---|
+//! | costs with Monge's property after sorting | north-west corner rule (Hoffman 1963), proved by its potentials | `O(n m)` | `O(n + m)` |
 //! | `n = m`, uniform | shortest augmenting paths (Jonker and Volgenant 1987) over short lists of candidates with a bound on the rest | `O(n^3)` at worst, in practice little more than `O(n^2)` | `O(n)`, about 1 kB a row |
 //! | any other, exact | network simplex (Dantzig 1951; block pricing as in LEMON, Bonneel et al. 2011) | finite; in practice a small multiple of `n + m` pivots | `O(n + m)` |
 //! | entropic | stabilised scaling with an epsilon schedule (Cuturi 2013; Schmitzer 2019) | `O(n m)` an iteration | `O(n m)` |
 //! | rounding to the marginals | Altschuler, Weed and Rigollet 2017, algorithm 2 | `O(n m)` | `O(n + m)` |
 //!
-//! Every result is the same whatever the number of threads, and ties go to the lowest index.
+//! Every result is the same whatever the number of threads. Of several optimal assignments the identity is returned where it is one.
 
 mod assignment;
 mod certificate;

@@ -58,11 +58,14 @@ pub(crate) fn solve<T: CostValue>(problem: &Problem<T>) -> Result<Sorted, Transp
     let largest = f.iter().chain(&g).fold(0.0_f64, |largest, value| largest.max(value.abs()));
     let solution = Solution::exact(problem, plan, Potentials { f, g }, Termination::Optimal)?;
     // The potentials of the staircase are sums of as many costs as it has steps.
-    let rounding = f64::EPSILON * largest * (64.0 + (n + m) as f64 / 4.0);
-    if solution.gap <= rounding {
-        return Ok(Sorted::Solved(solution));
-    }
-    Ok(Sorted::Nearly(solution.potentials.g))
+    let sums = largest * (64.0 + (n + m) as f64 / 4.0);
+    Ok(if solution.gap <= f64::EPSILON * sums {
+        Sorted::Solved(solution)
+    } else if solution.gap <= T::EPSILON * sums {
+        Sorted::Nearly(solution.potentials.g)
+    } else {
+        Sorted::Nothing
+    })
 }
 
 /// Rows and columns in the order in which costs may have the property.

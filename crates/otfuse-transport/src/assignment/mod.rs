@@ -145,7 +145,7 @@ impl<'a, R: Rows> State<'a, R> {
     fn make_lists(&mut self, whole: bool) {
         let (n, m) = self.source.shape();
         // Of a short row, a short list: sorting one takes as long as reading a long row.
-        let wanted = self.source.shortlist().min(m / 8).max(SHORTEST);
+        let wanted = self.source.shortlist().min(m / 16).max(SHORTEST);
         let prices = &self.price;
         for start in (0..n).step_by(self.source.tile()) {
             let rows = start..(start + self.source.tile()).min(n);

@@ -41,23 +41,25 @@ pub(super) fn look<R: Rows>(costs: &R, is_assignment: bool) -> Start {
     let looked_at = (n / PART).clamp(LOWEST, ROWS);
     let rows = || (0..looked_at).map(|at| (2 * at + 1) * n / (2 * looked_at));
     let nothing = vec![0.0; m];
-    let (mut outliers, mut ties) = (0, 0);
-    let mut means = vec![0.0; m];
-    let mut plain = Crowd::new(m);
     let mut reduced = Vec::new();
+    let (mut outliers, mut ties) = (0, 0);
     for row in rows() {
-        let costs = costs.row(row, &mut scratch);
-        let lowest = lowest(kernels, costs, &nothing, &mut reduced);
+        let lowest = lowest(kernels, costs.row(row, &mut scratch), &nothing, &mut reduced);
         outliers += usize::from(lowest[1] - lowest[0] > 2.0 * (lowest[LOWEST - 1] - lowest[1]));
         ties += usize::from(lowest[1] == lowest[0]);
-        plain.add(kernels, &lowest, &reduced);
-        kernels.add_excess(&reduced, kernels.sum(&reduced) / m as f64, &mut means);
     }
     if is_assignment && 4 * outliers >= 3 * looked_at {
         return Start::Outliers;
     }
     if 4 * ties >= looked_at {
         return Start::Flat;
+    }
+    let mut means = vec![0.0; m];
+    let mut plain = Crowd::new(m);
+    for row in rows() {
+        let lowest = lowest(kernels, costs.row(row, &mut scratch), &nothing, &mut reduced);
+        plain.add(kernels, &lowest, &reduced);
+        kernels.add_excess(&reduced, kernels.sum(&reduced) / m as f64, &mut means);
     }
     let count = looked_at as f64;
     means.iter_mut().for_each(|mean| *mean /= count);
