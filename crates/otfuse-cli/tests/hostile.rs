@@ -192,5 +192,5 @@ fn groups_too_wide_to_be_matched_are_an_error() {
     }
     let line = ["fuse", "a.safetensors", "b.safetensors", "--arch", "mlp", "-o", "f.safetensors"];
     let said = kept(&line, folder.path());
-    assert!(said.contains("matching 300000 neurons") && said.contains("--memory"), "{said}");
+    assert!(said.contains("matching 300000 neurons") && said.contains("--method average"), "{said}");
 }

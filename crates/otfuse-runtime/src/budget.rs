@@ -19,7 +19,7 @@ const STEPS: (u64, u64, u64) = (1 << 16, 1 << 10, 16);
 const MOST_STEPS: u64 = 1 << 20;
 /// Operations of any network, for each element of a constant, and of an input. Networks of convolutions over large images
 /// take 100,000 multiplications for each of their weights.
-const OPERATIONS: (u64, u64, u64) = (8_000_000_000, 200_000, 20_000);
+const OPERATIONS: (u64, u64, u64) = (12_000_000_000, 200_000, 20_000);
 /// Elements of a constant that count whatever they are.
 const FEW: usize = 1 << 12;
 /// Several runs that prove one thing together take as much as this many.

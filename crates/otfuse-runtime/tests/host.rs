@@ -114,7 +114,7 @@ fn bodies_of_loops_are_limited() {
         let graph = repeated(kind, 1 << 24);
         let error = run_loop(&graph, &Host::default().with_steps(1000)).unwrap_err();
         assert!(matches!(error, RuntimeError::Budget { resource: "steps", asked: 1001, .. }), "{error}");
-        let host = Host::default();
+        let host = Host::default().with_steps(1 << 40);
         let handle = host.cancellation();
         std::thread::scope(|scope| {
             let running = scope.spawn(|| run_loop(&graph, &host));

@@ -94,7 +94,7 @@ fn swept(
         model.told(context)?;
     }
     let group = Group::open(models, None, &plan)?;
-    group.check_costs(&plan, context)?;
+    group.check_costs(&plan)?;
     Coverage::of(&group, &plan).check(options)?;
     if !options.no_verify.unwrap_or(false) {
         group.prove(&plan, context)?;

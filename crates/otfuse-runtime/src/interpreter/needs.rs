@@ -67,6 +67,11 @@ impl Needs {
         let shapes = Shapes(operands);
         let made = shapes.made(operator).unwrap_or_default();
         let on_host = match operator {
+            // Filled at once, whatever the shape is read from.
+            Operator::ConstantOfShape { value } => {
+                let width = if value.data_type().is_float() { 4 } else { 8 };
+                return Self { bytes: made.elements.saturating_mul(width), operations: made.operations };
+            }
             Operator::NonZero | Operator::OneHot { .. } | Operator::TopK { .. } => true,
             Operator::Binary(binary) => binary.is_comparison(),
             _ => matches!(operands.values.first(), Some(Some(Value::Integers(_)))),

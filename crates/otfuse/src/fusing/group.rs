@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use otfuse_formats::memory_limit;
 use otfuse_fusion::{
     Activations, Aligned, Alignment, Apart, FeatureSource, Fusion, FusionError, Networks, Progress, RepairError,
     align_all, fuse_partially,
@@ -37,9 +38,9 @@ impl Group {
         Ok(found)
     }
 
-    /// Refuses groups of so many neurons that what it costs to match them, a number for each pair, does not fit into the context's
-    /// memory.
-    pub(crate) fn check_costs(&self, plan: &Plan, context: &Context) -> Result<()> {
+    /// Refuses groups of so many neurons that what it costs to match them, a number for each pair, does not fit into half of the
+    /// machine's memory.
+    pub(crate) fn check_costs(&self, plan: &Plan) -> Result<()> {
         if plan.settings.alignment == Alignment::None {
             return Ok(());
         }
@@ -48,7 +49,7 @@ impl Group {
             let to = networks.size(networks.anchor(), id) as u64;
             let from = (0..networks.len()).filter(|&model| model != networks.anchor());
             let Some(most) = from.map(|model| networks.size(model, id) as u64).max() else { continue };
-            let (asked, allowed) = (most.saturating_mul(to).saturating_mul(8), context.memory_limit());
+            let (asked, allowed) = (most.saturating_mul(to).saturating_mul(8), memory_limit());
             if asked > allowed {
                 let graph = networks.graph(networks.anchor());
                 let first = group.members.first().map(|member| &graph.value(member.initializer).name);
@@ -57,7 +58,7 @@ impl Group {
                     "matching {most} neurons{name} with {to} takes {asked} bytes, of which {allowed} are allowed"
                 ))
                 .of(&self.paths[networks.anchor()])
-                .hint("`memory` allows more, if the machine has it; `method` average matches nothing"));
+                .hint("a machine with more memory, or `method` average, which matches nothing"));
             }
         }
         Ok(())

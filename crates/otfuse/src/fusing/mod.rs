@@ -399,7 +399,7 @@ impl FusePlan {
         let anchor = self.models[given_anchor].clone();
         let narrow = self.narrow(context)?;
         let group = Group::open(&self.models, narrow.as_ref(), &self.plan)?;
-        group.check_costs(&self.plan, context)?;
+        group.check_costs(&self.plan)?;
         let failure = |error| group.error(&error);
         let weights = self.plan.settings.normalised_weights(group.networks.len()).map_err(failure)?;
         self.check_parts(&weights)?;

@@ -145,7 +145,7 @@ fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, contex
         model.told(context)?;
     }
     let group = Group::open(models, None, &plan)?;
-    group.check_costs(&plan, context)?;
+    group.check_costs(&plan)?;
     Coverage::of(&group, &plan).check(&fuse)?;
     let verified = !fuse.no_verify.unwrap_or(false) && group.prove(&plan, context)?;
     seconds.read = clock.lap();
