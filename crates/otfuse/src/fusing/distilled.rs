@@ -10,7 +10,7 @@ use otfuse_runtime::train::{
 use otfuse_runtime::{Answers, Executable, Probabilities};
 use serde::Serialize;
 
-use super::Plan;
+use super::plan::Plan;
 use crate::measure::{Distance, ensemble};
 use crate::{Context, Error, Result, Samples};
 

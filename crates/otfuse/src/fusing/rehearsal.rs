@@ -6,7 +6,8 @@ use otfuse_runtime::SampleLayout;
 use serde::Serialize;
 
 use super::plan::{Plan, spare_memory};
-use super::{Fuse, FuseSettings, Group, Prepared, Source};
+use super::prepared::{Prepared, Source};
+use super::{Fuse, FuseSettings, Group};
 use crate::depth::Depths;
 use crate::{Context, Error, Result, SplitName};
 

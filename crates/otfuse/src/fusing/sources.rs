@@ -8,7 +8,8 @@ use super::Group;
 use super::plan::is_open;
 #[cfg(feature = "training")]
 use super::plan::{Plan, is_large, weights_of_largest};
-use super::{Fuse, FusePlan, Fused, Source};
+use super::prepared::Source;
+use super::{Fuse, FusePlan, Fused};
 #[cfg(feature = "training")]
 use crate::making::{Contest, made, refused};
 use crate::noise::drawn;
