@@ -162,8 +162,8 @@ pub use run::{ArrayShape, Conversion, RunOutputs, RunReport, convert, outputs, r
 #[cfg(feature = "experiment")]
 pub use search::{Objective, Search, SearchOptions, SearchTrial, Searched, search};
 pub use sweep::{Sweep, SweepBarriers, SweepPoint, sweep};
-#[cfg(feature = "training")]
 pub use text::{visible, visible_json};
+#[cfg(feature = "training")]
 pub use train::{
     DistillOptions, OptimizerName, Student, TrainData, TrainOptions, TrainReport, TrainState, Trained, TrainedEpoch,
     UsedTraining, distill, finetune, schedule, train, untrained,

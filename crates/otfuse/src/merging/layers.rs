@@ -42,6 +42,7 @@ impl<'a> Split<'a> {
     }
 
     /// The name with another number.
+    #[cfg(feature = "experiment")]
     pub fn at(self, layer: usize) -> String {
         format!("{}{layer}{}", self.stack, self.rest)
     }

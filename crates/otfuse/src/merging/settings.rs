@@ -85,6 +85,7 @@ impl Setting {
     }
 
     /// The length of its longest gradient.
+    #[cfg(feature = "experiment")]
     fn longest(&self) -> Option<usize> {
         match self {
             Self::Number(_) => None,
@@ -198,6 +199,7 @@ impl Parameters {
     }
 
     /// The gradients in it, by the parameter's name, with their lengths.
+    #[cfg(feature = "experiment")]
     pub(crate) fn gradients(&self) -> impl Iterator<Item = (&str, usize)> {
         self.0.iter().filter_map(|(name, setting)| Some((name.as_str(), setting.longest()?)))
     }

@@ -5,6 +5,7 @@ mod compare;
 mod experiment;
 mod fusion;
 mod interpolate;
+#[cfg(feature = "experiment")]
 mod search;
 mod terms;
 
