@@ -1,37 +1,17 @@
 //! What one network learned since, added to another.
 
-use otfuse::graph::{Graph, GraphEditor, NeuronGroups, Operator, Tensor, permute};
+#[path = "support/networks.rs"]
+mod networks;
+
+use networks::{assert_close, changed, model, outputs_on};
+use otfuse::graph::{Graph, NeuronGroups, permute};
 use otfuse::runtime::dataset::Dataset as Samples;
-use otfuse::runtime::{Host, run_graph};
 use otfuse::{
     Context, Dataset, Model, RepairName, TransportOptions, Transported, architecture, random_orders,
     transport_task_vector,
 };
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
-
-/// A network with other weights; variances stay positive.
-fn changed(graph: &Graph, amount: f32, seed: u64) -> Graph {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let nodes = graph.nodes().filter(|(_, node)| matches!(node.operator, Operator::BatchNormalization { .. }));
-    let variances: Vec<_> = nodes.filter_map(|(_, node)| node.input(4)).collect();
-    let mut editor = GraphEditor::edit(graph.clone());
-    for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id)) {
-        let values = tensor.to_f32().expect("floats");
-        let size = (values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32).sqrt().max(0.1);
-        let mut next = || amount * size * (random.next_u32() as f32 / (1 << 31) as f32 - 1.0);
-        let positive = variances.contains(&id);
-        let made = values.iter().map(|value| if positive { value * next().exp() } else { value + next() });
-        editor.set_tensor(id, Tensor::from_f32(tensor.shape(), made.collect()));
-    }
-    editor.finish().expect("a network")
-}
-
-fn model(name: &str, graph: &Graph) -> Model {
-    let proto = otfuse::formats::onnx::to_proto(graph).expect("sound");
-    let bytes = otfuse::formats::onnx::encode_onnx(proto, "", &Default::default()).expect("encoded");
-    Model::of_onnx(name, bytes.to_vec()).expect("a network")
-}
+use rand_chacha::rand_core::SeedableRng;
 
 fn waves(count: usize, size: usize) -> Vec<f32> {
     (0..count * size).map(|index| (0.37 * index as f32 + 3.0 * (0.011 * index as f32).sin()).sin()).collect()
@@ -44,16 +24,7 @@ fn samples(shape: &[usize], count: usize) -> Dataset {
 }
 
 fn outputs(graph: &Graph, shape: &[usize]) -> Vec<f32> {
-    let batch = Tensor::from_f32(&[&[6], shape].concat(), waves(6, shape.iter().product()));
-    let name = graph.value(graph.inputs()[0]).name.clone();
-    run_graph(graph, [(name, batch)].into(), &Host::default()).expect("runs")[0].1.to_f32().expect("floats")
-}
-
-fn assert_close(found: &[f32], expected: &[f32], share: f32) {
-    let scale = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= share * scale, "{found} is not {expected}");
-    }
+    outputs_on(graph, shape, waves(6, shape.iter().product()))
 }
 
 fn transported(

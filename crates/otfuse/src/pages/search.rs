@@ -19,22 +19,18 @@ impl Paged for Searched<'_> {
 fn section(search: &Search) -> Result<Section, ReportError> {
     let text = format!(
         "{} measured on {} of {}; the best ones measured again on {} held out, which decide. From the first one to the best \
-         one {} went from {:.4} to {:.4} there; less is better.",
+         one the {} went from {:.4} to {:.4} there; less is better.",
         count(search.trials.len(), "merge"),
         count(search.samples, "sample"),
         search.data,
         search.held_out,
-        label(search),
+        search.objective.measure(),
         search.held_out_start,
         search.held_out_best,
     );
     let figure = Figure::new("search", &chart(search))?;
     let blocks = vec![Block::Text(text), Block::Grid(coefficients(search)), Block::Figure(figure)];
     Ok(Section { heading: "Search".into(), blocks })
-}
-
-fn label(search: &Search) -> String {
-    format!("the {}", search.objective.measure())
 }
 
 fn coefficients(search: &Search) -> Grid {
