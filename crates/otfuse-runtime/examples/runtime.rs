@@ -1,68 +1,67 @@
-//! Times the execution and the training of two networks on random data, and prints seconds as JSON.
+//! Times the execution and the training of a network on random data, and prints seconds as JSON.
 //!
-//! usage: runtime NETWORK WORK [--batch N] [--repeat N] [--device cpu|cuda|wgpu]
+//! usage: runtime FILE.onnx WORK [--batch N] [--repeat N] [--device cpu|cuda|wgpu]
 //!
-//! NETWORK is `vgg11` (3 x 32 x 32 inputs, no bias, no normalisation, one linear layer) or `mlp`
-//! (784-400-200-100-10 with biases); WORK is `forward` or `train` (a step of stochastic gradient descent with
-//! momentum 0.9). `--batch` defaults to 100 for `forward`, else to 128 for `vgg11` and 64 for `mlp`.
+//! WORK is `forward` or `train` (a step of stochastic gradient descent with momentum 0.9 on one of ten classes). Open lengths of the
+//! inputs are `--batch`, 100 by default; whole numbers among the inputs are below 1,000.
 
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
-use otfuse_graph::{Conv, Graph, GraphBuilder, Tensor, Window};
+use otfuse_formats::onnx::open_onnx;
+use otfuse_graph::{Dim, Graph, Tensor, ValueId};
 use otfuse_runtime::dataset::Dataset;
 use otfuse_runtime::train::{TrainSettings, train};
-use otfuse_runtime::{Device, Executable, Host, mlp};
+use otfuse_runtime::{Device, Executable, Host};
 
 /// As in the `otfuse` command.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Numbers from -scale to scale.
-fn numbers(count: usize, scale: f32) -> Vec<f32> {
-    let mut state = 1u64;
-    let mut next = || {
+/// Whole numbers, as if drawn.
+fn drawn(count: usize) -> impl Iterator<Item = u32> {
+    let mut state = 1_u64;
+    let next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        (state >> 40) as u32
     };
-    (0..count).map(|_| scale * next()).collect()
+    std::iter::repeat_with(next).take(count)
 }
 
-/// VGG11 as in the paper. The weights keep the activations' size (He et al. 2015).
-fn vgg11() -> Graph {
-    let mut b = GraphBuilder::new("vgg11");
-    let mut x = b.input("x", &[None, Some(3), Some(32), Some(32)]);
-    let (mut channels, mut layer) = (3, 0);
-    for width in [64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0] {
-        if width == 0 {
-            x = b.max_pool(x, 2);
-            continue;
-        }
-        layer += 1;
-        let count = width * channels * 9;
-        let weight = Tensor::from_f32(&[width, channels, 3, 3], numbers(count, (6.0 / (channels * 9) as f32).sqrt()));
-        let weight = b.initializer(&format!("conv{layer}.weight"), weight);
-        let y = b.conv(x, weight, None, Conv { groups: 1, window: Window::uniform(2, 1, 1) });
-        x = b.relu(y);
-        channels = width;
+/// Numbers from -1 to 1.
+fn numbers(count: usize) -> Vec<f32> {
+    drawn(count).map(|value| value as f32 / (1 << 23) as f32 - 1.0).collect()
+}
+
+/// The lengths of an input of a batch.
+fn shape(graph: &Graph, input: ValueId, batch: usize) -> Vec<usize> {
+    let declared = graph.value(input).declared.as_ref().expect("inputs are declared");
+    let lengths = declared.shape.as_ref().expect("inputs have a shape");
+    let length = |length: &Dim| length.as_known().unwrap_or(batch);
+    lengths.iter().map(length).collect()
+}
+
+fn tensor(graph: &Graph, input: ValueId, batch: usize) -> Tensor {
+    let shape = shape(graph, input, batch);
+    let count = shape.iter().product();
+    let declared = graph.value(input).declared.as_ref().expect("inputs are declared");
+    match declared.data_type.is_float() {
+        true => Tensor::from_f32(&shape, numbers(count)),
+        false => Tensor::from_i64(&shape, drawn(count).map(|value| i64::from(value % 1000)).collect()),
     }
-    let x = b.flatten(x);
-    let weight = b.initializer("fc.weight", Tensor::from_f32(&[10, 512], numbers(5120, 0.1)));
-    let y = b.linear(x, weight, None);
-    b.output(y);
-    b.finish().expect("a valid graph")
 }
 
 /// Seconds of each of `repeat` passes over a batch, after one that does not count.
-fn forward(graph: &Graph, shape: &[usize], batch: usize, repeat: usize, host: &Host) -> Vec<f64> {
+fn forward(graph: &Graph, batch: usize, repeat: usize, host: &Host) -> Vec<f64> {
     let executable = Executable::new(graph, host).expect("a valid graph");
-    let shape = [&[batch], shape].concat();
-    let input = Tensor::from_f32(&shape, numbers(shape.iter().product(), 1.0));
+    let inputs: Vec<(ValueId, Tensor)> =
+        graph.inputs().iter().map(|&input| (input, tensor(graph, input, batch))).collect();
     let once = || {
         let start = Instant::now();
-        executable.run(&[(graph.inputs()[0], input.clone())], &[]).expect("outputs");
+        executable.run(&inputs, &[]).expect("outputs");
         start.elapsed().as_secs_f64()
     };
     once();
@@ -70,10 +69,11 @@ fn forward(graph: &Graph, shape: &[usize], batch: usize, repeat: usize, host: &H
 }
 
 /// Seconds of each of `repeat` steps, after one that does not count.
-fn steps(graph: &Graph, shape: &[usize], batch: usize, repeat: usize, host: &Host) -> Vec<f64> {
-    let values = numbers(batch * shape.iter().product::<usize>(), 1.0);
+fn steps(graph: &Graph, batch: usize, repeat: usize, host: &Host) -> Vec<f64> {
+    let shape = shape(graph, graph.inputs()[0], batch);
     let labels = (0..batch as u32).map(|at| at % 10).collect();
-    let dataset = Dataset::from_floats("random", shape.to_vec(), values, labels, 10).expect("as many values as labels");
+    let dataset = Dataset::from_floats("random", shape[1..].to_vec(), numbers(shape.iter().product()), labels, 10)
+        .expect("as many values as labels");
     // An epoch is one step.
     let settings =
         TrainSettings { epochs: repeat + 1, batch_size: batch, learning_rate: 1e-4, ..TrainSettings::default() };
@@ -90,30 +90,16 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
-        Some(arguments.get(at + 1)?.parse::<usize>().expect("a number"))
+        arguments.get(at + 1)
     };
-    let named = arguments.iter().position(|argument| argument == "--device");
-    let name = named.and_then(|at| arguments.get(at + 1)).map_or("cpu", String::as_str);
-    let host = Host::new(Device::open(name).expect("a device"));
-    let (network, work) = match arguments.as_slice() {
-        [network, work, ..] => (network.as_str(), work.as_str()),
-        _ => panic!("expected a network (vgg11, mlp) and work (forward, train)"),
-    };
-    let (graph, shape, batch) = match network {
-        "vgg11" => (vgg11(), vec![3, 32, 32], 128),
-        "mlp" => (mlp(&[784, 400, 200, 100, 10], 0).expect("a valid graph"), vec![784], 64),
-        other => panic!("expected vgg11 or mlp, found {other}"),
-    };
-    let repeat = option("--repeat").unwrap_or(5);
-    let (batch, mut seconds) = match work {
-        "forward" => {
-            let batch = option("--batch").unwrap_or(100);
-            (batch, forward(&graph, &shape, batch, repeat, &host))
-        }
-        "train" => {
-            let batch = option("--batch").unwrap_or(batch);
-            (batch, steps(&graph, &shape, batch, repeat, &host))
-        }
+    let number = |name: &str, default: usize| option(name).map_or(default, |text| text.parse().expect("a number"));
+    let host = Host::new(Device::open(option("--device").map_or("cpu", String::as_str)).expect("a device"));
+    let [file, work, ..] = arguments.as_slice() else { panic!("expected a file and work (forward, train)") };
+    let graph = open_onnx(Path::new(file)).expect("a network").graph;
+    let (batch, repeat) = (number("--batch", 100), number("--repeat", 5));
+    let mut seconds = match work.as_str() {
+        "forward" => forward(&graph, batch, repeat, &host),
+        "train" => steps(&graph, batch, repeat, &host),
         other => panic!("expected forward or train, found {other}"),
     };
     seconds.sort_by(f64::total_cmp);

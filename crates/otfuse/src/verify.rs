@@ -9,9 +9,10 @@ use otfuse_graph::{
 use otfuse_runtime::{Host, RuntimeError, refusal, run_values_with};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::inputs::{Inputs, Search, Tried, below, inputs_at, normal};
+use crate::inputs::{Inputs, Search, Tried, below, inputs_at};
 use crate::inspect::{Pinned, pinned};
 use crate::{Context, Error, InputShapes, Model, Result as Outcome};
 
@@ -508,22 +509,38 @@ fn has_neurons(groups: &NeuronGroups, id: ValueId) -> bool {
     groups.layouts(id).is_some_and(|axes| axes.iter().any(|axis| !axis.is_fixed()))
 }
 
+/// Numbers whose noise is drawn together.
+const NOISE: usize = 1 << 16;
+
 /// A weight with noise: a tenth of the tensor's root mean square, or of 1 / sqrt(inputs) for zeros. Tensors without
 /// negative elements (variances) keep none. `None` for single numbers and integers, which have none.
+///
+/// The noise is uniform; parts of the tensor are drawn apart, so that threads share the work of a network of billions.
 fn perturbed(tensor: &Tensor, id: ValueId, seed: u64) -> Option<Tensor> {
-    let values = tensor.to_f32().filter(|values| values.len() > 1)?;
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(id.index() as u64);
-    let count = values.len() as f32;
-    let size = (values.iter().map(|value| value * value).sum::<f32>() / count).sqrt();
+    let mut values = tensor.to_f32().filter(|values| values.len() > 1)?;
+    let count = values.len();
+    let of_part = |part: &[f32]| {
+        let squares: f64 = part.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+        (squares, part.iter().all(|&value| value >= 0.0))
+    };
+    let parts: Vec<(f64, bool)> = values.par_chunks(NOISE).map(of_part).collect();
+    let size = (parts.iter().map(|(squares, _)| squares).sum::<f64>() / count as f64).sqrt() as f32;
     let rows = tensor.shape().first().copied().unwrap_or(1).max(1) as f32;
-    let noise = if size > 0.0 && size.is_finite() { 0.1 * size } else { (rows / count).sqrt() };
-    let positive = values.iter().all(|&value| value >= 0.0);
-    let values = values.into_iter().map(|value| {
-        let shifted = value + noise * normal(&mut random);
-        if positive { shifted.abs() } else { shifted }
+    let noise = if size > 0.0 && size.is_finite() { 0.1 * size } else { (rows / count as f32).sqrt() };
+    let positive = parts.iter().all(|&(_, positive)| positive);
+    // As wide as makes the variance 1.
+    let width = 2.0 * 3.0_f32.sqrt() * noise;
+    values.par_chunks_mut(NOISE).enumerate().for_each(|(part, values)| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(id.index() as u64);
+        random.set_word_pos((part * NOISE) as u128);
+        for value in values {
+            let drawn = (random.next_u32() >> 8) as f32 / (1_u32 << 24) as f32 - 0.5;
+            let shifted = *value + width * drawn;
+            *value = if positive { shifted.abs() } else { shifted };
+        }
     });
-    Some(Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values.collect()))
+    Some(Tensor::from_f32_as(tensor.data_type(), tensor.shape(), values))
 }
 
 /// A random order for every group, as [`permute`](otfuse_graph::permute) takes them: within another group, one for each of its neurons.
