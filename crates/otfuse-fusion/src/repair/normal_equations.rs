@@ -249,22 +249,21 @@ impl System {
         let (start, product) = (&held.weights, &held.product);
         let centre = |a: f64, b: f64| if self.intercept { a * b / self.count } else { 0.0 };
         let mut centred = vec![0.0; d * m];
-        for (i, row) in centred.chunks_exact_mut(m).enumerate() {
+        centred.par_chunks_exact_mut(m).enumerate().for_each(|(i, row)| {
             for (j, value) in row.iter_mut().enumerate() {
                 *value = right.cross[i * m + j] - centre(self.input_sums[i], right.sums[j]);
             }
-        }
-        let inner = |of: &[f64], j: usize| (0..d).map(|i| start[i * m + j] * of[i * m + j]).sum::<f64>();
-        let factor = |j: usize| {
-            let factor = inner(&centred, j) / inner(product, j);
+        });
+        let ratio = |(found, own): (f64, f64)| {
+            let factor = found / own;
             if factor.is_finite() && factor > 0.0 { factor } else { 1.0 }
         };
-        let factors: Vec<f64> = (0..m).map(factor).collect();
+        let factors: Vec<f64> = dots(start, &centred, m).into_iter().zip(dots(start, product, m)).map(ratio).collect();
         // The residuals of the start, scaled to the outputs: X'(Y - X start).
         let mut step = centred.clone();
-        for (step, product) in step.chunks_exact_mut(m).zip(product.chunks_exact(m)) {
+        step.par_chunks_exact_mut(m).zip(product.par_chunks_exact(m)).for_each(|(step, product)| {
             (0..m).for_each(|j| step[j] -= factors[j] * product[j]);
-        }
+        });
         match &self.factor {
             Some(factor) => cholesky::solve(factor, d, &mut step, m),
             None => step.fill(0.0),
@@ -274,17 +273,28 @@ impl System {
     }
 
     fn fitted(&self, weights: Vec<f64>, product: Vec<f64>, right: &RightSide) -> Option<Fitted> {
-        let (d, m, count) = (self.inputs, self.outputs, self.count);
-        let means: Vec<f64> =
-            (0..m).map(|j| (0..d).map(|i| self.input_sums[i] / count * weights[i * m + j]).sum()).collect();
-        let squares = |j: usize| (0..d).map(|i| weights[i * m + j] * product[i * m + j]).sum::<f64>() / count;
-        let variances =
-            (0..m).map(|j| (squares(j) - if self.intercept { 0.0 } else { means[j].powi(2) }).max(0.0)).collect();
+        let (m, count) = (self.outputs, self.count);
+        let mut means = vec![0.0; m];
+        for (sum, weights) in self.input_sums.iter().zip(weights.chunks_exact(m)) {
+            means.iter_mut().zip(weights).for_each(|(mean, weight)| *mean += sum / count * weight);
+        }
+        let squares = dots(&weights, &product, m);
+        let centred = |j: usize| if self.intercept { 0.0 } else { means[j].powi(2) };
+        let variances = (0..m).map(|j| (squares[j] / count - centred(j)).max(0.0)).collect();
         let offset = |j: usize| if self.intercept { right.sums[j] / count - means[j] } else { 0.0 };
         let intercept = (0..m).map(offset).collect();
         let is_finite = weights.iter().all(|weight| weight.is_finite());
         is_finite.then_some(Fitted { fit: Fit { weights, intercept, means, variances }, product })
     }
+}
+
+/// For each of `m` columns of two row-major matrices their scalar product.
+fn dots(left: &[f64], right: &[f64], m: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; m];
+    for (left, right) in left.chunks_exact(m).zip(right.chunks_exact(m)) {
+        sums.iter_mut().zip(left.iter().zip(right)).for_each(|(sum, (left, right))| *sum += left * right);
+    }
+    sums
 }
 
 fn add_sums(sums: &mut [f64], rows: &[f32]) {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use otfuse_graph::{Graph, Node, NodeId, Operator, Tensor, ValueId};
+use rayon::prelude::*;
 
 use super::activation::Activation;
 use super::choice::{Answer, Repair, RepairError};
@@ -20,6 +21,9 @@ use crate::networks::Networks;
 
 /// Batches from which a neuron's deviation is taken for its importance.
 const IMPORTANCE_BATCHES: usize = 2;
+
+/// Channels of one sample whose means one task computes.
+const CHANNELS: usize = 64;
 
 /// What is added to a parent's probability of a class, in even ones: of a class that hardly comes no parent knows more.
 const LEAST_SHARE: f64 = 1e-3;
@@ -119,11 +123,11 @@ impl<'a> Refit<'a> {
         let (mut means, mut deviations) = (vec![0.0; channels], vec![0.0; channels]);
         for parent in 0..self.parents.streams.len() {
             let mut moments = Moments::default();
+            self.parents.advance(parent, unit.output)?;
             for batch in 0..self.fused.batches() {
                 let tensor = self.parents.said(parent, batch, unit.output)?;
                 moments.add(&tensor, self.parents.channel_axis(unit, tensor.shape()));
             }
-            self.parents.advance(parent, unit.output)?;
             let weight = self.parents.streams[parent].1;
             means.iter_mut().zip(moments.means()).for_each(|(sum, value)| *sum += weight * value);
             let of_parent = moments.variances().into_iter().map(f64::sqrt);
@@ -178,6 +182,8 @@ impl<'a> Refit<'a> {
         (importance, answer, rounds): (f64, Answer, usize),
     ) -> Result<(), RepairError> {
         let observed = residual.map_or(unit.output, |(sum, _)| sum);
+        // What parents say is computed once: from here on it is at their cuts.
+        (0..self.parents.streams.len()).try_for_each(|parent| self.parents.advance(parent, observed))?;
         let of_classes = match answer {
             Answer::ClassShares if self.parents.is_output(observed) => {
                 self.parents.class_shares(observed, self.fused.batches())?
@@ -192,8 +198,7 @@ impl<'a> Refit<'a> {
         let fitting = Fitting { unit, other: residual.map(|(_, other)| other), start, ridge, rounds };
         let (parents, activation) = (&self.parents, fitting.activation());
         let mut target = |batch| parents.target(unit, batch, observed, &shares, (answer, activation));
-        self.fused.fit(&fitting, &mut target)?;
-        (0..self.parents.streams.len()).try_for_each(|parent| self.parents.advance(parent, observed))
+        self.fused.fit(&fitting, &mut target)
     }
 
     /// Each parent's share in each channel of a layer.
@@ -290,16 +295,24 @@ impl Parents<'_> {
             return Ok(Target { shape, sums, behind: None });
         }
         let inner = shape[self.channel_axis(unit, &shape) + 1..].iter().product::<usize>().max(1);
-        let mean = |function: &dyn Fn(f32) -> f32| -> Vec<f32> {
-            let mut sum = vec![0.0_f64; shape.iter().product()];
-            for ((tensor, _), shares) in members.iter().zip(shares) {
-                let values = tensor.to_f32().unwrap_or_default();
-                for (index, (sums, values)) in sum.chunks_mut(inner).zip(values.chunks(inner)).enumerate() {
-                    let share = shares[index % shares.len()];
-                    sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += share * f64::from(function(value)));
+        let values: Vec<Vec<f32>> = members.iter().map(|(tensor, _)| tensor.to_f32().unwrap_or_default()).collect();
+        let mean = |function: &(dyn Fn(f32) -> f32 + Sync)| -> Vec<f32> {
+            let mut means = vec![0.0; shape.iter().product()];
+            let pieces = means.par_chunks_mut(inner * CHANNELS).enumerate();
+            pieces.for_each(|(piece, means)| {
+                let mut sums = vec![0.0_f64; inner];
+                for (index, means) in means.chunks_mut(inner).enumerate() {
+                    let channel = piece * CHANNELS + index;
+                    sums.fill(0.0);
+                    for (values, shares) in values.iter().zip(shares) {
+                        let (share, values) = (shares[channel % shares.len()], &values[channel * inner..]);
+                        let add = |(sum, &value): (&mut f64, &f32)| *sum += share * f64::from(function(value));
+                        sums.iter_mut().zip(values).for_each(add);
+                    }
+                    means.iter_mut().zip(&sums).for_each(|(mean, &sum)| *mean = sum as f32);
                 }
-            }
-            sum.into_iter().map(|value| value as f32).collect()
+            });
+            means
         };
         let behind = activation.map(|activation| mean(&|value| activation.at(value)));
         let sums = mean(&|value| value);
