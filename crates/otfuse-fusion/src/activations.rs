@@ -1,11 +1,12 @@
 //! What describes a neuron by its activations.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use otfuse_graph::{AxisLayout, Graph, GroupId, NodeId, Observation, Operator, Role, Tensor, ValueId};
 
 use crate::error::FusionError;
-use crate::features::{is_linear, neuron_rows};
+use crate::features::{Array, is_linear, neuron_rows, rows_of};
 use crate::importance::Deviations;
 use crate::networks::Networks;
 use crate::residual::{Residual, weigh};
@@ -122,10 +123,12 @@ impl Activations {
                 found.families.insert(group, leaves.into_iter().flatten().collect());
                 continue;
             }
-            found.tables.insert(group, recorded.tables(group, &points, statistic)?.concat());
-            let terms = recorded.tables(group, &networks.terms(group), statistic)?;
-            let joined = terms.into_iter().map(|batches| beside(&batches, networks.size(model, group)));
-            found.terms.insert(group, joined.collect());
+            let tables = points.iter().map(|point| recorded.tables(group, point, statistic));
+            let tables: Vec<Vec<Vec<f32>>> = tables.collect::<Result<_, _>>()?;
+            found.tables.insert(group, tables.into_iter().flatten().collect());
+            let terms = networks.terms(group);
+            let terms = terms.iter().map(|term| recorded.table(group, term, statistic));
+            found.terms.insert(group, terms.collect::<Result<_, _>>()?);
         }
         Ok(found)
     }
@@ -182,43 +185,57 @@ struct Recorded<'a> {
 
 impl Recorded<'_> {
     /// The values of an observation in each batch, as arrays of outer x the axis observed x inner.
-    fn arrays(&self, observation: &Observation) -> Result<Vec<(usize, Vec<f32>, usize)>, FusionError> {
+    fn arrays(&self, observation: &Observation) -> Result<Vec<(usize, Cow<'_, [f32]>, usize)>, FusionError> {
         let Self { networks, model, batches } = *self;
         let length = observation.layout.length(&|group| networks.size(model, group));
-        let of_batch = |batch: &HashMap<ValueId, Tensor>| {
+        let mut arrays = Vec::with_capacity(batches.len());
+        for batch in batches {
             let id = networks.value(model, observation.value);
             let name = &networks.graph(model).value(id).name;
             let error = |problem: String| FusionError::Activations { model, problem };
             let tensor = batch.get(&id).ok_or_else(|| error(format!("'{name}' was not recorded")))?;
             let (shape, axis) = (tensor.shape(), observation.axis);
-            let values = tensor.to_f32().filter(|_| shape.get(axis) == Some(&length)).ok_or_else(|| {
+            let values = tensor.as_f32().filter(|_| shape.get(axis) == Some(&length)).ok_or_else(|| {
                 error(format!("'{name}' has shape {shape:?}, expected {length} neurons on axis {axis}"))
             })?;
-            Ok((shape[..axis].iter().product(), values, shape[axis + 1..].iter().product()))
-        };
-        batches.iter().map(of_batch).collect()
+            arrays.push((shape[..axis].iter().product(), values, shape[axis + 1..].iter().product()));
+        }
+        Ok(arrays)
     }
 
-    /// For each observation its tables of one row per neuron.
+    /// The tables of an observation, of one row per neuron: one for each batch, or the moments of all.
     fn tables(
         &self,
         group: GroupId,
-        observations: &[Observation],
+        observation: &Observation,
         statistic: ActivationStatistic,
-    ) -> Result<Vec<Vec<Vec<f32>>>, FusionError> {
+    ) -> Result<Vec<Vec<f32>>, FusionError> {
         let size = |group| self.networks.size(self.model, group);
-        let mut tables = Vec::with_capacity(observations.len());
-        for observation in observations {
-            let neurons = observation.layout.neurons(group, &size);
-            let arrays = self.arrays(observation)?.into_iter();
-            let rows = arrays.map(|(outer, values, inner)| neuron_rows(&values, outer, &neurons, inner, size(group)));
-            let rows: Vec<Vec<f32>> = rows.collect();
-            tables.push(match statistic {
-                ActivationStatistic::Raw => rows,
-                ActivationStatistic::Moments => vec![moments(&rows, size(group))],
-            });
+        let neurons = observation.layout.neurons(group, &size);
+        let arrays = self.arrays(observation)?.into_iter();
+        let rows = arrays.map(|(outer, values, inner)| neuron_rows(&values, outer, &neurons, inner, size(group)));
+        let rows: Vec<Vec<f32>> = rows.collect();
+        Ok(match statistic {
+            ActivationStatistic::Raw => rows,
+            ActivationStatistic::Moments => vec![moments(&rows, size(group))],
+        })
+    }
+
+    /// The tables of all batches side by side.
+    fn table(
+        &self,
+        group: GroupId,
+        observation: &Observation,
+        statistic: ActivationStatistic,
+    ) -> Result<Vec<f32>, FusionError> {
+        if statistic == ActivationStatistic::Moments {
+            return Ok(self.tables(group, observation, statistic)?.concat());
         }
-        Ok(tables)
+        let size = |group| self.networks.size(self.model, group);
+        let neurons = observation.layout.neurons(group, &size);
+        let arrays = self.arrays(observation)?;
+        let arrays: Vec<Array<'_>> = arrays.iter().map(|(outer, values, inner)| (&**values, *outer, *inner)).collect();
+        Ok(rows_of(&arrays, &neurons, size(group)))
     }
 
     /// The observation of all batches with its axis taken apart into groups.
@@ -233,20 +250,11 @@ impl Recorded<'_> {
                 return Err(FusionError::Activations { model: self.model, problem });
             }
             samples += outer;
-            all.extend(values);
+            all.extend_from_slice(&values);
         }
         let layouts = [AxisLayout::Fixed(samples), (*observation.layout).clone(), AxisLayout::Fixed(inside)];
         Ok(Mapper { networks: self.networks, model: self.model, maps: &[] }.parts(all, &layouts))
     }
-}
-
-/// Tables of `rows` rows side by side.
-fn beside(tables: &[Vec<f32>], rows: usize) -> Vec<f32> {
-    let row = |table: &Vec<f32>, row: usize| {
-        let width = table.len() / rows.max(1);
-        row * width..(row + 1) * width
-    };
-    (0..rows).flat_map(|index| tables.iter().flat_map(move |table| table[row(table, index)].to_vec())).collect()
 }
 
 /// Mean and standard deviation of each row over several tables: `rows x 2`.

@@ -5,8 +5,13 @@ use otfuse_graph::{AxisLayout, GroupId, Member, NodeId, Operator, Role};
 use crate::map::GroupMap;
 use crate::networks::Networks;
 use crate::normalization::AffineNormalization;
+use rayon::prelude::*;
+
 use crate::settings::Settings;
 use crate::transform::Mapper;
+
+/// Copied numbers that are worth another thread.
+const COPIED: usize = 1 << 18;
 
 /// Elements of a large weight that are brought into rows at a time.
 const PIECE: usize = 1 << 21;
@@ -20,6 +25,14 @@ pub(crate) fn neuron_rows(
     inner: usize,
     count: usize,
 ) -> Vec<f32> {
+    rows_of(&[(data, outer, inner)], neurons, count)
+}
+
+/// An array of an outer length x an axis of neurons x an inner length.
+pub(crate) type Array<'a> = (&'a [f32], usize, usize);
+
+/// The rows of all neurons, each of what all arrays have of it. Threads share the neurons of many numbers.
+pub(crate) fn rows_of(arrays: &[Array<'_>], neurons: &[Option<usize>], count: usize) -> Vec<f32> {
     let mut indices: Vec<Vec<usize>> = vec![Vec::new(); count];
     for (index, neuron) in neurons.iter().enumerate() {
         if let Some(neuron) = neuron {
@@ -27,15 +40,30 @@ pub(crate) fn neuron_rows(
         }
     }
     let length = neurons.len();
-    let mut rows = Vec::with_capacity(outer * length * inner);
-    for indices in &indices {
-        for o in 0..outer {
-            for &index in indices {
-                let start = (o * length + index) * inner;
-                rows.extend_from_slice(&data[start..start + inner]);
+    let width =
+        |indices: &Vec<usize>| indices.len() * arrays.iter().map(|(_, outer, inner)| outer * inner).sum::<usize>();
+    let gather = |row: &mut [f32], indices: &[usize]| {
+        let mut row = row;
+        for &(data, outer, inner) in arrays {
+            for o in 0..outer {
+                for &index in indices {
+                    let (piece, rest) = row.split_at_mut(inner);
+                    piece.copy_from_slice(&data[(o * length + index) * inner..][..inner]);
+                    row = rest;
+                }
             }
         }
+    };
+    let mut rows = vec![0.0; indices.iter().map(width).sum()];
+    let mut parts = Vec::with_capacity(count);
+    let mut rest = rows.as_mut_slice();
+    for indices in &indices {
+        let (row, behind) = rest.split_at_mut(width(indices));
+        parts.push((row, indices));
+        rest = behind;
     }
+    let least = (COPIED / (parts.first().map_or(0, |(row, _)| row.len()) + 1)).max(1);
+    parts.into_par_iter().with_min_len(least).for_each(|(row, indices)| gather(row, indices));
     rows
 }
 

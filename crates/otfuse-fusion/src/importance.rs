@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use otfuse_graph::{GroupId, Observation, Role, Tensor, ValueId};
+use rayon::prelude::*;
 
 use crate::features::neuron_rows;
 use crate::networks::Networks;
@@ -86,12 +87,12 @@ impl Deviations {
     /// Counts the values of a batch in. Values that are missing or of another length are passed over.
     pub fn add(&mut self, networks: &Networks, model: usize, values: &BTreeMap<ValueId, Tensor>) {
         let size = |group: GroupId| networks.size(model, group);
-        for (group, (points, moments)) in &mut self.groups {
+        self.groups.par_iter_mut().for_each(|(group, (points, moments))| {
             for point in points.iter() {
                 let neurons = point.layout.neurons(*group, &size);
                 let found = values.get(&networks.value(model, point.value));
                 let found = found.filter(|tensor| tensor.shape().get(point.axis) == Some(&neurons.len()));
-                let Some((tensor, numbers)) = found.and_then(|tensor| Some((tensor, tensor.to_f32()?))) else {
+                let Some((tensor, numbers)) = found.and_then(|tensor| Some((tensor, tensor.as_f32()?))) else {
                     continue;
                 };
                 let inner = tensor.shape()[point.axis + 1..].iter().product::<usize>().max(1);
@@ -103,7 +104,7 @@ impl Deviations {
                     *squares += chunk.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
                 }
             }
-        }
+        });
     }
 
     /// For every neuron of a group its deviation times the norm of the weights that take it in; nothing where that is zero for

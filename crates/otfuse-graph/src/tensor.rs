@@ -1,5 +1,6 @@
 //! Constant tensors: the weights of a network.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,7 +73,11 @@ impl Tensor {
 
     /// A float32 tensor. Panics if `values` does not fill `shape`: for values computed, not read.
     pub fn from_f32(shape: &[usize], values: Vec<f32>) -> Self {
-        Self::from_elements(DataType::F32, shape, values, f32::to_le_bytes)
+        if cfg!(target_endian = "big") {
+            return Self::from_elements(DataType::F32, shape, values, f32::to_le_bytes);
+        }
+        let data = Bytes::from_owner(Singles(values));
+        Self::new(DataType::F32, shape.to_vec(), data).expect("as many values as the shape asks for")
     }
 
     /// An int64 tensor. Panics if `values` does not fill `shape`: for values computed, not read.
@@ -202,6 +207,14 @@ impl Tensor {
         values
     }
 
+    /// The elements as [`to_f32`](Self::to_f32) gives them, without a copy where the bytes are such numbers already.
+    pub fn as_f32(&self) -> Option<Cow<'_, [f32]>> {
+        match singles(&self.data).filter(|_| self.data_type == DataType::F32 && self.lender.is_none()) {
+            Some(values) => Some(Cow::Borrowed(values)),
+            None => self.to_f32().map(Cow::Owned),
+        }
+    }
+
     /// The elements as `i64`, or `None` if they are floats or do not fit.
     pub fn to_i64(&self) -> Option<Vec<i64>> {
         Some(match self.data_type {
@@ -244,6 +257,20 @@ fn elements<T, const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> T) -> Vec
     chunks.iter().map(|&chunk| from(chunk)).collect()
 }
 
+/// Numbers whose bytes a tensor has as they are.
+struct Singles(Vec<f32>);
+
+impl AsRef<[u8]> for Singles {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+/// Bytes that are numbers of the machine as they lie.
+fn singles(bytes: &[u8]) -> Option<&[f32]> {
+    if cfg!(target_endian = "big") { None } else { bytemuck::try_cast_slice(bytes).ok() }
+}
+
 /// The library converts whole slices many times as fast as single numbers.
 fn halves(bytes: &[u8]) -> Vec<f32> {
     const PIECE: usize = 1024;
@@ -259,7 +286,10 @@ fn halves(bytes: &[u8]) -> Vec<f32> {
 
 fn floats(data_type: DataType, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(match data_type {
-        DataType::F32 => elements(bytes, f32::from_le_bytes),
+        DataType::F32 => match singles(bytes) {
+            Some(values) => values.to_vec(),
+            None => elements(bytes, f32::from_le_bytes),
+        },
         DataType::F64 => elements(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
         DataType::F16 => halves(bytes),
         DataType::BF16 => elements(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),

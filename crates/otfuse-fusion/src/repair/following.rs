@@ -163,8 +163,8 @@ impl<'a> Following<'a> {
             let Target { shape, mut sums, behind } = target(batch)?;
             if let Some(other) = other {
                 let other = floats(values.clone(), other).map_err(|source| self.failed(source))?;
-                let other = other.to_f32().unwrap_or_default();
-                sums.iter_mut().zip(other).for_each(|(sum, other)| *sum -= other);
+                let other = other.as_f32().unwrap_or_default();
+                sums.iter_mut().zip(other.iter()).for_each(|(sum, other)| *sum -= other);
             }
             let input = floats(values, unit.input).map_err(|source| self.failed(source))?;
             layer.add(&input, &Tensor::from_f32(&shape, sums), &mut equations);

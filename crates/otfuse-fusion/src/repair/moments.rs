@@ -12,7 +12,7 @@ pub(super) struct Moments {
 
 impl Moments {
     pub(super) fn add(&mut self, tensor: &Tensor, axis: usize) {
-        let (shape, values) = (tensor.shape(), tensor.to_f32().unwrap_or_default());
+        let (shape, values) = (tensor.shape(), tensor.as_f32().unwrap_or_default());
         let (channels, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>().max(1));
         self.sums.resize(channels, 0.0);
         self.squares.resize(channels, 0.0);

@@ -43,7 +43,7 @@ impl<'a> Product<'a> {
         group: usize,
         wanted: usize,
     ) -> Option<Vec<f32>> {
-        let x = input.to_f32()?;
+        let x = input.as_f32()?;
         match self {
             Self::Matrix => Some(rows_of(&x, *input.shape().last()?, wanted)),
             Self::Convolution(conv) => {
@@ -61,7 +61,7 @@ impl<'a> Product<'a> {
 
     /// The chosen outputs themselves, row-major `rows x outputs`, as [`inputs`](Self::inputs) chooses them.
     pub fn outputs(&self, output: &Tensor, weight: &[usize], group: usize, wanted: usize) -> Option<Vec<f32>> {
-        let y = output.to_f32()?;
+        let y = output.as_f32()?;
         match self {
             Self::Matrix => Some(rows_of(&y, *output.shape().last()?, wanted)),
             Self::Convolution(conv) => {

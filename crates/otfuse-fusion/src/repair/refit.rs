@@ -1,5 +1,6 @@
 //! Layer by layer.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use otfuse_graph::{Graph, Node, NodeId, Operator, Tensor, ValueId};
@@ -295,7 +296,8 @@ impl Parents<'_> {
             return Ok(Target { shape, sums, behind: None });
         }
         let inner = shape[self.channel_axis(unit, &shape) + 1..].iter().product::<usize>().max(1);
-        let values: Vec<Vec<f32>> = members.iter().map(|(tensor, _)| tensor.to_f32().unwrap_or_default()).collect();
+        let values: Vec<Cow<'_, [f32]>> =
+            members.iter().map(|(tensor, _)| tensor.as_f32().unwrap_or_default()).collect();
         let mean = |function: &(dyn Fn(f32) -> f32 + Sync)| -> Vec<f32> {
             let mut means = vec![0.0; shape.iter().product()];
             let pieces = means.par_chunks_mut(inner * CHANNELS).enumerate();

@@ -114,8 +114,21 @@ impl<B: RuntimeBackend> Program<B> {
         known: &[(ValueId, Tensor)],
         wanted: &[ValueId],
     ) -> Result<BTreeMap<ValueId, Tensor>, RuntimeError> {
-        let values = self.compute(self.uploaded(known)?, wanted)?;
-        self.downloaded(values)
+        // What is known as it would come back needs no way to the device, nor does what nothing reads.
+        let is_same = |(_, tensor): &&(ValueId, Tensor)| tensor.data_type() == DataType::F32;
+        let of = |id: ValueId| known.iter().find(|(other, _)| *other == id).filter(is_same);
+        let (held, rest): (Vec<ValueId>, Vec<ValueId>) = wanted.iter().partition(|id| of(**id).is_some());
+        let held = held.into_iter().filter_map(of).cloned();
+        if rest.is_empty() && !wanted.is_empty() {
+            return Ok(held.collect());
+        }
+        let plan = self.plans.of(&self.graph, &rest, known.iter().map(|(id, _)| *id))?;
+        let is_read = |(id, _): &&(ValueId, Tensor)| plan.reads.get(id.index()).is_none_or(|&reads| reads > 0);
+        let read: Vec<(ValueId, Tensor)> = known.iter().filter(is_read).cloned().collect();
+        let values = self.compute(self.uploaded(&read)?, &rest)?;
+        let mut found = self.downloaded(values)?;
+        found.extend(held);
+        Ok(found)
     }
 
     fn uploaded(&self, known: &[(ValueId, Tensor)]) -> Result<Vec<(ValueId, Value<B>)>, RuntimeError> {

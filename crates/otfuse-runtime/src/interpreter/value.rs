@@ -2,7 +2,7 @@
 
 use burn_backend::Backend;
 use burn_backend::tensor::Device;
-use otfuse_graph::{DataType, Tensor};
+use otfuse_graph::Tensor;
 
 use super::array::Array;
 use super::fault::{Fault, Outcome, element_count};
@@ -32,9 +32,11 @@ impl<B: Backend> Value<B> {
             Self::Integers(integers) => integers.to_tensor(),
             Self::Floats(floats) => {
                 let shape = floats.shape().to_vec();
-                let bytes: Vec<u8> = bytes_of(floats.into_vec()?);
-                Tensor::new(DataType::F32, shape, bytes.into())
-                    .map_err(|error| Fault::Backend(format!("the result of the device: {error}")))?
+                let values = floats.into_vec()?;
+                if values.len() != shape.iter().product::<usize>() {
+                    return Err(Fault::new("the result of the device", format!("shape {shape:?}"), values.len()));
+                }
+                Tensor::from_f32(&shape, values)
             }
         })
     }
@@ -67,14 +69,6 @@ impl<B: Backend> Value<B> {
 }
 
 /// The little-endian bytes of numbers.
-fn bytes_of(values: Vec<f32>) -> Vec<u8> {
-    if cfg!(target_endian = "little") {
-        bytemuck::cast_slice(&values).to_vec()
-    } else {
-        values.into_iter().flat_map(f32::to_le_bytes).collect()
-    }
-}
-
 /// The inputs of a node, taken one by one.
 pub(crate) struct Operands<B: Backend> {
     pub(crate) values: Vec<Option<Value<B>>>,
