@@ -1,12 +1,11 @@
 //! What describes a neuron by its weights.
 
 use otfuse_graph::{AxisLayout, GroupId, Member, NodeId, Operator, Role};
+use rayon::prelude::*;
 
 use crate::map::GroupMap;
 use crate::networks::Networks;
 use crate::normalization::AffineNormalization;
-use rayon::prelude::*;
-
 use crate::settings::Settings;
 use crate::transform::Mapper;
 

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use otfuse_graph::GroupId;
 use otfuse_transport::matrix::{Matrix, Update, product};
 use otfuse_transport::{Marginals, TransportPlan};
+use rayon::prelude::*;
+
+/// Mapped numbers that are worth another thread.
+const MAPPED: usize = 1 << 16;
 
 /// A map from `sources` neurons to `targets` neurons.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,28 +204,27 @@ impl LinearMap {
         if inner == 0 || self.sources == 0 || targets == 0 {
             return result;
         }
-        let blocks = data.chunks_exact(self.sources * inner).zip(result.chunks_exact_mut(targets * inner));
+        let blocks = data.par_chunks_exact(self.sources * inner).zip(result.par_chunks_exact_mut(targets * inner));
+        let blocks = blocks.with_min_len((MAPPED / (targets * inner)).max(1));
         match &self.kind {
-            Kind::Permutation(sources) => {
-                for (from, to) in blocks {
-                    for (to, &source) in to.chunks_exact_mut(inner).zip(sources) {
-                        to.copy_from_slice(&from[source * inner..(source + 1) * inner]);
-                    }
+            Kind::Permutation(sources) => blocks.for_each(|(from, to)| {
+                for (to, &source) in to.chunks_exact_mut(inner).zip(sources) {
+                    to.copy_from_slice(&from[source * inner..(source + 1) * inner]);
                 }
-            }
-            Kind::Sparse(rows) => {
-                let mut sum = vec![0.0_f64; inner];
-                for (from, to) in blocks {
+            }),
+            Kind::Sparse(rows) => blocks.for_each_init(
+                || vec![0.0_f64; inner],
+                |sum, (from, to)| {
                     for (to, row) in to.chunks_exact_mut(inner).zip(rows) {
                         sum.fill(0.0);
                         for &(source, factor) in row {
                             let from = &from[source * inner..(source + 1) * inner];
                             sum.iter_mut().zip(from).for_each(|(sum, &value)| *sum += factor * f64::from(value));
                         }
-                        to.iter_mut().zip(&sum).for_each(|(to, &sum)| *to = sum as f32);
+                        to.iter_mut().zip(&*sum).for_each(|(to, &sum)| *to = sum as f32);
                     }
-                }
-            }
+                },
+            ),
             Kind::Dense { factors, .. } if inner == 1 => {
                 // One product for all: (outer x sources) times (sources x targets).
                 let (left, right) = (Matrix::row_major(data, self.sources), Matrix::row_major(factors, self.sources));
@@ -230,10 +233,10 @@ impl LinearMap {
             }
             Kind::Dense { factors, .. } => {
                 let left = Matrix::row_major(factors, self.sources);
-                for (from, to) in blocks {
+                blocks.for_each(|(from, to)| {
                     let right = Matrix::row_major(from, inner);
                     product(to, inner, [targets, self.sources, inner], left, right, Update::Replace);
-                }
+                });
             }
         }
         result

@@ -76,11 +76,15 @@ impl<'a> Product<'a> {
 /// Of an array of channels and positions the chosen positions, each with the channels from `first` on.
 fn channels_of(values: &[f32], shape: &[usize], (first, count): (usize, usize), wanted: usize) -> Vec<f32> {
     let positions = shape[2..].iter().product::<usize>().max(1);
-    let of_row = |row: usize| {
-        let (first, position) = (row / positions * shape[1] + first, row % positions);
-        (first..first + count).map(move |channel| channel * positions + position)
-    };
-    choose(shape[0] * positions, wanted).into_iter().flat_map(of_row).map(|index| values[index]).collect()
+    let rows = choose(shape[0] * positions, wanted);
+    let mut chosen = vec![0.0; rows.len() * count];
+    chosen.par_chunks_mut((PIECE * count).max(1)).zip(rows.par_chunks(PIECE)).for_each(|(chosen, rows)| {
+        for (chosen, &row) in chosen.chunks_exact_mut(count.max(1)).zip(rows) {
+            let start = (row / positions * shape[1] + first) * positions + row % positions;
+            chosen.iter_mut().enumerate().for_each(|(channel, value)| *value = values[start + channel * positions]);
+        }
+    });
+    chosen
 }
 
 /// Of an array whose last axis is `width` long the chosen rows.
@@ -88,6 +92,9 @@ fn rows_of(values: &[f32], width: usize, wanted: usize) -> Vec<f32> {
     let rows = choose(values.len() / width.max(1), wanted);
     rows.iter().flat_map(|&row| &values[row * width..(row + 1) * width]).copied().collect()
 }
+
+/// A place in a channel of the input; none beyond its edges.
+type Tap = Option<usize>;
 
 /// Which places of the input an output is made of.
 enum Steps<'a> {
@@ -143,43 +150,61 @@ impl<'a> Geometry<'a> {
     fn rows(&self, x: &[f32], wanted: usize) -> Vec<f32> {
         let (rows, depth) = (choose(self.samples * self.positions, wanted), self.depth());
         let mut found = vec![0.0; rows.len() * depth];
+        // Of all samples alike.
+        let all: Vec<Tap> = match rows.len() > self.positions {
+            true => (0..self.positions).flat_map(|position| self.taps(position)).collect(),
+            false => Vec::new(),
+        };
+        let count = self.kernel.iter().product::<usize>();
         let pieces = found.par_chunks_mut((PIECE * depth).max(1)).zip(rows.par_chunks(PIECE));
         pieces.for_each(|(piece, rows)| {
+            let mut own: Vec<Tap> = Vec::new();
             for (window, row) in piece.chunks_exact_mut(depth.max(1)).zip(rows) {
-                self.window(x, row / self.positions, row % self.positions, window);
+                let position = row % self.positions;
+                let taps = match all.get(position * count..(position + 1) * count) {
+                    Some(taps) => taps,
+                    None => {
+                        own.clear();
+                        own.extend(self.taps(position));
+                        &own
+                    }
+                };
+                self.window(x, row / self.positions, taps, window);
             }
         });
         found
     }
 
-    /// The inputs of one output in the order of the weight: channel, then kernel.
-    fn window(&self, x: &[f32], sample: usize, position: usize, into: &mut [f32]) {
+    /// Where in a channel the elements of the kernel lie that an output sees; none beyond its edges.
+    fn taps(&self, position: usize) -> impl Iterator<Item = Tap> {
         let rank = self.input.len();
-        let size: usize = self.input.iter().product();
         let mut place = vec![0_usize; rank];
         let mut rest = position;
         for axis in (0..rank).rev() {
             place[axis] = rest % self.output[axis];
             rest /= self.output[axis];
         }
-        let taps: Vec<Option<usize>> = (0..self.kernel.iter().product::<usize>())
-            .map(|tap| {
-                let (mut rest, mut offset, mut stride) = (tap, 0, 1);
-                for axis in (0..rank).rev() {
-                    let at = self.steps.at(axis, place[axis], rest % self.kernel[axis], self.before[axis])?;
-                    if at >= self.input[axis] {
-                        return None;
-                    }
-                    offset += at * stride;
-                    stride *= self.input[axis];
-                    rest /= self.kernel[axis];
+        (0..self.kernel.iter().product::<usize>()).map(move |tap| {
+            let (mut rest, mut offset, mut stride) = (tap, 0, 1);
+            for axis in (0..rank).rev() {
+                let at = self.steps.at(axis, place[axis], rest % self.kernel[axis], self.before[axis])?;
+                if at >= self.input[axis] {
+                    return None;
                 }
-                Some(offset)
-            })
-            .collect();
+                offset += at * stride;
+                stride *= self.input[axis];
+                rest /= self.kernel[axis];
+            }
+            Some(offset)
+        })
+    }
+
+    /// The inputs of one output in the order of the weight: channel, then kernel.
+    fn window(&self, x: &[f32], sample: usize, taps: &[Tap], into: &mut [f32]) {
+        let size: usize = self.input.iter().product();
         for (channel, into) in into.chunks_exact_mut(taps.len().max(1)).enumerate() {
             let plane = &x[(sample * self.channels + self.group.0 + channel) * size..][..size];
-            into.iter_mut().zip(&taps).for_each(|(into, tap)| *into = tap.map_or(0.0, |at| plane[at]));
+            into.iter_mut().zip(taps).for_each(|(into, tap)| *into = tap.map_or(0.0, |at| plane[at]));
         }
     }
 }
