@@ -3,8 +3,7 @@
 
 usage: runtime.py [--rounds 5] [--threads 2 1] [--only resnet18 ..] [--device cuda] [--program FILE]
 
-Needs torch and onnx in the Python that runs it, transformers for GPT-2, onnxruntime for its column (CPU only); what is missing is left
-out and said. Builds the example `runtime` with cargo, unless it is given (with `--device cuda` it has to be built with that feature).
+Needs torch and onnx in the Python that runs it, onnxruntime for its column (CPU only). Builds the example `runtime` with cargo, unless it is given (with `--device cuda` it has to be built with that feature).
 PyTorch may use TF32 on a GPU, as its users let it. Networks are made by PyTorch with random weights and exported to ONNX with
 their normalisations apart; all programs run the same file or module on random data, in turn, `--rounds` times with each number of
 threads; each round's figure is the median of several passes, and medians of the rounds are compared. Networks:
@@ -90,20 +89,35 @@ def resnet18():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
-def gpt2():
-    import transformers
+def gpt2(width=768, heads=12, layers=12, words=50257, length=1024):
+    import torch
     from torch import nn
 
-    class Logits(nn.Module):
+    class Block(nn.Module):
         def __init__(self):
             super().__init__()
-            config = transformers.GPT2Config(attn_implementation="eager", use_cache=False)
-            self.model = transformers.GPT2LMHeadModel(config)
+            self.before_attention, self.before_inner = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.inner = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+
+        def forward(self, x):
+            split = [part.unflatten(-1, (heads, -1)).transpose(1, 2)
+                     for part in self.query_key_value(self.before_attention(x)).split(width, -1)]
+            found = nn.functional.scaled_dot_product_attention(*split, is_causal=True)
+            x = x + self.out(found.transpose(1, 2).flatten(2))
+            return x + self.inner(self.before_inner(x))
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(words, width), nn.Parameter(0.02 * torch.randn(length, width))
+            self.blocks, self.last = nn.Sequential(*(Block() for _ in range(layers))), nn.LayerNorm(width)
 
         def forward(self, tokens):
-            return self.model(tokens).logits
+            x = self.words(tokens) + self.places[: tokens.shape[1]]
+            return self.last(self.blocks(x)) @ self.words.weight.T
 
-    return Logits()
+    return Network()
 
 
 def made(name, device="cpu"):
@@ -233,14 +247,11 @@ def main():
         features = [] if options.device == "cpu" else ["--features", options.device.split(":")[0]]
         subprocess.run(build + features, cwd=ROOT, check=True)
     program = options.program or RUNTIME
-    names = [name for name in options.only if name != "gpt2" or importlib.util.find_spec("transformers")]
-    for name in set(options.only) - set(names):
-        print(f"{TITLES[name]} is left out: transformers is not installed", file=sys.stderr)
     rows, versions = [], []
     with tempfile.TemporaryDirectory() as folder:
-        paths = {name: exported(name, pathlib.Path(folder)) for name in names}
+        paths = {name: exported(name, pathlib.Path(folder)) for name in options.only}
         for threads in options.threads:
-            for row in [row for row in WORK if row[0] in names]:
+            for row in [row for row in WORK if row[0] in options.only]:
                 seconds, found = compared(program, paths[row[0]], row, threads, options)
                 versions = max(versions, found, key=len)
                 rows.append((row, threads, seconds))
