@@ -5,6 +5,10 @@
 //! matrix product, in double precision, a block of features at a time. Features are centred at their mean first, which
 //! moves no distance and removes what all rows have in common. Where the expansion still cancels, the pair is
 //! computed again from differences, so near-equal rows keep their full relative accuracy and equal rows are at 0.
+//!
+//! The products of very large tables are in single precision within a block of features, and added up in double precision. Their
+//! squared distances are off by some 1e-7 of `|x|^2 + |y|^2`, a bound that no assignment of thousands of neurons of
+//! different networks is decided within; nearer pairs are computed from differences sooner.
 
 use rayon::prelude::*;
 
@@ -17,12 +21,19 @@ use crate::metric::{GroundCost, GroundMetric};
 
 /// Features in a block: its double precision copy is all that is held beside the result.
 const BLOCK: usize = 256;
-/// Rows of the result in a task. Fixed, so that the order of additions does not depend on the number of threads.
+/// Rows of the result in a task, at least and at most: each prepares the other side's block anew. What they are depends on the
+/// shape alone, so that the order of additions does not depend on the number of threads.
 const TILE: usize = 64;
+const LARGE_TILE: usize = 512;
+/// Tasks that a result is divided into, at least, where its tiles are large.
+const TASKS: usize = 16;
 /// Fewer rows than this are not worth the preparation of a matrix product.
 const FEW: usize = 4;
 /// Squared distances below this fraction of `|x|^2 + |y|^2` are computed from differences.
 const CANCELLATION: f64 = 1e-5;
+/// Multiplications from which on blocks are multiplied in single precision, and what is taken for cancellation then.
+const SINGLE: usize = 1 << 35;
+const SINGLE_CANCELLATION: f64 = 1e-2;
 
 /// The costs between all rows of `left` and all rows of `right`: `n x m` for `n x d` and `m x d` features.
 ///
@@ -72,6 +83,8 @@ pub(crate) fn costs(ground: GroundCost, left: &Features<'_>, right: &Features<'_
         }
         return squares;
     }
+    let tile = n.div_ceil(TASKS).clamp(TILE, LARGE_TILE);
+    let is_single = n.saturating_mul(m).saturating_mul(dimension) >= SINGLE;
     for start in (0..dimension).step_by(BLOCK) {
         let width = BLOCK.min(dimension - start);
         left.load(start, width);
@@ -79,15 +92,29 @@ pub(crate) fn costs(ground: GroundCost, left: &Features<'_>, right: &Features<'_
         let mean = mean(&left, &right, width);
         left.centre(&mean);
         right.centre(&mean);
-        squares.par_chunks_mut(TILE * m).zip(left.block.par_chunks(TILE * width)).for_each(|(into, rows)| {
+        if is_single {
+            let [left, right] = [&left, &right].map(Side::rounded);
+            squares.par_chunks_mut(tile * m).zip(left.par_chunks(tile * width)).for_each_init(
+                Vec::new,
+                |products, (into, rows)| {
+                    products.resize(into.len(), 0.0);
+                    let (rows, right) = (Matrix::row_major(rows, width), Matrix::row_major(&right, width).transposed());
+                    product(products, m, [into.len() / m, width, m], rows, right, Update::Replace);
+                    into.iter_mut().zip(products).for_each(|(sum, &mut product)| *sum += f64::from(product));
+                },
+            );
+            continue;
+        }
+        squares.par_chunks_mut(tile * m).zip(left.block.par_chunks(tile * width)).for_each(|(into, rows)| {
             add_products(into, rows, &right.block, width);
         });
     }
+    let cancellation = if is_single { SINGLE_CANCELLATION } else { CANCELLATION };
     squares.par_chunks_mut(m).enumerate().for_each_init(Scratch::default, |scratch, (i, row)| {
         for (j, value) in row.iter_mut().enumerate() {
             let size = left.squared[i] + right.squared[j];
             let mut square = size - 2.0 * *value;
-            if square <= CANCELLATION * size {
+            if square <= cancellation * size {
                 square = direct(&left, i, &right, j, scratch);
             }
             *value = left.cost(i, &right, j, metric, square);
@@ -145,6 +172,13 @@ impl<'a> Side<'a> {
             row.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
             *squared += kernels.dot(row, row);
         });
+    }
+}
+
+impl Side<'_> {
+    /// The block in single precision.
+    fn rounded(&self) -> Vec<f32> {
+        self.block.par_iter().with_min_len(BLOCK * TILE).map(|&value| value as f32).collect()
     }
 }
 
