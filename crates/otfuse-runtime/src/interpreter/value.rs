@@ -68,7 +68,6 @@ impl<B: Backend> Value<B> {
     }
 }
 
-/// The little-endian bytes of numbers.
 /// The inputs of a node, taken one by one.
 pub(crate) struct Operands<B: Backend> {
     pub(crate) values: Vec<Option<Value<B>>>,
