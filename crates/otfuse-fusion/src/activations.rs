@@ -1,12 +1,11 @@
 //! What describes a neuron by its activations.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use otfuse_graph::{AxisLayout, Graph, GroupId, NodeId, Observation, Operator, Role, Tensor, ValueId};
 
 use crate::error::FusionError;
-use crate::features::{Array, is_linear, neuron_rows, rows_of};
+use crate::features::{Array, is_linear, rows_of};
 use crate::importance::Deviations;
 use crate::networks::Networks;
 use crate::residual::{Residual, weigh};
@@ -185,7 +184,7 @@ struct Recorded<'a> {
 
 impl Recorded<'_> {
     /// The values of an observation in each batch, as arrays of outer x the axis observed x inner.
-    fn arrays(&self, observation: &Observation) -> Result<Vec<(usize, Cow<'_, [f32]>, usize)>, FusionError> {
+    fn arrays(&self, observation: &Observation) -> Result<Vec<Array<'_>>, FusionError> {
         let Self { networks, model, batches } = *self;
         let length = observation.layout.length(&|group| networks.size(model, group));
         let mut arrays = Vec::with_capacity(batches.len());
@@ -198,7 +197,8 @@ impl Recorded<'_> {
             let values = tensor.as_f32().filter(|_| shape.get(axis) == Some(&length)).ok_or_else(|| {
                 error(format!("'{name}' has shape {shape:?}, expected {length} neurons on axis {axis}"))
             })?;
-            arrays.push((shape[..axis].iter().product(), values, shape[axis + 1..].iter().product()));
+            let (outer, inner) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
+            arrays.push(Array { values, outer, inner });
         }
         Ok(arrays)
     }
@@ -213,7 +213,7 @@ impl Recorded<'_> {
         let size = |group| self.networks.size(self.model, group);
         let neurons = observation.layout.neurons(group, &size);
         let arrays = self.arrays(observation)?.into_iter();
-        let rows = arrays.map(|(outer, values, inner)| neuron_rows(&values, outer, &neurons, inner, size(group)));
+        let rows = arrays.map(|array| rows_of(&[array], &neurons, size(group)));
         let rows: Vec<Vec<f32>> = rows.collect();
         Ok(match statistic {
             ActivationStatistic::Raw => rows,
@@ -233,15 +233,13 @@ impl Recorded<'_> {
         }
         let size = |group| self.networks.size(self.model, group);
         let neurons = observation.layout.neurons(group, &size);
-        let arrays = self.arrays(observation)?;
-        let arrays: Vec<Array<'_>> = arrays.iter().map(|(outer, values, inner)| (&**values, *outer, *inner)).collect();
-        Ok(rows_of(&arrays, &neurons, size(group)))
+        Ok(rows_of(&self.arrays(observation)?, &neurons, size(group)))
     }
 
     /// The observation of all batches with its axis taken apart into groups.
     fn leaves(&self, observation: &Observation) -> Result<Vec<Leaf>, FusionError> {
         let (mut samples, mut all, mut inside) = (0, Vec::new(), 1);
-        for (outer, values, inner) in self.arrays(observation)? {
+        for Array { values, outer, inner } in self.arrays(observation)? {
             if all.is_empty() {
                 inside = inner;
             }

@@ -1,5 +1,7 @@
 //! What describes a neuron by its weights.
 
+use std::borrow::Cow;
+
 use otfuse_graph::{AxisLayout, GroupId, Member, NodeId, Operator, Role};
 use rayon::prelude::*;
 
@@ -24,11 +26,15 @@ pub(crate) fn neuron_rows(
     inner: usize,
     count: usize,
 ) -> Vec<f32> {
-    rows_of(&[(data, outer, inner)], neurons, count)
+    rows_of(&[Array { values: Cow::Borrowed(data), outer, inner }], neurons, count)
 }
 
 /// An array of an outer length x an axis of neurons x an inner length.
-pub(crate) type Array<'a> = (&'a [f32], usize, usize);
+pub(crate) struct Array<'a> {
+    pub values: Cow<'a, [f32]>,
+    pub outer: usize,
+    pub inner: usize,
+}
 
 /// The rows of all neurons, each of what all arrays have of it. Threads share the neurons of many numbers.
 pub(crate) fn rows_of(arrays: &[Array<'_>], neurons: &[Option<usize>], count: usize) -> Vec<f32> {
@@ -40,14 +46,14 @@ pub(crate) fn rows_of(arrays: &[Array<'_>], neurons: &[Option<usize>], count: us
     }
     let length = neurons.len();
     let width =
-        |indices: &Vec<usize>| indices.len() * arrays.iter().map(|(_, outer, inner)| outer * inner).sum::<usize>();
+        |indices: &Vec<usize>| indices.len() * arrays.iter().map(|array| array.outer * array.inner).sum::<usize>();
     let gather = |row: &mut [f32], indices: &[usize]| {
         let mut row = row;
-        for &(data, outer, inner) in arrays {
-            for o in 0..outer {
+        for Array { values, outer, inner } in arrays {
+            for o in 0..*outer {
                 for &index in indices {
-                    let (piece, rest) = row.split_at_mut(inner);
-                    piece.copy_from_slice(&data[(o * length + index) * inner..][..inner]);
+                    let (piece, rest) = row.split_at_mut(*inner);
+                    piece.copy_from_slice(&values[(o * length + index) * inner..][..*inner]);
                     row = rest;
                 }
             }
