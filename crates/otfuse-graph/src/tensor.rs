@@ -76,8 +76,7 @@ impl Tensor {
         if cfg!(target_endian = "big") {
             return Self::from_elements(DataType::F32, shape, values, f32::to_le_bytes);
         }
-        let data = Bytes::from_owner(Singles(values));
-        Self::new(DataType::F32, shape.to_vec(), data).expect("as many values as the shape asks for")
+        Self::computed(DataType::F32, shape, Bytes::from_owner(Singles(values)))
     }
 
     /// An int64 tensor. Panics if `values` does not fill `shape`: for values computed, not read.
@@ -120,7 +119,11 @@ impl Tensor {
         let mut data = vec![0; values.len() * N];
         let (places, _) = data.as_chunks_mut::<N>();
         places.iter_mut().zip(values).for_each(|(place, value)| *place = bytes(value));
-        Self::new(data_type, shape.to_vec(), data.into()).expect("as many values as the shape asks for")
+        Self::computed(data_type, shape, data.into())
+    }
+
+    fn computed(data_type: DataType, shape: &[usize], data: Bytes) -> Self {
+        Self::new(data_type, shape.to_vec(), data).expect("as many values as the shape asks for")
     }
 
     /// The element type.

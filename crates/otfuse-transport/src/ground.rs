@@ -7,8 +7,8 @@
 //! computed again from differences, so near-equal rows keep their full relative accuracy and equal rows are at 0.
 //!
 //! The products of very large tables are in single precision within a block of features, and added up in double precision. Their
-//! squared distances are off by some 1e-7 of `|x|^2 + |y|^2`, a bound that no assignment of thousands of neurons of
-//! different networks is decided within; nearer pairs are computed from differences sooner.
+//! squared distances are off by some 1e-7 of `|x|^2 + |y|^2`, which decides between pairs that are alike to that degree
+//! alone; nearer pairs are computed from differences sooner.
 
 use rayon::prelude::*;
 
