@@ -1,11 +1,12 @@
 //! Networks trained: from scratch, further, or to follow others.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use otfuse_formats::file::atomic_write;
-use otfuse_graph::Graph;
+use otfuse_graph::{Graph, ValueId};
 use otfuse_runtime::train::{
     Augmentation, Checkpoints, Distillation, Epoch, Extras, Hold, Mixing, Optimizer, Progress, Schedule, TrainError,
     TrainSettings, train_on,
@@ -391,17 +392,7 @@ fn trained(
             "`validation` 0: no samples are held out, so that the last epoch is kept, better than the start or not",
         );
     }
-    let importance = match options.hold {
-        Some(strength) if strength != 0.0 && start_counts => {
-            let knowledge = Knowledge::of(model)?;
-            Some((strength, knowledge.importance(model.graph()?, train.len())))
-        }
-        Some(strength) if strength != 0.0 => {
-            return Err(Error::input("`hold`: a network from scratch has learned nothing yet")
-                .hint("`otfuse finetune` holds a network with what it has learned beside it"));
-        }
-        _ => None,
-    };
+    let importance = held(model, options.hold.filter(|strength| *strength != 0.0), start_counts, train.len())?;
     let hold = importance.as_ref().map(|(strength, importance)| Hold { strength: *strength, importance });
     let start = Instant::now();
     let resume = match &state.file {
@@ -430,15 +421,43 @@ fn trained(
     drop(stage);
     let trained = result.map_err(|error| failure(error, state.file.as_deref()))?;
     let seconds = start.elapsed().as_secs_f64();
-    let is_language = train.is_language();
-    let has_start = trained.start.is_some() || trained.start_divergence.is_some();
-    let best_epoch = trained.best.map(|epoch| epoch + 1).or(has_start.then_some(0));
     if let Some(step) = trained.diverged {
         context.warn(&format!(
             "the training went astray in step {step}; the best state before it is kept. A smaller `lr` or `clip-norm` may help"
         ));
     }
-    let report = TrainReport {
+    let test = measurable(data.test.as_ref())
+        .map(|samples| test(&trained.graph, &*fitted_quietly(samples, model, context)?, context))
+        .transpose()?;
+    let images_per_second = trained_on as f64 / seconds;
+    let report = TrainReport { test, seconds, images_per_second, ..described(&trained, train, options, &settings) };
+    Ok(Trained { model: model.clone(), state: state.file.clone(), graph: trained.graph, report })
+}
+
+/// A strength, and the importance of each element of the weights.
+type Held = (f64, BTreeMap<ValueId, Vec<f32>>);
+
+/// How strongly each weight is held at what the network has learned before, where that was asked for.
+fn held(model: &Model, strength: Option<f64>, has_learned: bool, samples: usize) -> Result<Option<Held>> {
+    let Some(strength) = strength else { return Ok(None) };
+    if !has_learned {
+        return Err(Error::input("`hold`: a network from scratch has learned nothing yet")
+            .hint("`otfuse finetune` holds a network with what it has learned beside it"));
+    }
+    let knowledge = Knowledge::of(model)?;
+    Ok(Some((strength, knowledge.importance(model.graph()?, samples))))
+}
+
+/// The report of a training, without its times and the test.
+fn described(
+    trained: &otfuse_runtime::train::Trained,
+    train: &Samples,
+    options: &TrainOptions,
+    settings: &TrainSettings,
+) -> TrainReport {
+    let is_language = train.is_language();
+    let has_start = trained.start.is_some() || trained.start_divergence.is_some();
+    TrainReport {
         output: String::new(),
         data: train.name().to_owned(),
         samples: train.len() - trained.held_out,
@@ -454,14 +473,11 @@ fn trained(
         start: trained.start.map(|start| Measured::new(&start, is_language)),
         start_distance: trained.start_divergence.map(Into::into),
         diverged: trained.diverged,
-        best_epoch,
-        test: measurable(data.test.as_ref())
-            .map(|samples| test(&trained.graph, &*fitted_quietly(samples, model, context)?, context))
-            .transpose()?,
-        seconds,
-        images_per_second: trained_on as f64 / seconds,
-    };
-    Ok(Trained { model: model.clone(), state: state.file.clone(), graph: trained.graph, report })
+        best_epoch: trained.best.map(|epoch| epoch + 1).or(has_start.then_some(0)),
+        test: None,
+        seconds: 0.0,
+        images_per_second: 0.0,
+    }
 }
 
 /// Test samples of which something is known.

@@ -63,13 +63,10 @@ pub(super) fn unfold(
 ) -> Result<Unfolded, GraphError> {
     let known = known(&graph, origins, names);
     let norms: Vec<Norm> = norms(dict).into_iter().filter(|norm| !known.contains(&norm.mean)).collect();
-    let mut pairs: Vec<(Layer, Norm, f32)> = Vec::new();
-    let mut problems = Vec::new();
-    let mut notes = BTreeSet::new();
-    if !norms.is_empty() {
-        let layers = layers(&graph, origins, names, dict);
-        pair(&graph, layers, norms, origins, names, witness, &mut pairs, &mut problems, &mut notes, &known);
-    }
+    let layers = if norms.is_empty() { Vec::new() } else { layers(&graph, origins, names, dict) };
+    let (pairs, problems, notes) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let pairing = Pairing { graph: &graph, origins, names, witness, known: &known, layers, pairs, problems, notes };
+    let Pairing { pairs, problems, notes, .. } = pairing.run(norms);
     let is_changed = !pairs.is_empty();
     let mut bindings = Vec::new();
     let mut editor = GraphEditor::edit(graph);
@@ -148,52 +145,72 @@ fn layers(graph: &Graph, origins: &HashMap<String, Origin>, names: &Names, dict:
 }
 
 /// Finds the layer of each normalisation: by what the exporter says, by values, by names and order.
-#[allow(clippy::too_many_arguments)]
-fn pair(
-    graph: &Graph,
-    mut layers: Vec<Layer>,
-    norms: Vec<Norm>,
-    origins: &HashMap<String, Origin>,
-    names: &Names,
-    witness: Option<&StateDict>,
-    pairs: &mut Vec<(Layer, Norm, f32)>,
-    problems: &mut Vec<TensorProblem>,
-    notes: &mut BTreeSet<String>,
-    known: &HashSet<String>,
-) {
-    // What the exporter says: a layer that is used twice is there twice.
-    let mut open = Vec::new();
-    for norm in norms {
-        let is_said = |layer: &Layer| {
-            let origin = origins.get(&graph.node(layer.node).name);
-            let mut arguments = origin.into_iter().flat_map(|origin| &origin.arguments);
-            let of_norm = arguments.any(|argument| names.key_of_mangled(argument) == Some(&norm.mean));
-            of_norm && layer.channels == norm.channels
-        };
-        let said: Vec<Layer> = layers.extract_if(.., |layer| is_said(layer)).collect();
-        if said.is_empty() {
-            open.push(norm);
-            continue;
+struct Pairing<'a> {
+    graph: &'a Graph,
+    origins: &'a HashMap<String, Origin>,
+    names: &'a Names,
+    witness: Option<&'a StateDict>,
+    known: &'a HashSet<String>,
+    /// Layers that have no normalisation yet.
+    layers: Vec<Layer>,
+    /// A layer, its normalisation and what is added to the variance.
+    pairs: Vec<(Layer, Norm, f32)>,
+    problems: Vec<TensorProblem>,
+    notes: BTreeSet<String>,
+}
+
+impl Pairing<'_> {
+    fn run(mut self, norms: Vec<Norm>) -> Self {
+        let rest = self.by_origin(norms);
+        let rest = self.by_values(rest);
+        for norm in rest {
+            self.by_name(norm);
         }
-        for layer in said {
-            let epsilon = origins.get(&graph.node(layer.node).name).and_then(|origin| origin.normalisation);
-            pairs.push((layer, norm.clone(), epsilon.unwrap_or(EPSILON)));
-        }
+        self.used_again();
+        self
     }
-    // Values.
-    let mut rest = Vec::new();
-    for norm in open {
-        let mut equal = layers.iter().enumerate().filter(|(_, layer)| layer.channels == norm.channels);
-        let equal = equal.find_map(|(at, layer)| Some((at, folded_epsilon(graph, witness?, layer, &norm)?)));
-        match equal {
-            Some((at, epsilon)) => {
-                pairs.push((layers.remove(at), norm, epsilon));
+
+    /// What the exporter says: a layer that is used twice is there twice.
+    fn by_origin(&mut self, norms: Vec<Norm>) -> Vec<Norm> {
+        let mut open = Vec::new();
+        for norm in norms {
+            let is_said = |layer: &Layer| {
+                let origin = self.origins.get(&self.graph.node(layer.node).name);
+                let mut arguments = origin.into_iter().flat_map(|origin| &origin.arguments);
+                let of_norm = arguments.any(|argument| self.names.key_of_mangled(argument) == Some(&norm.mean));
+                of_norm && layer.channels == norm.channels
+            };
+            let said: Vec<Layer> = self.layers.extract_if(.., |layer| is_said(layer)).collect();
+            if said.is_empty() {
+                open.push(norm);
+                continue;
             }
-            None => rest.push(norm),
+            for layer in said {
+                let origin = self.origins.get(&self.graph.node(layer.node).name);
+                let epsilon = origin.and_then(|origin| origin.normalisation);
+                self.pairs.push((layer, norm.clone(), epsilon.unwrap_or(EPSILON)));
+            }
         }
+        open
     }
-    // Names and order: of the layers of this width the one beside it, or before it.
-    for norm in rest {
+
+    fn by_values(&mut self, norms: Vec<Norm>) -> Vec<Norm> {
+        let mut rest = Vec::new();
+        for norm in norms {
+            let mut equal = self.layers.iter().enumerate().filter(|(_, layer)| layer.channels == norm.channels);
+            let equal =
+                equal.find_map(|(at, layer)| Some((at, folded_epsilon(self.graph, self.witness?, layer, &norm)?)));
+            match equal {
+                Some((at, epsilon)) => self.pairs.push((self.layers.remove(at), norm, epsilon)),
+                None => rest.push(norm),
+            }
+        }
+        rest
+    }
+
+    /// Names and order: of the layers of this width the one beside it, or before it.
+    fn by_name(&mut self, norm: Norm) {
+        let layers = &self.layers;
         let fitting: Vec<usize> = (0..layers.len()).filter(|&at| layers[at].channels == norm.channels).collect();
         let closeness = |at: usize| {
             let layer = &layers[at];
@@ -207,35 +224,40 @@ fn pair(
         };
         // Of two uses of one layer the earlier.
         let beside = fitting.iter().copied().rev().max_by_key(|&at| closeness(at));
-        let used = |norm: &Norm| {
-            // A head that the graph lacks has its layers beside it in the checkpoint.
-            let (above, _) = parted(&norm.module);
-            let beside = |key: &str| parted(key.rsplit_once('.').map_or("", |(module, _)| module)).0 == above;
-            layers.iter().any(|layer| beside(&layer.key)) || known.iter().any(|key| beside(key))
-        };
         match beside.filter(|&at| closeness(at).0 && closeness(at).2) {
             Some(at) => {
-                notes.insert(format!(
+                self.notes.insert(format!(
                     "the ONNX file does not say what its batch normalisations add to the variance: {EPSILON:e} is taken, \
                      PyTorch's default"
                 ));
-                pairs.push((layers.remove(at), norm, EPSILON));
+                self.pairs.push((self.layers.remove(at), norm, EPSILON));
             }
-            None if used(&norm) => {
-                problems.push(TensorProblem::Unexpected { tensor: norm.mean.clone(), found: vec![norm.channels] })
+            None if self.has_layers_beside(&norm) => {
+                self.problems.push(TensorProblem::Unexpected { tensor: norm.mean, found: vec![norm.channels] })
             }
             None => {}
         }
     }
-    // A layer that is used once more with the same normalisation.
-    let tensors = |layer: &Layer| {
-        let node = graph.node(layer.node);
-        [1, 2].map(|position| node.input(position).and_then(|value| graph.initializer(value)))
-    };
-    for layer in layers {
-        let same = |(first, ..): &&(Layer, Norm, f32)| first.key == layer.key && tensors(first) == tensors(&layer);
-        if let Some((_, norm, epsilon)) = pairs.iter().find(same).cloned() {
-            pairs.push((layer, norm, epsilon));
+
+    /// Whether the graph has layers of the module that a normalisation is in: a head that the graph lacks has its layers
+    /// beside it in the checkpoint.
+    fn has_layers_beside(&self, norm: &Norm) -> bool {
+        let (above, _) = parted(&norm.module);
+        let beside = |key: &str| parted(key.rsplit_once('.').map_or("", |(module, _)| module)).0 == above;
+        self.layers.iter().any(|layer| beside(&layer.key)) || self.known.iter().any(|key| beside(key))
+    }
+
+    /// Layers that are used once more with the same normalisation.
+    fn used_again(&mut self) {
+        let tensors = |layer: &Layer| {
+            let node = self.graph.node(layer.node);
+            [1, 2].map(|position| node.input(position).and_then(|value| self.graph.initializer(value)))
+        };
+        for layer in std::mem::take(&mut self.layers) {
+            let same = |(first, ..): &&(Layer, Norm, f32)| first.key == layer.key && tensors(first) == tensors(&layer);
+            if let Some((_, norm, epsilon)) = self.pairs.iter().find(same).cloned() {
+                self.pairs.push((layer, norm, epsilon));
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use otfuse_fusion::{PruneSettings, prune};
+use otfuse_fusion::{ModelAlignment, PruneSettings, prune};
 use otfuse_graph::{DataType, Graph, Tensor, ValueId};
 
 use super::comparison::{Checked, Comparison};
@@ -16,7 +16,7 @@ use super::prepared::Prepared;
 use super::report::{FuseReport, FuseSeconds, FuseSettings};
 use super::rotation::Turned;
 use super::vocabulary::Matched;
-use super::ways::Attempt;
+use super::ways::{Attempt, Way};
 use crate::depth::Depths;
 use crate::error::fusion_error;
 use crate::latent::Latents;
@@ -63,17 +63,7 @@ impl FusePlan {
         let single_precision = warn_of_precision(&self.models, context)?;
         let mut clock = Clock::start();
         let given_anchor = self.plan.anchor;
-        if let Some(dtype) = self.options.dtype {
-            let anchor = match &mut self.depths {
-                Some(depths) if depths.is_shortened() => &mut depths.originals[given_anchor],
-                _ => &mut self.models[given_anchor],
-            };
-            *anchor = anchor.retyped(dtype.data_type())?;
-        }
-        if self.plan.allow_nonfinite {
-            self.models[given_anchor] = self.models[given_anchor].admitting_nonfinite()?;
-        }
-        let anchor = self.models[given_anchor].clone();
+        let anchor = self.written_as()?;
         let narrow = self.narrow(context)?;
         let group = Group::open(&self.models, narrow.as_ref(), &self.plan)?;
         group.check_costs(&self.plan)?;
@@ -115,40 +105,15 @@ impl FusePlan {
         };
         let [recording, align, average, repair] = seconds;
         let (align, repair) = (align + choosing, repair + clock.lap());
-        let comparison = match (&outcome, &self.checked) {
-            (Outcome::Whole(graph), Some(on)) => {
-                Comparison::measure(&group.networks, graph, &self.models, on, context)?
-            }
-            _ => None,
-        };
+        let comparison = self.compared(&outcome, &group, context)?;
         let measured = clock.lap();
-        if let Some(comparison) = &comparison {
-            comparison.warn(context);
-        }
         // A narrower copy was the anchor of the alignment, not of the result, and has no weight.
         let weights = &weights[..self.models.len()];
-        // Side by side; the report then finds them there.
-        hashes(&self.models)?;
-        let mut settings = FuseSettings::of(way.plan(), &self.options, self.data.as_deref(), given_anchor, weights);
-        if let Some(used) = &mut settings.samples {
-            self.samples.count(used);
-        }
-        let mut report = FuseReport::of(
-            FuseSettings { verified, single_precision, ..settings },
-            &self.options,
-            self.originals(),
-            &alignments,
-        )?;
+        let mut report =
+            self.described((&way, given_anchor), weights, (verified, single_precision), &mut alignments)?;
         #[cfg(feature = "training")]
         {
             report.distillation = distillation;
-        }
-        report.depth = self.depths.as_ref().map(|depths| depths.report.clone());
-        if let Some(latents) = &self.latents {
-            report.inputs.clone_from(&latents.report);
-            for alignment in &mut alignments {
-                alignment.inputs.clone_from(&latents.maps[alignment.model]);
-            }
         }
         report.ways = tried;
         report.comparison = comparison;
@@ -167,6 +132,60 @@ impl FusePlan {
         context.check()?;
         let models = self.originals().to_vec();
         Ok(Fused { anchor, models, outcome, report, alignments, made: None })
+    }
+
+    /// The model that the result is written as: of the data type that was asked for, and with numbers that are not finite
+    /// where they are allowed.
+    fn written_as(&mut self) -> Result<Model> {
+        let at = self.plan.anchor;
+        if let Some(dtype) = self.options.dtype {
+            let anchor = match &mut self.depths {
+                Some(depths) if depths.is_shortened() => &mut depths.originals[at],
+                _ => &mut self.models[at],
+            };
+            *anchor = anchor.retyped(dtype.data_type())?;
+        }
+        if self.plan.allow_nonfinite {
+            self.models[at] = self.models[at].admitting_nonfinite()?;
+        }
+        Ok(self.models[at].clone())
+    }
+
+    /// A whole result beside its parents, with a warning where it is far behind them.
+    fn compared(&self, outcome: &Outcome, group: &Group, context: &Context) -> Result<Option<Comparison>> {
+        let (Outcome::Whole(graph), Some(on)) = (outcome, &self.checked) else { return Ok(None) };
+        let comparison = Comparison::measure(&group.networks, graph, &self.models, on, context)?;
+        if let Some(comparison) = &comparison {
+            comparison.warn(context);
+        }
+        Ok(comparison)
+    }
+
+    /// The report of a way with its anchor, without what was measured: whether the groups were proved, and whether weights of
+    /// double precision were computed with in single precision.
+    fn described(
+        &self,
+        (way, anchor): (&Way, usize),
+        weights: &[f64],
+        (verified, single_precision): (bool, bool),
+        alignments: &mut [ModelAlignment],
+    ) -> Result<FuseReport> {
+        // Side by side; the report then finds them there.
+        hashes(&self.models)?;
+        let mut settings = FuseSettings::of(way.plan(), &self.options, self.data.as_deref(), anchor, weights);
+        if let Some(used) = &mut settings.samples {
+            self.samples.count(used);
+        }
+        let settings = FuseSettings { verified, single_precision, ..settings };
+        let mut report = FuseReport::of(settings, &self.options, self.originals(), alignments)?;
+        report.depth = self.depths.as_ref().map(|depths| depths.report.clone());
+        if let Some(latents) = &self.latents {
+            report.inputs.clone_from(&latents.report);
+            for alignment in alignments {
+                alignment.inputs.clone_from(&latents.maps[alignment.model]);
+            }
+        }
+        Ok(report)
     }
 
     /// The models as they were given.

@@ -24,6 +24,16 @@ pub(in super::super) struct Found {
     pub(in super::super) notes: Vec<String>,
 }
 
+/// What a tensor of the graph is that nothing is bound to.
+enum Verdict {
+    /// A parameter that the checkpoint should have.
+    Missing,
+    /// Zeros or ones that say nothing.
+    Nothing,
+    /// A constant of the architecture.
+    Constant,
+}
+
 impl Search<'_> {
     pub(super) fn finish(mut self) -> Result<Found, Vec<TensorProblem>> {
         let biases = self.left_out_biases();
@@ -49,29 +59,18 @@ impl Search<'_> {
             if self.names.key(&open.name).is_some_and(|key| mismatched.contains(key)) {
                 continue;
             }
-            let meant = |candidate: &&&Candidate| candidate.shape.iter().product::<usize>() == tensor.len();
-            // All zeros may be a parameter that began as such, or nothing at all.
-            let says_nothing = tensor.is_empty() || tensor.is_uniform();
-            let is_bound = |first: &String| self.bindings.iter().any(|binding| binding.initializer == *first);
-            let is_lost_copy = self.original(&open.name).is_some_and(is_bound);
-            if tensor.len() > 1 && (is_lost_copy || self.stands_for_an_argument(&open, &used)) {
-                let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
-                self.problems.push(problem);
-                continue;
-            }
-            if says_nothing && (tensor.len() <= 1 || !strangers.iter().any(|candidate| meant(&candidate))) {
-                continue;
-            }
-            let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
-            let is_meant = strangers.iter().any(|candidate| meant(&candidate));
-            if is_parameter || is_meant || self.has_lost_parameter(&open) || self.is_of_layer(&open) {
-                let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
-                self.problems.push(problem);
-                continue;
-            }
-            constants.push(open.id);
-            if tensor.len() > 1 {
-                told.push(format!("'{}' of shape {:?}", open.name, tensor.shape()));
+            match self.verdict(&open, tensor, &strangers, &used) {
+                Verdict::Missing => {
+                    let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
+                    self.problems.push(problem);
+                }
+                Verdict::Nothing => {}
+                Verdict::Constant => {
+                    constants.push(open.id);
+                    if tensor.len() > 1 {
+                        told.push(format!("'{}' of shape {:?}", open.name, tensor.shape()));
+                    }
+                }
             }
         }
         let modules: HashSet<&str> =
@@ -115,6 +114,26 @@ impl Search<'_> {
             notes.push(format!("no part of the network, kept as they are in the anchor: {}", listed(&unused)));
         }
         Ok(Found { bindings: self.bindings, tensors, constants, biases, merged, notes })
+    }
+
+    /// What a tensor of the graph is that nothing in the checkpoint is bound to.
+    fn verdict(&self, open: &Open, tensor: &Tensor, strangers: &[&Candidate], used: &HashSet<String>) -> Verdict {
+        let is_bound = |first: &String| self.bindings.iter().any(|binding| binding.initializer == *first);
+        let is_lost_copy = self.original(&open.name).is_some_and(is_bound);
+        if tensor.len() > 1 && (is_lost_copy || self.stands_for_an_argument(open, used)) {
+            return Verdict::Missing;
+        }
+        let is_meant = strangers.iter().any(|candidate| candidate.shape.iter().product::<usize>() == tensor.len());
+        // All zeros may be a parameter that began as such, or nothing at all.
+        let says_nothing = tensor.is_empty() || tensor.is_uniform();
+        if says_nothing && (tensor.len() <= 1 || !is_meant) {
+            return Verdict::Nothing;
+        }
+        let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
+        if is_parameter || is_meant || self.has_lost_parameter(open) || self.is_of_layer(open) {
+            return Verdict::Missing;
+        }
+        Verdict::Constant
     }
 
     fn mismatch(&self, binding: &Binding, wanted: &Tensor) -> TensorProblem {
