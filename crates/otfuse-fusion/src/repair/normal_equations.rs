@@ -106,7 +106,8 @@ impl NormalEquations {
     /// The weights `W` and the intercept `c` that minimise `|X W + c - Y|^2 + rows * ridge * s * |W - start|^2`, where `s`
     /// is the mean variance of the inputs (their mean square without an intercept). `start` is row-major
     /// `inputs x outputs`; each of its columns is scaled first to fit the outputs best, since averaged weights are too
-    /// short. `None` without rows or if the system is singular, which a positive `ridge` prevents.
+    /// short. `None` without rows or if the system is singular, which a positive `ridge` prevents: it is taken larger where the
+    /// inputs vary by less than their rounding.
     pub fn solve(&self, start: &[f64], ridge: f64, intercept: bool) -> Option<Fit> {
         if start.len() != self.inputs * self.outputs {
             return None;
@@ -128,15 +129,22 @@ impl NormalEquations {
             }
         });
         let scale: f64 = (0..d).map(|i| gram[i * d + i]).sum::<f64>() / d as f64;
-        // Inputs that are always zero get no weight of their own rather than a singular system.
-        let ridge = ridge * scale + f64::MIN_POSITIVE;
-        let factor = if scale > 0.0 {
+        let factored = |ridge: f64| {
             let mut factor = gram.clone();
             (0..d).for_each(|i| factor[i * d + i] += ridge);
             cholesky::factor(&mut factor, d)?;
-            Some(factor)
-        } else {
-            None
+            Some((ridge, Some(factor)))
+        };
+        // Inputs that are always zero get no weight of their own rather than a singular system.
+        let smallest = ridge * scale + f64::MIN_POSITIVE;
+        let (ridge, factor) = match scale > 0.0 {
+            true => factored(smallest).or_else(|| {
+                // Inputs that vary less than their means are rounded: what is left of the variances may be negative.
+                let square = (0..d).map(|i| self.moments.at(i, i)).sum::<f64>() / d as f64;
+                let larger = (-7..=0).map(|power| smallest + 10_f64.powi(power) * square);
+                larger.filter(|_| ridge > 0.0).find_map(factored)
+            })?,
+            false => (smallest, None),
         };
         let input_sums = self.input_sums.clone();
         Some(System { inputs: d, outputs: self.outputs, count, intercept, input_sums, gram, ridge, factor })
@@ -334,6 +342,21 @@ mod tests {
             (row.iter().enumerate().map(|(i, &x)| f64::from(x) * weights[i * m + j]).sum::<f64>() + intercept[j]) as f32
         };
         x.chunks_exact(d).flat_map(|x| (0..m).map(move |j| row(x, j)).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn inputs_that_hardly_vary_keep_the_weights() {
+        // Large means: their squares leave nothing of the variances, in which the factor is not real.
+        let (d, m, rows) = (200, 3, 40);
+        let means = table(1, d, 2);
+        let x: Vec<f32> = (0..rows * d).map(|at| 1e3 + means[at % d] * 1e3 + (at % 7) as f32 * 1e-4).collect();
+        let y = table(rows, m, 3);
+        let mut equations = NormalEquations::new(d, m);
+        equations.add(&x, &y);
+        let start: Vec<f64> = table(d, m, 4).into_iter().map(f64::from).collect();
+        let fit = equations.solve(&start, 0.03, true).expect("a fit");
+        assert!(fit.weights.iter().chain(&fit.intercept).all(|weight| weight.is_finite()));
+        assert!(fit.weights.iter().all(|weight| weight.abs() < 10.0));
     }
 
     #[test]
