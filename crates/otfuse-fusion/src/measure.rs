@@ -1,6 +1,6 @@
 //! What methods of merging have to know of samples, measured on aligned networks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{ControlFlow, Range};
 
 use otfuse_graph::{Graph, ValueId};
@@ -128,6 +128,30 @@ impl Aligned {
             models[model] = Some(found);
         }
         Ok(Self { measurements: Measurements { kind, models }.into(), ..self })
+    }
+
+    /// About the bytes that [`measured`](Self::measured) holds at once, values between layers aside.
+    pub fn measured_bytes(&self, merge: &Merging, weights: &[f64]) -> u64 {
+        let anchor = self.networks.reference();
+        let counted = (0..self.networks.len()).filter(|&model| merge.asks_for(model, weights)).count() as u64;
+        match merge.method().needs() {
+            Statistics::None => 0,
+            Statistics::Fisher => counted.saturating_mul(4).saturating_mul(anchor.parameter_count() as u64),
+            Statistics::Gram => {
+                let (mut once, mut kept, mut largest) = (BTreeSet::new(), 0_u64, 0_u64);
+                for unit in LinearUnit::with_all(anchor) {
+                    let shape = anchor.initializer(unit.weight).map_or(&[][..], |tensor| tensor.shape());
+                    let layer = Layer::new(&anchor.node(unit.node).operator, shape, unit.output_axis, 0);
+                    let square = (layer.depth as u64).saturating_pow(2).saturating_mul(layer.groups() as u64);
+                    // A sum in double precision while it is made.
+                    largest = largest.max(square.saturating_mul(8));
+                    if !layer.reads_rows() || once.insert(unit.input) {
+                        kept = kept.saturating_add(square.saturating_mul(2));
+                    }
+                }
+                counted.saturating_mul(kept).saturating_add(largest)
+            }
+        }
     }
 
     /// A network by itself after its maps, in the anchor's shapes; its weights of 16 bits in single precision.

@@ -58,7 +58,7 @@ impl<'a> Layer<'a> {
         Self { product, shape, depth, outputs, per_batch, behind: Vec::new() }
     }
 
-    pub(super) fn groups(&self) -> usize {
+    pub fn groups(&self) -> usize {
         self.product.groups()
     }
 

@@ -193,6 +193,16 @@ impl Group {
         context: &Context,
     ) -> Result<Aligned> {
         let Some(samples) = samples.all.as_ref().filter(|_| plan.measures()) else { return Ok(aligned) };
+        let (asked, allowed) = (aligned.measured_bytes(&plan.merging(), weights), context.memory_limit());
+        if asked > allowed {
+            let message = format!(
+                "what `merge` {} has to know of the samples takes {asked} bytes, of which {allowed} are allowed",
+                plan.merging().method().name()
+            );
+            return Err(Error::budget(message)
+                .of(&self.paths[self.networks.anchor()])
+                .hint("`memory` allows more, as 16GiB; `merge` mean needs nothing"));
+        }
         let stage = context.stage("measuring models on samples", 0);
         let mut observe = |done, total| {
             stage.at(done, total);
