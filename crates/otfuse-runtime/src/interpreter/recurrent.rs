@@ -7,11 +7,12 @@ use otfuse_graph::{Cell, Recurrent};
 use super::array::Array;
 use super::fault::{Fault, Outcome};
 use super::floats::{Floats, upload_mask};
-use super::unary::{of_floats, scalar};
+use super::unary::{function, scalar};
 use super::value::{Operands, Value};
+use crate::RuntimeBackend;
 
 /// What every step needs.
-struct Layer<'a, B: Backend> {
+struct Layer<'a, B: RuntimeBackend> {
     recurrent: &'a Recurrent,
     /// hidden x (gates x hidden).
     recurrence: FloatTensor<B>,
@@ -28,7 +29,10 @@ struct State<B: Backend> {
     cells: Floats<B>,
 }
 
-pub(super) fn recurrent<B: Backend>(recurrent: &Recurrent, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
+pub(super) fn recurrent<B: RuntimeBackend>(
+    recurrent: &Recurrent,
+    operands: &mut Operands<B>,
+) -> Outcome<Vec<Value<B>>> {
     let (gates, hidden) = (recurrent.cell.gates(), recurrent.hidden);
     let x = steps_first(operands.floats(0)?, recurrent.batch_first)?;
     let &[steps, samples, inputs] = x.shape() else {
@@ -132,13 +136,13 @@ fn masked<B: Backend>(
     (state, output)
 }
 
-impl<B: Backend> Layer<'_, B> {
-    fn activated(&self, function: usize, x: FloatTensor<B>) -> FloatTensor<B> {
+impl<B: RuntimeBackend> Layer<'_, B> {
+    fn activated(&self, which: usize, x: FloatTensor<B>) -> FloatTensor<B> {
         let x = match self.recurrent.clip {
             Some(clip) => B::float_clamp(x, scalar(-clip), scalar(clip)),
             None => x,
         };
-        of_floats::<B>(self.recurrent.activations[function], x)
+        function::<B>(self.recurrent.activations[which], x)
     }
 
     fn gate(&self, x: &Floats<B>, gate: usize) -> FloatTensor<B> {
@@ -209,7 +213,7 @@ impl<B: Backend> Layer<'_, B> {
         let candidate = self.activated(1, sum(3, None));
         let cells = B::float_add(B::float_mul(kept, before), B::float_mul(entered, candidate));
         let open = self.activated(0, sum(1, Some((1, cells.clone()))));
-        let hidden = B::float_mul(open, of_floats::<B>(self.recurrent.activations[2], cells.clone()));
+        let hidden = B::float_mul(open, function::<B>(self.recurrent.activations[2], cells.clone()));
         State { hidden: Floats::new(hidden), cells: Floats::new(cells) }
     }
 }

@@ -10,7 +10,7 @@ use super::integers::Integers;
 use super::value::{Operands, Value};
 use crate::RuntimeBackend;
 
-pub(super) fn unary<B: Backend>(unary: Unary, operands: &mut Operands<B>) -> Outcome<Value<B>> {
+pub(super) fn unary<B: RuntimeBackend>(unary: Unary, operands: &mut Operands<B>) -> Outcome<Value<B>> {
     Ok(match operands.value(0)? {
         Value::Floats(x) if unary.is_test() => {
             let test = |value: f32| match unary {
@@ -26,7 +26,7 @@ pub(super) fn unary<B: Backend>(unary: Unary, operands: &mut Operands<B>) -> Out
         Value::Floats(_) if matches!(unary, Unary::Not | Unary::BitwiseNot) => {
             return Err(Fault::new("input 0", if unary == Unary::Not { "truth values" } else { "integers" }, "floats"));
         }
-        Value::Floats(floats) => Value::Floats(floats.map(|x| of_floats::<B>(unary, x))),
+        Value::Floats(floats) => Value::Floats(floats.map(|x| function::<B>(unary, x))),
         Value::Integers(integers) => Value::Integers(of_integers(unary, integers)?),
     })
 }
@@ -39,7 +39,12 @@ pub(super) fn rectified<B: RuntimeBackend>(operands: &mut Operands<B>) -> Outcom
     })
 }
 
-pub(super) fn of_floats<B: Backend>(unary: Unary, x: FloatTensor<B>) -> FloatTensor<B> {
+/// By the backend's kernel where it has one.
+pub(super) fn function<B: RuntimeBackend>(unary: Unary, x: FloatTensor<B>) -> FloatTensor<B> {
+    B::function(x, unary).unwrap_or_else(|x| of_floats::<B>(unary, x))
+}
+
+fn of_floats<B: Backend>(unary: Unary, x: FloatTensor<B>) -> FloatTensor<B> {
     match unary {
         Unary::Relu => B::relu(x),
         Unary::Sigmoid => B::sigmoid(x),

@@ -17,8 +17,12 @@ pub(super) fn combine(values: &mut [f32], other: &[f32], function: impl Fn(f32, 
 
 /// `values[i] = function(values[i])`.
 pub(super) fn change(values: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
-    let work = |values: &mut [f32]| values.iter_mut().for_each(|value| *value = function(*value));
-    parallel::for_each(values.par_chunks_mut(UNIT), work);
+    change_parts(values, |values| values.iter_mut().for_each(|value| *value = function(*value)));
+}
+
+/// The same for a function that changes all elements of a part.
+pub(super) fn change_parts(values: &mut [f32], function: impl Fn(&mut [f32]) + Send + Sync) {
+    parallel::for_each(values.par_chunks_mut(UNIT), function);
 }
 
 /// `max(x, 0)`; NaN stays.

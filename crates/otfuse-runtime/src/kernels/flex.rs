@@ -3,11 +3,12 @@
 use burn_backend::ops::ActivationOps;
 use burn_backend::{DType, Shape, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
+use otfuse_graph::Unary;
 
 use super::descent::{self, Descent};
 use super::linear::{self, LinearShape};
 use super::shape::{ConvolutionShape, SlidingAxis};
-use super::{RuntimeBackend, backward, burn, elementwise, forward, pooling};
+use super::{RuntimeBackend, backward, burn, elementwise, forward, functions, pooling};
 
 /// Whether a tensor holds float32, which is what the kernels are written for.
 fn is_single(tensor: &FlexTensor) -> bool {
@@ -142,6 +143,13 @@ impl RuntimeBackend for Flex {
             return Self::relu(x);
         }
         changed(x, |values| elementwise::change(values, elementwise::rectified))
+    }
+
+    fn function(x: FlexTensor, unary: Unary) -> Result<FlexTensor, FlexTensor> {
+        if !is_single(&x) || !functions::is_known(unary) {
+            return Err(x);
+        }
+        Ok(changed(x, |values| functions::apply(unary, values)))
     }
 
     fn rectified_gradient(output: FlexTensor, gradient: FlexTensor) -> FlexTensor {

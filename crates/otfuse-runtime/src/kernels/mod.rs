@@ -13,6 +13,7 @@ mod direct;
 mod elementwise;
 mod flex;
 mod forward;
+mod functions;
 mod linear;
 mod parallel;
 mod pooling;
@@ -23,6 +24,7 @@ mod transpose;
 
 use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
+use otfuse_graph::Unary;
 
 pub use descent::Descent;
 pub use shape::{ConvolutionShape, SlidingAxis};
@@ -98,6 +100,11 @@ pub trait RuntimeBackend: Backend {
     /// `max(x, 0)`.
     fn rectified(x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::relu(x)
+    }
+
+    /// A function of each element, where there is a kernel for it; otherwise the tensor comes back.
+    fn function(x: FloatTensor<Self>, _: Unary) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        Err(x)
     }
 
     /// The gradient by the input of [`rectified`](Self::rectified).
