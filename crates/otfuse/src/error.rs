@@ -76,12 +76,6 @@ impl Error {
         Self::of_kind(ErrorKind::Cancelled, "cancelled")
     }
 
-    /// Whether work is not to go on, whatever is left to be tried.
-    #[cfg(feature = "training")]
-    pub(crate) fn is_end(&self) -> bool {
-        matches!(self.kind, ErrorKind::Cancelled | ErrorKind::Budget)
-    }
-
     /// With advice.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {

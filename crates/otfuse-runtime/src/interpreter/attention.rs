@@ -9,9 +9,13 @@ use super::fault::{Fault, Outcome, broadcast};
 use super::floats::Floats;
 use super::unary::scalar;
 use super::value::{Operands, Value};
+use crate::RuntimeBackend;
 
 /// Vaswani et al. 2017, section 3.2.1, with grouped heads, a cache of keys and values, masks and bounded scores.
-pub(super) fn attention<B: Backend>(attention: &Attention, operands: &mut Operands<B>) -> Outcome<Vec<Value<B>>> {
+pub(super) fn attention<B: RuntimeBackend>(
+    attention: &Attention,
+    operands: &mut Operands<B>,
+) -> Outcome<Vec<Value<B>>> {
     let joined = operands.values.first().and_then(Option::as_ref).is_some_and(|q| q.shape().len() == 3);
     let q = heads(operands.floats(0)?, attention.heads.map(|heads| heads.0), "Q")?;
     let k = heads(operands.floats(1)?, attention.heads.map(|heads| heads.1), "K")?;
@@ -48,7 +52,7 @@ pub(super) fn attention<B: Backend>(attention: &Attention, operands: &mut Operan
         // Two masks of one place add up to the lowest number again, and not to minus infinity.
         masked = masked.map(|scores| B::float_clamp_min(B::float_add(scores, mask.aligned(rank)), scalar(f32::MIN)));
     }
-    let probabilities = masked.clone().map(|scores| B::softmax(scores, 3));
+    let probabilities = masked.clone().map(|scores| B::shares(scores, 3));
     let weights = probabilities.clone().reshaped(&[stack[0], queries, keys]).into_tensor();
     let values = v.reshaped(&[stack[0], keys, value_width]).into_tensor();
     let mixed =

@@ -9,6 +9,7 @@ use super::floats::Floats;
 use super::layout::pad_with;
 use super::unary::scalar;
 use super::value::{Operands, Value};
+use crate::RuntimeBackend;
 
 /// A vector of one number per channel, as a tensor that broadcasts over `rank` axes.
 fn per_channel<B: Backend>(x: Floats<B>, name: &str, channels: usize, rank: usize) -> Outcome<FloatTensor<B>> {
@@ -99,7 +100,7 @@ pub(super) fn batch_in_training<B: Backend>(
     Ok(vec![Value::Floats(normalised), mean, variance])
 }
 
-pub(super) fn instance<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+pub(super) fn instance<B: RuntimeBackend>(epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
     let x = operands.floats(0)?;
     let (channels, rank) = (channels(&x)?, x.rank());
     let shape = x.shape().to_vec();
@@ -109,12 +110,12 @@ pub(super) fn instance<B: Backend>(epsilon: f32, operands: &mut Operands<B>) -> 
     let scale = per_channel(operands.floats(1)?, "scale", channels, rank)?;
     let bias = per_channel(operands.floats(2)?, "bias", channels, rank)?;
     let rows = [shape[0], channels, shape[2..].iter().product()];
-    let normalised = Floats::<B>::new(standardised::<B>(x.reshaped(&rows).into_tensor(), 2, epsilon));
+    let normalised = Floats::<B>::new(B::standardised(x.reshaped(&rows).into_tensor(), 2, epsilon));
     Ok(normalised.reshaped(&shape).map(|x| B::float_add(B::float_mul(x, scale), bias)))
 }
 
 /// Wu & He 2018: the channels of a group and all positions are normalised together.
-pub(super) fn group<B: Backend>(
+pub(super) fn group<B: RuntimeBackend>(
     groups: usize,
     per_group: bool,
     epsilon: f32,
@@ -140,11 +141,11 @@ pub(super) fn group<B: Backend>(
     };
     let (scale, bias) = (parameter(1, "scale")?, parameter(2, "bias")?);
     let rows = [shape[0] * groups, width];
-    let normalised = Floats::<B>::new(standardised::<B>(x.reshaped(&rows).into_tensor(), 1, epsilon));
+    let normalised = Floats::<B>::new(B::standardised(x.reshaped(&rows).into_tensor(), 1, epsilon));
     Ok(normalised.reshaped(&shape).map(|x| B::float_add(B::float_mul(x, scale), bias)))
 }
 
-pub(super) fn layer<B: Backend>(axis: i64, epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+pub(super) fn layer<B: RuntimeBackend>(axis: i64, epsilon: f32, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
     let x = operands.floats(0)?;
     let shape = x.shape().to_vec();
     let axis = resolve_axis(axis, shape.len())?;
@@ -164,19 +165,11 @@ pub(super) fn layer<B: Backend>(axis: i64, epsilon: f32, operands: &mut Operands
     };
     let (scale, bias) = (parameter(1, "scale")?, parameter(2, "bias")?);
     let rows = [shape[..axis].iter().product(), width];
-    let normalised = Floats::<B>::new(standardised::<B>(x.reshaped(&rows).into_tensor(), 1, epsilon));
+    let normalised = Floats::<B>::new(B::standardised(x.reshaped(&rows).into_tensor(), 1, epsilon));
     Ok(normalised.reshaped(&shape).map(|x| {
-        let x = scale.map_or_else(|| x.clone(), |scale| B::float_mul(x.clone(), scale));
-        bias.map_or_else(|| x.clone(), |bias| B::float_add(x.clone(), bias))
+        let x = if let Some(scale) = scale { B::float_mul(x, scale) } else { x };
+        if let Some(bias) = bias { B::float_add(x, bias) } else { x }
     }))
-}
-
-/// Mean 0 and variance 1 along an axis.
-fn standardised<B: Backend>(x: FloatTensor<B>, axis: usize, epsilon: f32) -> FloatTensor<B> {
-    let centred = B::float_sub(x.clone(), B::float_mean_dim(x, axis));
-    let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), axis);
-    let deviation = B::float_sqrt(B::float_add_scalar(variance, scalar(epsilon)));
-    B::float_div(centred, deviation)
 }
 
 /// Krizhevsky et al. 2012, section 3.3: `x / (bias + alpha / size * sum of squares of neighbouring channels)^beta`.
@@ -208,8 +201,8 @@ pub(super) fn local_response<B: Backend>(
     Ok(x.map(|x| B::float_div(x, divisor)))
 }
 
-pub(super) fn softmax<B: Backend>(axis: i64, logarithm: bool, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
+pub(super) fn softmax<B: RuntimeBackend>(axis: i64, logarithm: bool, operands: &mut Operands<B>) -> Outcome<Floats<B>> {
     let x = operands.floats(0)?;
     let axis = resolve_axis(axis, x.rank().max(1))?;
-    Ok(x.map(|x| if logarithm { B::log_softmax(x, axis) } else { B::softmax(x, axis) }))
+    Ok(x.map(|x| if logarithm { B::log_softmax(x, axis) } else { B::shares(x, axis) }))
 }

@@ -109,3 +109,10 @@ pub(super) fn descend<B: Backend>(
     }
     (B::float_sub(weight, scaled(gradient.clone(), step.rate)), gradient)
 }
+
+pub(super) fn standardised<B: Backend>(x: FloatTensor<B>, axis: usize, epsilon: f32) -> FloatTensor<B> {
+    let centred = B::float_sub(x.clone(), B::float_mean_dim(x, axis));
+    let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), axis);
+    let epsilon = Scalar::Float(f64::from(epsilon));
+    B::float_div(centred, B::float_sqrt(B::float_add_scalar(variance, epsilon)))
+}

@@ -25,6 +25,12 @@ pub(super) fn change_parts(values: &mut [f32], function: impl Fn(&mut [f32]) + S
     parallel::for_each(values.par_chunks_mut(UNIT), function);
 }
 
+/// The same for a function of whole rows of so many elements.
+pub(super) fn change_rows(values: &mut [f32], length: usize, function: impl Fn(&mut [f32]) + Send + Sync) {
+    let rows = UNIT.div_ceil(length.max(1));
+    parallel::for_each(values.par_chunks_mut(rows * length.max(1)), function);
+}
+
 /// `max(x, 0)`; NaN stays.
 pub(super) fn rectified(x: f32) -> f32 {
     if x <= 0.0 { 0.0 } else { x }

@@ -40,6 +40,12 @@ fn whole(x: FlexTensor) -> FlexTensor {
     if is_whole { x } else { x.to_contiguous() }
 }
 
+/// The length of the last axis, if that is meant and there are elements of float32.
+fn row_length(x: &FlexTensor, axis: usize) -> Option<usize> {
+    let shape = x.shape();
+    (is_single(x) && axis + 1 == shape.num_dims() && shape.num_elements() > 0).then(|| shape[axis])
+}
+
 impl RuntimeBackend for Flex {
     fn convolution(
         x: FlexTensor,
@@ -150,6 +156,20 @@ impl RuntimeBackend for Flex {
             return Err(x);
         }
         Ok(changed(x, |values| functions::apply(unary, values)))
+    }
+
+    fn shares(x: FlexTensor, axis: usize) -> FlexTensor {
+        match row_length(&x, axis) {
+            Some(length) => changed(x, |values| functions::softmax(values, length)),
+            None => Self::softmax(x, axis),
+        }
+    }
+
+    fn standardised(x: FlexTensor, axis: usize, epsilon: f32) -> FlexTensor {
+        match row_length(&x, axis) {
+            Some(length) => changed(x, |values| functions::standardise(values, length, epsilon)),
+            None => burn::standardised::<Self>(x, axis, epsilon),
+        }
     }
 
     fn rectified_gradient(output: FlexTensor, gradient: FlexTensor) -> FlexTensor {

@@ -39,6 +39,68 @@ pub(super) fn apply(unary: Unary, values: &mut [f32]) {
     }
 }
 
+/// Numbers that are added up beside each other, whatever the width of vectors.
+const LANES: usize = 16;
+
+/// Puts `exp(x) / sum exp(x)` of each row of so many elements in its place.
+pub(super) fn softmax(values: &mut [f32], length: usize) {
+    let arch = Arch::new();
+    elementwise::change_rows(values, length, |rows| {
+        arch.dispatch(
+            #[inline(always)]
+            || rows.chunks_exact_mut(length).for_each(softmax_of_row),
+        )
+    });
+}
+
+#[inline(always)]
+fn softmax_of_row(row: &mut [f32]) {
+    // A number that is none is no maximum here, and makes the sum none.
+    let larger = |most, x| if x > most { x } else { most };
+    let most = folded(row, f32::NEG_INFINITY, larger, larger);
+    row.iter_mut().for_each(|x| *x = exp(*x - most));
+    let sum = folded(row, 0.0_f32, |sum, x| sum + x, |a, b| a + b);
+    row.iter_mut().for_each(|x| *x /= sum);
+}
+
+/// Gives each row of so many elements mean 0 and variance 1; `epsilon` is added to the variance.
+pub(super) fn standardise(values: &mut [f32], length: usize, epsilon: f32) {
+    let arch = Arch::new();
+    elementwise::change_rows(values, length, |rows| {
+        arch.dispatch(
+            #[inline(always)]
+            || rows.chunks_exact_mut(length).for_each(|row| standardise_row(row, epsilon)),
+        )
+    });
+}
+
+/// Sums in double precision: a row may be a whole picture.
+#[inline(always)]
+fn standardise_row(row: &mut [f32], epsilon: f32) {
+    let mean = (folded(row, 0.0_f64, |sum, x| sum + f64::from(x), |a, b| a + b) / row.len() as f64) as f32;
+    row.iter_mut().for_each(|x| *x -= mean);
+    let squares = folded(row, 0.0_f64, |sum, x| sum + f64::from(x * x), |a, b| a + b);
+    let deviation = ((squares / row.len() as f64) as f32 + epsilon).sqrt();
+    row.iter_mut().for_each(|x| *x /= deviation);
+}
+
+/// Folds each lane, then the lanes.
+#[inline(always)]
+fn folded<T: Copy>(row: &[f32], start: T, function: impl Fn(T, f32) -> T, join: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [start; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] = function(lanes[lane], chunk[lane]);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = function(*lane, x);
+    }
+    lanes.into_iter().reduce(join).unwrap_or(start)
+}
+
 /// A polynomial, its coefficients from the constant on.
 #[inline(always)]
 fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
@@ -55,7 +117,7 @@ fn exp(x: f32) -> f32 {
     // Added and taken away, it rounds to whole numbers, which are then the last bits of the sum: 1.5 * 2^23.
     const ROUND: f32 = 12_582_912.0;
     // Ln 2 in two parts, of which the first has so few bits that its products with powers are exact.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
@@ -90,7 +152,15 @@ fn erf(x: f32) -> f32 {
     let (size, square) = (x.abs(), x * x);
     let curve = polynomial(
         square,
-        [1.128_379_1, -0.376_126_26, 0.112_836, -0.026_854_444, 0.005_189_535, -8.020_841_6e-4, 7.889_121_5e-5],
+        [
+            std::f32::consts::FRAC_2_SQRT_PI,
+            -0.376_126_26,
+            0.112_836,
+            -0.026_854_444,
+            0.005_189_535,
+            -8.020_841_6e-4,
+            7.889_121_5e-5,
+        ],
     );
     let small = size * curve;
     // The logarithm of what is missing to 1, which from 4 on is less than single precision tells apart.
@@ -171,6 +241,36 @@ mod tests {
             distance(Unary::Erf, erf, 0.01),
         ];
         assert!(found.iter().all(|distance| *distance < 8.0), "halves of units in the last place: {found:?}");
+    }
+
+    #[test]
+    fn rows_add_up_to_one() {
+        for length in [1, 7, 16, 50, 129] {
+            let values: Vec<f32> = (0..length * 300).map(|at| ((at * 37 % 101) as f32 - 50.0) * 0.3).collect();
+            let mut found = values.clone();
+            softmax(&mut found, length);
+            for (row, found) in values.chunks_exact(length).zip(found.chunks_exact(length)) {
+                let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+                assert!(row.iter().zip(found).all(|(&x, &y)| (f64::from(x).exp() / sum - f64::from(y)).abs() < 1e-6));
+            }
+        }
+        let mut masked = [1.0, f32::NEG_INFINITY, 1.0, f32::NAN, 0.0, 0.0];
+        softmax(&mut masked, 3);
+        assert_eq!(masked[..3], [0.5, 0.0, 0.5]);
+        assert!(masked[3..].iter().all(|x| x.is_nan()));
+    }
+
+    #[test]
+    fn rows_have_mean_0_and_variance_1() {
+        for length in [1, 5, 16, 100, 40_000] {
+            let mut values: Vec<f32> = (0..length * 3).map(|at| 100.0 + (at * 37 % 101) as f32 * 0.1).collect();
+            standardise(&mut values, length, 1e-5);
+            for row in values.chunks_exact(length) {
+                let mean = |power: i32| row.iter().map(|&x| f64::from(x).powi(power)).sum::<f64>() / length as f64;
+                assert!(mean(1).abs() < 1e-4, "{length}");
+                assert!((mean(2) - f64::from(u8::from(length > 1))).abs() < 1e-3, "{length}");
+            }
+        }
     }
 
     #[test]

@@ -107,6 +107,16 @@ pub trait RuntimeBackend: Backend {
         Err(x)
     }
 
+    /// `exp(x) / sum exp(x)` over an axis.
+    fn shares(x: FloatTensor<Self>, axis: usize) -> FloatTensor<Self> {
+        Self::softmax(x, axis)
+    }
+
+    /// Mean 0 and variance 1 along an axis; `epsilon` is added to the variance.
+    fn standardised(x: FloatTensor<Self>, axis: usize, epsilon: f32) -> FloatTensor<Self> {
+        burn::standardised::<Self>(x, axis, epsilon)
+    }
+
     /// The gradient by the input of [`rectified`](Self::rectified).
     fn rectified_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::relu_backward(output, gradient)

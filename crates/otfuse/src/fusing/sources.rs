@@ -15,7 +15,7 @@ use crate::making::{Contest, made, refused};
 use crate::noise::drawn;
 use crate::{Context, Dataset, Error, FuseOptions, ModeName, Model, RepairName, Result};
 #[cfg(feature = "training")]
-use crate::{EffortName, MakeOptions};
+use crate::{EffortName, ErrorKind, MakeOptions};
 use otfuse_runtime::dataset::{Noise, NoiseLaw};
 
 /// Words of `samples_from`; all else is a file.
@@ -166,11 +166,15 @@ impl Fuse {
         let made = match made(&self.models, &options, !is_asked, context) {
             Ok(Ok(made)) => made,
             Ok(Err(reason)) if is_asked => return Err(refused(&reason)),
-            Err(error) if is_asked || error.is_end() => {
+            Err(error) if is_asked || error.kind == ErrorKind::Cancelled => {
                 // All of them are run at once, the first one first.
                 return Err(if error.file.is_some() { error } else { error.of(self.models[0].path()) });
             }
-            Ok(Err(_)) | Err(_) => return self.planned(context),
+            Ok(Err(_)) => return self.planned(context),
+            Err(error) => {
+                told_without(&error, context);
+                return self.planned(context);
+            }
         };
         let (remarks, of_without) = (Arc::default(), Arc::default());
         let mut with = self.silenced();
@@ -187,6 +191,14 @@ impl Fuse {
         };
         plan.contest = Some(Contest { made, without, remarks });
         Ok(plan)
+    }
+}
+
+/// Says that a fusion does without the samples that nobody asked for, where it is a limit that they are beyond.
+#[cfg(feature = "training")]
+pub(crate) fn told_without(error: &Error, context: &Context) {
+    if error.kind == ErrorKind::Budget {
+        context.warn(&format!("fused by weights alone, without samples that the networks make: {error}"));
     }
 }
 

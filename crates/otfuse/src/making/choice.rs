@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::Made;
 use crate::context::Remarks;
-use crate::fusing::{FusePlan, Fused};
+use crate::fusing::{FusePlan, Fused, told_without};
 use crate::measure::Meter;
-use crate::{Context, Error, Result, Samples};
+use crate::{Context, Error, ErrorKind, Result, Samples};
 use std::sync::Arc;
 
 /// How much of the classes the networks have to see in mere noise, if they are to be fitted on what noise became: the
@@ -80,9 +80,10 @@ impl Contest {
         let no_verify = with.options.no_verify;
         let with = match with.execute(&context.reserved(&remarks)) {
             Ok(with) => with,
-            Err(error) if error.is_end() => return Err(error),
+            Err(error) if error.kind == ErrorKind::Cancelled => return Err(error),
             // What is no matter of the samples is met, and told, without them.
-            Err(_) => {
+            Err(error) => {
+                told_without(&error, context);
                 without.options.no_verify = no_verify;
                 of_without.tell(context);
                 return without.execute(context);
@@ -102,9 +103,10 @@ impl Contest {
         drop(meter);
         let (candidates, trust) = match judged {
             Ok(judged) => judged,
-            Err(error) if error.is_end() => return Err(error),
+            Err(error) if error.kind == ErrorKind::Cancelled => return Err(error),
             // Networks whose answers nobody understands are not compared.
-            Err(_) => {
+            Err(error) => {
+                told_without(&error, context);
                 without.report.settings.verified = with.report.settings.verified;
                 of_without.tell(context);
                 return Ok(without);

@@ -34,6 +34,20 @@ enum Verdict {
     Constant,
 }
 
+/// Where a tensor has the form of some neighbouring rows of a table: the elements before the axis that is shorter, the table's
+/// length of that, and the elements behind it.
+fn part_of(part: &[usize], table: &[usize]) -> Option<(usize, usize, usize)> {
+    let long = |shape: &[usize]| shape.iter().copied().filter(|&length| length != 1).collect::<Vec<_>>();
+    let (part, table) = (long(part), long(table));
+    if part.len() != table.len() || table.len() < 2 {
+        return None;
+    }
+    let mut unequal = (0..part.len()).filter(|&axis| part[axis] != table[axis]);
+    let (axis, others) = (unequal.next()?, unequal.next());
+    let is_part = others.is_none() && part[axis] < table[axis];
+    is_part.then(|| (table[..axis].iter().product(), table[axis], table[axis + 1..].iter().product()))
+}
+
 impl Search<'_> {
     pub(super) fn finish(mut self) -> Result<Found, Vec<TensorProblem>> {
         let biases = self.left_out_biases();
@@ -130,10 +144,38 @@ impl Search<'_> {
             return Verdict::Nothing;
         }
         let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
-        if is_parameter || is_meant || self.has_lost_parameter(open) || self.is_of_layer(open) {
+        let is_other_part = strangers.iter().any(|stranger| self.is_part_of_another(tensor, stranger))
+            && !strangers.iter().any(|stranger| self.is_part(tensor, stranger));
+        if is_parameter || is_meant || is_other_part || self.has_lost_parameter(open) || self.is_of_layer(open) {
             return Verdict::Missing;
         }
         Verdict::Constant
+    }
+
+    /// Whether a tensor has the form of some rows of a table in the checkpoint: exporters compute what reads a part of a table of
+    /// positions beforehand.
+    fn is_part_of_another(&self, tensor: &Tensor, table: &Candidate) -> bool {
+        let is_float = || self.dict.get(&table.name).is_some_and(|own| own.data_type().is_float());
+        part_of(tensor.shape(), &table.shape).is_some() && is_float()
+    }
+
+    /// Whether a tensor is some rows of a table in the checkpoint.
+    fn is_part(&self, tensor: &Tensor, table: &Candidate) -> bool {
+        let (Some((before, rows, after)), Some(own)) =
+            (part_of(tensor.shape(), &table.shape), self.dict.get(&table.name))
+        else {
+            return false;
+        };
+        let (Some(part), Some(own)) = (tensor.to_f32(), own.to_f32()) else { return false };
+        let (length, count) = (part.len() / (before * after).max(1), rows);
+        let row = |values: &[f32], length: usize, outer: usize, at: usize| {
+            let start = (outer * length + at) * after;
+            values[start..start + after].to_vec()
+        };
+        (0..=count - length).any(|from| {
+            (0..before)
+                .all(|outer| (0..length).all(|at| row(&part, length, outer, at) == row(&own, count, outer, from + at)))
+        })
     }
 
     fn mismatch(&self, binding: &Binding, wanted: &Tensor) -> TensorProblem {
