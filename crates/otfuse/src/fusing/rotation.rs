@@ -1,7 +1,9 @@
 //! Networks brought next to each other by all symmetries of their graphs, where these are more than permutations.
 
+use std::collections::HashSet;
+
 use otfuse_fusion::{Aligned, Fusion, NotRotated, Rotated, Rotations, rotated};
-use otfuse_graph::{Graph, NeuronGroups, Operator};
+use otfuse_graph::{Graph, NeuronGroups, Operator, ValueId};
 
 use super::plan::Plan;
 use super::{Group, Prepared};
@@ -26,11 +28,14 @@ impl Turned {
         if plan.symmetry != SymmetryName::Auto || models.len() != group.networks.len() || plan.align_outputs {
             return Ok(None);
         }
-        let networks = &group.networks;
         // A network with itself stays as it is, in its own coordinates.
-        if networks.is_one() {
+        if group.networks.is_one() {
             return Ok(None);
         }
+        let apart = apart(models, group)?;
+        let opened = apart.as_deref().map(|models| Group::open(models, None, plan)).transpose()?;
+        let (models, group) = (apart.as_deref().unwrap_or(models), opened.as_ref().unwrap_or(group));
+        let networks = &group.networks;
         let weights = networks.graph(networks.anchor()).parameter_count() as u64;
         let bytes = BYTES_A_WEIGHT[0] + BYTES_A_WEIGHT[1] * models.len() as u64;
         let is_large = weights.saturating_mul(bytes) > context.memory_limit();
@@ -144,6 +149,25 @@ fn untied(models: &[Model], group: &Group, name: &str) -> Result<Option<Vec<Mode
         model.untied(&networks.graph(at).value(own).name)
     };
     models.iter().enumerate().map(of).collect()
+}
+
+/// The models, with two weights each where a model has one for what the anchor has two for: what is rotated is not the same for
+/// both. Nothing where there is none such.
+fn apart(models: &[Model], group: &Group) -> Result<Option<Vec<Model>>> {
+    let networks = &group.networks;
+    let anchor = networks.graph(networks.anchor());
+    let weights: Vec<ValueId> = anchor.initializers().map(|(id, _)| id).filter(|id| anchor.is_weight(*id)).collect();
+    let mut found = models.to_vec();
+    let mut is_changed = false;
+    for (at, model) in found.iter_mut().enumerate() {
+        let mut seen = HashSet::new();
+        let twice = weights.iter().map(|id| networks.value(at, *id)).find(|own| !seen.insert(*own));
+        let Some(own) = twice else { continue };
+        if let Some(untied) = model.untied(&networks.graph(at).value(own).name)? {
+            (*model, is_changed) = (untied, true);
+        }
+    }
+    Ok(is_changed.then_some(found))
 }
 
 /// Whether a network has attention or normalisations over all neurons.

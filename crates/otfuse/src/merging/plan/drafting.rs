@@ -117,6 +117,22 @@ impl<'a> Drafting<'a> {
     /// Whole networks: the donor's tensors, and tables for outputs that others have of their own.
     fn whole(&mut self, slice: &'a Slice) -> Result<()> {
         let members = self.members(slice, "models")?;
+        let count = |model: usize| self.layers[model].main().map(|(_, count)| count);
+        if let Some(other) = members.list.iter().find(|member| count(member.model) != count(self.donor)) {
+            let said = |model: usize| {
+                format!(
+                    "'{}' ({} layers)",
+                    self.models[model].0.0,
+                    count(model).map_or("no".into(), |count| count.to_string())
+                )
+            };
+            let message = format!(
+                "models: expected networks of as many layers as {}, found {}",
+                said(self.donor),
+                said(other.model)
+            );
+            return Err(Error::input(message).hint("slices choose layers: sources with layer_range"));
+        }
         if let Some((_, count)) = self.layers[self.donor].main() {
             self.note_gradients(slice, "models", count);
         }

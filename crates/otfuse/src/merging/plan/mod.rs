@@ -59,6 +59,7 @@ impl Plan {
     pub fn of(document: &MergeDocument, models: Vec<(Reference, Checkpoint)>) -> Result<Self> {
         let place = |reference: &Reference| models.iter().position(|(known, _)| known == reference);
         let donor = document.base.as_ref().and_then(place).unwrap_or(0);
+        same_kind(&models, donor)?;
         let mut drafting = Drafting::new(document, &models, donor);
         let layers = drafting.draft()?;
         let left_out = drafting.left_out();
@@ -69,6 +70,22 @@ impl Plan {
         models[donor].1.tie(&mut tensors);
         Ok(Self { models, donor, method: document.method(), tensors, parts, words, layers, left_out, notes })
     }
+}
+
+/// Refuses networks of several kinds: the result would be one of them, and compute something else.
+fn same_kind(models: &[(Reference, Checkpoint)], donor: usize) -> Result<()> {
+    let kind = |model: &Checkpoint| Some(model.settings()?.get("model_type")?.as_str()?.to_owned());
+    let Some(expected) = kind(&models[donor].1) else { return Ok(()) };
+    for (reference, model) in models {
+        if let Some(found) = kind(model).filter(|found| *found != expected) {
+            let message = format!(
+                "'{}': expected a network of model_type {expected}, as '{}', found {found}",
+                reference.0, models[donor].0.0
+            );
+            return Err(Error::input(message).of(model.path()).hint("only networks of one model_type are merged"));
+        }
+    }
+    Ok(())
 }
 
 /// The result's vocabulary, where that was asked for.
