@@ -20,6 +20,11 @@ pub(crate) trait Contents {
 
     /// Equal for two names only if the same tensor is written under both.
     fn identity(&self, name: &str) -> (usize, usize);
+
+    /// Whether tensors are written that are not finite where the file's own are.
+    fn admits_nonfinite(&self) -> bool {
+        false
+    }
 }
 
 impl Contents for StateDict {
@@ -58,6 +63,10 @@ impl Contents for Part<'_> {
     fn identity(&self, name: &str) -> (usize, usize) {
         self.of.identity(name)
     }
+
+    fn admits_nonfinite(&self) -> bool {
+        self.of.admits_nonfinite()
+    }
 }
 
 /// Hands the tensors of these names to `write`, in order, a few in memory at a time.
@@ -83,7 +92,7 @@ pub(crate) fn for_each(
                 let message = format!("tensor {name:?}: expected {expected:?}, found {:?}", kind(&tensor));
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
-            if let Some(own) = dict.get(name) {
+            if let Some(own) = dict.get(name).filter(|_| !contents.admits_nonfinite()) {
                 check_finite(name, own, &tensor)?;
             }
             write(name, &tensor)?;

@@ -314,16 +314,16 @@ impl Model {
                 let dict = initializers(&self.graph, path)?;
                 let bindings = same_names(&self.graph, &dict);
                 let streamed = Streamed::new(&dict, &bindings, &self.graph, tensors, path)?;
-                self.write(outputs, format, &streamed, path)
+                self.write(outputs, format, &streamed.admitting_nonfinite(self.admits_nonfinite), path)
             }
             Source::StateDict(source) => {
                 let streamed = Streamed::new(&source.dict, &source.bindings, &self.graph, tensors, path)?;
-                self.write(outputs, format, &streamed, path)
+                self.write(outputs, format, &streamed.admitting_nonfinite(self.admits_nonfinite), path)
             }
             Source::HuggingFace(source) => {
                 let bindings = bound(source.bindings.clone());
                 let streamed = Streamed::new(&source.dict, &bindings, &self.graph, tensors, path)?;
-                self.write(outputs, format, &streamed, path)
+                self.write(outputs, format, &streamed.admitting_nonfinite(self.admits_nonfinite), path)
             }
         }
     }

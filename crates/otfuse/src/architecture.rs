@@ -80,6 +80,9 @@ pub fn architecture_for(spec: &str, samples: &Dataset, seed: u64) -> Result<Mode
         let _: NetworkSpec = spec.parse()?;
         return match samples.vocabulary() {
             Some(_) => Err(wrong("samples of numbers", "text").into()),
+            None if samples.classes() == 0 && !samples.is_labelled() => {
+                Err(wrong("samples with labels, which say how many classes it tells apart", "none").into())
+            }
             None => architecture(spec, samples.sample_shape(), samples.classes(), seed),
         };
     };

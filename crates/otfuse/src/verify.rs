@@ -61,6 +61,9 @@ pub enum VerifyError {
         /// The most elements.
         allowed: usize,
     },
+    /// Outputs without an element, on inputs that have none.
+    #[error("the outputs have no elements, so that nothing can be compared")]
+    Empty,
     /// An output that is no number.
     #[error("the output '{output}' is {value} on random inputs, so that nothing can be compared")]
     NotFinite {
@@ -96,6 +99,9 @@ impl From<VerifyError> for Error {
             ),
             error @ VerifyError::Inference(_) => {
                 Self::input(error).hint("the shapes in the network contradict each other: export it again")
+            }
+            error @ VerifyError::Empty => {
+                Self::input(error).hint("the network declares an axis of length 0: export it with a longer one")
             }
             error @ VerifyError::NotFinite { .. } => {
                 Self::input(error).hint("the weights may be damaged, or of a training run that diverged")
@@ -478,6 +484,9 @@ impl Proof<'_> {
     /// What the network gives in its own order.
     fn expected(&self) -> Result<Vec<(String, Tensor)>, VerifyError> {
         let expected = self.outputs(None)?;
+        if !expected.is_empty() && expected.iter().all(|(_, tensor)| tensor.is_empty()) {
+            return Err(VerifyError::Empty);
+        }
         for (name, tensor) in &expected {
             let values = tensor.to_f32().unwrap_or_default();
             if let Some(&value) = values.iter().find(|value| !value.is_finite()) {

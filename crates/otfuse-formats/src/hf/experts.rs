@@ -234,6 +234,10 @@ fn slice(tensor: &Tensor, index: usize) -> io::Result<Tensor> {
 }
 
 impl Contents for Unstacked<'_> {
+    fn admits_nonfinite(&self) -> bool {
+        self.of.admits_nonfinite()
+    }
+
     fn dict(&self) -> &StateDict {
         &self.names
     }

@@ -95,6 +95,7 @@ pub(super) struct Streamed<'a> {
     /// For each name that is bound, its bindings with their initializers.
     bound: HashMap<&'a str, Vec<(&'a Binding, ValueId)>>,
     tensors: &'a Tensors<'a>,
+    admits_nonfinite: bool,
 }
 
 impl<'a> Streamed<'a> {
@@ -113,11 +114,19 @@ impl<'a> Streamed<'a> {
             let found: Option<Vec<(&Binding, ValueId)>> = found.collect();
             Ok((key, found.ok_or_else(|| unfit(path, key, "a tensor of the network".into(), "none".into()))?))
         });
-        Ok(Self { dict, bound: bound.collect::<Result<_, ModelError>>()?, tensors })
+        Ok(Self { dict, bound: bound.collect::<Result<_, ModelError>>()?, tensors, admits_nonfinite: false })
+    }
+
+    pub(super) fn admitting_nonfinite(self, admits_nonfinite: bool) -> Self {
+        Self { admits_nonfinite, ..self }
     }
 }
 
 impl Contents for Streamed<'_> {
+    fn admits_nonfinite(&self) -> bool {
+        self.admits_nonfinite
+    }
+
     fn dict(&self) -> &StateDict {
         self.dict
     }

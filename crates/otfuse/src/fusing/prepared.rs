@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use super::FuseSamples;
 use super::plan::Plan;
-use crate::{Dataset, Result, Samples};
+use crate::{Dataset, Error, Result, Samples};
 
 /// Where samples come from.
 #[derive(Clone, Debug)]
@@ -70,15 +70,27 @@ impl Prepared {
         }
         let train = train()?;
         let train = train.borrow();
-        Ok(Self {
+        let prepared = Self {
             matching: plan.records().then(|| train.spread(plan.matching_samples)),
             all: needs_all.then(|| train.spread(plan.samples)),
-        })
+        };
+        prepared.matching.iter().chain(&prepared.all).try_for_each(check_finite)?;
+        Ok(prepared)
     }
 
     /// Says how many samples there are: as many as were asked for, or fewer.
     pub(super) fn count(&self, used: &mut FuseSamples) {
         let matching = self.matching.as_ref().map_or(0, |samples| samples.len());
         (used.count, used.matched) = (self.all.as_ref().map_or(matching, |samples| samples.len()), matching);
+    }
+}
+
+/// Refuses samples from which nothing can be computed.
+fn check_finite(samples: &Samples) -> Result<()> {
+    let odd = |index: usize| samples.samples([index]).into_iter().find(|value| !value.is_finite());
+    match (0..samples.len()).find_map(odd) {
+        Some(value) => Err(Error::input(format!("{}: a sample has the value {value}", samples.name()))
+            .hint("leave such samples out, or fill in numbers for what is missing")),
+        None => Ok(()),
     }
 }
