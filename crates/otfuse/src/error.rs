@@ -198,6 +198,9 @@ pub(crate) fn fusion_error(error: &FusionError, paths: &[PathBuf], anchor: usize
         FusionError::NotFinite { .. } => {
             "the checkpoint may come from a training run that diverged; `allow_nonfinite` takes such weights all the same"
         }
+        FusionError::Transport { source: otfuse_transport::TransportError::NotFinite { .. }, .. } => {
+            "neurons with such weights or activations cannot be matched; `method` average matches nothing"
+        }
         FusionError::Weights { .. } => "give one number per model: `weights` 0.5,0.5",
         FusionError::Anchor { .. } => "models are counted from 0",
         FusionError::WidthBudget { .. } => "for example `width_budget` 1.2; without it everything is averaged",

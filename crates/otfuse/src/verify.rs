@@ -104,7 +104,9 @@ impl From<VerifyError> for Error {
                 Self::input(error).hint("the network declares an axis of length 0: export it with a longer one")
             }
             error @ VerifyError::NotFinite { .. } => {
-                Self::input(error).hint("the weights may be damaged, or of a training run that diverged")
+                Self::input(error).hint(
+                    "the weights may be damaged, or of a training run that diverged; `no_verify` fuses without a proof",
+                )
             }
             VerifyError::Lengths { ref furthest, .. } => {
                 let hint = format!(

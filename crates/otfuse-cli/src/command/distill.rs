@@ -38,11 +38,13 @@ impl Distill {
     /// Runs the command.
     pub fn run(&self, session: &Session) -> Result<()> {
         let mut registry = Registry::new();
-        let teachers = self.reading.open_all(&self.teachers, &mut registry)?;
+        let mut teachers =
+            self.reading.open_all(&[self.teachers.as_slice(), self.start.as_slice()].concat(), &mut registry)?;
+        let start = self.start.as_ref().and_then(|_| teachers.pop());
         let (options, dataset) = (self.training.options(), self.training.data.required(&mut registry)?);
         let data = TrainData::of(&dataset, &options)?;
-        let student = match (&self.start, &self.student) {
-            (Some(path), None) => Student::Start(self.reading.open(path, &mut registry)?),
+        let student = match (start, &self.student) {
+            (Some(start), None) => Student::Start(start),
             (None, Some(architecture)) => {
                 registry.input("architecture", architecture.as_ref())?;
                 Student::New(untrained(architecture, &data.train, &options)?)

@@ -104,6 +104,26 @@ pub enum TensorProblem {
     },
 }
 
+/// What a tensor of the same name has otherwise.
+#[derive(PartialEq)]
+enum Difference {
+    Lengths,
+    Type,
+}
+
+impl TensorProblem {
+    fn differs(&self) -> Option<Difference> {
+        let Self::Mismatch { expected, found, .. } = self else { return None };
+        let (expected, found) = (expected.split_once(" of shape "), found.split_once(" of shape "));
+        match (expected, found) {
+            (Some((_, expected)), Some((_, found))) if expected == found => Some(Difference::Type),
+            // The type is left out where it is the same.
+            (Some(_), None) => Some(Difference::Lengths),
+            _ => None,
+        }
+    }
+}
+
 fn describe(architecture: &Path, problems: &[TensorProblem], count: usize) -> String {
     let mut text = format!("expected the tensors of {}, found {count} that differ: ", architecture.display());
     let shown: Vec<String> = problems.iter().map(TensorProblem::to_string).collect();
@@ -144,6 +164,20 @@ impl ModelError {
                 format!("did you mean '{family}'? there are {} and FILE.onnx", names())
             }
             Self::UnknownArchitecture { suggestion: None, .. } => format!("there are {} and FILE.onnx", names()),
+            Self::OtherNetwork { problems, .. }
+                if problems.iter().all(|problem| problem.differs() == Some(Difference::Lengths)) =>
+            {
+                "the ONNX file is of a network of other widths: export it from this one, and where networks are of unequal \
+                 widths give --arch once for each of them, in their order"
+                    .into()
+            }
+            Self::OtherNetwork { problems, .. }
+                if problems.iter().all(|problem| problem.differs() == Some(Difference::Type)) =>
+            {
+                "save the weights in the type of the ONNX file, for float32 {k: v.float() for k, v in state_dict.items()}, or \
+                 export it from the module in the type of the weights, as module.double()"
+                    .into()
+            }
             Self::OtherNetwork { .. } => {
                 "export the ONNX file again from the module that the state dict is of, so that its \
                  tensors keep their names: torch.onnx.export(module.eval(), inputs, 'net.onnx', dynamo=True, \
