@@ -56,6 +56,11 @@ impl Configuration {
             [value] if is_aligned(value) => {
                 let mut config = FuseConfig::of(value.clone())?;
                 config.models = config.models.iter().map(|model| beside(model, folder)).collect();
+                // A family of the catalogue has neither.
+                let is_file = |name: &String| name.contains(['.', '/']);
+                if let Some(file) = config.architecture.take_if(|name| is_file(name)) {
+                    config.architecture = Some(beside(Path::new(&file), folder).to_string_lossy().into_owned());
+                }
                 Ok(Self::Fuse(Box::new(config)))
             }
             values => {

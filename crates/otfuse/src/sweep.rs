@@ -89,7 +89,7 @@ fn swept(
     let samples = data.samples(SplitName::Test, limit)?;
     labelled(&samples, "`sweep`")?;
     let samples = fitted(Cow::Owned(samples), &refs, context)?;
-    let prepared = Prepared::of(&plan, || fitted(Cow::Owned(data.train()?), &refs, context), false)?;
+    let prepared = Prepared::of(&plan, || fitted(Cow::Owned(data.train()?), &refs, context), false)?.finite()?;
     for model in models {
         model.told(context)?;
     }

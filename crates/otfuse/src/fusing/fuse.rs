@@ -159,6 +159,7 @@ impl Fuse {
             Some(read) => Prepared::of(&first, || fitted(Cow::Borrowed(read.samples()?), &refs, context), is_free)?,
             None => Prepared::default(),
         };
+        let samples = if matches!(self.source, Some(Source::Data(_))) { samples.finite()? } else { samples };
         let checked = self.checked(first.check, read.as_ref(), context)?;
         if is_free && let Some(found) = canonical_order(&models, samples.all.as_ref(), context)? {
             models = found.order.iter().map(|&model| models[model].clone()).collect();

@@ -70,12 +70,16 @@ impl Prepared {
         }
         let train = train()?;
         let train = train.borrow();
-        let prepared = Self {
+        Ok(Self {
             matching: plan.records().then(|| train.spread(plan.matching_samples)),
             all: needs_all.then(|| train.spread(plan.samples)),
-        };
-        prepared.matching.iter().chain(&prepared.all).try_for_each(check_finite)?;
-        Ok(prepared)
+        })
+    }
+
+    /// The same, if all samples are numbers; what networks made of weights that are none is the fault of these.
+    pub(crate) fn finite(self) -> Result<Self> {
+        self.matching.iter().chain(&self.all).try_for_each(check_finite)?;
+        Ok(self)
     }
 
     /// Says how many samples there are: as many as were asked for, or fewer.

@@ -77,7 +77,7 @@ impl<'a> Judge<'a> {
             None if samples.is_labelled() => Objective::Loss,
             None => Objective::Ensemble,
         };
-        let prepared = Prepared::of(plan, || fitted(Cow::Owned(data.train()?), &refs, context), false)?;
+        let prepared = Prepared::of(plan, || fitted(Cow::Owned(data.train()?), &refs, context), false)?.finite()?;
         let group = Group::open(models, None, plan)?;
         Coverage::of(&group, plan).check(options)?;
         if !options.no_verify.unwrap_or(false) {

@@ -302,7 +302,7 @@ impl<'a> Transporter<'a> {
     fn samples(&self) -> Result<Prepared> {
         let Some(data) = self.data else { return Ok(Prepared::default()) };
         let refs: Vec<&Model> = self.models.iter().collect();
-        Prepared::of(&self.plan, || fitted(Cow::Owned(data.train()?), &refs, self.context), false)
+        Prepared::of(&self.plan, || fitted(Cow::Owned(data.train()?), &refs, self.context), false)?.finite()
     }
 
     /// All four networks on test samples, where these have labels.

@@ -94,3 +94,13 @@ fn what_may_be_rotated_is_told_from_the_graph() {
     assert!(matches!(counts("bert_classes"), Err(NotRotated::Order(_))));
     assert!(counts("vit_base").is_err());
 }
+
+#[test]
+fn tied_networks_are_rotated_beside_untied_ones() {
+    let (tied, _) = Tiny::named("llama_tied").open();
+    let (untied, _) = Tiny::named("llama_causal").open();
+    let [tied, untied] = [&tied, &untied].map(|folder| otfuse::Model::open(folder.path()).unwrap());
+    let options = otfuse::FuseOptions { samples_from: Some("none".into()), ..Default::default() };
+    let fused = otfuse::Fuse::new([&tied, &untied]).options(options).run(&otfuse::Context::new()).unwrap();
+    assert!(fused.report.settings.verified);
+}

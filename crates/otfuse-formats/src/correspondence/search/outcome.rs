@@ -352,3 +352,19 @@ fn listed(names: &[String]) -> String {
         _ => shown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::part_of;
+
+    #[test]
+    fn parts_of_tables_are_some_rows() {
+        assert_eq!(part_of(&[4, 12], &[6, 12]), Some((1, 6, 12)));
+        assert_eq!(part_of(&[1, 4, 12], &[6, 12]), Some((1, 6, 12)));
+        assert_eq!(part_of(&[3, 2, 5], &[3, 4, 5]), Some((3, 4, 5)));
+        for other in [&[6, 12][..], &[8, 12], &[4, 10], &[12], &[4]] {
+            assert_eq!(part_of(other, &[6, 12]), None, "{other:?}");
+        }
+        assert_eq!(part_of(&[4], &[6]), None);
+    }
+}
