@@ -164,7 +164,7 @@ fn what_does_not_fit_is_refused_by_its_place_and_nothing_is_written() {
         ),
         (
             "merge_method: linear\nmodels: [{model: MODELS/llama}, {model: MODELS/gpt2}]".into(),
-            &["has no tensor"],
+            &["expected a network of model_type llama", "found gpt2"],
         ),
         (
             "merge_method: linear\nmodels: [{model: MODELS/words}, {model: MODELS/words-more}]".into(),

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub struct Tiny {
     pub name: String,
     pub config: Value,
-    tensors: Vec<(String, Vec<usize>, String)>,
+    pub tensors: Vec<(String, Vec<usize>, String)>,
     pub inputs: BTreeMap<String, Tensor>,
     pub outputs: BTreeMap<String, Vec<f32>>,
 }
