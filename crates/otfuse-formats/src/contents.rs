@@ -92,9 +92,7 @@ pub(crate) fn for_each(
                 let message = format!("tensor {name:?}: expected {expected:?}, found {:?}", kind(&tensor));
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
-            if let Some(own) = dict.get(name).filter(|_| !contents.admits_nonfinite()) {
-                check_finite(name, own, &tensor)?;
-            }
+            check_finite(contents, name, &tensor)?;
             write(name, &tensor)?;
             tensor.release();
         }
@@ -117,8 +115,10 @@ pub(crate) fn odd(tensor: &Tensor) -> Option<(usize, f32)> {
     tensor.find(|value| !value.is_finite())
 }
 
-/// Refuses what is no finite number where the file's `own` are finite: a type that is too narrow, or sums that ran over.
-pub(crate) fn check_finite(name: &str, own: &Tensor, tensor: &Tensor) -> io::Result<()> {
+/// Refuses what is no finite number where the file's own tensor is finite: a type that is too narrow, or sums that ran over. Unless
+/// that is admitted.
+pub(crate) fn check_finite(contents: &dyn Contents, name: &str, tensor: &Tensor) -> io::Result<()> {
+    let Some(own) = contents.dict().get(name).filter(|_| !contents.admits_nonfinite()) else { return Ok(()) };
     match odd(tensor) {
         Some((index, value)) if odd(own).is_none() => {
             let data_type = tensor.data_type();

@@ -110,15 +110,24 @@ fn joined(parts: &[Tensor], count: usize) -> Option<Tensor> {
 }
 
 impl RunOutputs {
+    /// Makes the file of outputs known, before they are computed.
+    ///
+    /// # Errors
+    /// Another extension than npz; the path of an input or of another output.
+    pub fn register(registry: &mut Registry, path: &Path) -> Result<()> {
+        registry.output("output", path)?;
+        if let Some(other) = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("npz")) {
+            let message = format!("outputs are written as npz, not as '.{}'", other.display());
+            return Err(Error::input(message).of(path).hint("give the output the extension .npz"));
+        }
+        Ok(())
+    }
+
     /// Stages the outputs to be written as npz.
     ///
     /// # Errors
     /// A path that cannot be written.
     pub fn write(&mut self, registry: &Registry, path: &Path) -> Result<()> {
-        if let Some(other) = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("npz")) {
-            let message = format!("outputs are written as npz, not as '.{}'", other.display());
-            return Err(Error::input(message).of(path).hint("give the output the extension .npz"));
-        }
         self.report.output = shown(path);
         let outputs: BTreeMap<_, _> = self.outputs.iter().cloned().collect();
         Ok(write_npz_to(registry.outputs(), path, &outputs)?)

@@ -1,17 +1,18 @@
 //! Proving the neuron groups of a network by running it.
 
-use std::collections::{BTreeMap, HashSet};
+mod rotation;
 
-use otfuse_fusion::{NotRotated, RotationCounts, Rotations};
-use otfuse_graph::{
-    Facts, Graph, GraphEditor, InferenceError, NeuronGroup, NeuronGroups, Node, Tensor, ValueId, permuted,
-};
+use std::collections::HashSet;
+
+use otfuse_graph::{Facts, Graph, InferenceError, NeuronGroup, NeuronGroups, Node, Tensor, ValueId, permuted};
 use otfuse_runtime::{Host, RuntimeError, refusal, run_values_with};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub use self::rotation::{ROTATION_TOLERANCE, RotationProof};
+pub(crate) use self::rotation::{computes_the_same, wrongly_rotated};
 use crate::inputs::{Inputs, Search, Tried, below, inputs_at};
 use crate::inspect::{Pinned, pinned};
 use crate::{Context, Error, InputShapes, Model, Result as Outcome};
@@ -149,19 +150,6 @@ pub struct Verified {
     pub failure: Option<Error>,
 }
 
-/// A network's weights in canonical form, mapped by a random member of the whole group of its symmetries, against its own.
-#[derive(Clone, Debug, Serialize)]
-pub struct RotationProof {
-    /// Residual streams that were mapped by an orthogonal matrix.
-    pub streams: usize,
-    /// Groups of channels in heads that were mapped by invertible ones.
-    pub heads: usize,
-    /// The largest difference of any output, relative to the largest absolute value of that output.
-    pub max_rel_error: f64,
-    /// The largest relative difference that is taken for rounding.
-    pub tolerance: f64,
-}
-
 /// Proves a network's neuron groups: permutes all of them at random and compares the outputs on random inputs. A proof that
 /// fails is no error here: [`Verified::failure`] says what is broken.
 ///
@@ -181,7 +169,7 @@ pub fn verify_at(model: &Model, shapes: &InputShapes, seed: u64, context: &Conte
     shapes.check(graph, &model.facts()?).map_err(|error| error.of(model.path()))?;
     let found = verify_groups_at(graph, groups.clone(), shapes, seed, context.host());
     let found = found.map_err(|error| Error::from(error).of(model.path()))?;
-    let rotations = rotation_proof(model, graph, &groups, shapes, seed, context)?;
+    let rotations = rotation::proof(model, graph, &groups, shapes, seed, context)?;
     let is_rotated = rotations.as_ref().is_none_or(|proof| proof.max_rel_error <= proof.tolerance);
     let failure = match &rotations {
         _ if !found.is_ok() => Some(broken(graph, &found)),
@@ -202,65 +190,6 @@ pub fn verify_at(model: &Model, shapes: &InputShapes, seed: u64, context: &Conte
         rotations,
         failure: failure.map(|error| error.of(model.path())),
     })
-}
-
-/// Bytes that the proof of rotations holds for each weight: a member of the group in double and in single precision.
-const BYTES_A_ROTATED_WEIGHT: u64 = 12;
-
-/// The proof of what may be rotated, of the network with tied weights apart if that takes it; none where nothing may be.
-fn rotation_proof(
-    model: &Model,
-    graph: &Graph,
-    groups: &NeuronGroups,
-    shapes: &InputShapes,
-    seed: u64,
-    context: &Context,
-) -> Outcome<Option<RotationProof>> {
-    let apart = match Rotations::of(graph, groups) {
-        Err(NotRotated::Tied(name)) => model.untied(&name)?,
-        _ => None,
-    };
-    let (graph, groups) = match &apart {
-        Some(apart) => (apart.graph()?, apart.groups()?),
-        None => (graph, groups),
-    };
-    let Ok(rotations) = Rotations::of(graph, groups) else { return Ok(None) };
-    let bytes = BYTES_A_ROTATED_WEIGHT.saturating_mul(graph.parameter_count() as u64);
-    if bytes > context.memory_limit() {
-        context.note(&format!(
-            "{}: permutations alone are proved: rotations of its residual streams take {bytes} bytes of memory, more than the \
-             {} that `memory` allows",
-            model.shown(),
-            context.memory_limit()
-        ));
-        return Ok(None);
-    }
-    let error = |graph: &Graph| -> Outcome<Option<f64>> {
-        let Some(member) = rotations.random_member(graph, groups, seed) else { return Ok(None) };
-        let member: BTreeMap<ValueId, Tensor> = member.into_iter().collect();
-        let error = rotation_error(graph, shapes, seed, context.host(), &|id, _| member.get(&id).cloned());
-        error.map(Some).map_err(|error| Error::from(error).of(model.path()))
-    };
-    let Some(mut max_rel_error) = error(graph)? else { return Ok(None) };
-    if max_rel_error == 0.0 {
-        // Outputs that do not differ at all ignore the stream; those of noisy weights do not.
-        let mut noisy = GraphEditor::edit(graph.clone());
-        for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id) && has_neurons(groups, *id)) {
-            perturbed(tensor, id, seed).into_iter().for_each(|tensor| noisy.set_tensor(id, tensor));
-        }
-        let noisy = noisy.finish().map_err(Error::run)?;
-        max_rel_error = error(&noisy)?.unwrap_or(max_rel_error);
-    }
-    let RotationCounts { streams, heads, .. } = rotations.counts();
-    Ok(Some(RotationProof { streams, heads, max_rel_error, tolerance: ROTATION_TOLERANCE }))
-}
-
-/// Says that a rotation changed the outputs.
-pub(crate) fn wrongly_rotated(error: f64) -> Error {
-    Error::run(format!(
-        "rotating the residual stream changes the outputs by {error:.2e} (relative; at most {ROTATION_TOLERANCE:.0e} expected)"
-    ))
-    .hint("`symmetry` permutations fuses all the same; please report it with the network's operators (`otfuse inspect`)")
 }
 
 impl Model {
@@ -317,18 +246,12 @@ pub(crate) fn verify_groups_at(
     seed: u64,
     host: &Host,
 ) -> Result<Verification, VerifyError> {
-    let facts = Facts::of(graph)?;
     let host = &host.clone().together();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let wanted = compared(graph, &groups)?;
-    let inputs = inputs_at(graph, &facts, shapes, &mut random)?;
+    let question = Question { graph, groups: &groups, wanted: &wanted, host };
+    let (inputs, expected) = question.answered(shapes, (seed, &mut random))?;
     let orders = random_orders(&groups, &mut random);
-    let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted: &wanted, inputs, noise: None, host }.expected();
-    let (inputs, expected) = match Tried::of(run(&inputs)) {
-        Tried::Found(expected) => (inputs, expected),
-        Tried::Failed(error) => Search::new(graph, &facts, shapes, seed, &run).find(error)?,
-        Tried::Hopeless(error) => return Err(error),
-    };
     let proof = Proof { graph, groups: &groups, wanted: &wanted, inputs: &inputs, noise: None, host };
     let verification = proof.of(&expected, &orders)?;
     // Sums in another order differ in their last digits; outputs that do not differ at all ignore what was permuted.
@@ -344,29 +267,6 @@ pub(crate) fn verify_groups_at(
     }
 }
 
-/// The largest error, relative to the largest value of an output, that another set of weights for the same function may cause:
-/// what float32 products in another basis amount to, with room.
-pub const ROTATION_TOLERANCE: f64 = 1e-4;
-
-/// How far the outputs of a network with other weights are from its own on random inputs, where that is more than
-/// [`ROTATION_TOLERANCE`].
-///
-/// # Errors
-/// A network that cannot be run.
-pub(crate) fn computes_the_same(
-    graph: &Graph,
-    other: &Graph,
-    shapes: &InputShapes,
-    seed: u64,
-    host: &Host,
-) -> Result<Option<f64>, VerifyError> {
-    let error = rotation_error(graph, shapes, seed, host, &|id, _| {
-        other.find_value(&graph.value(id).name).and_then(|found| other.initializer(found)).cloned()
-    })?;
-    // A NaN must not pass as "no error".
-    Ok((error > ROTATION_TOLERANCE || error.is_nan()).then_some(error))
-}
-
 /// How far the outputs of another network are from a network's own on random inputs, which both take in one order, relative to the
 /// largest.
 ///
@@ -379,45 +279,15 @@ pub(crate) fn difference_of(
     seed: u64,
     host: &Host,
 ) -> Result<f64, VerifyError> {
-    let (facts, groups) = (Facts::of(graph)?, NeuronGroups::default());
     let host = &host.clone().together();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let wanted = graph.outputs();
-    let inputs = inputs_at(graph, &facts, shapes, &mut random)?;
-    let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted, inputs, noise: None, host }.expected();
-    let (inputs, expected) = match Tried::of(run(&inputs)) {
-        Tried::Found(expected) => (inputs, expected),
-        Tried::Failed(error) => Search::new(graph, &facts, shapes, seed, &run).find(error)?,
-        Tried::Hopeless(error) => return Err(error),
-    };
+    let question = Question { graph, groups: &NeuronGroups::default(), wanted: graph.outputs(), host };
+    let (inputs, expected) = question.answered(shapes, (seed, &mut random))?;
     let places = graph.inputs().iter().zip(other.inputs());
     let renamed = places.filter_map(|(own, place)| {
         Some((other.value(*place).name.clone(), inputs.get(&graph.value(*own).name)?.clone()))
     });
     let found = run_values_with(other, renamed.collect(), other.outputs(), host, &|_, _| None)?;
-    Ok(difference(&expected, &found).1)
-}
-
-/// How far the outputs of a network with other weights are from its own on random inputs.
-fn rotation_error(
-    graph: &Graph,
-    shapes: &InputShapes,
-    seed: u64,
-    host: &Host,
-    other: &dyn Fn(ValueId, &Tensor) -> Option<Tensor>,
-) -> Result<f64, VerifyError> {
-    let (facts, groups) = (Facts::of(graph)?, NeuronGroups::default());
-    let host = &host.clone().together();
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let wanted = compared(graph, &groups)?;
-    let inputs = inputs_at(graph, &facts, shapes, &mut random)?;
-    let run = |inputs: &Inputs| Proof { graph, groups: &groups, wanted: &wanted, inputs, noise: None, host }.expected();
-    let (inputs, expected) = match Tried::of(run(&inputs)) {
-        Tried::Found(expected) => (inputs, expected),
-        Tried::Failed(error) => Search::new(graph, &facts, shapes, seed, &run).find(error)?,
-        Tried::Hopeless(error) => return Err(error),
-    };
-    let found = run_values_with(graph, inputs, &wanted, host, &|id, tensor| other(id, tensor))?;
     Ok(difference(&expected, &found).1)
 }
 
@@ -454,6 +324,33 @@ fn compared(graph: &Graph, groups: &NeuronGroups) -> Result<Vec<ValueId>, Verify
             Err(RuntimeError::Unsupported { node, operator, reason: reason.to_owned() }.into())
         }
         _ => Ok(wanted),
+    }
+}
+
+/// What a proof asks a network: these values, on inputs that it takes.
+struct Question<'a> {
+    graph: &'a Graph,
+    groups: &'a NeuronGroups,
+    wanted: &'a [ValueId],
+    host: &'a Host,
+}
+
+impl Question<'_> {
+    /// Random inputs of these shapes, or of lengths that are looked for where they are open, and the values on them.
+    fn answered(
+        &self,
+        shapes: &InputShapes,
+        (seed, random): (u64, &mut ChaCha8Rng),
+    ) -> Result<(Inputs, Vec<(String, Tensor)>), VerifyError> {
+        let Self { graph, groups, wanted, host } = *self;
+        let facts = Facts::of(graph)?;
+        let inputs = inputs_at(graph, &facts, shapes, random)?;
+        let run = |inputs: &Inputs| Proof { graph, groups, wanted, inputs, noise: None, host }.expected();
+        match Tried::of(run(&inputs)) {
+            Tried::Found(expected) => Ok((inputs, expected)),
+            Tried::Failed(error) => Search::new(graph, &facts, shapes, seed, &run).find(error),
+            Tried::Hopeless(error) => Err(error),
+        }
     }
 }
 

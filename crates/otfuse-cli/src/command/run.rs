@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use otfuse::{Registry, Result, run};
+use otfuse::{Registry, Result, RunOutputs, run};
 
 use crate::arguments::Reading;
 use crate::session::Session;
@@ -29,7 +29,7 @@ impl Run {
         let mut registry = Registry::new();
         registry.input("inputs", &self.inputs)?;
         let model = self.reading.open(&self.model, &mut registry)?;
-        registry.output("output", &self.output)?;
+        RunOutputs::register(&mut registry, &self.output)?;
         let mut found = run(&model, &self.inputs, &session.context)?;
         found.write(&registry, &self.output)?;
         registry.commit()?;

@@ -14,7 +14,7 @@ use super::provenance::Origin;
 use super::recurrent;
 use super::views::{Order, is_close, is_right_factor, orders};
 use crate::StateDict;
-use crate::model::TensorProblem;
+use crate::model::{Form, TensorProblem};
 
 pub(super) use outcome::{Found, Twin};
 
@@ -217,8 +217,8 @@ impl<'a> Search<'a> {
                 Some(order) => bindings.push(self.binding(open, order, candidate.source.clone())),
                 None => problems.push(TensorProblem::Mismatch {
                     tensor: candidate.name.clone(),
-                    expected: format!("{} of shape {:?}", tensor.data_type(), tensor.shape()),
-                    found: format!("shape {:?}", candidate.shape),
+                    expected: tensor.into(),
+                    found: Form { data_type: None, shape: candidate.shape.clone() },
                 }),
             }
         }

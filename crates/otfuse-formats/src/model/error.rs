@@ -1,6 +1,9 @@
 //! What can go wrong with a network in a file.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+use otfuse_graph::{DataType, Tensor};
 
 use crate::FormatError;
 use crate::catalogue::{CatalogueError, Family};
@@ -97,11 +100,35 @@ pub enum TensorProblem {
     Mismatch {
         /// The tensor.
         tensor: String,
-        /// Type and shape in the ONNX file.
-        expected: String,
-        /// Type and shape in the state dict.
-        found: String,
+        /// That of the ONNX file.
+        expected: Form,
+        /// That of the state dict.
+        found: Form,
     },
+}
+
+/// Type and shape of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The element type; none where it does not matter.
+    pub data_type: Option<DataType>,
+    /// The lengths of its axes.
+    pub shape: Vec<usize>,
+}
+
+impl From<&Tensor> for Form {
+    fn from(tensor: &Tensor) -> Self {
+        Self { data_type: Some(tensor.data_type()), shape: tensor.shape().to_vec() }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.data_type {
+            Some(data_type) => write!(f, "{data_type} of shape {:?}", self.shape),
+            None => write!(f, "shape {:?}", self.shape),
+        }
+    }
 }
 
 /// What a tensor of the same name has otherwise.
@@ -114,11 +141,9 @@ enum Difference {
 impl TensorProblem {
     fn differs(&self) -> Option<Difference> {
         let Self::Mismatch { expected, found, .. } = self else { return None };
-        let (expected, found) = (expected.split_once(" of shape "), found.split_once(" of shape "));
-        match (expected, found) {
-            (Some((_, expected)), Some((_, found))) if expected == found => Some(Difference::Type),
-            // The type is left out where it is the same.
-            (Some(_), None) => Some(Difference::Lengths),
+        match (expected.shape == found.shape, found.data_type.is_none_or(|own| Some(own) == expected.data_type)) {
+            (false, true) => Some(Difference::Lengths),
+            (true, false) => Some(Difference::Type),
             _ => None,
         }
     }

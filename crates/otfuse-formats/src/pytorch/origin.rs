@@ -143,9 +143,7 @@ impl Origin {
         let mut storage = old.to_vec();
         // Tied tensors are equal, and written once.
         for (name, tensor) in names.iter().zip(contents.tensors(names)?) {
-            if let Some(own) = contents.dict().get(name).filter(|_| !contents.admits_nonfinite()) {
-                check_finite(name, own, &tensor)?;
-            }
+            check_finite(contents, name, &tensor)?;
             let place = &self.0.places[*name];
             match place.stored {
                 Stored::Known(data_type) => place.scatter(tensor.bytes(), data_type.size(), &mut storage),

@@ -6,9 +6,10 @@ use burn_flex::{Flex, FlexTensor};
 use otfuse_graph::Unary;
 
 use super::descent::{self, Descent};
+use super::functions::{self, Function};
 use super::linear::{self, LinearShape};
 use super::shape::{ConvolutionShape, SlidingAxis};
-use super::{RuntimeBackend, backward, burn, elementwise, forward, functions, pooling};
+use super::{RuntimeBackend, backward, burn, elementwise, forward, pooling};
 
 /// Whether a tensor holds float32, which is what the kernels are written for.
 fn is_single(tensor: &FlexTensor) -> bool {
@@ -152,10 +153,10 @@ impl RuntimeBackend for Flex {
     }
 
     fn function(x: FlexTensor, unary: Unary) -> Result<FlexTensor, FlexTensor> {
-        if !is_single(&x) || !functions::is_known(unary) {
-            return Err(x);
+        match Function::of(unary) {
+            Some(function) if is_single(&x) => Ok(changed(x, |values| function.apply(values))),
+            _ => Err(x),
         }
-        Ok(changed(x, |values| functions::apply(unary, values)))
     }
 
     fn shares(x: FlexTensor, axis: usize) -> FlexTensor {

@@ -9,33 +9,55 @@ use pulp::Arch;
 
 use super::elementwise;
 
-/// Whether there is a kernel for a function.
-pub(super) fn is_known(unary: Unary) -> bool {
-    matches!(unary, Unary::Exp | Unary::Tanh | Unary::Sigmoid | Unary::Erf | Unary::Gelu { .. } | Unary::Swish { .. })
+/// A function with a kernel.
+#[derive(Clone, Copy)]
+pub(super) enum Function {
+    Exp,
+    Tanh,
+    Sigmoid,
+    Erf,
+    Gelu,
+    GeluByTanh,
+    Swish { alpha: f32 },
 }
 
-/// Puts the function of each element in its place; others than the [known](is_known) ones leave it.
-pub(super) fn apply(unary: Unary, values: &mut [f32]) {
-    let arch = Arch::new();
-    macro_rules! each {
-        ($function:expr) => {
-            elementwise::change_parts(values, |values| {
-                arch.dispatch(
-                    #[inline(always)]
-                    || values.iter_mut().for_each(|value| *value = $function(*value)),
-                )
-            })
-        };
+impl Function {
+    /// That of an operator, if there is a kernel for it.
+    pub(super) fn of(unary: Unary) -> Option<Self> {
+        Some(match unary {
+            Unary::Exp => Self::Exp,
+            Unary::Tanh => Self::Tanh,
+            Unary::Sigmoid => Self::Sigmoid,
+            Unary::Erf => Self::Erf,
+            Unary::Gelu { tanh: false } => Self::Gelu,
+            Unary::Gelu { tanh: true } => Self::GeluByTanh,
+            Unary::Swish { alpha } => Self::Swish { alpha },
+            _ => return None,
+        })
     }
-    match unary {
-        Unary::Exp => each!(exp),
-        Unary::Tanh => each!(tanh),
-        Unary::Sigmoid => each!(sigmoid),
-        Unary::Erf => each!(erf),
-        Unary::Gelu { tanh: true } => each!(gelu_by_tanh),
-        Unary::Gelu { tanh: false } => each!(gelu),
-        Unary::Swish { alpha } => each!(|x: f32| x * sigmoid(x * alpha)),
-        _ => {}
+
+    /// Puts the function of each element in its place.
+    pub(super) fn apply(self, values: &mut [f32]) {
+        let arch = Arch::new();
+        macro_rules! each {
+            ($function:expr) => {
+                elementwise::change_parts(values, |values| {
+                    arch.dispatch(
+                        #[inline(always)]
+                        || values.iter_mut().for_each(|value| *value = $function(*value)),
+                    )
+                })
+            };
+        }
+        match self {
+            Self::Exp => each!(exp),
+            Self::Tanh => each!(tanh),
+            Self::Sigmoid => each!(sigmoid),
+            Self::Erf => each!(erf),
+            Self::Gelu => each!(gelu),
+            Self::GeluByTanh => each!(gelu_by_tanh),
+            Self::Swish { alpha } => each!(|x: f32| x * sigmoid(x * alpha)),
+        }
     }
 }
 
@@ -201,11 +223,11 @@ mod tests {
     use super::*;
 
     /// The largest distance in units in the last place from what double precision says.
-    fn distance(unary: Unary, exact: impl Fn(f64) -> f64, range: f32) -> f64 {
+    fn distance(function: Function, exact: impl Fn(f64) -> f64, range: f32) -> f64 {
         let count = 1 << 22;
         let arguments: Vec<f32> = (0..=count).map(|at| (at as f32 / count as f32 * 2.0 - 1.0) * range).collect();
         let mut values = arguments.clone();
-        apply(unary, &mut values);
+        function.apply(&mut values);
         let of = |(&x, &found): (&f32, &f32)| {
             let exact = exact(f64::from(x));
             let unit = f64::from((exact as f32).abs().max(f32::MIN_POSITIVE)) * f64::from(f32::EPSILON) / 2.0;
@@ -233,12 +255,12 @@ mod tests {
             erf.copysign(x)
         };
         let found = [
-            distance(Unary::Exp, f64::exp, 87.0),
-            distance(Unary::Tanh, f64::tanh, 12.0),
-            distance(Unary::Tanh, f64::tanh, 0.01),
-            distance(Unary::Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 80.0),
-            distance(Unary::Erf, erf, 5.0),
-            distance(Unary::Erf, erf, 0.01),
+            distance(Function::Exp, f64::exp, 87.0),
+            distance(Function::Tanh, f64::tanh, 12.0),
+            distance(Function::Tanh, f64::tanh, 0.01),
+            distance(Function::Sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 80.0),
+            distance(Function::Erf, erf, 5.0),
+            distance(Function::Erf, erf, 0.01),
         ];
         assert!(found.iter().all(|distance| *distance < 8.0), "halves of units in the last place: {found:?}");
     }
@@ -275,35 +297,33 @@ mod tests {
 
     #[test]
     fn ends_are_right() {
-        let of = |unary: Unary, x: f32| {
+        let of = |function: Function, x: f32| {
             let mut values = [x; 9];
-            apply(unary, &mut values);
+            function.apply(&mut values);
             assert!(values.iter().all(|value| value.to_bits() == values[0].to_bits()));
             values[0]
         };
         let (up, down) = (f32::INFINITY, f32::NEG_INFINITY);
         assert_eq!(
-            [of(Unary::Exp, up), of(Unary::Exp, 88.8), of(Unary::Exp, down), of(Unary::Exp, 0.0)],
+            [of(Function::Exp, up), of(Function::Exp, 88.8), of(Function::Exp, down), of(Function::Exp, 0.0)],
             [up, up, 0.0, 1.0]
         );
-        assert_eq!(of(Unary::Exp, -100.0), (-100.0_f64).exp() as f32);
+        assert_eq!(of(Function::Exp, -100.0), (-100.0_f64).exp() as f32);
         assert_eq!(
-            [of(Unary::Tanh, up), of(Unary::Tanh, down), of(Unary::Erf, up), of(Unary::Erf, down)],
+            [of(Function::Tanh, up), of(Function::Tanh, down), of(Function::Erf, up), of(Function::Erf, down)],
             [1.0, -1.0, 1.0, -1.0]
         );
-        assert_eq!([of(Unary::Sigmoid, up), of(Unary::Sigmoid, down), of(Unary::Sigmoid, 0.0)], [1.0, 0.0, 0.5]);
-        assert!(of(Unary::Tanh, -0.0).is_sign_negative());
-        for unary in [
-            Unary::Exp,
-            Unary::Tanh,
-            Unary::Sigmoid,
-            Unary::Erf,
-            Unary::Gelu { tanh: true },
-            Unary::Gelu { tanh: false },
-        ] {
-            assert!(is_known(unary) && of(unary, f32::NAN).is_nan());
+        assert_eq!(
+            [of(Function::Sigmoid, up), of(Function::Sigmoid, down), of(Function::Sigmoid, 0.0)],
+            [1.0, 0.0, 0.5]
+        );
+        assert!(of(Function::Tanh, -0.0).is_sign_negative());
+        for function in
+            [Function::Exp, Function::Tanh, Function::Sigmoid, Function::Erf, Function::GeluByTanh, Function::Gelu]
+        {
+            assert!(of(function, f32::NAN).is_nan());
         }
-        assert_eq!(of(Unary::Gelu { tanh: true }, up), up);
-        assert!(of(Unary::Gelu { tanh: false }, -30.0).abs() < 1e-6);
+        assert_eq!(of(Function::GeluByTanh, up), up);
+        assert!(of(Function::Gelu, -30.0).abs() < 1e-6);
     }
 }

@@ -32,6 +32,4 @@ pub use rehearsal::Rehearsal;
 pub use report::{FuseReport, FuseSamples, FuseSeconds, FuseSettings, FusedGroup, FusedModel, Sweeps};
 pub(crate) use rotation::Turned;
 pub use sources::names_file;
-#[cfg(feature = "training")]
-pub(crate) use sources::told_without;
 pub use ways::TriedWay;

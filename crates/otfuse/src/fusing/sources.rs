@@ -11,7 +11,7 @@ use super::plan::{Plan, is_large, weights_of_largest};
 use super::prepared::Source;
 use super::{Fuse, FusePlan, Fused};
 #[cfg(feature = "training")]
-use crate::making::{Contest, made, refused};
+use crate::making::{Contest, made, refused, told_without};
 use crate::noise::drawn;
 use crate::{Context, Dataset, Error, FuseOptions, ModeName, Model, RepairName, Result};
 #[cfg(feature = "training")]
@@ -191,14 +191,6 @@ impl Fuse {
         };
         plan.contest = Some(Contest { made, without, remarks });
         Ok(plan)
-    }
-}
-
-/// Says that a fusion does without the samples that nobody asked for, where it is a limit that they are beyond.
-#[cfg(feature = "training")]
-pub(crate) fn told_without(error: &Error, context: &Context) {
-    if error.kind == ErrorKind::Budget {
-        context.warn(&format!("fused by weights alone, without samples that the networks make: {error}"));
     }
 }
 

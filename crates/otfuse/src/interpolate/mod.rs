@@ -205,7 +205,7 @@ fn samples(
     labelled(&test, "interpolating")?;
     let mut splits = vec![Split::new(fitted(Cow::Owned(test), models, context)?.into_owned())];
     let training = || fitted(Cow::Owned(data.train()?), models, context);
-    let Some(count) = options.train else { return Ok((splits, Prepared::of(plan, training, false)?)) };
+    let Some(count) = options.train else { return Ok((splits, Prepared::of(plan, training, false)?.finite()?)) };
     if count == 0 {
         return Err(
             Error::input("`train` 0: at least one sample is needed").hint("leave it out to measure test samples")
@@ -213,7 +213,7 @@ fn samples(
     }
     let train = training()?;
     splits.push(Split::new(train.spread(count)));
-    Ok((splits, Prepared::of(plan, || Ok(train), false)?))
+    Ok((splits, Prepared::of(plan, || Ok(train), false)?.finite()?))
 }
 
 /// The weights of all models at each point.

@@ -4,9 +4,9 @@ use otfuse_graph::Graph;
 use otfuse_runtime::Probabilities;
 use serde::Serialize;
 
-use super::Made;
+use super::{Made, told_without};
 use crate::context::Remarks;
-use crate::fusing::{FusePlan, Fused, told_without};
+use crate::fusing::{FusePlan, Fused};
 use crate::measure::Meter;
 use crate::{Context, Error, ErrorKind, Result, Samples};
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use otfuse_runtime::inverse::{Chains, DescentSettings, write};
 pub(crate) use self::choice::Contest;
 pub use self::choice::{Candidate, MadeReport};
 use self::form::Form;
-use crate::{Context, EffortName, Error, InputShapes, Model, Result, Samples};
+use crate::{Context, EffortName, Error, ErrorKind, InputShapes, Model, Result, Samples};
 
 /// Multiplications that making may take by default, and with the effort thorough.
 const WORK: (f64, f64) = (2.4e12, 2e13);
@@ -106,6 +106,13 @@ pub fn make_samples(models: &[Model], options: &MakeOptions, context: &Context) 
 pub(crate) fn refused(reason: &str) -> Error {
     Error::input(format!("no samples can be made: {reason}"))
         .hint("`data` names a data set, of which no labels are needed; `samples_from` none does without")
+}
+
+/// Says that a fusion does without the samples that nobody asked for, where it is a limit that they are beyond.
+pub(crate) fn told_without(error: &Error, context: &Context) {
+    if error.kind == ErrorKind::Budget {
+        context.warn(&format!("fused by weights alone, without samples that the networks make: {error}"));
+    }
 }
 
 /// Samples, some of which are held out where that `is_judged`; or why there are none.

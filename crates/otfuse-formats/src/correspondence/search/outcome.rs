@@ -144,48 +144,33 @@ impl Search<'_> {
             return Verdict::Nothing;
         }
         let is_parameter = ["weight", "bias"].iter().any(|leaf| open.name.ends_with(&format!(".{leaf}")));
-        let is_other_part = strangers.iter().any(|stranger| self.is_part_of_another(tensor, stranger))
-            && !strangers.iter().any(|stranger| self.is_part(tensor, stranger));
+        let parts: Vec<bool> = strangers.iter().filter_map(|stranger| self.is_part(tensor, stranger)).collect();
+        let is_other_part = !parts.is_empty() && !parts.contains(&true);
         if is_parameter || is_meant || is_other_part || self.has_lost_parameter(open) || self.is_of_layer(open) {
             return Verdict::Missing;
         }
         Verdict::Constant
     }
 
-    /// Whether a tensor has the form of some rows of a table in the checkpoint: exporters compute what reads a part of a table of
-    /// positions beforehand.
-    fn is_part_of_another(&self, tensor: &Tensor, table: &Candidate) -> bool {
-        let is_float = || self.dict.get(&table.name).is_some_and(|own| own.data_type().is_float());
-        part_of(tensor.shape(), &table.shape).is_some() && is_float()
-    }
-
-    /// Whether a tensor is some rows of a table in the checkpoint.
-    fn is_part(&self, tensor: &Tensor, table: &Candidate) -> bool {
-        let (Some((before, rows, after)), Some(own)) =
-            (part_of(tensor.shape(), &table.shape), self.dict.get(&table.name))
-        else {
-            return false;
+    /// Whether a tensor of the form of some rows of a table in the checkpoint is such rows: exporters compute what reads a part of a
+    /// table of positions beforehand. Nothing where the form is another.
+    fn is_part(&self, part: &Tensor, table: &Candidate) -> Option<bool> {
+        let (before, count, after) = part_of(part.shape(), &table.shape)?;
+        let (part, own) =
+            (part.to_f32()?, self.dict.get(&table.name).filter(|own| own.data_type().is_float())?.to_f32()?);
+        let length = part.len() / (before * after).max(1);
+        let rows = |outer: usize, from: usize| &own[(outer * count + from) * after..][..length * after];
+        let is_at = |from: usize| {
+            part.chunks_exact((length * after).max(1)).enumerate().all(|(outer, part)| part == rows(outer, from))
         };
-        let (Some(part), Some(own)) = (tensor.to_f32(), own.to_f32()) else { return false };
-        let (length, count) = (part.len() / (before * after).max(1), rows);
-        let row = |values: &[f32], length: usize, outer: usize, at: usize| {
-            let start = (outer * length + at) * after;
-            values[start..start + after].to_vec()
-        };
-        (0..=count - length).any(|from| {
-            (0..before)
-                .all(|outer| (0..length).all(|at| row(&part, length, outer, at) == row(&own, count, outer, from + at)))
-        })
+        Some((0..=count - length).any(is_at))
     }
 
     fn mismatch(&self, binding: &Binding, wanted: &Tensor) -> TensorProblem {
         let key = binding.keys().first().copied().unwrap_or_default().to_owned();
-        let found = self.dict.get(&key);
-        let describe = |tensor: &Tensor| format!("{} of shape {:?}", tensor.data_type(), tensor.shape());
-        TensorProblem::Mismatch {
-            tensor: key,
-            expected: describe(wanted),
-            found: found.map_or_else(|| "none".into(), describe),
+        match self.dict.get(&key) {
+            Some(own) => TensorProblem::Mismatch { tensor: key, expected: wanted.into(), found: own.into() },
+            None => TensorProblem::Missing { tensor: key, expected: wanted.shape().into() },
         }
     }
 
