@@ -100,3 +100,19 @@ fn settings_are_checked() {
     assert!(refused(SinkhornSettings { max_iterations: 0, ..SinkhornSettings::default() }));
     assert!(!refused(SinkhornSettings::default()));
 }
+
+#[test]
+fn costs_near_the_end_of_the_range_have_a_plan() {
+    let mut data = [0.0; 18];
+    for (at, cost) in [(1, 3.000_000_000_000_000_3), (3, 2.0), (9, 1.0), (10, 2.0), (16, 2.0)] {
+        data[at] = cost * 1e297;
+    }
+    let a = Marginals::from_weights(&[0.124_220_156_982_049_98, 0.143_315_141_309_003_58, 0.732_464_701_708_946_4])
+        .unwrap();
+    let b = Marginals::from_weights(&[0.0, 3.0, 0.0, 3.0, 1.0, 0.0]).unwrap();
+    let problem = Problem::new(CostMatrix::new(3, 6, data.to_vec()).unwrap(), a, b).unwrap();
+    let settings = SinkhornSettings { max_iterations: 3000, tolerance: 1e-6, ..solver(Epsilon::RelativeToMax(1e-3)) };
+    let solution = Solver::Sinkhorn(settings).solve(&problem).unwrap();
+    let exact = Solver::Exact.solve(&problem).unwrap();
+    assert!(solution.cost - exact.cost <= 1e-2 * problem.cost().max_abs());
+}

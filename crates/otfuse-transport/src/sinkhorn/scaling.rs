@@ -85,8 +85,10 @@ impl<'a, T: CostValue> Scaling<'a, T> {
             let sums = self.match_rows();
             let (image, error) = self.image(&sums);
             let usable = error.is_finite() && image.iter().all(|g| g.is_finite());
-            if (usable && error <= tolerance) || iterations >= limit || stop.is_given() {
-                return Stage { iterations, error };
+            // A step that came to nothing is taken back even when it was the last one.
+            let is_over = if usable { iterations >= limit } else { iterations > limit };
+            if (usable && error <= tolerance) || is_over || stop.is_given() {
+                return Stage { iterations: iterations.min(limit), error };
             }
             iterations += 1;
             match fallback.take() {
