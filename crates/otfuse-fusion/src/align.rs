@@ -99,6 +99,6 @@ impl Task<'_> {
             found.into_iter().for_each(|(group, alignment)| alignments[group.index()] = Some(alignment));
             sweep
         };
-        Nested::new(networks, sweep.changing(), alignments).run(seed, observer)
+        Nested::new(networks, sweep, alignments).run(seed, observer)
     }
 }

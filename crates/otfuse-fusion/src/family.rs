@@ -12,6 +12,7 @@
 //! positions enter.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use otfuse_graph::{AxisLayout, GroupId, ValueId};
 
@@ -41,8 +42,9 @@ struct Part {
     data: Vec<f32>,
     lengths: Vec<usize>,
     has: Vec<bool>,
-    /// All features, or projections of them: outer x inner.. x columns.
-    columns: Vec<f32>,
+    seed: u64,
+    /// All features, or projections of them: outer x inner.. x columns. Found when products ask for them.
+    columns: OnceLock<Vec<f32>>,
 }
 
 impl Family {
@@ -125,8 +127,7 @@ impl Family {
         let mut lengths: Vec<usize> = front.iter().map(|axis| axis.map_or(1, |axis| leaf.lengths[axis])).collect();
         let features = rest.iter().map(|&axis| leaf.lengths[axis]).product();
         lengths.push(features);
-        let columns = projected(&data, features, seed);
-        Part { data, lengths, has: front[1..].iter().map(Option::is_some).collect(), columns }
+        Part { data, lengths, has: front[1..].iter().map(Option::is_some).collect(), seed, columns: OnceLock::new() }
     }
 }
 
@@ -174,7 +175,7 @@ impl FamilyWeights {
                 let meets = unknown.iter().zip(&partner.has).any(|(a, b)| *a && *b);
                 // A product of two parts that both have the group is the same from either side.
                 if meets && !(partner.has[at] && other < position) {
-                    tables.push(products(&part.at(outer), &partner.at(outer), Some(at)));
+                    tables.push(products(&part.projected_at(outer), &partner.projected_at(outer), Some(at)));
                 }
             }
         }
@@ -183,15 +184,25 @@ impl FamilyWeights {
 }
 
 impl Part {
-    /// The part for one outer neuron.
-    fn at(&self, outer: usize) -> Self {
-        let cut = |data: &[f32]| {
-            let row = data.len() / self.lengths[0].max(1);
-            data[outer * row..(outer + 1) * row].to_vec()
-        };
+    fn columns(&self) -> &[f32] {
+        self.columns.get_or_init(|| {
+            let features = *self.lengths.last().unwrap_or(&1);
+            if features <= COLUMNS { self.data.clone() } else { projected(&self.data, features, self.seed) }
+        })
+    }
+
+    /// What there is of one outer neuron.
+    fn cut(&self, data: &[f32], outer: usize) -> Vec<f32> {
+        let row = data.len() / self.lengths[0].max(1);
+        data[outer * row..(outer + 1) * row].to_vec()
+    }
+
+    /// The columns for one outer neuron, which are all that products read.
+    fn projected_at(&self, outer: usize) -> Self {
         let mut lengths = self.lengths.clone();
         lengths[0] = 1;
-        Self { data: cut(&self.data), lengths, has: self.has.clone(), columns: cut(&self.columns) }
+        let columns = OnceLock::from(self.cut(self.columns(), outer));
+        Self { data: Vec::new(), lengths, has: self.has.clone(), seed: self.seed, columns }
     }
 
     /// One row for each inner neuron of a group, the other inner groups brought into the anchor's order.
@@ -203,7 +214,8 @@ impl Part {
         pair: &dyn Fn(GroupId) -> Option<GroupMap>,
         (source, target): (usize, usize),
     ) -> Vec<f32> {
-        let Self { mut data, mut lengths, has, .. } = self.at(outer);
+        let (mut data, mut lengths, has) = (self.cut(&self.data, outer), self.lengths.clone(), &self.has);
+        lengths[0] = 1;
         for (i, &group) in family.inside.iter().enumerate().filter(|(i, _)| *i != at && has[*i]) {
             let map = pair(group);
             if let Some(map) = map.as_ref().and_then(|map| map.pair(source, target)) {
@@ -226,7 +238,7 @@ fn products(left: &Part, right: &Part, row: Option<usize>) -> Vec<f32> {
     let keep = |part: &Part, i: usize| part.has[i] && (Some(i) == row || meet(i));
     let (a, b) = (summed(left, &|i| keep(left, i)), summed(right, &|i| keep(right, i)));
     let outer = left.lengths[0];
-    let columns = |part: &Part| part.columns.len() / part.lengths[..=inside].iter().product::<usize>().max(1);
+    let columns = |part: &Part| part.columns().len() / part.lengths[..=inside].iter().product::<usize>().max(1);
     let (p, q) = (columns(left), columns(right));
     let rows = row.map_or(1, |row| left.lengths[row + 1]);
     let met: usize = (0..inside).filter(|&i| meet(i)).map(|i| left.lengths[i + 1]).product();
@@ -265,7 +277,7 @@ fn products(left: &Part, right: &Part, row: Option<usize>) -> Vec<f32> {
 
 /// The columns of a part, summed over the inner axes that are not kept.
 fn summed(part: &Part, keep: &dyn Fn(usize) -> bool) -> Vec<f32> {
-    let mut data = part.columns.clone();
+    let mut data = part.columns().to_vec();
     let inside = part.has.len();
     let mut lengths = part.lengths[..=inside].to_vec();
     let columns = data.len() / lengths.iter().product::<usize>().max(1);
@@ -284,11 +296,8 @@ fn summed(part: &Part, keep: &dyn Fn(usize) -> bool) -> Vec<f32> {
     data
 }
 
-/// The features of all rows, or as many random projections (signs) of them as are kept.
+/// As many random projections (signs) of the features of all rows as are kept.
 fn projected(data: &[f32], features: usize, seed: u64) -> Vec<f32> {
-    if features <= COLUMNS {
-        return data.to_vec();
-    }
     let scale = 1.0 / (COLUMNS as f32).sqrt();
     let signs: Vec<f32> = (0..features * COLUMNS)
         .map(|index| if SplitMix::at(seed << 40 ^ index as u64) & 1 == 0 { scale } else { -scale })

@@ -71,8 +71,6 @@ pub(crate) struct Sweep<'a> {
     pub plans: Vec<Option<TransportPlan>>,
     /// The family seen last, and which of its neighbours were ready then.
     remembered: Mutex<Option<Remembered>>,
-    /// Whether a map stays as it is once it is found.
-    remembers: bool,
 }
 
 /// A family in a model and in the anchor.
@@ -91,12 +89,12 @@ impl<'a> Sweep<'a> {
         plans: Vec<Option<TransportPlan>>,
     ) -> Self {
         let remembered = Mutex::new(None);
-        Self { networks, model, settings, activations, maps, plans, remembered, remembers: true }
+        Self { networks, model, settings, activations, maps, plans, remembered }
     }
 
-    /// From now on maps may change that were found before.
-    pub fn changing(self) -> Self {
-        Self { remembers: false, ..self }
+    /// Forgets the family seen last: maps changed around it that were found before.
+    pub fn forget(&mut self) {
+        *self.remembered.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn ready(&self, group: GroupId) -> bool {
@@ -152,7 +150,6 @@ impl<'a> Sweep<'a> {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((found, families)) = &*remembered
             && *found == key
-            && self.remembers
         {
             return Ok(Arc::clone(families));
         }

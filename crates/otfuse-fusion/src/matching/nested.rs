@@ -162,6 +162,8 @@ impl<'s> Nested<'s> {
     /// Matches a group together with those inside, then those inside alone.
     fn rematch_family(&mut self, outer: GroupId) -> Result<bool, FusionError> {
         let inside: Vec<GroupId> = self.networks.groups().inside(outer).collect();
+        // The maps of the family itself are no part of what it is described by.
+        self.sweep.forget();
         let whole = self.attempt(outer, |this| {
             this.sweep.maps[outer.index()] = None;
             inside.iter().for_each(|inner| this.sweep.maps[inner.index()] = None);

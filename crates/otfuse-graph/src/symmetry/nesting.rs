@@ -1,9 +1,10 @@
 //! Neurons inside of neurons: which groups may be ordered anew for each neuron of another group.
 //!
-//! The channels of an attention head belong to that head alone: each head may have its own order of them. An axis then
-//! is a product of heads and channels, and the order of the second factor may depend on the index of the first. That is
-//! so if no operator ever lets two heads meet while it keeps their channels apart: every value that carries the
-//! channels carries the heads as well, once, and no sum over heads leaves channels behind.
+//! The channels of an attention head belong to that head alone: each head may have its own order of them. So do those of
+//! a group of a grouped convolution, of a group that is normalised by itself, and the hidden units of one expert of many
+//! in one tensor. An axis then is a product of heads and channels, and the order of the second factor may depend on the
+//! index of the first. That is so if no operator ever lets two heads meet while it keeps their channels apart: every value
+//! that carries the channels carries the heads as well, once, and no sum over heads leaves channels behind.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -11,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::rules::axis_index;
 use crate::symmetry::analysis::Analysis;
 use crate::symmetry::layout::{BlockId, Layout};
-use crate::{Node, Operator, ValueId};
+use crate::{Attention, Einsum, Node, Operator, ValueId};
 
 /// For each block the blocks that its order may depend on.
 pub(super) type Candidates = HashMap<BlockId, BTreeSet<BlockId>>;
@@ -75,6 +76,25 @@ fn blocks(axes: &[Terms]) -> BTreeSet<BlockId> {
 
 fn members(axis: &Terms) -> BTreeSet<BlockId> {
     axis.iter().flatten().copied().collect()
+}
+
+/// The axes behind samples and channels.
+fn positions(axes: Option<&[Terms]>) -> Vec<i64> {
+    (2..axes.map_or(0, <[Terms]>::len)).map(|axis| axis as i64).collect()
+}
+
+/// The first factors of an axis, of which there are `count`; `None` where they are not factors of all of it.
+fn leading(analysis: &Analysis<'_>, axis: &Terms, count: usize) -> Option<BTreeSet<BlockId>> {
+    let [term] = axis.as_slice() else { return None };
+    let (mut found, mut product) = (BTreeSet::new(), 1_usize);
+    for &block in term {
+        if product == count {
+            break;
+        }
+        product = product.checked_mul(analysis.blocks.size(&Layout::Block(block)).as_known()?)?;
+        found.insert(block);
+    }
+    (product == count).then_some(found)
 }
 
 /// Which blocks stand exactly once beside each occurrence of a block in the axes of a value.
@@ -152,6 +172,9 @@ fn once(term: &[BlockId], block: BlockId) -> bool {
     term.iter().filter(|other| **other == block).count() == 1
 }
 
+/// The axes of a value, where they are known.
+type Axes<'a> = &'a dyn Fn(Option<ValueId>) -> Option<Vec<Terms>>;
+
 /// What an operator lets meet.
 struct Meeting<'a> {
     node: &'a Node,
@@ -159,7 +182,7 @@ struct Meeting<'a> {
 }
 
 impl Meeting<'_> {
-    fn apply(&mut self, analysis: &Analysis<'_>, axes: &dyn Fn(Option<ValueId>) -> Option<Vec<Terms>>) {
+    fn apply(&mut self, analysis: &Analysis<'_>, axes: Axes<'_>) {
         let node = self.node;
         let of_input = OnceCell::new();
         let input = || of_input.get_or_init(|| axes(node.input(0))).as_deref();
@@ -176,7 +199,35 @@ impl Meeting<'_> {
             | Operator::Slice
             | Operator::Gather { .. }
             | Operator::Expand
+            | Operator::Pad(_)
+            | Operator::Resize(_)
+            | Operator::BatchNormalization { .. }
             | Operator::Shape { .. } => {}
+            Operator::Pool(_) | Operator::GlobalPool(_) | Operator::InstanceNormalization { .. } => {
+                self.over(input(), &positions(input()));
+            }
+            Operator::GroupNormalization { groups, .. } => self.normalize_groups(analysis, axes, *groups),
+            Operator::Conv(_) => {
+                if let (Some(x), Some(weight)) = (input(), axes(node.input(1))) {
+                    self.convolve(x, &weight, weight.get(1).map(members).unwrap_or_default());
+                }
+            }
+            Operator::ConvTranspose(_) => {
+                if let (Some(x), Some(weight), Some(y)) = (input(), axes(node.input(1)), axes(node.output(0))) {
+                    let of = |axes: &[Terms], axis: usize| axes.get(axis).map(members).unwrap_or_default();
+                    let whole: BTreeSet<BlockId> = of(&y, 1).difference(&of(&weight, 1)).copied().collect();
+                    let met = of(&weight, 0).difference(&whole).copied().collect();
+                    self.convolve(x, &weight, met);
+                }
+            }
+            Operator::Attention(attention) => self.attend(analysis, axes, attention),
+            Operator::Einsum(einsum) => {
+                let operands: Option<Vec<Vec<Terms>>> = node.inputs.iter().map(|&input| axes(input)).collect();
+                match operands {
+                    Some(operands) => self.multiply(einsum, &operands),
+                    None => self.nothing(axes),
+                }
+            }
             Operator::Softmax { axis } | Operator::LogSoftmax { axis } => self.over(input(), &[*axis]),
             Operator::ArgExtremum { axis, .. } => self.over(input(), &[*axis]),
             Operator::LayerNormalization { axis, .. } => {
@@ -203,12 +254,44 @@ impl Meeting<'_> {
                     self.contract((a, a_axis), (&b, b_axis), (0, 0));
                 }
             }
-            _ => {
-                let touched = node.inputs.iter().chain(&node.outputs).filter_map(|&value| axes(value));
-                for inner in touched.flat_map(|axes| blocks(&axes)).collect::<Vec<_>>() {
-                    self.found.insert(inner, BTreeSet::new());
-                }
+            _ => self.nothing(axes),
+        }
+    }
+
+    /// The channels of each group meet, those of different groups stay apart.
+    fn normalize_groups(&mut self, analysis: &Analysis<'_>, axes: Axes<'_>, groups: usize) {
+        let Some(x) = axes(self.node.input(0)) else { return };
+        let Some(channels) = x.get(1) else { return };
+        let Some(whole) = leading(analysis, channels, groups) else { return self.nothing(axes) };
+        self.apart(Some(&x), &members(channels).difference(&whole).copied().collect());
+        self.over(Some(&x), &positions(Some(&x)));
+    }
+
+    /// The channels of each head meet, those of different heads stay apart.
+    fn attend(&mut self, analysis: &Analysis<'_>, axes: Axes<'_>, attention: &Attention) {
+        let (of_queries, of_keys) = attention.heads.unzip();
+        for (at, heads) in [of_queries, of_keys, of_keys].into_iter().enumerate() {
+            let Some(own) = axes(self.node.input(at)) else { continue };
+            let width = match own.as_slice() {
+                [_, _, _, width] => Some(members(width)),
+                [_, _, both] => heads.and_then(|heads| {
+                    let whole = leading(analysis, both, heads)?;
+                    Some(members(both).difference(&whole).copied().collect())
+                }),
+                _ => None,
+            };
+            match width {
+                Some(width) => self.apart(Some(&own), &width),
+                None => self.nothing(axes),
             }
+        }
+    }
+
+    /// No order of what the node touches may depend on anything.
+    fn nothing(&mut self, axes: Axes<'_>) {
+        let touched = self.node.inputs.iter().chain(&self.node.outputs).filter_map(|&value| axes(value));
+        for inner in touched.flat_map(|axes| blocks(&axes)).collect::<Vec<_>>() {
+            self.found.insert(inner, BTreeSet::new());
         }
     }
 
@@ -224,8 +307,54 @@ impl Meeting<'_> {
         let Some(axes) = axes else { return };
         let over: Vec<usize> = over.iter().filter_map(|&axis| axis_index(axis, axes.len())).collect();
         let met: BTreeSet<BlockId> = over.iter().flat_map(|&axis| axes[axis].iter().flatten().copied()).collect();
-        for inner in blocks(axes).difference(&met).copied().collect::<Vec<_>>() {
-            self.part(inner, &met);
+        self.apart(Some(axes), &met);
+    }
+
+    /// Blocks that meet, while all others of the axes stay apart.
+    fn apart(&mut self, axes: Option<&[Terms]>, met: &BTreeSet<BlockId>) {
+        for inner in blocks(axes.unwrap_or_default()).difference(met).copied().collect::<Vec<_>>() {
+            self.part(inner, met);
+        }
+    }
+
+    /// The channels `met` of each group are summed over against those of a weight; groups stay apart, as positions do
+    /// outside of windows.
+    fn convolve(&mut self, x: &[Terms], weight: &[Terms], met: BTreeSet<BlockId>) {
+        self.over(Some(x), &positions(Some(x)));
+        self.apart(Some(x), &met);
+        self.apart(Some(weight), &met);
+        let channels = x.get(1).map(members).unwrap_or_default();
+        for inner in met {
+            let known = self.found.get(&inner).cloned().unwrap_or_default();
+            self.part(inner, &known.difference(&channels).copied().collect());
+        }
+    }
+
+    /// Axes of one letter are joined, and those that the output lacks are summed over: an order may depend on what has the
+    /// same letter wherever it goes.
+    fn multiply(&mut self, einsum: &Einsum, operands: &[Vec<Terms>]) {
+        let mut letters: HashMap<char, Vec<(usize, BTreeSet<BlockId>)>> = HashMap::new();
+        for (operand, (terms, axes)) in einsum.inputs.iter().zip(operands).enumerate() {
+            let summed = |(axis, letter): (usize, &char)| (!einsum.output.contains(letter)).then_some(axis as i64);
+            self.over(Some(axes), &terms.iter().enumerate().filter_map(summed).collect::<Vec<_>>());
+            for (letter, axis) in terms.iter().zip(axes) {
+                letters.entry(*letter).or_default().push((operand, members(axis)));
+            }
+        }
+        let carriers = |block: BlockId, operand: usize| -> BTreeSet<char> {
+            let axes = einsum.inputs[operand].iter().zip(&operands[operand]);
+            axes.filter(|(_, axis)| members(axis).contains(&block)).map(|(letter, _)| *letter).collect()
+        };
+        for places in letters.values() {
+            for inner in places.iter().flat_map(|(_, blocks)| blocks).copied().collect::<BTreeSet<_>>() {
+                let known = self.found.get(&inner).cloned().unwrap_or_default();
+                let differs = |outer: &BlockId| {
+                    let mut letters = places.iter().map(|&(operand, _)| carriers(*outer, operand));
+                    let first = letters.next().unwrap_or_default();
+                    first.len() != 1 || letters.any(|other| other != first)
+                };
+                self.part(inner, &known.into_iter().filter(differs).collect());
+            }
         }
     }
 

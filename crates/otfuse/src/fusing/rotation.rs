@@ -172,6 +172,8 @@ fn apart(models: &[Model], group: &Group) -> Result<Option<Vec<Model>>> {
 
 /// Whether a network has attention or normalisations over all neurons.
 fn has_streams(graph: &Graph, groups: &NeuronGroups) -> bool {
-    let is_norm = graph.nodes().any(|(_, node)| matches!(node.operator, Operator::LayerNormalization { .. }));
-    is_norm || groups.iter().any(|(_, group)| group.within.is_some())
+    let has = |is: fn(&Operator) -> bool| graph.nodes().any(|(_, node)| is(&node.operator));
+    let is_attention = |operator: &Operator| matches!(operator, Operator::Softmax { .. } | Operator::Attention(_));
+    has(|operator| matches!(operator, Operator::LayerNormalization { .. }))
+        || (has(is_attention) && groups.iter().any(|(_, group)| group.within.is_some()))
 }

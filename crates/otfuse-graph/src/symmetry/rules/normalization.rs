@@ -45,7 +45,7 @@ pub(super) fn local_response(analysis: &mut Analysis<'_>, node: &Node) -> Option
     Some(())
 }
 
-/// Groups are permuted as wholes, the channels of all groups alike; scale and bias follow the channels, or the groups.
+/// Groups are permuted as wholes, channels within each; scale and bias follow the channels, or the groups.
 pub(super) fn group_norm(analysis: &mut Analysis<'_>, node: &Node, groups: usize, per_group: bool) -> Option<()> {
     let axes = analysis.axes(node.input(0)?)?;
     let channels = axes.get(1)?;
