@@ -277,7 +277,7 @@ impl Model {
     }
 
     fn dict(&self, graph: &Graph, path: &Path) -> Result<StateDict, ModelError> {
-        let (dict, given) = match &self.source {
+        let (mut dict, given) = match &self.source {
             Source::Onnx(_) => return Ok(initializers(graph, path)?),
             Source::StateDict(source) => (source.with_weights(graph, path)?, &source.dict),
             Source::HuggingFace(source) => {
@@ -287,6 +287,9 @@ impl Model {
         if !self.admits_nonfinite {
             retype::check_finite(&dict, given, path)?;
         }
+        let mut left_out = dict.provenance().left_out.clone();
+        left_out.retain(|name, of| dict.get(name) == dict.get(of));
+        dict.provenance_mut().left_out = left_out;
         Ok(dict)
     }
 

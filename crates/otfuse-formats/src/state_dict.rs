@@ -32,6 +32,8 @@ pub struct Provenance {
     pub files: Vec<PathBuf>,
     /// The text metadata of a safetensors file.
     pub metadata: BTreeMap<String, String>,
+    /// Names of tensors that a safetensors file leaves out, since each is another one once more, whose name stands beside it.
+    pub left_out: BTreeMap<String, String>,
 }
 
 /// An entry of a checkpoint that is not part of the state dict.

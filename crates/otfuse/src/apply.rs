@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::fusion_error;
 use crate::files::shown;
-use crate::{Error, Model, Registry, Result};
+use crate::{Error, Model, Registry, Result, ties};
 
 /// The largest file of alignments that is read, in bytes.
 const MOST_BYTES: usize = 1 << 30;
@@ -54,7 +54,9 @@ pub struct ApplyReport {
 /// A file that is no alignment, or one of other networks.
 pub fn apply(alignment: &Path, model: &Model, options: &ApplyOptions) -> Result<Applied> {
     let mut found = read(alignment, options.index)?;
-    let like = options.to.as_ref().unwrap_or(model);
+    let given = [model.clone(), options.to.as_ref().unwrap_or(model).clone()];
+    let (given, _) = ties::matched(&given)?;
+    let (model, like) = (&given[0], &given[1]);
     let turned = crate::latent::applied(model.finite()?, &found.inputs).map_err(|problem| {
         Error::input(problem).of(alignment).hint("it was made for another network: align this one anew")
     })?;

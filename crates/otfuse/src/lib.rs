@@ -90,6 +90,7 @@ mod search;
 mod suggestion;
 mod sweep;
 mod text;
+mod ties;
 #[cfg(feature = "training")]
 mod train;
 #[cfg(feature = "experiment")]

@@ -172,6 +172,14 @@ impl Model {
         Ok(Some(model))
     }
 
+    /// The same network, in which just the tensors of these sets of names are one weight.
+    pub(crate) fn tied_as(&self, sets: &[Vec<String>]) -> Result<Self> {
+        let file = self.file()?.tied_as(sets)?;
+        let model = Self::with(&self.0.path, self.0.key.clone(), self.0.held.clone(), Ok(file));
+        let _ = model.0.sha256.set(self.sha256().map(str::to_owned));
+        Ok(model)
+    }
+
     /// The same network, whose token `i` is token `rows[i]` of this one.
     pub(crate) fn reworded(&self, rows: &[Option<usize>]) -> Result<Self> {
         let file = self.file()?.reworded(rows)?;

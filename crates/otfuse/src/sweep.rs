@@ -10,7 +10,7 @@ use crate::fitting::{fitted, labelled, suspect};
 use crate::fusing::plan::{Plan, Purpose};
 use crate::fusing::{Coverage, Group, Parent, Prepared, Turned};
 use crate::measure::{Measure, Meter, barrier, steps_of};
-use crate::{Context, Dataset, Error, FuseOptions, Model, Result, SplitName};
+use crate::{Context, Dataset, Error, FuseOptions, Model, Result, SplitName, ties};
 
 /// Averages of two networks with several weights, aligned once.
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +78,7 @@ fn swept(
     limit: Option<usize>,
     context: &Context,
 ) -> Result<Sweep> {
+    let models = &*ties::alike(models, context)?;
     let weights = steps_of("sweep", weights)?;
     let plan = Plan::resolve(options, models, Purpose::Measure { has_data: true })?;
     let halfway = plan.differences(&Plan::resolve(options, models, Purpose::Fuse { has_data: true })?, 2);

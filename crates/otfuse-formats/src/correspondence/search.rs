@@ -436,7 +436,8 @@ impl<'a> Search<'a> {
     /// Of tied weights, which are equal, the exporter keeps one.
     fn twins(&mut self) {
         let used = self.used();
-        let strangers = self.dict.iter().filter(|(key, tensor)| tensor.shape().len() > 1 && !used.contains(*key));
+        let can_tell = |tensor: &Tensor| tensor.shape().len() > 1 || (tensor.len() > 1 && !tensor.is_uniform());
+        let strangers = self.dict.iter().filter(|(key, tensor)| can_tell(tensor) && !used.contains(*key));
         let twins: Vec<Binding> = strangers
             .filter_map(|(key, tensor)| {
                 let twin = |binding: &&Binding| binding.whole().and_then(|twin| self.dict.get(twin)) == Some(tensor);

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use otfuse_graph::{Graph, GraphEditor, GraphError, NodeId, Operator, Tensor, ValueId};
 
+use super::{Model, ModelError, Source, StateDictSource, invalid};
 use crate::StateDict;
 use crate::correspondence::{Binding, permuted};
 
@@ -21,6 +23,8 @@ pub(crate) struct Tie {
     transposed: bool,
     /// The nodes that read it, by the name of their first output, and at which place.
     readers: Vec<(String, usize)>,
+    /// How it was bound, and the place of that among the bindings.
+    bound: (usize, Binding),
 }
 
 /// The graph with one initializer for all tensors of the state dict that share one storage, the bindings that fit it, and
@@ -41,7 +45,7 @@ pub(super) fn tie(
             if base.initializer != other.initializer && can_be_tied(&graph, &base, other) {
                 let transposed = base.permutation != other.permutation;
                 let (name, of) = (other.initializer.clone(), base.initializer.clone());
-                ties.push(Tie { name, of, transposed, readers: Vec::new() });
+                ties.push(Tie { name, of, transposed, readers: Vec::new(), bound: (place, other.clone()) });
                 (other.initializer, other.permutation) = (base.initializer, base.permutation);
             }
         }
@@ -107,4 +111,57 @@ pub(super) fn untied(graph: &Graph, ties: &[Tie]) -> Result<Graph, GraphError> {
         }
     }
     editor.finish()
+}
+
+impl Model {
+    /// The names of tensors of a state dict that share one storage, in sets of two and more; none of other files.
+    pub fn tied_names(&self) -> Vec<Vec<String>> {
+        let Source::StateDict(source) = &self.source else { return Vec::new() };
+        source.dict.tied().into_iter().map(|names| names.into_iter().map(str::to_owned).collect()).collect()
+    }
+
+    /// Whether a state dict's tensors of these names hold the same elements.
+    pub fn holds_equal(&self, names: &[String]) -> bool {
+        let Source::StateDict(source) = &self.source else { return false };
+        let mut tensors = names.iter().map(|name| source.dict.get(name));
+        let first = tensors.next().flatten();
+        first.is_some() && tensors.all(|tensor| tensor == first)
+    }
+
+    /// The same network, in which just the tensors of these sets of names, which are equal, share one storage and so are one
+    /// weight. Nothing changes in other files than state dicts.
+    ///
+    /// # Errors
+    /// [`ModelError::Graph`] if the graph does not stay sound.
+    pub fn tied_as(&self, sets: &[Vec<String>]) -> Result<Self, ModelError> {
+        let Source::StateDict(source) = &self.source else { return Ok(self.clone()) };
+        let mut dict = source.dict.clone();
+        for again in source.dict.tied().iter().flat_map(|names| &names[1..]) {
+            let Some(tensor) = source.dict.get(again) else { continue };
+            let bytes = Bytes::copy_from_slice(tensor.bytes());
+            if let Ok(own) = Tensor::new(tensor.data_type(), tensor.shape().to_vec(), bytes) {
+                dict.replace(again, own);
+            }
+        }
+        let is_tied =
+            |name: &String, of: &mut String| sets.iter().any(|names| names.contains(name) && names.contains(of));
+        dict.provenance_mut().left_out.retain(is_tied);
+        for names in sets {
+            let Some(first) = names.first().and_then(|name| dict.get(name)).cloned() else { continue };
+            for name in &names[1..] {
+                if dict.get(name) == Some(&first) {
+                    dict.replace(name, first.clone());
+                }
+            }
+        }
+        let failure = |error| invalid(&self.path, error);
+        let graph = untied(&self.graph, &self.ties).map_err(failure)?;
+        let mut bindings = source.bindings.clone();
+        for Tie { bound: (place, binding), .. } in &self.ties {
+            bindings[*place].clone_from(binding);
+        }
+        let (graph, bindings, ties) = tie(graph, bindings, &dict).map_err(failure)?;
+        let source = StateDictSource { dict, bindings, ..(**source).clone() };
+        Ok(Self { graph, ties, source: Source::StateDict(Box::new(source)), ..self.clone() })
+    }
 }

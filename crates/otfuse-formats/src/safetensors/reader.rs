@@ -1,5 +1,6 @@
 //! Reads one safetensors file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -14,7 +15,8 @@ use crate::error::Blame;
 use crate::file::open_mapped;
 use crate::state_dict::StateDict;
 
-/// Reads a safetensors file. Tensors are slices of the memory-mapped file, in the order of its header.
+/// Reads a safetensors file. Tensors are slices of the memory-mapped file, in the order of its header; behind them are those
+/// that share the storage of one of them, which `safetensors.torch.save_model` leaves out and lists in the metadata.
 ///
 /// # Errors
 /// Any [`FormatError`].
@@ -49,7 +51,15 @@ pub fn read_safetensors_bytes(path: &Path, bytes: &Bytes) -> Result<StateDict, F
         dict.insert(name, tensor).map_err(|error| blame.duplicate(error.name))?;
     }
     if let Some(metadata) = metadata.metadata() {
-        dict.provenance_mut().metadata = metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut metadata: BTreeMap<String, String> =
+            metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let is_left_out = |name: &String, of: &mut String| !dict.contains(name) && dict.contains(of);
+        let left_out: BTreeMap<String, String> = metadata.extract_if(.., is_left_out).collect();
+        for (name, of) in &left_out {
+            let Some(tensor) = dict.get(of).cloned() else { continue };
+            dict.insert(name.clone(), tensor).map_err(|error| blame.duplicate(error.name))?;
+        }
+        (dict.provenance_mut().metadata, dict.provenance_mut().left_out) = (metadata, left_out);
     }
     Ok(dict)
 }

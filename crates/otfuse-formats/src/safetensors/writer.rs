@@ -45,7 +45,10 @@ pub(crate) fn write_safetensors_of(outputs: &Outputs, path: &Path, contents: &dy
         let entry = format!("tensor {METADATA_KEY:?}");
         return Err(blame.unsupported(entry, "another name", "this reserved name"));
     }
-    let mut layout: Vec<(&str, &Tensor)> = dict.iter().collect();
+    // What was left out is so again.
+    let left_out = &dict.provenance().left_out;
+    let is_twin = |name: &str| left_out.get(name).is_some_and(|of| dict.contains(of));
+    let mut layout: Vec<(&str, &Tensor)> = dict.iter().filter(|(name, _)| !is_twin(name)).collect();
     layout.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.data_type().size()));
     let mut offset = 0;
     let mut offsets = BTreeMap::new();
@@ -71,12 +74,14 @@ fn header(dict: &StateDict, offsets: &BTreeMap<&str, (usize, usize)>) -> serde_j
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut out);
     let mut map = serializer.serialize_map(None)?;
-    let metadata = &dict.provenance().metadata;
+    let mut metadata = dict.provenance().metadata.clone();
+    let left_out = dict.provenance().left_out.iter().filter(|(name, _)| !offsets.contains_key(name.as_str()));
+    metadata.extend(left_out.map(|(name, of)| (name.clone(), of.clone())));
     if !metadata.is_empty() {
-        map.serialize_entry(METADATA_KEY, metadata)?;
+        map.serialize_entry(METADATA_KEY, &metadata)?;
     }
     for (name, tensor) in dict.iter() {
-        let data_offsets = offsets[name];
+        let Some(&data_offsets) = offsets.get(name) else { continue };
         let info = TensorInfo { dtype: dtype(tensor.data_type()), shape: tensor.shape().to_vec(), data_offsets };
         map.serialize_entry(name, &info)?;
     }

@@ -16,7 +16,7 @@ use crate::fitting::fitted;
 use crate::fusing::plan::{Plan, Purpose};
 use crate::fusing::{Coverage, Group, Prepared};
 use crate::measure::{Clock, Measure};
-use crate::{AlignOptions, Context, Dataset, Error, FuseOptions, ModeName, Model, Result};
+use crate::{AlignOptions, Context, Dataset, Error, FuseOptions, ModeName, Model, Result, ties};
 
 #[cfg(feature = "pages")]
 pub(crate) use groups::BARS;
@@ -119,6 +119,7 @@ pub fn compare(
 }
 
 fn compared(models: &[Model], options: &CompareOptions, data: Option<&Dataset>, context: &Context) -> Result<Likeness> {
+    let models = &*ties::alike(models, context)?;
     let fuse = options.aligning.fusing(data.is_some());
     let plan = Plan::resolve(&fuse, models, Purpose::Fuse { has_data: data.is_some() })?;
     let layer_samples = options.layer_samples.unwrap_or(256);

@@ -13,7 +13,7 @@ use super::{FusePlan, Fused};
 use crate::depth::{self, Depths};
 use crate::fitting::{bounded, fitted};
 use crate::latent::Latents;
-use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples};
+use crate::{Context, Dataset, Error, FuseOptions, MethodName, Model, PresetName, RepairName, Result, Samples, ties};
 
 /// Networks to be fused, and how. What is not said has the product's default, so that this does what `otfuse fuse` does,
 /// to the byte: with samples neurons are matched by their activations and layers fitted by least squares, without by their
@@ -144,7 +144,7 @@ impl Fuse {
     }
 
     pub(super) fn planned(&self, context: &Context) -> Result<FusePlan> {
-        let (mut models, mut options) = (self.models.clone(), self.options.clone());
+        let (mut models, mut options) = (ties::alike(&self.models, context)?.into_owned(), self.options.clone());
         let first = Plan::resolve(&options, &models, self.purpose())?;
         let words = self.words(&mut models, first.anchor, context)?;
         // A base, and what is told of single models, are of the models as they were named.

@@ -9,7 +9,7 @@ use super::plan::{Plan, spare_memory};
 use super::prepared::{Prepared, Source};
 use super::{Fuse, FuseSettings, Group};
 use crate::depth::Depths;
-use crate::{Context, Error, Result, SplitName};
+use crate::{Context, Error, Result, SplitName, ties};
 
 /// What a fusion would do.
 #[derive(Clone, Debug, Serialize)]
@@ -36,7 +36,8 @@ impl Fuse {
     /// As those of [`run`](Fuse::run) that do not take the weights.
     pub fn rehearse(&self, context: &Context) -> Result<Rehearsal> {
         let placed = self.placed()?.with_noise(context)?;
-        let (mut models, mut options, source) = (self.models.clone(), placed.options, placed.source);
+        let mut models = ties::alike(&self.models, context)?.into_owned();
+        let (mut options, source) = (placed.options, placed.source);
         let first = Plan::resolve(&options, &models, self.purpose())?;
         self.words(&mut models, first.anchor, context)?;
         spare_memory(&mut options, &models, source.is_some(), context)?;

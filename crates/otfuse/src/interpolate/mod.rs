@@ -13,7 +13,9 @@ use crate::fitting::{fitted, labelled};
 use crate::fusing::plan::{Plan, Purpose};
 use crate::fusing::{Coverage, Group, Prepared, Turned};
 use crate::measure::{Clock, Measure, steps_of};
-use crate::{AlignOptions, Context, Dataset, Error, FuseOptions, MergeName, Model, RepairName, Result, SplitName};
+use crate::{
+    AlignOptions, Context, Dataset, Error, FuseOptions, MergeName, Model, RepairName, Result, SplitName, ties,
+};
 
 pub use plane::{Corner, Plane};
 pub use walk::{Barriers, WalkPoint};
@@ -114,6 +116,7 @@ pub fn interpolate(models: &[Model], options: &InterpolateOptions, data: &Datase
 }
 
 fn walked(models: &[Model], options: &InterpolateOptions, data: &Dataset, context: &Context) -> Result<Walk> {
+    let models = &*ties::alike(models, context)?;
     if options.repair == Some(RepairName::Distill) {
         return Err(Error::input("`repair` distill takes minutes for each point; only `otfuse fuse` does so")
             .hint("`repair` least-squares repairs every point"));

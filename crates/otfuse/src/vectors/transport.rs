@@ -16,7 +16,7 @@ use crate::measure::{Clock, Meter};
 use crate::options::options;
 use crate::{
     Context, CostName, Dataset, Error, FuseOptions, InputShapes, MarginalName, MethodName, ModeName, Model, PointName,
-    Registry, RepairName, Result, SolverName, SymmetryName, TypeName,
+    Registry, RepairName, Result, SolverName, SymmetryName, TypeName, ties,
 };
 
 /// How the three networks stand in the group of all: before, after, and the one that the difference is added to.
@@ -180,7 +180,8 @@ impl<'a> Transporter<'a> {
             return Err(Error::input(format!("`repair` {repair}: expected auto, none or least-squares"))
                 .hint("least-squares, the default with `data`, follows the change of the tuned network"));
         }
-        let [base, tuned, target] = models;
+        let models = ties::alike(&models, context)?;
+        let [base, tuned, target] = [0, 1, 2].map(|at| models[at].clone());
         let pair = [base.clone(), target.clone()];
         let plan = Plan::resolve(&options.fusing(), &pair, Purpose::Fuse { has_data: data.is_some() })?;
         let repair = if plan.repair == RepairName::LeastSquares { plan.repair } else { RepairName::None };

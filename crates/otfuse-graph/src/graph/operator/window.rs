@@ -29,6 +29,15 @@ impl Default for Window {
 }
 
 impl Window {
+    /// Whether a window of one element visits each element of a spatial axis, one of `rank`, once and in order.
+    pub(crate) fn visits_each(&self, axis: usize, rank: usize) -> bool {
+        let is_padded = match &self.padding {
+            Padding::Explicit(pads) => [axis, axis + rank].iter().any(|&at| pads.get(at).is_some_and(|&pad| pad > 0)),
+            Padding::SameUpper | Padding::SameLower => false,
+        };
+        !is_padded && self.strides.get(axis).is_none_or(|&stride| stride == 1)
+    }
+
     /// A window with one stride and one symmetric padding for each of `rank` spatial axes.
     pub fn uniform(rank: usize, stride: usize, pad: usize) -> Self {
         Self { strides: vec![stride; rank], dilations: vec![1; rank], padding: Padding::Explicit(vec![pad; 2 * rank]) }

@@ -3,7 +3,7 @@
 use super::elementwise::broadcast_axes;
 use crate::symmetry::analysis::Analysis;
 use crate::symmetry::layout::Layout;
-use crate::{DeformConv, Dim, Einsum, Gemm, Node, ValueId};
+use crate::{Conv, ConvTranspose, DeformConv, Dim, Einsum, Gemm, Node, ValueId, Window};
 
 /// `Y = A' B' + C`.
 pub(super) fn gemm(analysis: &mut Analysis<'_>, node: &Node, gemm: &Gemm) -> Option<()> {
@@ -73,15 +73,15 @@ pub(super) fn matmul(analysis: &mut Analysis<'_>, node: &Node) -> Option<()> {
 }
 
 /// `W[M, C / groups, kernel..]`: output channel (g, o) reads input channels (g, i), so that whole groups may be
-/// reordered, and channels inside all groups alike. With one channel a group (depthwise) in- and output are one.
-pub(super) fn conv(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
+/// reordered, and channels within each. With one channel a group (depthwise) in- and output are one.
+pub(super) fn conv(analysis: &mut Analysis<'_>, node: &Node, conv: &Conv) -> Option<()> {
     let weight = node.input(1)?;
     let (input, kernel) = (analysis.axes(node.input(0)?)?, analysis.axes(weight)?);
     let ([_, channels, ..], [rows, columns, ..]) = (input.as_slice(), kernel.as_slice()) else { return None };
-    let output_channels = grouped(analysis, groups, channels, columns, rows)?;
+    let output_channels = grouped(analysis, conv.groups, channels, columns, rows)?;
     analysis.consume(weight, 1);
     analysis.produce(weight, 0);
-    finish_conv(analysis, node, output_channels, &input, &kernel)
+    finish_conv(analysis, node, output_channels, (&input, &kernel, Some(&conv.window)))
 }
 
 /// As [`conv`]; offsets and mask are for positions, and so are the parts of the channels with offsets of their own.
@@ -103,32 +103,34 @@ pub(super) fn deform_conv(analysis: &mut Analysis<'_>, node: &Node, deform: &Def
         }
     }
     let plain = Node { inputs: vec![node.input(0), node.input(1), node.input(3)], ..node.clone() };
-    finish_conv(analysis, &plain, outputs, &input, &kernel)
+    finish_conv(analysis, &plain, outputs, (&input, &kernel, None))
 }
 
 /// `W[C, M / groups, kernel..]`.
-pub(super) fn conv_transpose(analysis: &mut Analysis<'_>, node: &Node, groups: usize) -> Option<()> {
+pub(super) fn conv_transpose(analysis: &mut Analysis<'_>, node: &Node, conv: &ConvTranspose) -> Option<()> {
     let weight = node.input(1)?;
     let (input, kernel) = (analysis.axes(node.input(0)?)?, analysis.axes(weight)?);
     let ([_, channels, ..], [rows, columns, ..]) = (input.as_slice(), kernel.as_slice()) else { return None };
     analysis.unify(channels, rows);
-    let output_channels = if groups == 1 {
+    let output_channels = if conv.groups == 1 {
         analysis.consume(weight, 0);
         columns.clone()
     } else {
-        let (group, _) = factor(analysis, channels, groups)?;
+        let (group, _) = factor(analysis, channels, conv.groups)?;
         Layout::product(vec![group, columns.clone()])
     };
     analysis.produce(weight, 1);
-    finish_conv(analysis, node, output_channels, &input, &kernel)
+    let is_plain = conv.output_shape.is_none() && conv.output_padding.iter().all(|&more| more == 0);
+    finish_conv(analysis, node, output_channels, (&input, &kernel, is_plain.then_some(&conv.window)))
 }
 
+/// The axes of input and kernel, and the window where it alone says what is read at which position: where it has one element
+/// and a stride of one, positions pass.
 fn finish_conv(
     analysis: &mut Analysis<'_>,
     node: &Node,
     channels: Layout,
-    input: &[Layout],
-    kernel: &[Layout],
+    (input, kernel, window): (&[Layout], &[Layout], Option<&Window>),
 ) -> Option<()> {
     let reason = crate::symmetry::PinReason::Position;
     for position in &kernel[2..] {
@@ -140,8 +142,13 @@ fn finish_conv(
     }
     let lengths = analysis.shape(node.output(0)?)?;
     let mut output = vec![input[0].clone(), channels];
-    for (layout, length) in input.iter().zip(lengths).skip(2) {
-        output.push(analysis.positions_from(layout, length, "slides a window over the axis"));
+    let rank = input.len().checked_sub(2)?;
+    for ((axis, layout), length) in input.iter().enumerate().zip(lengths).skip(2) {
+        let is_point = kernel.get(axis).is_some_and(|size| analysis.blocks.size(size).as_known() == Some(1));
+        output.push(match window {
+            Some(window) if is_point && window.visits_each(axis - 2, rank) => layout.clone(),
+            _ => analysis.positions_from(layout, length, "slides a window over the axis"),
+        });
     }
     analysis.set_axes(node.output(0), output);
     Some(())

@@ -87,12 +87,14 @@ fn rule(operator: &Operator) -> Rule<'_> {
             })
         }
         Operator::Conv(conv) => rule_of(
-            "input channels are groups x axis 1 of W, output channels are axis 0 of W and the bias; positions are pinned",
-            |a, n| linear::conv(a, n, conv.groups),
+            "input channels are groups x axis 1 of W, output channels are axis 0 of W and the bias; positions are pinned, \
+             but for windows of one element and stride 1",
+            |a, n| linear::conv(a, n, conv),
         ),
         Operator::ConvTranspose(conv) => rule_of(
-            "input channels are axis 0 of W, output channels are groups x axis 1 of W and the bias; positions are pinned",
-            |a, n| linear::conv_transpose(a, n, conv.groups),
+            "input channels are axis 0 of W, output channels are groups x axis 1 of W and the bias; positions are pinned, \
+             but for windows of one element and stride 1",
+            |a, n| linear::conv_transpose(a, n, conv),
         ),
         Operator::DeformConv(deform) => rule_of(
             "as Conv; positions, offsets and mask are pinned, and channels where parts of them have offsets of their own",
@@ -116,7 +118,7 @@ fn rule(operator: &Operator) -> Rule<'_> {
             })
         }
         Operator::GroupNormalization { groups, per_group, .. } => rule_of(
-            "channels are groups x inner: groups are permuted as wholes, the channels inside all groups alike; scale and \
+            "channels are groups x inner: groups are permuted as wholes, channels within each; scale and \
              bias follow",
             |a, n| normalization::group_norm(a, n, *groups, *per_group),
         ),

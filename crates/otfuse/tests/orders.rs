@@ -1,4 +1,5 @@
-//! Groups of channels that belong together: each has an order of its own, and a copy with other orders in each is found.
+//! Orders of neurons in places of their own: within each of several groups of channels, and along the positions of convolutions
+//! that see one position at a time. Copies with other orders are recovered.
 
 #[path = "support/networks.rs"]
 #[allow(dead_code)]
@@ -161,6 +162,50 @@ fn outputs(graph: &Graph) -> Vec<f32> {
     results.iter().flat_map(|(_, tensor)| tensor.to_f32().unwrap()).collect()
 }
 
+/// # Panics
+/// If a copy with its neurons in other orders is another network, or fuses with the network into another one.
+fn recovered(graph: &Graph) {
+    let groups = NeuronGroups::of(graph).unwrap();
+    for seed in 0..3 {
+        let orders = random_orders(&groups, &mut ChaCha8Rng::seed_from_u64(seed));
+        let copy = permute(graph, &groups, &orders).unwrap();
+        assert_close(&outputs(&copy), &outputs(graph), 1e-4);
+        let models = [model("copy", &copy), model("network", graph)];
+        let fused = Fuse::new(&models).run(&Context::new()).unwrap().graph().unwrap();
+        assert_close(&outputs(&fused), &outputs(graph), 1e-4);
+    }
+}
+
+/// A mixer, as many are written: tokens are the channels of convolutions, so that the channels of the stream are positions.
+fn tokens_mixed_by_convolutions(stride: usize) -> Graph {
+    let mut net = Net::new("mixer");
+    let x = net.b.input("x", &[Some(2), Some(3), Some(5)]);
+    let stem = net.weight(&[5, 6]);
+    let x = net.b.node(Operator::MatMul, &[x, stem]);
+    let window = Window::uniform(1, stride, 0);
+    let mix = |net: &mut Net, x: ValueId, shape: &[usize; 3]| {
+        let (weight, bias) = (net.weight(shape), net.weight(&shape[..1]));
+        net.b.conv(x, weight, Some(bias), Conv { groups: 1, window: window.clone() })
+    };
+    let mixed = mix(&mut net, x, &[7, 3, 1]);
+    let mixed = net.relu(mixed);
+    let x = mix(&mut net, mixed, &[3, 7, 1]);
+    let head = net.weight(&[if stride == 1 { 6 } else { 2 }, 3]);
+    let y = net.b.node(Operator::MatMul, &[x, head]);
+    net.finish(y)
+}
+
+fn sizes(graph: &Graph) -> Vec<usize> {
+    NeuronGroups::of(graph).unwrap().iter().map(|(_, group)| group.size).collect()
+}
+
+#[test]
+fn positions_that_no_window_joins_are_neurons() {
+    assert_eq!(sizes(&tokens_mixed_by_convolutions(1)), [6, 7]);
+    assert_eq!(sizes(&tokens_mixed_by_convolutions(2)), [7]);
+    recovered(&tokens_mixed_by_convolutions(1));
+}
+
 #[test]
 fn each_group_has_an_order_of_its_own_which_is_found() {
     let cases: [(Graph, &[usize]); 6] = [
@@ -174,16 +219,7 @@ fn each_group_has_an_order_of_its_own_which_is_found() {
     for (graph, expected) in cases {
         let name = graph.name().to_owned();
         assert_eq!(inner(&graph), expected, "{name}");
-        let groups = NeuronGroups::of(&graph).unwrap();
-        for seed in 0..3 {
-            let orders = random_orders(&groups, &mut ChaCha8Rng::seed_from_u64(seed));
-            let copy = permute(&graph, &groups, &orders).unwrap();
-            assert_close(&outputs(&copy), &outputs(&graph), 1e-4);
-            let models = [model("copy", &copy), model("network", &graph)];
-            let fused = Fuse::new(&models).run(&Context::new()).unwrap();
-            let fused = &fused.graph().unwrap();
-            assert_close(&outputs(fused), &outputs(&graph), 1e-4);
-        }
+        recovered(&graph);
     }
 }
 
