@@ -32,6 +32,7 @@ use crate::{FormatError, StateDict, catalogue, read_state_dict};
 
 pub use crate::format::Format;
 pub use architecture::{Architecture, Exported};
+pub(crate) use error::QUANTIZED;
 pub use error::{Form, ModelError, TensorProblem};
 pub use state_dict::StateDictSource;
 use state_dict::{Streamed, filled};

@@ -39,11 +39,14 @@ impl Configuration {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn parse(text: &str, folder: &Path) -> Result<Self> {
-        let invalid = |error: &dyn std::fmt::Display| {
-            Error::input(format!("not valid YAML: {error}")).hint("see docs/merging.md, or `otfuse fuse --help`")
-        };
-        let mut values: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| invalid(&error))?;
+        let mut values: Vec<Value> = serde_saphyr::from_multiple(text)
+            .map_err(|error| not_yaml(&error).hint("see docs/merging.md, or `otfuse fuse --help`"))?;
         values.retain(|value| !value.is_null());
+        if let Some(other) = values.iter().find(|value| !value.is_object()) {
+            let found = if other.is_array() { "a list" } else { "a single value" };
+            return Err(Error::input(format!("expected settings by name, found {found}"))
+                .hint("for example merge_method: linear, models: [{model: A}, {model: B}]; see docs/merging.md"));
+        }
         let is_aligned = |value: &Value| {
             let method = value.get("merge_method").and_then(Value::as_str);
             value.get("alignment").is_some()
@@ -81,6 +84,12 @@ impl Configuration {
             }
         }
     }
+}
+
+/// What is wrong with a text that is no YAML, without what the reader says to programmers.
+pub(crate) fn not_yaml(error: &dyn std::fmt::Display) -> Error {
+    let text = error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", "");
+    Error::input(format!("not valid YAML: {text}"))
 }
 
 fn numbered(error: Error, at: usize) -> Error {

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use otfuse_graph::{Graph, ValueId};
+use otfuse_graph::{Facts, Graph, ValueId};
 use otfuse_runtime::dataset::{Normalization, Targets};
 use otfuse_runtime::{Executable, evaluate};
 
 use crate::files::count;
+use crate::inputs::vocabulary;
 use crate::{Context, Error, Model, Result, Samples};
 
 /// Samples whose numbers are looked at.
@@ -29,6 +30,9 @@ pub(crate) fn fitted<'s>(samples: Cow<'s, Samples>, models: &[&Model], context: 
             (shortest, limit) => shortest.or(limit),
         };
     }
+    for model in models {
+        known(&samples, model)?;
+    }
     let samples = match shortest.and_then(|length| samples.windowed(length)) {
         Some(windows) => {
             let (long, length) = (samples.sample_shape()[0], windows.sample_shape()[0]);
@@ -49,6 +53,36 @@ pub(crate) fn fitted<'s>(samples: Cow<'s, Samples>, models: &[&Model], context: 
     samples.remarks().iter().for_each(|remark| context.note(remark));
     scaled(&samples, context);
     Ok(samples)
+}
+
+/// Refuses tokens that the network's table of them does not have.
+fn known(samples: &Samples, model: &Model) -> Result<()> {
+    let graph = model.graph()?;
+    let takes_integers = |&&input: &&ValueId| {
+        let declared = graph.value(input).declared.as_ref();
+        declared.is_some_and(|declared| !declared.data_type.is_float())
+    };
+    let inputs: Vec<ValueId> = graph.inputs().iter().filter(takes_integers).copied().collect();
+    let Some(facts) = (!inputs.is_empty()).then(|| Facts::of(graph)).and_then(std::result::Result::ok) else {
+        return Ok(());
+    };
+    for input in inputs {
+        let name = &graph.value(input).name;
+        let (Some(rows), Some((sample, most))) = (vocabulary(graph, &facts, input), samples.largest(name)) else {
+            continue;
+        };
+        if most >= 0 && most as u64 >= rows as u64 {
+            let message = format!(
+                "{}: sample {sample} has the number {most} for the input '{name}', of which {} has a table of {rows}, 0 to {}",
+                samples.name(),
+                model.shown(),
+                rows - 1
+            );
+            let hint = "tokens are numbered by the network's own tokenizer; those of another one mean other words";
+            return Err(Error::input(message).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 /// The most tokens that a network takes: the length that its input fixes, or the positions that its settings name.

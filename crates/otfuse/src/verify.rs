@@ -62,6 +62,12 @@ pub enum VerifyError {
         /// The most elements.
         allowed: usize,
     },
+    /// An input of which the network says neither how many axes it has nor how long they are.
+    #[error("the network does not say of what shape its input '{input}' is")]
+    Undeclared {
+        /// The input.
+        input: String,
+    },
     /// Outputs without an element, on inputs that have none.
     #[error("the outputs have no elements, so that nothing can be compared")]
     Empty,
@@ -100,6 +106,10 @@ impl From<VerifyError> for Error {
             ),
             error @ VerifyError::Inference(_) => {
                 Self::input(error).hint("the shapes in the network contradict each other: export it again")
+            }
+            VerifyError::Undeclared { ref input } => {
+                let hint = format!("`shape` says it, for images of 64 by 64 pixels `shape` {input}=1x3x64x64");
+                Self::input(&error).hint(hint)
             }
             error @ VerifyError::Empty => {
                 Self::input(error).hint("the network declares an axis of length 0: export it with a longer one")

@@ -1,6 +1,10 @@
 //! Why a state dict is not a network of a family.
 
 use super::Family;
+use crate::model::QUANTIZED;
+
+/// What is expected of the elements of weights.
+pub(super) const FLOATS: &str = "floating-point numbers";
 
 /// The tensors of a state dict do not form a network of the family asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +71,9 @@ pub enum Misfit {
 impl CatalogueError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
+        if matches!(&self.misfit, Misfit::Tensor { expected, .. } if expected == FLOATS) {
+            return QUANTIZED.into();
+        }
         let file = "give an ONNX file of the same network: --arch FILE.onnx";
         match self.others.as_slice() {
             [] => file.into(),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 use otfuse_graph::Tensor;
 
-use super::error::Misfit;
+use super::error::{FLOATS, Misfit};
 use crate::StateDict;
 
 /// What wrappers put before the names of the network that they wrap.
@@ -164,7 +164,7 @@ fn layer<'a>(path: String, tensors: &[(String, Named<'a>)]) -> Result<Layer<'a>,
         return Err(stranger.misfit("a weight, bias, running_mean or running_var"));
     }
     if let Some((_, odd)) = tensors.iter().find(|(_, named)| !named.tensor.data_type().is_float()) {
-        return Err(odd.misfit("floating-point numbers"));
+        return Err(odd.misfit(FLOATS));
     }
     let full = |leaf: &str| if path.is_empty() { leaf.to_owned() } else { format!("{path}.{leaf}") };
     let weight =

@@ -76,6 +76,10 @@ pub enum ModelError {
     },
 }
 
+/// What to do about integer weights.
+pub(crate) const QUANTIZED: &str = "these weights are quantised: fuse the networks as they were before, in float32, float16 or \
+                                    bfloat16, and quantise the result";
+
 /// A difference between a state dict and an ONNX file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TensorProblem {
@@ -131,21 +135,24 @@ impl fmt::Display for Form {
     }
 }
 
-/// What a tensor of the same name has otherwise.
-#[derive(PartialEq)]
-enum Difference {
-    Lengths,
-    Type,
-}
-
 impl TensorProblem {
-    fn differs(&self) -> Option<Difference> {
-        let Self::Mismatch { expected, found, .. } = self else { return None };
-        match (expected.shape == found.shape, found.data_type.is_none_or(|own| Some(own) == expected.data_type)) {
-            (false, true) => Some(Difference::Lengths),
-            (true, false) => Some(Difference::Type),
-            _ => None,
-        }
+    /// Whether integers stand where the network has numbers.
+    fn is_quantized(&self) -> bool {
+        let Self::Mismatch { expected, found, .. } = self else { return false };
+        let is_float = |form: &Form| form.data_type.is_none_or(DataType::is_float);
+        is_float(expected) && !is_float(found)
+    }
+
+    /// Whether both have as many axes, of other lengths.
+    fn is_of_other_widths(&self) -> bool {
+        let Self::Mismatch { expected, found, .. } = self else { return false };
+        expected.shape.len() == found.shape.len() && expected.shape != found.shape
+    }
+
+    /// Whether both have the same lengths, of other element types.
+    fn is_of_other_type(&self) -> bool {
+        let Self::Mismatch { expected, found, .. } = self else { return false };
+        expected.shape == found.shape
     }
 }
 
@@ -189,16 +196,16 @@ impl ModelError {
                 format!("did you mean '{family}'? there are {} and FILE.onnx", names())
             }
             Self::UnknownArchitecture { suggestion: None, .. } => format!("there are {} and FILE.onnx", names()),
-            Self::OtherNetwork { problems, .. }
-                if problems.iter().all(|problem| problem.differs() == Some(Difference::Lengths)) =>
-            {
-                "the ONNX file is of a network of other widths: export it from this one, and where networks are of unequal \
-                 widths give --arch once for each of them, in their order"
+            Self::OtherNetwork { problems, .. } if problems.iter().any(TensorProblem::is_quantized) => {
+                QUANTIZED.into()
+            }
+            Self::OtherNetwork { problems, .. } if problems.iter().any(TensorProblem::is_of_other_widths) => {
+                "the ONNX file is of a network of other widths: export it from this one (of a pruned network `otfuse prune` writes \
+                 it, with --output NAME.onnx), and where networks are of unequal widths give --arch once for each of them, in \
+                 their order"
                     .into()
             }
-            Self::OtherNetwork { problems, .. }
-                if problems.iter().all(|problem| problem.differs() == Some(Difference::Type)) =>
-            {
+            Self::OtherNetwork { problems, .. } if problems.iter().all(TensorProblem::is_of_other_type) => {
                 "save the weights in the type of the ONNX file, for float32 {k: v.float() for k, v in state_dict.items()}, or \
                  export it from the module in the type of the weights, as module.double()"
                     .into()

@@ -34,6 +34,7 @@ mod shape;
 mod shared;
 mod template;
 mod tensor;
+mod undeclared;
 mod writer;
 
 pub use crate::error::OnnxError;

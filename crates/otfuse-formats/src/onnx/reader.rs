@@ -20,7 +20,7 @@ use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, attribute_
 use super::sequences::{self, Sequence};
 use super::template::Template;
 use super::tensor::Constant;
-use super::{names, operators, shape, shared};
+use super::{names, operators, shape, shared, undeclared};
 use crate::error::OnnxError;
 
 /// An ONNX model: its network, and the file around it.
@@ -87,7 +87,7 @@ fn read_model(
         reader.node(index, node)?;
     }
     reader.check_unsupported()?;
-    Ok(separate_states(join_stacked(pass_parts(fold(reader.editor.finish()?)?)?)?)?)
+    Ok(separate_states(join_stacked(pass_parts(fold(undeclared::declare(reader.editor.finish()?)?)?)?)?)?)
 }
 
 /// Computes what follows from constants. Where the file declares shapes of inner values and outputs that contradict its

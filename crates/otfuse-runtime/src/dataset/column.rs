@@ -107,6 +107,17 @@ impl Column {
 }
 
 impl Values {
+    /// The place of the largest of whole numbers, and that number.
+    pub(super) fn largest(&self) -> Option<(usize, i64)> {
+        match self {
+            Self::Integers(values) => values.iter().copied().enumerate().max_by_key(|&(_, value)| value),
+            Self::Tokens(values) => {
+                values.iter().map(|&value| i64::from(value)).enumerate().max_by_key(|&(_, value)| value)
+            }
+            Self::Bytes { .. } | Self::Floats(_) => None,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Bytes { values, .. } => values.len(),

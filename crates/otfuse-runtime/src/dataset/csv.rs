@@ -42,6 +42,16 @@ impl Table {
         DatasetError::Content { path: path.into(), subject: subject.into(), expected, found, hint }
     }
 
+    /// The error of a label that is a word, with the way to number it.
+    fn named_classes(error: DatasetError, column: &str) -> DatasetError {
+        let DatasetError::Content { path, subject, expected, found, .. } = error else { return error };
+        let hint = format!(
+            "give each class the number of the network's output for it: with pandas, in the order of the outputs, \
+             frame['{column}'] = frame['{column}'].map({{'first': 0, 'second': 1}}); without labels, leave the column out"
+        );
+        DatasetError::Content { path, subject, expected, found, hint: Some(hint) }
+    }
+
     fn read(&self) -> Result<Raw, DatasetError> {
         let text = self.text.trim_start_matches('\u{feff}');
         let mut rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).peekable();
@@ -80,7 +90,13 @@ impl Table {
                         format!("'{field}'"),
                     )
                 };
-                let number = number.ok_or_else(|| wrong("a number"))?;
+                let number = number.ok_or_else(|| match column == label_column {
+                    true => Self::named_classes(
+                        wrong("a label, an integer from 0 on"),
+                        if is_named { &header[column] } else { "label" },
+                    ),
+                    false => wrong("a number"),
+                })?;
                 if column != label_column {
                     values.push(number as f32);
                     continue;

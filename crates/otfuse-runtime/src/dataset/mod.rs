@@ -383,6 +383,15 @@ impl Dataset {
         (!self.is_named).then_some(0)
     }
 
+    /// The largest whole number that an input takes, and the sample that has it: of the array of its name, or of the only one.
+    /// `None` where those are no whole numbers.
+    pub fn largest(&self, input: &str) -> Option<(usize, i64)> {
+        let array = self.array_of(input).or_else(|| self.main_array())?;
+        let column = &self.columns[array];
+        let (at, largest) = column.values.largest()?;
+        Some((at / column.size().max(1), largest))
+    }
+
     /// Whether the numbers of an array are whole in the file.
     pub(crate) fn is_whole(&self, array: usize) -> bool {
         self.columns[array].is_whole()

@@ -91,7 +91,9 @@ impl Depths {
             return Err(Error::input(
                 "a network that is aligned keeps its function, for which it must not lose blocks that only it has",
             )
-            .hint("let the deeper network be the `anchor`"));
+            .hint(
+                "align the shallower network to the deeper one, named last; one that is fused `into` another must be no deeper than it",
+            ));
         }
         let given = options.pairs.as_deref().map(given::read).transpose()?;
         let originals = models.to_vec();

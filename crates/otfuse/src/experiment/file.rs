@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::variables::{Variables, substituted};
+use crate::config::not_yaml;
 use crate::suggestion::suggestion;
 use crate::typed::{Named, typed};
 use crate::{Error, Result};
@@ -164,8 +165,12 @@ pub fn read(path: &Path, changes: &Changes<'_>) -> Result<Experiment> {
 }
 
 fn experiment(text: &str, changes: &Changes<'_>) -> Result<Experiment> {
-    let value: Value = serde_saphyr::from_str(text)
-        .map_err(|error| Error::input(format!("not valid YAML: {error}")).hint("see docs/experiments.md"))?;
+    let value: Value =
+        serde_saphyr::from_str(text).map_err(|error| not_yaml(&error).hint("see docs/experiments.md"))?;
+    if !value.is_object() {
+        let found = if value.is_array() { "a list" } else { "a single value or nothing" };
+        return Err(Error::input(format!("expected settings by name, found {found}")).hint("see docs/experiments.md"))?;
+    }
     let mut file: File = typed(value, "")?;
     let variant = match changes.variant {
         None => None,

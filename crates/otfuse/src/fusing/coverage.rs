@@ -28,6 +28,9 @@ pub struct Coverage {
     pub as_asked: bool,
     /// What is not aligned, by reason, the most numbers first.
     pub rest: Vec<NotAligned>,
+    /// The file, and an input of its network that it gives no axes, so that what reads it has no neurons either.
+    #[serde(skip)]
+    undeclared: Option<(String, String)>,
 }
 
 /// Learned numbers that are not aligned for one reason.
@@ -55,6 +58,12 @@ impl Coverage {
         found.parameters = graph.parameter_count();
         if !found.as_asked {
             found.walk(graph, groups);
+            let is_bare = |&&input: &&ValueId| {
+                graph.value(input).declared.as_ref().is_none_or(|declared| declared.shape.is_none())
+            };
+            let bare = graph.inputs().iter().find(is_bare);
+            found.undeclared =
+                bare.map(|&input| (group.path(group.networks.anchor()), graph.value(input).name.clone()));
         }
         found.rest.retain(|rest| rest.parameters > 0);
         found.rest.sort_by(|a, b| b.parameters.cmp(&a.parameters).then_with(|| a.reason.cmp(&b.reason)));
@@ -106,6 +115,13 @@ impl Coverage {
             return Ok(());
         }
         let error = Error::input(format!("nothing can be aligned: {self}"));
+        if let Some((file, input)) = &self.undeclared {
+            return Err(error.hint(format!(
+                "{file} does not say how many axes its input '{input}' has: export it with its shape, or add that in Python, for \
+                 two axes: m = onnx.load(PATH); shape = m.graph.input[0].type.tensor_type.shape; \
+                 [shape.dim.add(dim_param=n) for n in ('batch', 'length')]; onnx.save(m, PATH)"
+            )));
+        }
         Err(if options.aligned_only == Some(true) {
             error.hint("only neurons between two layers have an order of their own; `otfuse inspect` lists them")
         } else {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use otfuse_runtime::dataset::NoiseLaw;
 
 use super::comparison::Checked;
+use super::idle::idle;
 use super::order::canonical_order;
 use super::plan::{self, Plan, Purpose, spare_memory};
 use super::prepared::{Prepared, Source, Training};
@@ -140,7 +141,11 @@ impl Fuse {
     /// # Errors
     /// Options that contradict each other; samples or files that cannot be read; a damaged test split.
     pub fn plan(&self, context: &Context) -> Result<FusePlan> {
-        context.install(|| self.placed()?.with_noise(context)?.sourced(context))
+        let ready = context.install(|| self.placed()?.with_noise(context)?.sourced(context))?;
+        for (name, why) in idle(&ready) {
+            context.warn(&format!("`{name}` has no effect: {why}"));
+        }
+        Ok(ready)
     }
 
     pub(super) fn planned(&self, context: &Context) -> Result<FusePlan> {

@@ -7,6 +7,7 @@ mod distilled;
 mod fuse;
 mod fused;
 mod group;
+mod idle;
 mod order;
 pub(crate) mod plan;
 mod prepared;

@@ -115,7 +115,6 @@ fn integers(graph: &Graph, facts: &Facts, input: ValueId) -> Integers {
 }
 
 /// How many tokens an input may hold: the rows of the smallest table that it looks up.
-#[cfg(feature = "training")]
 pub(crate) fn vocabulary(graph: &Graph, facts: &Facts, input: ValueId) -> Option<usize> {
     match integers(graph, facts, input) {
         Integers::Below(rows) => Some(rows),

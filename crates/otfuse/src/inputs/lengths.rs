@@ -110,6 +110,11 @@ impl Lengths {
         filling: Filling,
         random: &mut ChaCha8Rng,
     ) -> Result<Inputs, VerifyError> {
+        let is_known =
+            |&&input: &&ValueId| facts.shape(input).is_some() || shapes.get(&graph.value(input).name).is_some();
+        if let Some(&input) = graph.inputs().iter().find(|input| !is_known(input)) {
+            return Err(VerifyError::Undeclared { input: graph.value(input).name.clone() });
+        }
         let asked = self.elements(graph, facts, shapes);
         if asked > MOST_GIVEN_ELEMENTS {
             let shape = |&input: &ValueId| joined(&self.shape(graph, facts, shapes, input));

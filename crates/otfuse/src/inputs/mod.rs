@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use otfuse_graph::{Facts, Graph, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-#[cfg(feature = "training")]
 pub(crate) use contents::vocabulary;
 pub(crate) use contents::{Filling, below, normal};
 use lengths::Lengths;

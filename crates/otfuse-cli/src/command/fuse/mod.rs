@@ -113,6 +113,12 @@ impl Fuse {
             let Given { models, options, data, registry } = given;
             return self.learning.run((into, &self.reading), (&models, data, &options), output, registry, session);
         }
+        if self.shard_size.is_some() {
+            let message = "`shard_size` goes with a file of settings that merges without alignment";
+            return Err(
+                Error::input(message).hint("leave it out: a folder has as many files of weights as the anchor's")
+            );
+        }
         if self.csv.is_some() && self.sweep.is_none() && self.search.is_none() {
             return Err(Error::input("`csv` goes with `sweep` or `search`").hint("leave it out"));
         }

@@ -43,7 +43,7 @@ pub struct Options {
     cost: Option<CostName>,
     /// The model, counted from 0, that the others are aligned to and whose shapes and format the result has; the last
     /// one if not given
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", allow_negative_numbers = true)]
     anchor: Option<usize>,
     /// Which of networks of unequal depth gives the result its form [default: anchor]
     #[arg(long, value_parser = choice::<DepthName>())]

@@ -51,12 +51,10 @@ pub fn text(report: &FuseReport) -> String {
     let width = report.settings.target_width.map_or_else(String::new, |width| format!(", {width} times as wide"));
     let made = report.made.as_ref().map_or_else(String::new, |made| format!("\n{}", made_samples(made)));
     format!(
-        "{aligned}{turned}{deepened}{}: {} fused into the shape of model {} ({}){width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
+        "{aligned}{turned}{deepened}{}: {}{width}\n{}\nread {:.2} s, proof {:.2} s, activations {:.2} s, \
          alignment {:.2} s, average {:.2} s, repair {:.2} s, write {:.2} s, hashes {:.2} s{made}{tried}{distilled}{compared}",
         report.output,
-        count(report.models.len(), "model"),
-        report.settings.anchor,
-        report.models[report.settings.anchor].path,
+        headline(report),
         report.coverage,
         seconds.read,
         seconds.verify,
@@ -67,6 +65,17 @@ pub fn text(report: &FuseReport) -> String {
         seconds.write,
         seconds.hash,
     )
+}
+
+/// What was made of what.
+fn headline(report: &FuseReport) -> String {
+    let anchor = report.settings.anchor;
+    let path = &report.models[anchor].path;
+    if report.settings.aligned_only {
+        let moved = report.models.iter().enumerate().filter(|(at, _)| *at != anchor).map(|(_, model)| &model.path);
+        return format!("{} aligned to {path}", moved.map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    }
+    format!("{} fused into the shape of model {anchor} ({path})", count(report.models.len(), "model"))
 }
 
 /// Which layers of networks of unequal depth went together.

@@ -75,7 +75,16 @@ impl Search<'_> {
             }
             match self.verdict(&open, tensor, &strangers, &used) {
                 Verdict::Missing => {
-                    let problem = TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() };
+                    let key = self.names.key(&open.name);
+                    let problem = match key.and_then(|key| self.dict.get(key)).filter(|own| !own.data_type().is_float())
+                    {
+                        Some(own) => TensorProblem::Mismatch {
+                            tensor: open.name.clone(),
+                            expected: tensor.into(),
+                            found: own.into(),
+                        },
+                        None => TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() },
+                    };
                     self.problems.push(problem);
                 }
                 Verdict::Nothing => {}
