@@ -316,17 +316,22 @@ fn transposed(data: &[f32], lengths: &[usize], order: &[usize]) -> Vec<f32> {
     if order.iter().enumerate().all(|(to, from)| to == *from) {
         return data.to_vec();
     }
-    let mut strides = vec![1; lengths.len()];
-    for axis in (1..lengths.len()).rev() {
+    // The last axes that stay the last are copied as one.
+    let kept = order.iter().rev().enumerate().take_while(|&(back, &axis)| axis + back + 1 == order.len()).count();
+    let moved = order.len() - kept;
+    let run: usize = lengths[moved..].iter().product();
+    let mut strides = vec![run; moved];
+    for axis in (1..moved).rev() {
         strides[axis - 1] = strides[axis] * lengths[axis];
     }
-    let (to, steps): (Vec<usize>, Vec<usize>) = order.iter().map(|&axis| (lengths[axis], strides[axis])).unzip();
-    let mut index = vec![0; to.len()];
+    let (to, steps): (Vec<usize>, Vec<usize>) =
+        order[..moved].iter().map(|&axis| (lengths[axis], strides[axis])).unzip();
+    let mut index = vec![0; moved];
     let mut from = 0;
     let mut result = Vec::with_capacity(data.len());
-    for _ in 0..data.len() {
-        result.push(data[from]);
-        for axis in (0..to.len()).rev() {
+    for _ in 0..data.len() / run.max(1) {
+        result.extend_from_slice(&data[from..from + run]);
+        for axis in (0..moved).rev() {
             index[axis] += 1;
             from += steps[axis];
             if index[axis] < to[axis] {

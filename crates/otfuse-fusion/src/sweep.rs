@@ -147,14 +147,15 @@ impl<'a> Sweep<'a> {
     fn remembered(&self, family: &Family) -> Result<Arc<Families>, FusionError> {
         let ready = family.neighbours(self.networks).into_iter().map(|group| self.ready(group)).collect();
         let key = (family.outer(), ready);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((found, families)) = &*remembered
+        let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((found, families)) = &*remembered()
             && *found == key
         {
             return Ok(Arc::clone(families));
         }
+        // Not locked meanwhile: a thread that waits for another one takes up other work.
         let families = Arc::new(self.families(family)?);
-        *remembered = Some((key, Arc::clone(&families)));
+        *remembered() = Some((key, Arc::clone(&families)));
         Ok(families)
     }
 
@@ -170,7 +171,7 @@ impl<'a> Sweep<'a> {
         }
         let ready = |other: GroupId| self.ready(other);
         let of = |model, maps| family.weights(networks, settings, model, maps, &ready);
-        Ok((of(model, &self.maps), of(anchor, &[])))
+        Ok(rayon::join(|| of(model, &self.maps), || of(anchor, &[])))
     }
 
     /// Matches the neurons within each pair of outer neurons that share mass.

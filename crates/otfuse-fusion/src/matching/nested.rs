@@ -32,7 +32,49 @@ pub(crate) struct Nested<'s> {
     carriers: Vec<Vec<ValueId>>,
     /// The factor of each weight's squared distances, by its place in the graph.
     factors: Vec<f64>,
+    settled: Settled,
     networks: &'s Networks,
+}
+
+/// Which groups need no other visit: the last one changed nothing, and since then nothing changed that it looks at, so that
+/// another one would find the same again.
+struct Settled {
+    /// The groups on the weights that carry a group, itself among them.
+    around: Vec<Vec<GroupId>>,
+    /// How many visits there were when each group changed last.
+    changed: Vec<usize>,
+    /// How many there were at each group's last visit, if that changed nothing.
+    visited: Vec<Option<usize>>,
+    visits: usize,
+}
+
+impl Settled {
+    fn holds(&self, group: GroupId) -> bool {
+        self.visited[group.index()]
+            .is_some_and(|visit| self.around[group.index()].iter().all(|other| self.changed[other.index()] <= visit))
+    }
+
+    /// Takes note of a visit to a group, with those inside of it, and whether it changed their maps.
+    fn visit(&mut self, groups: &[GroupId], has_changed: bool) {
+        self.visits += 1;
+        for group in groups {
+            self.visited[group.index()] = (!has_changed).then_some(self.visits);
+            if has_changed {
+                self.changed[group.index()] = self.visits;
+            }
+        }
+    }
+}
+
+/// What became of a change of maps.
+#[derive(Clone, Copy)]
+struct Change {
+    /// Whether it counts: the objective is lower, or another one by more than rounding.
+    counts: bool,
+    /// Whether the maps are others than before.
+    stays: bool,
+    /// The objective of the weights that carry the group.
+    objective: f64,
 }
 
 impl<'s> Nested<'s> {
@@ -41,6 +83,7 @@ impl<'s> Nested<'s> {
         let graph = networks.reference();
         let settings = sweep.settings;
         let mut carriers = vec![Vec::new(); networks.groups().len()];
+        let mut around = vec![Vec::new(); networks.groups().len()];
         let mut factors = vec![1.0; graph.values().len()];
         for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id)) {
             let layouts = networks.groups().layouts(id).unwrap_or_default();
@@ -50,14 +93,23 @@ impl<'s> Nested<'s> {
             let mut on_axes: Vec<GroupId> = layouts.iter().flat_map(AxisLayout::groups).collect();
             on_axes.sort();
             on_axes.dedup();
-            on_axes.iter().for_each(|group| carriers[group.index()].push(id));
+            for group in &on_axes {
+                carriers[group.index()].push(id);
+                around[group.index()].extend_from_slice(&on_axes);
+            }
             if settings.matching.balance && !on_axes.is_empty() {
                 let norm = |model: usize| squared_norm(&networks.values(model, id));
                 let norms = norm(networks.anchor()) + norm(sweep.model);
                 factors[id.index()] = if norms > 0.0 { 2.0 / norms } else { 1.0 };
             }
         }
-        Self { sweep, alignments, carriers, factors, networks }
+        for groups in &mut around {
+            groups.sort();
+            groups.dedup();
+        }
+        let count = networks.groups().len();
+        let settled = Settled { around, changed: vec![0; count], visited: vec![None; count], visits: 0 };
+        Self { sweep, alignments, carriers, factors, settled, networks }
     }
 
     /// Sweeps until nothing changes, or as often as the settings allow.
@@ -75,10 +127,17 @@ impl<'s> Nested<'s> {
                 let Some(group) = group.filter(|&group| self.networks.groups().group(group).within.is_none()) else {
                     continue;
                 };
-                changed |= match self.networks.groups().inside(group).next() {
-                    Some(_) => self.rematch_family(group)?,
-                    None => self.rematch(group)?,
+                if self.settled.holds(group) {
+                    continue;
+                }
+                let inside: Vec<GroupId> = self.networks.groups().inside(group).collect();
+                let change = match inside.as_slice() {
+                    [] => self.rematch(group)?,
+                    inside => self.rematch_family(group, inside)?,
                 };
+                changed |= change.counts;
+                let family: Vec<GroupId> = std::iter::once(group).chain(inside).collect();
+                self.settled.visit(&family, change.stays);
             }
             objective.push(self.objective(None));
             observer.tell(Progress::Swept { model: self.sweep.model })?;
@@ -126,29 +185,31 @@ impl<'s> Nested<'s> {
     }
 
     /// Keeps what `change` does to the maps where that lowers the objective, and undoes it where not. Plans that are no
-    /// permutations stay in any case, since they minimise another objective (with entropy, or with merged neurons).
+    /// permutations stay in any case, since they minimise another objective (with entropy, or with merged neurons). `before` is
+    /// the objective of the weights that carry the group.
     fn attempt(
         &mut self,
         group: GroupId,
+        before: f64,
         change: impl FnOnce(&mut Self) -> Result<bool, FusionError>,
-    ) -> Result<bool, FusionError> {
+    ) -> Result<Change, FusionError> {
         let (maps, plans, alignments) = (self.sweep.maps.clone(), self.sweep.plans.clone(), self.alignments.clone());
-        let before = self.objective(Some(group));
         let are_permutations = change(self)?;
         let after = self.objective(Some(group));
         if !are_permutations {
-            return Ok((after - before).abs() > STEADY * before);
+            let counts = (after - before).abs() > STEADY * before;
+            return Ok(Change { counts, stays: true, objective: after });
         }
         let falls = after < before * (1.0 - NEGLIGIBLE);
         if !falls {
             (self.sweep.maps, self.sweep.plans, self.alignments) = (maps, plans, alignments);
         }
-        Ok(falls)
+        Ok(Change { counts: falls, stays: falls, objective: if falls { after } else { before } })
     }
 
     /// Matches a group anew on all weights that carry it, given the maps of all others.
-    fn rematch(&mut self, group: GroupId) -> Result<bool, FusionError> {
-        self.attempt(group, |this| {
+    fn rematch(&mut self, group: GroupId) -> Result<Change, FusionError> {
+        self.attempt(group, self.objective(Some(group)), |this| {
             let (matched, sizes) = this.matched(group)?;
             let name = this.networks.group_name(group);
             this.alignments[group.index()] = Some(matched.alignment(&name, sizes));
@@ -160,11 +221,10 @@ impl<'s> Nested<'s> {
     }
 
     /// Matches a group together with those inside, then those inside alone.
-    fn rematch_family(&mut self, outer: GroupId) -> Result<bool, FusionError> {
-        let inside: Vec<GroupId> = self.networks.groups().inside(outer).collect();
+    fn rematch_family(&mut self, outer: GroupId, inside: &[GroupId]) -> Result<Change, FusionError> {
         // The maps of the family itself are no part of what it is described by.
         self.sweep.forget();
-        let whole = self.attempt(outer, |this| {
+        let mut found = self.attempt(outer, self.objective(Some(outer)), |this| {
             this.sweep.maps[outer.index()] = None;
             inside.iter().for_each(|inner| this.sweep.maps[inner.index()] = None);
             let (own, of_anchor) = this.sweep.tables(outer)?;
@@ -176,19 +236,20 @@ impl<'s> Nested<'s> {
             let mut are_permutations = matched.plan.is_permutation();
             this.sweep.maps[outer.index()] = Some(GroupMap::Whole(matched.map));
             this.sweep.plans[outer.index()] = Some(matched.plan);
-            for &inner in &inside {
+            for &inner in inside {
                 are_permutations &= this.match_inside(inner, outer)?;
             }
             Ok(are_permutations)
         })?;
-        let mut channels = false;
-        for &inner in &inside {
-            channels |= self.attempt(outer, |this| {
+        for &inner in inside {
+            let channels = self.attempt(outer, found.objective, |this| {
                 let is_permutation = this.match_inside(inner, outer)?;
                 Ok(is_permutation && this.is_permutation(outer))
             })?;
+            let (counts, stays) = (found.counts | channels.counts, found.stays | channels.stays);
+            found = Change { counts, stays, objective: channels.objective };
         }
-        Ok(whole || channels)
+        Ok(found)
     }
 
     fn match_inside(&mut self, inner: GroupId, outer: GroupId) -> Result<bool, FusionError> {

@@ -169,7 +169,8 @@ fn experiment(text: &str, changes: &Changes<'_>) -> Result<Experiment> {
         serde_saphyr::from_str(text).map_err(|error| not_yaml(&error).hint("see docs/experiments.md"))?;
     if !value.is_object() {
         let found = if value.is_array() { "a list" } else { "a single value or nothing" };
-        return Err(Error::input(format!("expected settings by name, found {found}")).hint("see docs/experiments.md"))?;
+        let error = Error::input(format!("expected settings by name, found {found}"));
+        return Err(error.hint("see docs/experiments.md").into());
     }
     let mut file: File = typed(value, "")?;
     let variant = match changes.variant {
