@@ -170,7 +170,7 @@ fn experiment(text: &str, changes: &Changes<'_>) -> Result<Experiment> {
     if !value.is_object() {
         let found = if value.is_array() { "a list" } else { "a single value or nothing" };
         let error = Error::input(format!("expected settings by name, found {found}"));
-        return Err(error.hint("see docs/experiments.md").into());
+        return Err(error.hint("see docs/experiments.md"));
     }
     let mut file: File = typed(value, "")?;
     let variant = match changes.variant {
