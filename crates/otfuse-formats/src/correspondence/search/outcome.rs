@@ -49,6 +49,18 @@ fn part_of(part: &[usize], table: &[usize]) -> Option<(usize, usize, usize)> {
 }
 
 impl Search<'_> {
+    /// What is wrong with a tensor of the graph that nothing was found for: integers of its name, as quantised weights are, are none
+    /// of its numbers.
+    fn missing(&self, name: &str, wanted: &Tensor) -> TensorProblem {
+        let own = self.names.key(name).and_then(|key| self.dict.get(key));
+        match own.filter(|own| !own.data_type().is_float()) {
+            Some(own) => {
+                TensorProblem::Mismatch { tensor: name.to_owned(), expected: wanted.into(), found: own.into() }
+            }
+            None => TensorProblem::Missing { tensor: name.to_owned(), expected: wanted.shape().into() },
+        }
+    }
+
     pub(super) fn finish(mut self) -> Result<Found, Vec<TensorProblem>> {
         let biases = self.left_out_biases();
         let mut used = self.used();
@@ -75,16 +87,7 @@ impl Search<'_> {
             }
             match self.verdict(&open, tensor, &strangers, &used) {
                 Verdict::Missing => {
-                    let key = self.names.key(&open.name);
-                    let problem = match key.and_then(|key| self.dict.get(key)).filter(|own| !own.data_type().is_float())
-                    {
-                        Some(own) => TensorProblem::Mismatch {
-                            tensor: open.name.clone(),
-                            expected: tensor.into(),
-                            found: own.into(),
-                        },
-                        None => TensorProblem::Missing { tensor: open.name.clone(), expected: tensor.shape().into() },
-                    };
+                    let problem = self.missing(&open.name, tensor);
                     self.problems.push(problem);
                 }
                 Verdict::Nothing => {}
