@@ -226,3 +226,38 @@ def test_onnx_models_in_memory() -> None:
     weights = [{one.name: onnx.numpy_helper.to_array(one) for one in proto.graph.initializer} for proto in (found, expected)]
     for name, array in weights[0].items():
         np.testing.assert_allclose(array, weights[1][name], atol=1e-6)
+
+
+class OneOutput(nn.Module):
+    """Layers of one output and one input, which are products where the input has three axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift = nn.Linear(1, 7, bias=False)
+        self.middle = nn.Linear(7, 6)
+        self.score = nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.score(torch.tanh(self.middle(torch.relu(self.lift(x)))))
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+@pytest.mark.parametrize("method", ["ot", "average"])
+def test_layers_of_one_output_keep_their_shapes(tmp_path, dynamo: bool, method: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 1)
+    torch.onnx.export(OneOutput().eval(), (x,), str(tmp_path / "net.onnx"), dynamo=dynamo)
+    paths = [tmp_path / name for name in ("a.pt", "b.pt")]
+    for path in paths:
+        torch.save(OneOutput().state_dict(), path)
+    fused = otfuse.fuse(paths, architecture=str(tmp_path / "net.onnx"), method=method)
+    fused.save(tmp_path / "fused.pt")
+    OneOutput().load_state_dict(torch.load(tmp_path / "fused.pt"))
+
+
+@pytest.mark.parametrize("name", ["checkpoint_best_model.pt", "m.pt", "epoch=19-step=1000000.ckpt"])
+def test_files_of_torch_are_read_whatever_their_names(tmp_path, name: str) -> None:
+    x = torch.randn(2, 3, 1)
+    torch.onnx.export(OneOutput().eval(), (x,), str(tmp_path / "net.onnx"), dynamo=False)
+    torch.save(OneOutput().state_dict(), tmp_path / name)
+    otfuse.open(tmp_path / name, architecture=str(tmp_path / "net.onnx"))

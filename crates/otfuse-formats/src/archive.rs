@@ -4,6 +4,7 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use bytes::Bytes;
+use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::FormatError;
@@ -32,7 +33,11 @@ pub(crate) struct Archive<'a> {
 impl<'a> Archive<'a> {
     pub(crate) fn open(path: &'a Path, bytes: Bytes) -> Result<Self, FormatError> {
         let blame = Blame(path);
-        let archive = ZipArchive::new(Cursor::new(bytes.clone()))
+        // An archive that begins with the file, as all do that PyTorch and NumPy write, need not be looked for: the search misses some,
+        // such as those of PyTorch with a name of 21 characters.
+        let at_start = Config { archive_offset: ArchiveOffset::Known(0) };
+        let archive = ZipArchive::with_config(at_start, Cursor::new(bytes.clone()))
+            .or_else(|_| ZipArchive::new(Cursor::new(bytes.clone())))
             .map_err(|error| blame.malformed("zip archive", "a readable central directory", error))?;
         Ok(Self { blame, bytes, archive, unpacked: 0 })
     }

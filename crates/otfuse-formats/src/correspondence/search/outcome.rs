@@ -48,6 +48,16 @@ fn part_of(part: &[usize], table: &[usize]) -> Option<(usize, usize, usize)> {
     is_part.then(|| (table[..axis].iter().product(), table[axis], table[axis + 1..].iter().product()))
 }
 
+/// For each axis of `to` that of `from`, where both have the same lengths but for the places of axes of length 1.
+fn moved_ones(from: &[usize], to: &[usize]) -> Option<Vec<usize>> {
+    let places = |of_one: bool| (0..from.len()).filter(move |&axis| (from[axis] == 1) == of_one);
+    let (mut ones, mut others) = (places(true), places(false));
+    let order: Vec<usize> =
+        to.iter().map(|&length| if length == 1 { ones.next() } else { others.next() }).collect::<Option<_>>()?;
+    let is_same = from.len() == to.len() && order.iter().zip(to).all(|(&axis, &length)| from[axis] == length);
+    is_same.then_some(order)
+}
+
 impl Search<'_> {
     /// What is wrong with a tensor of the graph that nothing was found for: integers of its name, as quantised weights are, are none
     /// of its numbers.
@@ -61,7 +71,26 @@ impl Search<'_> {
         }
     }
 
+    /// Says which axis is which where a tensor has its elements in the order of the checkpoint's, but its axes of length 1 at other
+    /// places: a layer of one output is a row in a module and a column in a product.
+    fn turn_vectors(&mut self) {
+        for at in 0..self.bindings.len() {
+            let binding = &self.bindings[at];
+            let own = binding.whole().and_then(|key| self.dict.get(key)).map(Tensor::shape);
+            let wanted = self.graph.find_value(&binding.initializer).and_then(|id| self.graph.initializer(id));
+            let (Some(own), Some(wanted), None) = (own, wanted.map(Tensor::shape), &binding.permutation) else {
+                continue;
+            };
+            if own != wanted
+                && let Some(order) = moved_ones(wanted, own)
+            {
+                self.bindings[at].permutation = Some(order);
+            }
+        }
+    }
+
     pub(super) fn finish(mut self) -> Result<Found, Vec<TensorProblem>> {
+        self.turn_vectors();
         let biases = self.left_out_biases();
         let mut used = self.used();
         used.extend(biases.iter().map(|(_, _, key)| key.clone()));
@@ -134,7 +163,11 @@ impl Search<'_> {
         };
         let mut notes = Vec::new();
         if !told.is_empty() {
-            notes.push(format!("not in the checkpoint, kept as they are in the ONNX file: {}", listed(&told)));
+            notes.push(format!(
+                "not in the checkpoint, kept as they are in the ONNX file: {}; if weights are behind them, export it with \
+                 dynamo=True, optimize=False",
+                listed(&told)
+            ));
         }
         if !unused.is_empty() {
             notes.push(format!("no part of the network, kept as they are in the anchor: {}", listed(&unused)));
@@ -149,7 +182,11 @@ impl Search<'_> {
         if tensor.len() > 1 && (is_lost_copy || self.stands_for_an_argument(open, used)) {
             return Verdict::Missing;
         }
-        let is_meant = strangers.iter().any(|candidate| candidate.shape.iter().product::<usize>() == tensor.len());
+        // A table of queries, say, once more for each sample, or what a layer makes of them.
+        let is_repeated = |table: &[usize]| table.len() > 1 && tensor.shape().ends_with(table);
+        let is_meant = strangers.iter().any(|candidate| {
+            candidate.shape.iter().product::<usize>() == tensor.len() || is_repeated(&candidate.shape)
+        });
         // All zeros may be a parameter that began as such, or nothing at all.
         let says_nothing = tensor.is_empty() || tensor.is_uniform();
         if says_nothing && (tensor.len() <= 1 || !is_meant) {
@@ -363,5 +400,18 @@ mod tests {
             assert_eq!(part_of(other, &[6, 12]), None, "{other:?}");
         }
         assert_eq!(part_of(&[4], &[6]), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moved_ones;
+
+    #[test]
+    fn axes_of_length_one_may_stand_elsewhere() {
+        assert_eq!(moved_ones(&[7, 1], &[1, 7]), Some(vec![1, 0]));
+        assert_eq!(moved_ones(&[1, 7, 3], &[7, 1, 3]), Some(vec![1, 0, 2]));
+        assert_eq!(moved_ones(&[7, 3], &[3, 7]), None);
+        assert_eq!(moved_ones(&[7], &[1, 7]), None);
     }
 }
