@@ -389,7 +389,7 @@ fn listed(names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::part_of;
+    use super::{moved_ones, part_of};
 
     #[test]
     fn parts_of_tables_are_some_rows() {
@@ -401,11 +401,6 @@ mod tests {
         }
         assert_eq!(part_of(&[4], &[6]), None);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::moved_ones;
 
     #[test]
     fn axes_of_length_one_may_stand_elsewhere() {
