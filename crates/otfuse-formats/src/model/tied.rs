@@ -132,7 +132,7 @@ impl Model {
     /// weight. Nothing changes in other files than state dicts.
     ///
     /// # Errors
-    /// [`ModelError::Graph`] if the graph does not stay sound.
+    /// [`ModelError::Format`] if the graph does not stay sound.
     pub fn tied_as(&self, sets: &[Vec<String>]) -> Result<Self, ModelError> {
         let Source::StateDict(source) = &self.source else { return Ok(self.clone()) };
         let mut dict = source.dict.clone();
