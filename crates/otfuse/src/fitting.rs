@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use otfuse_graph::{Facts, Graph, ValueId};
+use otfuse_graph::{Graph, ValueId};
 use otfuse_runtime::dataset::{Normalization, Targets};
 use otfuse_runtime::{Executable, evaluate};
 
@@ -63,9 +63,7 @@ fn known(samples: &Samples, model: &Model) -> Result<()> {
         declared.is_some_and(|declared| !declared.data_type.is_float())
     };
     let inputs: Vec<ValueId> = graph.inputs().iter().filter(takes_integers).copied().collect();
-    let Some(facts) = (!inputs.is_empty()).then(|| Facts::of(graph)).and_then(std::result::Result::ok) else {
-        return Ok(());
-    };
+    let Some(facts) = (!inputs.is_empty()).then(|| model.facts().ok()).flatten() else { return Ok(()) };
     for input in inputs {
         let name = &graph.value(input).name;
         let (Some(rows), Some((sample, most))) = (vocabulary(graph, &facts, input), samples.largest(name)) else {

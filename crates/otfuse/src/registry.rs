@@ -131,6 +131,24 @@ impl Registry {
         if self.folders.iter().any(is_inside) { Ok(()) } else { Ok(check_target(path)?) }
     }
 
+    /// A file that will be written, `kind.0` of it in the one format that the extension `kind.1` stands for; no extension is as
+    /// good.
+    ///
+    /// # Errors
+    /// As [`output`](Self::output); another extension.
+    pub fn output_of(&mut self, option: &str, path: &Path, kind: (&str, &str)) -> Result<()> {
+        self.output(option, path)?;
+        let (what, extension) = kind;
+        match path.extension().filter(|found| !found.eq_ignore_ascii_case(extension)) {
+            Some(other) => {
+                let message = format!("{what} are written as {extension}, not as '.{}'", other.display());
+                let hint = format!("give the output the extension .{extension}");
+                Err(Error::input(message).of(path).hint(hint))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A file that will be written into a folder that is yet to be made.
     #[cfg(feature = "experiment")]
     pub(crate) fn expected(&mut self, option: &str, path: &Path) -> Result<()> {

@@ -115,12 +115,7 @@ impl RunOutputs {
     /// # Errors
     /// Another extension than npz; the path of an input or of another output.
     pub fn register(registry: &mut Registry, path: &Path) -> Result<()> {
-        registry.output("output", path)?;
-        if let Some(other) = path.extension().filter(|extension| !extension.eq_ignore_ascii_case("npz")) {
-            let message = format!("outputs are written as npz, not as '.{}'", other.display());
-            return Err(Error::input(message).of(path).hint("give the output the extension .npz"));
-        }
-        Ok(())
+        registry.output_of("output", path, ("outputs", "npz"))
     }
 
     /// Stages the outputs to be written as npz.

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use otfuse::{
-    DataOptions, Dataset, Error, GenerateOptions, GenerateReport, InputShapes, Range, Registry, Result, generate,
-};
+use otfuse::{DataOptions, Dataset, GenerateOptions, GenerateReport, InputShapes, Range, Registry, Result, generate};
 
 use crate::arguments::Reading;
 use crate::session::Session;
@@ -75,14 +73,7 @@ impl Generate {
         let against = against.transpose()?;
         for (option, path) in [("output", &self.output), ("walk", &self.walk)] {
             if let Some(path) = path {
-                let is_png = path.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
-                if !is_png {
-                    let message = format!("{}: pictures are written as PNG alone", path.display());
-                    return Err(
-                        Error::input(message).hint(format!("`{option}` {}", path.with_extension("png").display()))
-                    );
-                }
-                registry.output(option, path)?;
+                registry.output_of(option, path, ("pictures", "png"))?;
             }
         }
         let options = GenerateOptions {

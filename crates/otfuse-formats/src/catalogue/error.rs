@@ -3,9 +3,6 @@
 use super::Family;
 use crate::model::QUANTIZED;
 
-/// What is expected of the elements of weights.
-pub(super) const FLOATS: &str = "floating-point numbers";
-
 /// The tensors of a state dict do not form a network of the family asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a network of the family '{family}': {misfit}")]
@@ -29,6 +26,14 @@ pub enum Misfit {
         tensor: String,
         /// What the family asks for.
         expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A weight is of integers, as quantised ones are.
+    #[error("tensor '{tensor}': expected floating-point numbers, found {found}")]
+    Integers {
+        /// The tensor's name in the state dict.
+        tensor: String,
         /// What is there.
         found: String,
     },
@@ -71,7 +76,7 @@ pub enum Misfit {
 impl CatalogueError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
-        if matches!(&self.misfit, Misfit::Tensor { expected, .. } if expected == FLOATS) {
+        if matches!(self.misfit, Misfit::Integers { .. }) {
             return QUANTIZED.into();
         }
         let file = "give an ONNX file of the same network: --arch FILE.onnx";

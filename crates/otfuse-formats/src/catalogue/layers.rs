@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 use otfuse_graph::Tensor;
 
-use super::error::{FLOATS, Misfit};
+use super::error::Misfit;
 use crate::StateDict;
 
 /// What wrappers put before the names of the network that they wrap.
@@ -27,8 +27,11 @@ impl Named<'_> {
     }
 
     pub(super) fn misfit(&self, expected: impl Into<String>) -> Misfit {
-        let found = format!("{} of shape {:?}", self.tensor.data_type(), self.shape());
-        Misfit::tensor(self.name, expected, found)
+        Misfit::tensor(self.name, expected, self.found())
+    }
+
+    fn found(&self) -> String {
+        format!("{} of shape {:?}", self.tensor.data_type(), self.shape())
     }
 }
 
@@ -164,7 +167,7 @@ fn layer<'a>(path: String, tensors: &[(String, Named<'a>)]) -> Result<Layer<'a>,
         return Err(stranger.misfit("a weight, bias, running_mean or running_var"));
     }
     if let Some((_, odd)) = tensors.iter().find(|(_, named)| !named.tensor.data_type().is_float()) {
-        return Err(odd.misfit(FLOATS));
+        return Err(Misfit::Integers { tensor: odd.name.to_owned(), found: odd.found() });
     }
     let full = |leaf: &str| if path.is_empty() { leaf.to_owned() } else { format!("{path}.{leaf}") };
     let weight =

@@ -136,16 +136,20 @@ impl Model {
     pub fn tied_as(&self, sets: &[Vec<String>]) -> Result<Self, ModelError> {
         let Source::StateDict(source) = &self.source else { return Ok(self.clone()) };
         let mut dict = source.dict.clone();
-        for again in source.dict.tied().iter().flat_map(|names| &names[1..]) {
-            let Some(tensor) = source.dict.get(again) else { continue };
-            let bytes = Bytes::copy_from_slice(tensor.bytes());
-            if let Ok(own) = Tensor::new(tensor.data_type(), tensor.shape().to_vec(), bytes) {
-                dict.replace(again, own);
+        let is_tied = |name: &str, of: &str| {
+            let holds = |names: &Vec<String>, wanted: &str| names.iter().any(|name| name == wanted);
+            sets.iter().any(|names| holds(names, name) && holds(names, of))
+        };
+        for names in source.dict.tied() {
+            for again in names[1..].iter().filter(|again| !is_tied(again, names[0])) {
+                let Some(tensor) = source.dict.get(again) else { continue };
+                let bytes = Bytes::copy_from_slice(tensor.bytes());
+                if let Ok(own) = Tensor::new(tensor.data_type(), tensor.shape().to_vec(), bytes) {
+                    dict.replace(again, own);
+                }
             }
         }
-        let is_tied =
-            |name: &String, of: &mut String| sets.iter().any(|names| names.contains(name) && names.contains(of));
-        dict.provenance_mut().left_out.retain(is_tied);
+        dict.provenance_mut().left_out.retain(|name, of| is_tied(name, of));
         for names in sets {
             let Some(first) = names.first().and_then(|name| dict.get(name)).cloned() else { continue };
             for name in &names[1..] {

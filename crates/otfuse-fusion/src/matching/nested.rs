@@ -39,8 +39,6 @@ pub(crate) struct Nested<'s> {
 /// Which groups need no other visit: the last one changed nothing, and since then nothing changed that it looks at, so that
 /// another one would find the same again.
 struct Settled {
-    /// The groups on the weights that carry a group, itself among them.
-    around: Vec<Vec<GroupId>>,
     /// How many visits there were when each group changed last.
     changed: Vec<usize>,
     /// How many there were at each group's last visit, if that changed nothing.
@@ -49,19 +47,16 @@ struct Settled {
 }
 
 impl Settled {
-    fn holds(&self, group: GroupId) -> bool {
-        self.visited[group.index()]
-            .is_some_and(|visit| self.around[group.index()].iter().all(|other| self.changed[other.index()] <= visit))
+    fn holds(&self, group: GroupId, mut around: impl Iterator<Item = GroupId>) -> bool {
+        self.visited[group.index()].is_some_and(|visit| around.all(|other| self.changed[other.index()] <= visit))
     }
 
-    /// Takes note of a visit to a group, with those inside of it, and whether it changed their maps.
-    fn visit(&mut self, groups: &[GroupId], has_changed: bool) {
+    /// Takes note of a visit to a group, and whether it changed the maps of it or of those inside.
+    fn visit(&mut self, group: GroupId, inside: &[GroupId], has_changed: bool) {
         self.visits += 1;
-        for group in groups {
-            self.visited[group.index()] = (!has_changed).then_some(self.visits);
-            if has_changed {
-                self.changed[group.index()] = self.visits;
-            }
+        self.visited[group.index()] = (!has_changed).then_some(self.visits);
+        for changed in inside.iter().chain([&group]).filter(|_| has_changed) {
+            self.changed[changed.index()] = self.visits;
         }
     }
 }
@@ -83,7 +78,6 @@ impl<'s> Nested<'s> {
         let graph = networks.reference();
         let settings = sweep.settings;
         let mut carriers = vec![Vec::new(); networks.groups().len()];
-        let mut around = vec![Vec::new(); networks.groups().len()];
         let mut factors = vec![1.0; graph.values().len()];
         for (id, tensor) in graph.initializers().filter(|(id, _)| graph.is_weight(*id)) {
             let layouts = networks.groups().layouts(id).unwrap_or_default();
@@ -93,22 +87,15 @@ impl<'s> Nested<'s> {
             let mut on_axes: Vec<GroupId> = layouts.iter().flat_map(AxisLayout::groups).collect();
             on_axes.sort();
             on_axes.dedup();
-            for group in &on_axes {
-                carriers[group.index()].push(id);
-                around[group.index()].extend_from_slice(&on_axes);
-            }
+            on_axes.iter().for_each(|group| carriers[group.index()].push(id));
             if settings.matching.balance && !on_axes.is_empty() {
                 let norm = |model: usize| squared_norm(&networks.values(model, id));
                 let norms = norm(networks.anchor()) + norm(sweep.model);
                 factors[id.index()] = if norms > 0.0 { 2.0 / norms } else { 1.0 };
             }
         }
-        for groups in &mut around {
-            groups.sort();
-            groups.dedup();
-        }
         let count = networks.groups().len();
-        let settled = Settled { around, changed: vec![0; count], visited: vec![None; count], visits: 0 };
+        let settled = Settled { changed: vec![0; count], visited: vec![None; count], visits: 0 };
         Self { sweep, alignments, carriers, factors, settled, networks }
     }
 
@@ -127,7 +114,7 @@ impl<'s> Nested<'s> {
                 let Some(group) = group.filter(|&group| self.networks.groups().group(group).within.is_none()) else {
                     continue;
                 };
-                if self.settled.holds(group) {
+                if self.settled.holds(group, self.around(group)) {
                     continue;
                 }
                 let inside: Vec<GroupId> = self.networks.groups().inside(group).collect();
@@ -136,8 +123,7 @@ impl<'s> Nested<'s> {
                     inside => self.rematch_family(group, inside)?,
                 };
                 changed |= change.counts;
-                let family: Vec<GroupId> = std::iter::once(group).chain(inside).collect();
-                self.settled.visit(&family, change.stays);
+                self.settled.visit(group, &inside, change.stays);
             }
             objective.push(self.objective(None));
             observer.tell(Progress::Swept { model: self.sweep.model })?;
@@ -157,6 +143,12 @@ impl<'s> Nested<'s> {
             objective,
         };
         Ok(AlignedModel { maps: self.sweep.maps, alignment })
+    }
+
+    /// The groups on the weights that carry a group, itself among them.
+    fn around(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
+        let layouts = |&id: &ValueId| self.networks.groups().layouts(id).unwrap_or_default();
+        self.carriers[group.index()].iter().flat_map(layouts).flat_map(AxisLayout::groups)
     }
 
     /// The squared distances between the anchor's weights and the model's mapped ones, of those that carry `group`.

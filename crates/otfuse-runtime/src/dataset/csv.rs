@@ -43,13 +43,14 @@ impl Table {
     }
 
     /// The error of a label that is a word, with the way to number it.
-    fn named_classes(error: DatasetError, column: &str) -> DatasetError {
-        let DatasetError::Content { path, subject, expected, found, .. } = error else { return error };
-        let hint = format!(
-            "give each class the number of the network's output for it: with pandas, in the order of the outputs, \
-             frame['{column}'] = frame['{column}'].map({{'first': 0, 'second': 1}}); without labels, leave the column out"
-        );
-        DatasetError::Content { path, subject, expected, found, hint: Some(hint) }
+    fn named_classes(mut error: DatasetError, column: &str) -> DatasetError {
+        if let DatasetError::Content { hint, .. } = &mut error {
+            *hint = Some(format!(
+                "give each class the number of the network's output for it: with pandas, in the order of the outputs, \
+                 frame['{column}'] = frame['{column}'].map({{'first': 0, 'second': 1}}); without labels, leave the column out"
+            ));
+        }
+        error
     }
 
     fn read(&self) -> Result<Raw, DatasetError> {

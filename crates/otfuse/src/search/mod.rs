@@ -14,7 +14,7 @@ use self::judge::Judge;
 use crate::choices::choices;
 use crate::fusing::FuseReport;
 use crate::fusing::plan::{Plan, Purpose};
-use crate::{Context, Dataset, Error, FuseOptions, MergeParameters, Model, Result};
+use crate::{Context, Dataset, Error, FuseOptions, MergeParameters, Model, Result, ties};
 
 choices!(
     /// What the coefficients of a merge are to make best.
@@ -128,6 +128,7 @@ fn searched(
     earlier: Option<&str>,
     context: &Context,
 ) -> Result<Search> {
+    let models = &*ties::alike(models, context)?;
     let plan = Plan::resolve(&started(options, wanted)?, models, Purpose::Measure { has_data: true })?;
     let coefficients = coefficients(wanted, options, models.len(), plan.base())?;
     let names: Vec<String> = coefficients.iter().map(Coefficient::name).collect();
